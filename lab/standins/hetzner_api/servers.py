@@ -1,0 +1,407 @@
+"""Operations on servers. Pure: what has to happen to machines is named in the actions' work and done by the runner."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from lab.standins.hetzner_api import catalog, errors, firewalls, primary_ips, requests
+from lab.standins.hetzner_api.catalog import Image, Location, ServerType
+from lab.standins.hetzner_api.cloud import Cloud, require_unique_name
+from lab.standins.hetzner_api.records import (
+    Action,
+    CreateMachine,
+    DestroyMachine,
+    Network,
+    PlugNetwork,
+    PrimaryIp,
+    PrivateNet,
+    RebootMachine,
+    Server,
+    StartMachine,
+    StopMachine,
+    UnplugNetwork,
+    Work,
+)
+
+# Interfaces are called as on Hetzner's current servers: the first private network is enp7s0.
+FIRST_PRIVATE_INTERFACE = 7
+NETWORKS_PER_SERVER_LIMIT = 3
+SERVERS_PER_PLACEMENT_GROUP_LIMIT = 10
+MACHINE_NAME_LIMIT_CHARACTERS = 48
+DEFAULT_LOCATION = "fsn1"
+
+
+@dataclass(frozen=True)
+class Created:
+    """The answer to POST /servers: the actions run one after the other."""
+
+    server: Server
+    action: Action
+    next_actions: list[Action]
+
+
+def create(cloud: Cloud, body: requests.CreateServer, now: datetime, taken_machines: Collection[str]) -> Created:
+    """Accept a server; `taken_machines` are names of machines that the lab has already."""
+    require_unique_name(cloud.state.servers, "server", body.name)
+    server_type, image, location = _placement(body)
+    authorized_keys = [_ssh_key(cloud, wanted) for wanted in body.ssh_keys or []]
+    for reference in body.firewalls or []:
+        cloud.firewall(reference.firewall)
+    networks = [cloud.network(number) for number in body.networks or []]
+    if body.placement_group is not None:
+        _require_room(cloud, body.placement_group)
+    public_net = body.public_net or requests.PublicNet()
+    given = _given_address(cloud, public_net, location)
+    if body.firewalls and not public_net.enable_ipv4:
+        raise errors.unprocessable("private_net_only_server", "server has no public network interface")
+    if not public_net.enable_ipv4 and not networks and body.start_after_create:
+        raise errors.invalid_input({"public_net": ["a server without public network cannot be started"]})
+
+    number = cloud.new_id()
+    taken = {one.machine for one in cloud.state.servers.values()} | set(taken_machines)
+    machine = _machine_name(body.name)
+    server = Server(
+        id=number,
+        name=body.name,
+        created=now,
+        labels=dict(body.labels or {}),
+        machine=machine if machine not in taken else f"{machine}-{number}",
+        server_type=server_type.name,
+        image=image.id,
+        location=location.name,
+        authorized_keys=authorized_keys,
+        user_data=body.user_data,
+        placement_group=body.placement_group,
+    )
+    for network in networks:
+        server.private_nets.append(
+            _place_in_network(cloud, server, network, requests.AttachToNetwork(network=network.id))
+        )
+    cloud.state.servers[number] = server
+    if given is not None:
+        given.assignee_id = number
+    elif public_net.enable_ipv4:
+        address = primary_ips.new_address(cloud, None, location.name, now)
+        address.auto_delete = True
+        address.assignee_id = number
+    firewalls.apply_at_creation(cloud, server, [reference.firewall for reference in body.firewalls or []])
+
+    action = _action(cloud, "create_server", server, now, CreateMachine(server=number))
+    next_actions = []
+    for network in networks:
+        work = PlugNetwork(server=number, network=network.id)
+        resources = [("server", number), ("network", network.id)]
+        next_actions.append(cloud.start_action("attach_to_network", resources, now, work))  # type: ignore[arg-type]
+    if body.start_after_create:
+        next_actions.append(_action(cloud, "start_server", server, now, StartMachine(server=number)))
+    return Created(server=server, action=action, next_actions=next_actions)
+
+
+def update(cloud: Cloud, server: Server, body: requests.UpdateServer, now: datetime) -> list[Action]:
+    """Change name and labels at once; changed labels can start firewall actions. The machine keeps its host name."""
+    if body.name is not None:
+        require_unique_name(cloud.state.servers, "server", body.name, server.id)
+        server.name = body.name
+    if body.labels is None:
+        return []
+    server.labels = dict(body.labels)
+    return firewalls.reconcile(cloud, now)
+
+
+def delete(cloud: Cloud, server: Server, now: datetime) -> Action:
+    """Remove the server with all that belongs to it alone; it is there until the action ends."""
+    if server.delete_protection:
+        raise errors.protected("server")
+    cloud.require_unlocked_server(server)
+    server.status = "deleting"
+    return _action(cloud, "delete_server", server, now, DestroyMachine(server=server.id))
+
+
+def power_on(cloud: Cloud, server: Server, now: datetime) -> Action:
+    """Boot the server."""
+    cloud.require_unlocked_server(server)
+    return _action(cloud, "start_server", server, now, StartMachine(server=server.id))
+
+
+def power_off(cloud: Cloud, server: Server, now: datetime) -> Action:
+    """Stop the server hard."""
+    cloud.require_unlocked_server(server)
+    return _action(cloud, "stop_server", server, now, StopMachine(server=server.id, graceful=False))
+
+
+def shut_down(cloud: Cloud, server: Server, now: datetime) -> Action:
+    """Stop the server by its own init."""
+    cloud.require_unlocked_server(server)
+    return _action(cloud, "shutdown_server", server, now, StopMachine(server=server.id, graceful=True))
+
+
+def reboot(cloud: Cloud, server: Server, now: datetime) -> Action:
+    """Restart the server by its own init."""
+    cloud.require_unlocked_server(server)
+    return _action(cloud, "reboot_server", server, now, RebootMachine(server=server.id, graceful=True))
+
+
+def reset(cloud: Cloud, server: Server, now: datetime) -> Action:
+    """Restart the server hard."""
+    cloud.require_unlocked_server(server)
+    return _action(cloud, "reset_server", server, now, RebootMachine(server=server.id, graceful=False))
+
+
+def attach_to_network(cloud: Cloud, server: Server, body: requests.AttachToNetwork, now: datetime) -> Action:
+    """Reserve the address at once; the interface appears in the machine when the action ends."""
+    cloud.require_unlocked_server(server)
+    network = cloud.network(body.network)
+    server.private_nets.append(_place_in_network(cloud, server, network, body))
+    return cloud.start_action(
+        "attach_to_network",
+        [("server", server.id), ("network", network.id)],
+        now,
+        PlugNetwork(server=server.id, network=network.id),
+    )
+
+
+def detach_from_network(cloud: Cloud, server: Server, body: requests.DetachFromNetwork, now: datetime) -> Action:
+    """Take the interface of a network away; the address is free when the action ends."""
+    cloud.require_unlocked_server(server)
+    _private_net(server, body.network)
+    return cloud.start_action(
+        "detach_from_network",
+        [("server", server.id), ("network", body.network)],
+        now,
+        UnplugNetwork(server=server.id, network=body.network),
+    )
+
+
+def change_alias_ips(cloud: Cloud, server: Server, body: requests.ChangeAliasIps, now: datetime) -> Action:
+    """Replace the alias IPs in a network; recorded only."""
+    cloud.require_unlocked_server(server)
+    private_net = _private_net(server, body.network)
+    network = cloud.network(body.network)
+    others = _used_addresses(cloud, network) - {ipaddress.IPv4Address(ip) for ip in private_net.alias_ips}
+    for ip in body.alias_ips:
+        _require_available(cloud, network, server, ip, others)
+    private_net.alias_ips = list(body.alias_ips)
+    return cloud.start_action("change_alias_ips", [("server", server.id), ("network", network.id)], now)
+
+
+def change_protection(cloud: Cloud, server: Server, body: requests.ChangeServerProtection, now: datetime) -> Action:
+    """Protect the server against deletion and rebuild, or no longer."""
+    if body.delete is not None and body.rebuild is not None:
+        server.delete_protection = body.delete
+        server.rebuild_protection = body.rebuild
+    return cloud.start_action("change_protection", [("server", server.id)], now, exclusive=False)
+
+
+def add_to_placement_group(cloud: Cloud, server: Server, body: requests.AddToPlacementGroup, now: datetime) -> Action:
+    """Put a stopped server into a group."""
+    cloud.require_unlocked_server(server)
+    _require_room(cloud, body.placement_group)
+    if server.placement_group is not None:
+        raise errors.unprocessable("already_in_placement_group", "server is already part of a placement group")
+    _require_stopped(server)
+    server.placement_group = body.placement_group
+    resources = [("server", server.id), ("placement_group", body.placement_group)]
+    return cloud.start_action("add_to_placement_group", resources, now)  # type: ignore[arg-type]
+
+
+def remove_from_placement_group(cloud: Cloud, server: Server, now: datetime) -> Action:
+    """Take the server out of its group."""
+    cloud.require_unlocked_server(server)
+    if server.placement_group is None:
+        raise errors.unprocessable("service_error", "server is not part of a placement group")
+    server.placement_group = None
+    return _action(cloud, "remove_from_placement_group", server, now)
+
+
+def change_type(cloud: Cloud, server: Server, body: requests.ChangeType, now: datetime) -> Action:
+    """Change the type of a stopped server; recorded only."""
+    cloud.require_unlocked_server(server)
+    _require_stopped(server)
+    wanted = catalog.find(catalog.SERVER_TYPES, body.server_type)
+    current = catalog.find(catalog.SERVER_TYPES, server.server_type)
+    if wanted is None or current is None:
+        raise errors.invalid_input({"server_type": ["server type not found"]})
+    if wanted.architecture != current.architecture or server.location not in wanted.locations:
+        raise errors.unprocessable("invalid_server_type", "the server type does not fit for the given server")
+    server.server_type = wanted.name
+    return _action(cloud, "change_server_type", server, now)
+
+
+def change_dns_pointer(cloud: Cloud, server: Server, body: requests.ChangeDnsPointer, now: datetime) -> Action:
+    """Record the reverse name of the server's address."""
+    address = cloud.public_address(server)
+    if address is None or address.ip != body.ip:
+        raise errors.invalid_input({"ip": ["is not an address of the server"]})
+    address.dns_ptr = body.dns_ptr or ""
+    return cloud.start_action("change_dns_ptr", [("server", server.id)], now, exclusive=False)
+
+
+def image_of(server: Server) -> Image:
+    """Return the server's image."""
+    image = catalog.find(catalog.IMAGES, server.image)
+    if image is None:
+        raise ValueError(f"server {server.id} has the unknown image {server.image}")
+    return image
+
+
+def type_of(server: Server) -> ServerType:
+    """Return the server's type."""
+    server_type = catalog.find(catalog.SERVER_TYPES, server.server_type)
+    if server_type is None:
+        raise ValueError(f"server {server.id} has the unknown server type {server.server_type}")
+    return server_type
+
+
+def location_named(name: str) -> Location:
+    """Return the location; raise ValueError for a name that no client could have given."""
+    location = catalog.find(catalog.LOCATIONS, name)
+    if location is None:
+        raise ValueError(f"unknown location {name}")
+    return location
+
+
+def _machine_name(name: str) -> str:
+    """Return a server's name as the name of a machine: lower-case letters, digits and hyphens."""
+    return name.lower().replace(".", "-")[:MACHINE_NAME_LIMIT_CHARACTERS].strip("-")
+
+
+def _placement(body: requests.CreateServer) -> tuple[ServerType, Image, Location]:
+    server_type = catalog.find(catalog.SERVER_TYPES, body.server_type)
+    location = catalog.find(catalog.LOCATIONS, DEFAULT_LOCATION if body.location is None else body.location)
+    problems = {}
+    if server_type is None:
+        problems["server_type"] = ["server type not found"]
+    if location is None:
+        problems["location"] = ["location not found"]
+    image = catalog.find(catalog.IMAGES, body.image)
+    if image is not None and server_type is not None and body.image == image.name:
+        image = catalog.find(catalog.images_for(server_type.architecture), body.image)
+    if image is None:
+        problems["image"] = ["image not found"]
+    if server_type is None or location is None or image is None:
+        raise errors.invalid_input(problems)
+    if image.architecture != server_type.architecture:
+        raise errors.invalid_input({"image": ["incompatible with the architecture of the server type"]})
+    if location.name not in server_type.locations:
+        raise errors.invalid_input({"server_type": ["unsupported location for server type"]})
+    return server_type, image, location
+
+
+def _ssh_key(cloud: Cloud, id_or_name: int | str) -> str:
+    for key in cloud.state.ssh_keys.values():
+        if id_or_name in (key.id, key.name) or id_or_name == str(key.id):
+            return key.public_key
+    raise errors.invalid_input({"ssh_keys": [f"SSH key {id_or_name} not found"]})
+
+
+def _given_address(cloud: Cloud, public_net: requests.PublicNet, location: Location) -> PrimaryIp | None:
+    if public_net.ipv6 is not None:
+        raise errors.unprocessable("unsupported_error", "the lab has no IPv6")
+    if public_net.ipv4 is None:
+        return None
+    address = cloud.primary_ip(public_net.ipv4)
+    if address.assignee_id is not None:
+        raise errors.unprocessable("primary_ip_assigned", "the specified primary IP is already assigned to a server")
+    if address.location != location.name:
+        raise errors.unprocessable("primary_ip_datacenter_mismatch", "the primary IP is in a different location")
+    return address
+
+
+def _require_room(cloud: Cloud, placement_group: int) -> None:
+    cloud.placement_group(placement_group)
+    members = [server for server in cloud.state.servers.values() if server.placement_group == placement_group]
+    if len(members) >= SERVERS_PER_PLACEMENT_GROUP_LIMIT:
+        raise errors.unprocessable("placement_error", "the placement group is full")
+
+
+def _require_stopped(server: Server) -> None:
+    if server.status != "off":
+        raise errors.unprocessable("server_not_stopped", "the action requires a stopped server")
+
+
+def _private_net(server: Server, network: int) -> PrivateNet:
+    for private_net in server.private_nets:
+        if private_net.network == network:
+            return private_net
+    raise errors.not_found("attached network", network)
+
+
+def _place_in_network(cloud: Cloud, server: Server, network: Network, body: requests.AttachToNetwork) -> PrivateNet:
+    if any(private_net.network == network.id for private_net in server.private_nets):
+        raise errors.unprocessable("server_already_attached", "server is already attached to the network")
+    if len(server.private_nets) >= NETWORKS_PER_SERVER_LIMIT:
+        raise errors.ApiError(403, "resource_limit_exceeded", "server network limit exceeded")
+    for private_net in server.private_nets:
+        other = ipaddress.IPv4Network(cloud.network(private_net.network).ip_range)
+        if other.overlaps(ipaddress.IPv4Network(network.ip_range)):
+            raise errors.unprocessable("networks_overlap", f"the network overlaps with {other} of the server")
+    used = _used_addresses(cloud, network)
+    if body.ip is None:
+        ip = next(_free_addresses(cloud, network, server, body.ip_range, used), None)
+        if ip is None:
+            raise errors.unprocessable("no_subnet_available", "no subnet or IP is available within the network")
+    else:
+        ip = ipaddress.IPv4Address(body.ip)
+        _require_available(cloud, network, server, body.ip, used)
+        if body.ip_range is not None and ip not in ipaddress.IPv4Network(body.ip_range):
+            raise errors.invalid_input({"ip": [f"is not part of {body.ip_range}"]})
+    for alias in body.alias_ips or []:
+        _require_available(cloud, network, server, alias, used | {ip})
+    subnet = next(subnet for subnet in _usable_subnets(network, server) if ip in subnet)
+    slots = {private_net.interface for private_net in server.private_nets}
+    candidates = (f"enp{number}s0" for number in range(FIRST_PRIVATE_INTERFACE, FIRST_PRIVATE_INTERFACE + 8))
+    return PrivateNet(
+        network=network.id,
+        ip=str(ip),
+        prefix_length=subnet.prefixlen,
+        alias_ips=list(body.alias_ips or []),
+        mac_address=_mac_address(network.id, ip),
+        interface=next(name for name in candidates if name not in slots),
+    )
+
+
+def _usable_subnets(network: Network, server: Server) -> list[ipaddress.IPv4Network]:
+    zone = location_named(server.location).network_zone
+    return [ipaddress.IPv4Network(subnet.ip_range) for subnet in network.subnets if subnet.network_zone == zone]
+
+
+def _used_addresses(cloud: Cloud, network: Network) -> set[ipaddress.IPv4Address]:
+    """Return what no further server can have: the gateway and everything that servers have in this network."""
+    used = {ipaddress.IPv4Network(network.ip_range).network_address + 1}
+    for server in cloud.state.servers.values():
+        for private_net in server.private_nets:
+            if private_net.network == network.id:
+                used |= {ipaddress.IPv4Address(ip) for ip in (private_net.ip, *private_net.alias_ips)}
+    return used
+
+
+def _free_addresses(
+    cloud: Cloud, network: Network, server: Server, ip_range: str | None, used: set[ipaddress.IPv4Address]
+) -> Iterator[ipaddress.IPv4Address]:
+    for subnet in _usable_subnets(network, server):
+        if ip_range is None or str(subnet) == ip_range:
+            yield from (address for address in subnet.hosts() if address not in used)
+
+
+def _require_available(
+    cloud: Cloud, network: Network, server: Server, ip: str, used: set[ipaddress.IPv4Address]
+) -> None:
+    address = ipaddress.IPv4Address(ip)
+    subnet = next((subnet for subnet in _usable_subnets(network, server) if address in subnet), None)
+    if subnet is None:
+        raise errors.unprocessable("ip_not_available", f"IP {ip} is in no subnet of the server's network zone")
+    if address in used or address in (subnet.network_address, subnet.broadcast_address):
+        raise errors.unprocessable("ip_not_available", f"IP {ip} is not available")
+
+
+def _mac_address(network: int, ip: ipaddress.IPv4Address) -> str:
+    """Return a MAC address in the range that Hetzner uses for private networks, the same for the same place."""
+    octets = [0x86, 0x00, network & 0xFF, *ip.packed[1:]]
+    return ":".join(f"{octet:02x}" for octet in octets)
+
+
+def _action(cloud: Cloud, command: str, server: Server, now: datetime, work: Work | None = None) -> Action:
+    return cloud.start_action(command, [("server", server.id)], now, work)
