@@ -196,7 +196,7 @@ _ALL: Final = (
     ),
     Recipe(
         name="netbird-operator",
-        version=versions.NETBIRD,
+        version=versions.NETBIRD_OPERATOR,
         module="lab/standins/netbird_operator",
         binaries=(Binary(file="netbird-operator", package="."),),
     ),

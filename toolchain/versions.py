@@ -25,6 +25,7 @@ KUBERNETES: Final = "1.34.2"
 ETCD: Final = "3.6.5"
 COREDNS: Final = "1.14.7"
 NETBIRD: Final = "0.77.1"
+NETBIRD_OPERATOR: Final = "0.8.0"
 CILIUM: Final = "1.19.6"
 
 GO: Final = "1.26.8"

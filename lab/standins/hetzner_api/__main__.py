@@ -21,6 +21,8 @@ from lab.standins.hetzner_api.storage import Storage
 
 logger = logging.getLogger(__name__)
 
+SHUTDOWN_SECONDS = 1.0
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until a signal comes; return the exit code."""
@@ -41,7 +43,15 @@ def main(arguments: list[str] | None = None) -> int:
     )
     api = Api(runner, Access(token), RateLimit(options.requests_per_hour, system_clock()))
     logger.info("Hetzner Cloud API stand-in on http://%s:%s%s, machines: %s", host, port, PREFIX, options.backend)
-    web.run_app(api.application(), host=host, port=int(port), print=None, access_log=None, handle_signals=True)
+    web.run_app(
+        api.application(),
+        host=host,
+        port=int(port),
+        print=None,
+        access_log=None,
+        # Requests that hang by order must not keep us from ending.
+        shutdown_timeout=SHUTDOWN_SECONDS,
+    )
     return 0
 
 

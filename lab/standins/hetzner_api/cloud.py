@@ -39,6 +39,7 @@ class Cloud:
     """One project. Operations change `state` and return records; the caller stores and carries out."""
 
     state: State = field(default_factory=State)
+    first_public_address: ipaddress.IPv4Address = FIRST_PUBLIC_ADDRESS
 
     def new_id(self) -> int:
         """Return the next ID."""

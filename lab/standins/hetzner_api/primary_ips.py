@@ -6,7 +6,7 @@ import ipaddress
 from datetime import datetime
 
 from lab.standins.hetzner_api import catalog, errors, requests
-from lab.standins.hetzner_api.cloud import FIRST_PUBLIC_ADDRESS, PUBLIC_RANGE, Cloud, require_unique_name
+from lab.standins.hetzner_api.cloud import PUBLIC_RANGE, Cloud, require_unique_name
 from lab.standins.hetzner_api.records import Action, PrimaryIp, Server
 
 
@@ -38,7 +38,9 @@ def create(cloud: Cloud, body: requests.CreatePrimaryIp, now: datetime) -> tuple
 def new_address(cloud: Cloud, name: str | None, location: str, now: datetime) -> PrimaryIp:
     """Take the lowest free public address from .101 upward; without a name it is called after its ID."""
     taken = {ipaddress.IPv4Address(one.ip) for one in cloud.state.primary_ips.values()}
-    free = (address for address in PUBLIC_RANGE.hosts() if address >= FIRST_PUBLIC_ADDRESS and address not in taken)
+    free = (
+        address for address in PUBLIC_RANGE.hosts() if address >= cloud.first_public_address and address not in taken
+    )
     ip = next(free, None)
     if ip is None:
         raise errors.ApiError(412, "resource_unavailable", f"no address is left in {PUBLIC_RANGE}")

@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from aiohttp import web
 
 from lab.standins.hetzner_api.api import Access, Api
 from lab.standins.hetzner_api.backend import MemoryBackend
-from lab.standins.hetzner_api.cloud import Cloud
+from lab.standins.hetzner_api.cloud import FIRST_PUBLIC_ADDRESS, Cloud
 from lab.standins.hetzner_api.faults import Faults
 from lab.standins.hetzner_api.rate_limit import RateLimit
 from lab.standins.hetzner_api.runner import Runner, system_clock
@@ -34,13 +35,15 @@ class StandIn:
     def __init__(
         self,
         directory: Path,
-        backend: MemoryBackend,
+        backend: Any,
         *,
         action_seconds: float = ACTION_SECONDS,
         requests_per_hour: int = 1_000_000,
+        first_public_address: IPv4Address = FIRST_PUBLIC_ADDRESS,
     ) -> None:
         self.directory = directory
         self.backend = backend
+        self._first_public_address = first_public_address
         self.faults_file = directory / "faults.json"
         self._action_seconds = action_seconds
         self._requests_per_hour = requests_per_hour
@@ -94,7 +97,7 @@ class StandIn:
     async def _serve(self) -> None:
         storage = Storage(self.directory)
         runner = Runner(
-            Cloud(storage.load()),
+            Cloud(storage.load(), self._first_public_address),
             self.backend,
             storage,
             Faults(self.faults_file),
@@ -118,7 +121,7 @@ def start(tmp_path: Path) -> Iterator[StartStandIn]:
     """Start stand-ins on the test's directory; all are stopped at the end."""
     started: list[StandIn] = []
 
-    def start_one(backend: MemoryBackend | None = None, **options: Any) -> StandIn:
+    def start_one(backend: Any = None, **options: Any) -> StandIn:
         one = StandIn(tmp_path / "state", backend or MemoryBackend(), **options)
         started.append(one)
         return one

@@ -1,0 +1,130 @@
+"""The commands of `./isthmus` and their help. What they do lies beside: cli/lab.py, cli/checks.py, cli/testing.py."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.errors import guarded
+
+HELP = {"help_option_names": ["-h", "--help"]}
+
+app = typer.Typer(
+    name="isthmus",
+    help="Isthmus joins Kubernetes clusters that cannot see each other. `pulumi up` does that; this stands beside it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings=HELP,
+    add_completion=False,
+)
+lab = typer.Typer(
+    help="Two real clusters on this machine, one of them behind a NAT, and the link between them.",
+    no_args_is_help=True,
+    context_settings=HELP,
+)
+app.add_typer(lab, name="lab")
+
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+@lab.command("up")
+@guarded(
+    when_interrupted="What was made stays; `./isthmus lab up` goes on from there, `./isthmus lab down` removes it."
+)
+def lab_up() -> int:
+    """Raise the lab: builds what is missing, starts networks and machines, runs `pulumi up` for every stack.
+
+    It can be called again at any time: it goes on where the last one stopped, or says that all is up. Needs root.
+    """
+    from cli.lab import up
+
+    return up()
+
+
+@lab.command("status")
+@guarded()
+def lab_status(json: _Json = False) -> int:
+    """Show machines, clusters, routers and the link; exit code 1 when something is down."""
+    from cli.lab import status
+
+    return status(as_json=json)
+
+
+@lab.command("verify")
+@guarded(when_interrupted="The namespaces isthmus-verify may still be there; the next verify removes them.")
+def lab_verify(
+    json: _Json = False,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="TEXT", help="Only checks whose id contains TEXT; repeatable.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the probe pods in place.")] = False,
+) -> int:
+    """Check the link from inside the pods: addresses, names, MTU, policy, throughput; exit code 1 when one fails."""
+    from cli.lab import verify
+
+    return verify(as_json=json, only=tuple(only or ()), keep=keep)
+
+
+@lab.command("env")
+@guarded()
+def lab_env() -> int:
+    """Print what to export so that your own pulumi and kubectl work against the lab: eval "$(./isthmus lab env)"."""
+    from cli.lab import env
+
+    return env()
+
+
+@lab.command("shell")
+@guarded()
+def lab_shell(
+    machine: Annotated[str, typer.Argument(help="A machine as `lab status` names it, or `workstation`.")],
+    command: Annotated[list[str] | None, typer.Argument(help="A command instead of a shell (after `--`).")] = None,
+) -> int:
+    """Open a root shell inside a machine of the lab, or run one command there."""
+    from cli.lab import shell
+
+    return shell(machine, tuple(command or ()))
+
+
+@lab.command("down")
+@guarded(when_interrupted="`./isthmus lab down` goes on.")
+def lab_down() -> int:
+    """Remove the lab: processes, mounts, namespaces and files. What was built stays in the cache."""
+    from cli.lab import down
+
+    return down()
+
+
+@app.command("check")
+@guarded()
+def check() -> int:
+    """Format, lint, types, import contract, shell and Go: all of them run, exit code 1 when one fails."""
+    from cli.checks import run_all
+
+    return run_all()
+
+
+@app.command("test")
+@guarded(when_interrupted="A lab that the tests raised may still be up; `./isthmus lab down` removes it.")
+def test(
+    parts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PART]...", help="check, unit, engine, link; all of them without one.", show_default=False
+        ),
+    ] = None,
+    no_skips: Annotated[
+        bool, typer.Option("--no-skips", envvar="CI", help="A skipped test is a failure (as with CI=true).")
+    ] = False,
+) -> int:
+    """Run the tests and print how long each part took; exit code 1 when anything fails."""
+    from cli.testing import run_parts
+
+    return run_parts(tuple(parts or ()), no_skips=no_skips)
+
+
+def main() -> int:
+    """Runs the command line and returns the exit code."""
+    app(prog_name="isthmus")
+    return 0

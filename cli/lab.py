@@ -1,0 +1,201 @@
+"""`./isthmus lab ...`: asks the lab, and prints what it answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cli import console
+from cli.errors import CANNOT, FAILED
+from lab import env as lab_env
+from lab import machines, preflight, project, state
+from lab import up as lab_up
+from lab.status import ClusterStatus, LinkStatus, Status, collect, unready
+from lab.topology import DEFAULT
+from lab.verify.results import CheckResult, exit_code
+from lab.verify.run import verify as run_verify
+
+
+def up() -> int:
+    """`lab up`."""
+    reporter = console.reporter()
+    status = lab_up.raise_lab(reporter, colour=console.messages().is_terminal and not os.environ.get("NO_COLOR"))
+    out = console.results()
+    print_status(out, status)
+    if not status.is_up:
+        print_problems(out, status)
+        return FAILED
+    print_next(out)
+    return 0
+
+
+def status(*, as_json: bool) -> int:
+    """`lab status`."""
+    lab_env.require_lab()
+    found = collect(DEFAULT, lab_up.tools_of_person())
+    if as_json:
+        print(json.dumps(found.as_json(), indent=2))
+        return 0 if found.is_up else FAILED
+    out = console.results()
+    print_status(out, found, machines_too=True)
+    if not found.is_up:
+        print_problems(out, found)
+        return FAILED
+    return 0
+
+
+def verify(*, as_json: bool, only: tuple[str, ...], keep: bool) -> int:
+    """`lab verify`."""
+    lab_env.require_lab()
+    out = console.results()
+    reporter = console.reporter()
+    results = run_verify(DEFAULT, lab_up.tools_of_person(), reporter, only=only, keep=keep)
+    if as_json:
+        print(json.dumps([result.as_json() for result in results], indent=2))
+        return exit_code(results)
+    print_verify(out, results)
+    return exit_code(results)
+
+
+def env() -> int:
+    """`lab env`."""
+    lab_env.require_lab()
+    for line in lab_env.exports(lab_up.tools_of_person()):
+        print(line)
+    if sys.stdout.isatty():
+        console.messages().print(Text('To use it: eval "$(./isthmus lab env)"', style="dim"))
+    return 0
+
+
+def shell(machine: str, command: tuple[str, ...]) -> int:
+    """`lab shell`."""
+    lab_env.require_lab()
+    if machine == "workstation":
+        return lab_up.run_at_workstation(list(command) or [os.environ.get("SHELL", "/bin/bash")])
+    known = sorted(machines.list_machines())
+    if machine not in known:
+        console.messages().print(
+            Text(
+                f"error: there is no machine {machine}; there are: {', '.join([*known, 'workstation'])}",
+                style="bold red",
+            )
+        )
+        return CANNOT
+    return machines.shell(machine, command) if command else machines.shell(machine)
+
+
+def down() -> int:
+    """`lab down`."""
+    if not state.STATE.exists() and lab_up.nothing_there():
+        console.results().print("There is no lab.")
+        return 0
+    preflight.require_root("Taking the lab down")
+    left = lab_up.take_down(console.reporter())
+    for line in left:
+        console.messages().print(Text(f"left: {line}", style="bold red"))
+    if left:
+        return FAILED
+    console.results().print("The lab is gone; what was built stays in the cache for the next one.")
+    return 0
+
+
+# --- printing ---------------------------------------------------------------------------------------------------------
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name, no_wrap=True)
+    return table
+
+
+def _state(good: bool, yes: str, no: str) -> Text:
+    return Text(yes, style="green") if good else Text(no, style="bold red")
+
+
+def print_status(out: Console, status: Status, *, machines_too: bool = False) -> None:
+    """The tables of clusters and links, on request of machines and helpers as well."""
+    if machines_too:
+        table = _table("machine or server", "state", "address")
+        for machine in status.machines:
+            table.add_row(machine.name, _state(machine.running, "running", "off"), "")
+        for helper in status.helpers:
+            table.add_row(helper.name, _state(helper.running, "running", "ended"), helper.url)
+        out.print(table)
+    out.print(cluster_table(status.clusters))
+    out.print(link_table(status.links))
+
+
+def cluster_table(clusters: tuple[ClusterStatus, ...]) -> Table:
+    """Clusters with nodes and routers."""
+    table = _table("cluster", "nodes", "router on", "node IP", "NetBird IP", "DNS zone")
+    for cluster in clusters:
+        ready = sum(node.ready for node in cluster.nodes)
+        nodes = _state(
+            cluster.reachable and ready == len(cluster.nodes) >= cluster.expected_nodes,
+            f"{ready} ready",
+            f"{ready} of {cluster.expected_nodes} ready" if cluster.reachable else "API does not answer",
+        )
+        router = cluster.routers[0] if cluster.routers else None
+        table.add_row(
+            cluster.name,
+            nodes,
+            router.node if router else Text("none", style="bold red"),
+            router.node_ip if router else "",
+            router.netbird_ip if router else "",
+            cluster.dns_zone,
+        )
+    return table
+
+
+def link_table(links: tuple[LinkStatus, ...]) -> Table:
+    """Links with their path and round trip."""
+    table = _table("link", "path", "round trip", "egress policy")
+    for link in links:
+        table.add_row(
+            f"{link.source} → {link.target}",
+            _state(link.path != "down", link.path, "down"),
+            f"{link.round_trip_ms:.1f} ms" if link.round_trip_ms is not None else "-",
+            _state(link.policy, "in place", "missing"),
+        )
+    return table
+
+
+def print_problems(out: Console, status: Status) -> None:
+    """What is wrong, and what to look at."""
+    for sentence in unready(status):
+        out.print(Text(sentence, style="bold red"))
+    out.print(Text("Try again: ./isthmus lab up    Logs: " + str(state.STATE / "logs"), style="dim"))
+
+
+def print_next(out: Console) -> None:
+    """What to try in a lab that is up."""
+    out.print("Next things to try:")
+    for command, what in (
+        ("./isthmus lab verify", "check the link from inside the pods"),
+        (
+            'eval "$(./isthmus lab env)"',
+            "then `pulumi preview -s de` and `kubectl --context mn get nodes` in your shell",
+        ),
+        ("./isthmus lab shell mn-1", "a root shell on a machine"),
+        ("./isthmus lab down", "remove the lab"),
+    ):
+        out.print(Text.assemble("  ", (f"{command:<30}", "bold"), what))
+    out.print(Text(f"The project with its stack files is {project.directory()}.", style="dim"))
+
+
+def print_verify(out: Console, results: Sequence[CheckResult]) -> None:
+    """Verdicts of all checks; those that failed with what was seen and what to do."""
+    failed = 0
+    for result in results:
+        if result.status == "fail":
+            failed += 1
+            out.print(Text(f"\n{result.id} failed: {result.title}", style="bold red"))
+            out.print(Text(f"  observed: {result.observed}\n  expected: {result.expected}\n  fix:      {result.fix}"))
+    out.print(f"{len(results) - failed} of {len(results)} checks passed")

@@ -1,0 +1,73 @@
+"""A Helm chart as a Helm release, from its public home or from the mirror of the settings.
+
+It owns where a chart comes from and how its release survives an ``up`` that was killed. ``helm.v3.Release`` rather than
+``helm.v4.Chart``, because its preview works while the cluster can't be reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from components.helm_records import RecoverRelease
+
+RELEASE_TIMEOUT_SECONDS: Final = 600
+
+
+@dataclass(frozen=True)
+class ChartSource:
+    """A chart by name and version. ``home`` is the URL of a chart repository, or an ``oci://`` address that ends in the name."""
+
+    name: str
+    version: str
+    home: str
+
+    def location(self, mirror: str | None) -> dict[str, Any]:
+        """The arguments of a Release that say where the chart is. A mirror holds ``NAME-VERSION.tgz`` files."""
+        if mirror is not None:
+            return {"chart": f"{mirror.rstrip('/')}/{self.name}-{self.version}.tgz"}
+        if self.home.startswith("oci://"):
+            return {"chart": self.home, "version": self.version}
+        return {
+            "chart": self.name,
+            "version": self.version,
+            "repository_opts": kubernetes.helm.v3.RepositoryOptsArgs(repo=self.home),
+        }
+
+
+def release(
+    name: str,
+    source: ChartSource,
+    *,
+    namespace: pulumi.Input[str],
+    values: Mapping[str, Any],
+    mirror: str | None,
+    recover: RecoverRelease | None,
+    opts: pulumi.ResourceOptions,
+) -> kubernetes.helm.v3.Release:
+    """Installs a chart and waits until what it made is ready. ``values`` must be known in a preview.
+
+    ``name`` is also the name of the release in the cluster. A failed installation stays in place (no ``atomic``) and the next
+    ``up`` upgrades it: on a slow machine images that are already there are half of the way.
+    """
+    return kubernetes.helm.v3.Release(
+        name,
+        name=name,
+        namespace=namespace,
+        values=dict(values),
+        timeout=RELEASE_TIMEOUT_SECONDS,
+        cleanup_on_fail=True,
+        max_history=5,
+        **source.location(mirror),
+        opts=pulumi.ResourceOptions.merge(
+            opts,
+            pulumi.ResourceOptions(
+                custom_timeouts=pulumi.CustomTimeouts(create="15m", update="15m", delete="10m"),
+                hooks=recover.binding() if recover is not None else None,
+            ),
+        ),
+    )

@@ -1,0 +1,57 @@
+"""Cilium from its chart, and the policy that keeps pods from the provider's metadata address."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from components.chart import ChartSource, release
+from components.helm_records import RecoverRelease
+from domain.cilium_values import CHART, NAMESPACE, REPOSITORY
+from domain.metadata_policy import metadata_policy
+
+RELEASE: Final = "isthmus-cilium"
+
+
+@dataclass(frozen=True)
+class CiliumArgs:
+    """``values`` are plain data, so that a preview knows them."""
+
+    version: str
+    values: Mapping[str, Any]
+    mirror: str | None
+    recover: RecoverRelease | None
+    after: Sequence[pulumi.Resource]
+
+
+class Cilium(pulumi.ComponentResource):
+    """The pod network. ``ready`` is done when its agents run on all nodes, and with them its custom resources exist."""
+
+    ready: pulumi.Resource
+
+    def __init__(self, name: str, args: CiliumArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("isthmus:cilium:Cilium", name, {"version": args.version}, opts)
+        self.ready = release(
+            RELEASE,
+            ChartSource(CHART, args.version, REPOSITORY),
+            namespace=NAMESPACE,
+            values=args.values,
+            mirror=args.mirror,
+            recover=args.recover,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),
+        )
+        manifest = metadata_policy()
+        # Cilium's operator makes the definitions, not the chart, and an agent is ready only when it has seen them.
+        kubernetes.apiextensions.CustomResource(
+            manifest["metadata"]["name"],
+            api_version=manifest["apiVersion"],
+            kind=manifest["kind"],
+            metadata=manifest["metadata"],
+            spec=manifest["spec"],
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[self.ready]),
+        )
+        self.register_outputs({})

@@ -1,0 +1,114 @@
+"""What the rest of the program needs of a cluster, wherever its machines come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from ipaddress import IPv4Address
+
+import pulumi
+import pulumi_command as command
+import pulumi_kubernetes as kubernetes
+
+from domain import kubeconfig as kubeconfigs
+
+READY_DEADLINE_SECONDS = 1200
+"""From a server's creation: image, first boot, download of k3s, its agents. A slow machine takes a few minutes."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running Kubernetes API. ``kubeconfig`` is secret; ``context`` is None for its current context.
+
+    ``ready`` are the resources that have to exist before anything can be put into the cluster.
+    """
+
+    kubeconfig: pulumi.Output[str]
+    context: str | None
+    ready: Sequence[pulumi.Resource]
+
+
+@dataclass(frozen=True)
+class Shell:
+    """How to log in to one machine: always with a key, never without its host key. The private key is secret."""
+
+    host: pulumi.Input[str]
+    private_key: pulumi.Input[str]
+    host_key: pulumi.Input[str]
+    user: str = "root"
+    port: int = 22
+
+    def connection(self) -> command.remote.ConnectionArgs:
+        return command.remote.ConnectionArgs(
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            private_key=self.private_key,
+            host_key=self.host_key,
+            # A server that was made a moment ago: the tries, with growing pauses, outlast its first boot.
+            dial_error_limit=60,
+            per_dial_timeout=15,
+        )
+
+    def as_root(self, text: str) -> str:
+        """The command, by way of sudo for another user than root. ``text`` has no single quotes in it."""
+        return text if self.user == "root" else f"sudo -n sh -c '{text}'"
+
+
+def fetch_kubeconfig(
+    name: str,
+    *,
+    shell: Shell,
+    nodes: Sequence[str],
+    address: pulumi.Input[str],
+    context: str,
+    fetched_again_with: pulumi.Input[str],
+    opts: pulumi.ResourceOptions,
+) -> tuple[pulumi.Output[str], pulumi.Resource]:
+    """The kubeconfig of a k3s server over SSH, once all ``nodes`` have registered, and the resource that fetched it.
+
+    ``address`` is where the program and its user reach the API server. ``fetched_again_with`` is the id of what made the
+    server: a new one has a new certificate authority.
+    """
+    fetched = command.remote.Command(
+        name,
+        connection=shell.connection(),
+        create=shell.as_root(f"sh -s -- {READY_DEADLINE_SECONDS} {' '.join(nodes)}"),
+        stdin=(files("components") / "files" / "print-kubeconfig.sh").read_text(encoding="utf-8"),
+        triggers=[fetched_again_with],
+        logging=command.remote.Logging.NONE,
+        add_previous_output_in_env=False,
+        opts=pulumi.ResourceOptions.merge(
+            opts,
+            pulumi.ResourceOptions(
+                additional_secret_outputs=["stdout", "stderr"],
+                custom_timeouts=pulumi.CustomTimeouts(create="30m", update="30m"),
+            ),
+        ),
+    )
+    rewritten = pulumi.Output.all(fetched.stdout, address).apply(
+        lambda both: kubeconfigs.rewrite(both[0], IPv4Address(both[1]), context)
+    )
+    return pulumi.Output.secret(rewritten), fetched
+
+
+def kubernetes_provider(
+    name: str, cluster: Cluster, *, opts: pulumi.ResourceOptions | None = None
+) -> kubernetes.Provider:
+    """The explicit provider for everything in the cluster.
+
+    ``cluster_identifier`` keeps the engine from planning a replacement of the provider, and of all that it made, while the
+    kubeconfig is unknown or has changed. ConfigMaps and Secrets are changed in place; without the switches each change
+    would make a new object.
+    """
+    return kubernetes.Provider(
+        name,
+        kubeconfig=cluster.kubeconfig,
+        context=cluster.context,
+        cluster_identifier=name,
+        enable_server_side_apply=True,
+        enable_config_map_mutable=True,
+        enable_secret_mutable=True,
+        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=list(cluster.ready))),
+    )

@@ -1,0 +1,64 @@
+"""Names in the cluster's own CoreDNS: its own zone, and the zones of the linked peers by way of the relay.
+
+It owns the ConfigMap ``coredns-custom`` and, of k3s's Deployment ``coredns``, how it is rolled out: a changed Corefile is
+tried by a new pod while the old one still answers, so a bad one fails this ``up`` and not the next restart of the node.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from domain.corefile import CUSTOM_CONFIG_MAP
+
+NAMESPACE = "kube-system"
+CHECKSUM_ANNOTATION = "isthmus.dev/corefile-sha256"
+
+
+def checksum(data: Mapping[str, str]) -> str:
+    """A text that changes with any of the files."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ClusterDnsArgs:
+    """``zones``: the data of ``coredns-custom``."""
+
+    zones: Mapping[str, str]
+    after: Sequence[pulumi.Resource]
+
+
+class ClusterDns(pulumi.ComponentResource):
+    """The zones that the cluster's CoreDNS answers or passes on."""
+
+    def __init__(self, name: str, args: ClusterDnsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("isthmus:dns:ClusterDns", name, {}, opts)
+        zones = kubernetes.core.v1.ConfigMap(
+            CUSTOM_CONFIG_MAP,
+            metadata={"name": CUSTOM_CONFIG_MAP, "namespace": NAMESPACE},
+            data=dict(args.zones),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),
+        )
+        kubernetes.apps.v1.DeploymentPatch(
+            "coredns",
+            metadata={
+                "name": "coredns",
+                "namespace": NAMESPACE,
+                "annotations": {"pulumi.com/patchForce": "true", "pulumi.com/patchFieldManager": "isthmus"},
+            },
+            spec={
+                "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+                "template": {"metadata": {"annotations": {CHECKSUM_ANNOTATION: checksum(args.zones)}}},
+            },
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[zones],
+                custom_timeouts=pulumi.CustomTimeouts(create="10m", update="10m", delete="10m"),
+            ),
+        )
+        self.register_outputs({})

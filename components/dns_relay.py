@@ -1,0 +1,123 @@
+"""The DNS relay: CoreDNS in the network of the router node, between the cluster's DNS and the peers' relays.
+
+It owns the workload; the Corefile comes from ``domain``. It exists only when a peer is linked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Any, Final
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from components.dns import CHECKSUM_ANNOTATION, NAMESPACE, checksum
+from components.route_wait import ROUTER_NODES, TOLERATIONS, container
+from domain.corefile import HEALTH_ADDRESS, HOST_IP_VARIABLE, READY_ADDRESS
+from domain.names import RELAY_PORT
+
+NAME: Final = "isthmus-dns-relay"
+LABELS: Final = {"app.kubernetes.io/name": NAME}
+INTERFACE_DEADLINE_SECONDS: Final = 120
+"""Of one try; the kubelet goes on trying."""
+
+
+@dataclass(frozen=True)
+class DnsRelayArgs:
+    """``service_ip`` is fixed by the address plan, because the cluster's Corefile names it."""
+
+    corefile: str
+    image: str
+    agent_image: str
+    service_ip: IPv4Address
+    after: Sequence[pulumi.Resource]
+
+
+class DnsRelay(pulumi.ComponentResource):
+    """Passes queries on, in either direction. ``ready`` is done when it answers."""
+
+    ready: pulumi.Resource
+
+    def __init__(self, name: str, args: DnsRelayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("isthmus:dns_relay:DnsRelay", name, {}, opts)
+        metadata = {"name": NAME, "namespace": NAMESPACE, "labels": LABELS}
+        data = {"Corefile": args.corefile}
+        config = kubernetes.core.v1.ConfigMap(
+            NAME, metadata=metadata, data=data, opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.after))
+        )
+        relay = kubernetes.apps.v1.DaemonSet(
+            NAME,
+            metadata=metadata,
+            spec=daemon_set_spec(args.image, args.agent_image, checksum(data)),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[config],
+                custom_timeouts=pulumi.CustomTimeouts(create="10m", update="10m"),
+            ),
+        )
+        kubernetes.core.v1.Service(
+            NAME,
+            metadata=metadata,
+            spec={
+                "type": "ClusterIP",
+                "clusterIP": str(args.service_ip),
+                "selector": LABELS,
+                "ports": [
+                    {"name": f"dns-{protocol.lower()}", "protocol": protocol, "port": 53, "targetPort": RELAY_PORT}
+                    for protocol in ("UDP", "TCP")
+                ],
+            },
+            # After the DaemonSet: the engine waits for a Service's endpoints.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[relay]),
+        )
+        self.ready = relay
+        self.register_outputs({})
+
+
+def daemon_set_spec(image: str, agent_image: str, corefile_checksum: str) -> dict[str, Any]:
+    """One relay a router node. A changed Corefile restarts it, so that what runs is what was applied."""
+    return {
+        "selector": {"matchLabels": LABELS},
+        # Two of them on one node would share the port without a word.
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}},
+        "template": {
+            "metadata": {"labels": LABELS, "annotations": {CHECKSUM_ANNOTATION: corefile_checksum}},
+            "spec": {
+                "hostNetwork": True,
+                # Its upstreams are addresses, and the cluster's DNS asks it: it must not ask back.
+                "dnsPolicy": "Default",
+                "nodeSelector": ROUTER_NODES,
+                "tolerations": TOLERATIONS,
+                "automountServiceAccountToken": False,
+                "priorityClassName": "system-cluster-critical",
+                "initContainers": [container("wait-for-interface", agent_image, [], INTERFACE_DEADLINE_SECONDS)],
+                "containers": [
+                    {
+                        "name": "coredns",
+                        "image": image,
+                        "args": ["-conf", "/etc/coredns/Corefile"],
+                        "env": [{"name": HOST_IP_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}}],
+                        "ports": [
+                            {"name": f"dns-{protocol.lower()}", "containerPort": RELAY_PORT, "protocol": protocol}
+                            for protocol in ("UDP", "TCP")
+                        ],
+                        "volumeMounts": [{"name": "config", "mountPath": "/etc/coredns", "readOnly": True}],
+                        "livenessProbe": {**_probe(HEALTH_ADDRESS, "/health"), "failureThreshold": 6},
+                        "readinessProbe": {**_probe(READY_ADDRESS, "/ready"), "periodSeconds": 2},
+                        "resources": {
+                            "requests": {"cpu": "20m", "memory": "32Mi"},
+                            "limits": {"memory": "128Mi"},
+                        },
+                    }
+                ],
+                "volumes": [{"name": "config", "configMap": {"name": NAME}}],
+            },
+        },
+    }
+
+
+def _probe(address: str, path: str) -> dict[str, Any]:
+    host, port = address.split(":")
+    return {"httpGet": {"host": host, "port": int(port), "path": path}, "timeoutSeconds": 5}

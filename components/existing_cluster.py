@@ -1,0 +1,47 @@
+"""A cluster that somebody else runs, given by its kubeconfig. It owns the router's label on its Nodes and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from components.cluster import Cluster
+from domain.plan import Node
+
+
+def existing_cluster(kubeconfig: pulumi.Input[str], context: str) -> Cluster:
+    """The cluster behind one context of a kubeconfig, which is secret."""
+    return Cluster(pulumi.Output.secret(kubeconfig), context, [])
+
+
+@dataclass(frozen=True)
+class NodeLabelsArgs:
+    """``nodes``: those with labels of ours get them."""
+
+    nodes: Sequence[Node]
+
+
+class NodeLabels(pulumi.ComponentResource):
+    """Labels on Nodes that exist; k3s sets them itself on machines that this program installs."""
+
+    ready: Sequence[pulumi.Resource]
+
+    def __init__(self, name: str, args: NodeLabelsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("isthmus:existing_cluster:NodeLabels", name, {}, opts)
+        self.ready = [
+            kubernetes.core.v1.NodePatch(
+                node.name,
+                metadata={
+                    "name": node.name,
+                    "labels": node.labels,
+                    "annotations": {"pulumi.com/patchForce": "true", "pulumi.com/patchFieldManager": "isthmus"},
+                },
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            for node in args.nodes
+            if node.labels
+        ]
+        self.register_outputs({})

@@ -1,0 +1,71 @@
+"""Lets a Helm release go on after an ``up`` that was killed in the middle of it.
+
+Helm keeps a record (a Secret) of each revision. A killed installation leaves one in status ``pending-install`` that Pulumi's
+state does not know, and every later ``up`` then fails with "cannot re-use a name that is still in use"; a killed upgrade leaves
+``pending-upgrade`` ("another operation is in progress"). Before the engine creates a release this removes the records of that
+name, before it updates one those of interrupted revisions. The objects of the chart stay: they carry the release's name, so
+Helm adopts them.
+
+Safe, because the names of our releases start with ``isthmus-``: a record of that name that the state does not know is ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import pulumi
+
+from components.kubernetes_client import KubernetesClient, UnsupportedKubeconfig
+
+INTERRUPTED: Final = frozenset({"pending-install", "pending-upgrade", "pending-rollback"})
+
+
+def remove_records(
+    client: KubernetesClient, namespace: str, release: str, statuses: frozenset[str] | None
+) -> list[str]:
+    """Deletes Helm's records of a release that are in one of ``statuses`` (None: in any); gives their names."""
+    secrets = f"/api/v1/namespaces/{namespace}/secrets"
+    listed = client.request("GET", f"{secrets}?labelSelector=owner%3Dhelm,name%3D{release}")
+    removed = []
+    for item in listed.get("items") or []:
+        metadata = item["metadata"]
+        if statuses is None or metadata["labels"].get("status") in statuses:
+            client.request("DELETE", f"{secrets}/{metadata['name']}")
+            removed.append(metadata["name"])
+    return removed
+
+
+class RecoverRelease:
+    """The hooks that make one release survive an interruption. Needs the engine: the SDK's mocks have no hooks."""
+
+    def __init__(self, release: str, namespace: str, kubeconfig: pulumi.Output[str], context: str | None) -> None:
+        self._release = release
+        self._namespace = namespace
+        self._kubeconfig = kubeconfig
+        self._context = context
+
+    def binding(self) -> pulumi.ResourceHookBinding:
+        return pulumi.ResourceHookBinding(
+            before_create=[pulumi.ResourceHook(f"{self._release}-before-create", self._before_create)],
+            before_update=[pulumi.ResourceHook(f"{self._release}-before-update", self._before_update)],
+        )
+
+    async def _before_create(self, args: pulumi.ResourceHookArgs) -> None:
+        await self._remove(None)
+
+    async def _before_update(self, args: pulumi.ResourceHookArgs) -> None:
+        await self._remove(INTERRUPTED)
+
+    async def _remove(self, statuses: frozenset[str] | None) -> None:
+        kubeconfig = await self._kubeconfig.future()
+        if not kubeconfig:
+            return
+        try:
+            client = KubernetesClient(kubeconfig, self._context)
+        except UnsupportedKubeconfig as reason:
+            pulumi.log.debug(f"{self._release}: no look at Helm's records: {reason}")
+            return
+        removed = await asyncio.to_thread(remove_records, client, self._namespace, self._release, statuses)
+        if removed:
+            pulumi.log.info(f"{self._release}: took over from an interrupted run ({', '.join(removed)})")

@@ -1,0 +1,191 @@
+"""Machines at Hetzner Cloud: private network, firewall, placement group, SSH key, and servers that make themselves nodes.
+
+It owns the Hetzner resources and the kubeconfig of what runs on them. What a server does at its first boot is rendered by
+``domain`` and comes in as user data. Hetzner's words: https://docs.hetzner.cloud
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from typing import Final
+
+import pulumi
+import pulumi_hcloud as hcloud
+
+from components.cluster import Cluster, Shell, fetch_kubeconfig
+from components.hetzner_leftovers import RemoveLeftovers
+from domain.names import API_PORT
+
+ANYWHERE: Final = ["0.0.0.0/0", "::/0"]
+
+
+@dataclass(frozen=True)
+class HetznerServer:
+    """One server. ``user_data`` is secret: it carries the server's own host key and the k3s token."""
+
+    name: str
+    server_type: str
+    address: IPv4Address
+    user_data: pulumi.Input[str]
+    host_key: pulumi.Input[str]
+
+
+@dataclass(frozen=True)
+class HetznerMachinesArgs:
+    """``servers``: the first one is where the kubeconfig comes from, so it has to run the control plane."""
+
+    cluster: str
+    location: str
+    network_zone: str
+    network_cidr: IPv4Network
+    node_cidr: IPv4Network
+    image: str
+    servers: Sequence[HetznerServer]
+    api_allowed_cidrs: Sequence[IPv4Network]
+    ssh_allowed_cidrs: Sequence[IPv4Network]
+    wireguard_port: int
+    ssh_public_key: pulumi.Input[str]
+    ssh_private_key: pulumi.Input[str]
+    labels: dict[str, str]
+    delete_protection: bool
+    leftovers: RemoveLeftovers | None
+
+
+class HetznerMachines(pulumi.ComponentResource):
+    """The machines of one cluster at Hetzner Cloud. Needs the providers for hcloud and command in its options."""
+
+    cluster: Cluster
+
+    def __init__(self, name: str, args: HetznerMachinesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("isthmus:hetzner:HetznerMachines", name, {"cluster": args.cluster}, opts)
+        self._args = args
+        prefix = f"isthmus-{args.cluster}"
+        labels: dict[str, pulumi.Input[str]] = {**args.labels, "isthmus-cluster": args.cluster}
+        if args.leftovers is not None:
+            labels = {**labels, **args.leftovers.labels}
+
+        network = hcloud.Network(
+            prefix,
+            name=prefix,
+            ip_range=str(args.network_cidr),
+            labels=labels,
+            delete_protection=args.delete_protection,
+            opts=self._options("networks", protect=args.delete_protection),
+        )
+        network_id = network.id.apply(int)
+        subnet = hcloud.NetworkSubnet(
+            prefix,
+            network_id=network_id,
+            type="cloud",
+            network_zone=args.network_zone,
+            ip_range=str(args.node_cidr),
+            opts=self._options("subnets"),
+        )
+        firewall = hcloud.Firewall(
+            prefix,
+            name=prefix,
+            labels=labels,
+            rules=firewall_rules(args.api_allowed_cidrs, args.ssh_allowed_cidrs, args.wireguard_port),
+            opts=self._options("firewalls"),
+        )
+        placement_group = hcloud.PlacementGroup(
+            prefix, name=prefix, type="spread", labels=labels, opts=self._options("placement_groups")
+        )
+        ssh_key = hcloud.SshKey(
+            prefix, name=prefix, public_key=args.ssh_public_key, labels=labels, opts=self._options("ssh_keys")
+        )
+
+        servers: list[hcloud.Server] = []
+        for server in args.servers:
+            servers.append(
+                hcloud.Server(
+                    server.name,
+                    name=server.name,
+                    server_type=server.server_type,
+                    image=args.image,
+                    location=args.location,
+                    user_data=pulumi.Output.secret(server.user_data),
+                    ssh_keys=[ssh_key.id],
+                    firewall_ids=[firewall.id.apply(int)],
+                    placement_group_id=placement_group.id.apply(int),
+                    networks=[
+                        hcloud.ServerNetworkArgs(network_id=network_id, ip=str(server.address), alias_ips=[]),
+                    ],
+                    public_nets=[hcloud.ServerPublicNetArgs(ipv4_enabled=True, ipv6_enabled=False)],
+                    labels=labels,
+                    delete_protection=args.delete_protection,
+                    rebuild_protection=args.delete_protection,
+                    opts=self._options(
+                        "servers",
+                        protect=args.delete_protection,
+                        # A private address can only be asked for in a subnet that exists.
+                        depends_on=[subnet],
+                        # These are for the first boot. A change would replace a running node, and its data with it.
+                        ignore_changes=["user_data", "ssh_keys", "image"],
+                        custom_timeouts=pulumi.CustomTimeouts(create="30m", delete="15m"),
+                    ),
+                )
+            )
+
+        first = args.servers[0]
+        kubeconfig, fetched = fetch_kubeconfig(
+            f"{prefix}-kubeconfig",
+            shell=Shell(servers[0].ipv4_address, args.ssh_private_key, first.host_key),
+            nodes=[server.name for server in args.servers],
+            address=servers[0].ipv4_address,
+            context=args.cluster,
+            fetched_again_with=servers[0].id,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=servers),
+        )
+        self.cluster = Cluster(kubeconfig, args.cluster, [fetched])
+        self.register_outputs({"kubeconfig": kubeconfig})
+
+    def _options(
+        self,
+        kind: str,
+        *,
+        protect: bool | None = None,
+        depends_on: Sequence[pulumi.Resource] = (),
+        ignore_changes: Sequence[str] = (),
+        custom_timeouts: pulumi.CustomTimeouts | None = None,
+    ) -> pulumi.ResourceOptions:
+        leftovers = self._args.leftovers
+        return pulumi.ResourceOptions(
+            parent=self,
+            protect=protect or None,
+            depends_on=list(depends_on),
+            ignore_changes=list(ignore_changes) or None,
+            custom_timeouts=custom_timeouts,
+            hooks=leftovers.binding(kind) if leftovers is not None else None,
+        )
+
+
+def firewall_rules(
+    api_allowed: Sequence[IPv4Network], ssh_allowed: Sequence[IPv4Network], wireguard_port: int
+) -> list[hcloud.FirewallRuleArgs]:
+    """What may come in on the public addresses; everything may go out. The private network is not filtered by Hetzner.
+
+    NetBird works without an open port, but with one a peer behind a NAT finds the direct way more often.
+    """
+
+    def allow(description: str, protocol: str, port: int | None, sources: Sequence[str]) -> hcloud.FirewallRuleArgs:
+        return hcloud.FirewallRuleArgs(
+            description=description,
+            direction="in",
+            protocol=protocol,
+            port=None if port is None else str(port),
+            source_ips=list(sources),
+        )
+
+    rules = [
+        allow("ping", "icmp", None, ANYWHERE),
+        allow("NetBird's WireGuard", "udp", wireguard_port, ANYWHERE),
+    ]
+    # Hetzner refuses a rule without sources; no sources means that nobody may.
+    if api_allowed:
+        rules.append(allow("Kubernetes API", "tcp", API_PORT, [str(source) for source in api_allowed]))
+    if ssh_allowed:
+        rules.append(allow("SSH", "tcp", 22, [str(source) for source in ssh_allowed]))
+    return rules

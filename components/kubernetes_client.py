@@ -1,0 +1,101 @@
+"""Just enough of a Kubernetes client to list and delete objects before the engine acts (see helm_records.py).
+
+It takes what k3s writes into a kubeconfig: certificate authority, client certificate or token, ``tls-server-name``. A
+kubeconfig that runs a program to log in (``exec``) is not supported; callers get :class:`UnsupportedKubeconfig` and go on.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import json
+import os
+import ssl
+import tempfile
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import yaml
+
+TIMEOUT_SECONDS: Final = 30.0
+
+
+class UnsupportedKubeconfig(Exception):
+    """The kubeconfig logs in by a means that this client does not speak."""
+
+
+class KubernetesError(Exception):
+    """The API server refused a request."""
+
+
+class _Connection(http.client.HTTPSConnection):
+    """HTTPS whose certificate may be for another name than the address (``tls-server-name`` of a kubeconfig)."""
+
+    def __init__(self, host: str, port: int, *, context: ssl.SSLContext, server_name: str) -> None:
+        super().__init__(host, port, timeout=TIMEOUT_SECONDS)
+        self._tls = context
+        self._server_name = server_name
+
+    def connect(self) -> None:
+        http.client.HTTPConnection.connect(self)
+        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._server_name)
+
+
+class KubernetesClient:
+    """Requests to the API server of one context of a kubeconfig (its current context if none is given)."""
+
+    def __init__(self, kubeconfig: str, context: str | None = None) -> None:
+        parsed = yaml.safe_load(kubeconfig)
+        chosen = _named(parsed, "contexts", context or parsed["current-context"])["context"]
+        cluster = _named(parsed, "clusters", chosen["cluster"])["cluster"]
+        user = _named(parsed, "users", chosen["user"])["user"]
+        if "certificate-authority-data" not in cluster:
+            raise UnsupportedKubeconfig("the cluster has no certificate-authority-data")
+        self._headers = {"Accept": "application/json"}
+        if "token" in user:
+            self._headers["Authorization"] = f"Bearer {user['token']}"
+        elif "client-certificate-data" not in user:
+            raise UnsupportedKubeconfig("the user has neither client-certificate-data nor token")
+        self._context = ssl.create_default_context(
+            cadata=base64.b64decode(cluster["certificate-authority-data"]).decode()
+        )
+        if "client-certificate-data" in user:
+            _load_client_certificate(self._context, user)
+        server = urlsplit(cluster["server"])
+        self._host = server.hostname or ""
+        self._port = server.port or 443
+        self._server_name = cluster.get("tls-server-name") or self._host
+
+    def request(self, method: str, path: str) -> dict[str, Any]:
+        """One request. Raises KubernetesError for a refusal, OSError when the server can't be reached."""
+        connection = _Connection(self._host, self._port, context=self._context, server_name=self._server_name)
+        with contextlib.closing(connection):
+            connection.request(method, path, headers=self._headers)
+            response = connection.getresponse()
+            text = response.read()
+        if response.status >= 400:
+            raise KubernetesError(f"Kubernetes API: {method} {path}: {response.status} {response.reason}")
+        answer: dict[str, Any] = json.loads(text)
+        return answer
+
+
+def _named(parsed: Mapping[str, Any], kind: str, name: str) -> dict[str, Any]:
+    for entry in parsed.get(kind) or []:
+        if entry["name"] == name:
+            return dict(entry)
+    raise UnsupportedKubeconfig(f"the kubeconfig has no {name} among its {kind}")
+
+
+def _load_client_certificate(context: ssl.SSLContext, user: Mapping[str, Any]) -> None:
+    """OpenSSL's bindings read a key from a file only: an unreadable one for others, gone before this returns."""
+    handle, path = tempfile.mkstemp(prefix="isthmus-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(base64.b64decode(user["client-certificate-data"]))
+            file.write(b"\n")
+            file.write(base64.b64decode(user["client-key-data"]))
+        context.load_cert_chain(path)
+    finally:
+        os.unlink(path)

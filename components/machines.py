@@ -1,0 +1,135 @@
+"""Where a cluster runs, as its settings say: the one place that knows all the kinds there are.
+
+It joins what ``domain`` renders for a node with the component that brings it to a machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_command as command
+import pulumi_hcloud as hcloud
+
+from components.cluster import Cluster, kubernetes_provider
+from components.existing_cluster import NodeLabels, NodeLabelsArgs, existing_cluster
+from components.hetzner import HetznerMachines, HetznerMachinesArgs, HetznerServer
+from components.hetzner_leftovers import RemoveLeftovers, StackInstance
+from components.on_premise import OnPremiseMachine, OnPremiseMachines, OnPremiseMachinesArgs
+from components.secrets import Secrets
+from domain.bundle import tar_bundle
+from domain.cloud_init import user_data
+from domain.keys import ClusterKeys
+from domain.node_files import node_files
+from domain.plan import AddressPlan, Node
+from domain.settings import HetznerSettings, OnPremiseSettings, SshSettings, StackSettings
+
+
+@dataclass(frozen=True)
+class RunningCluster:
+    """A cluster and the options with which resources are put into it, as children of the stack."""
+
+    cluster: Cluster
+    in_cluster: pulumi.ResourceOptions
+    ready: list[pulumi.Resource]
+
+
+def running_cluster(settings: StackSettings, plan: AddressPlan, secrets: Secrets, *, hooks: bool) -> RunningCluster:
+    """Raises the machines and k3s on them, or takes the cluster that is there. ``hooks`` as of :func:`program`."""
+    match settings:
+        case StackSettings(hetzner=HetznerSettings() as hetzner):
+            cluster = _at_hetzner(settings, hetzner, plan, secrets, hooks=hooks)
+        case StackSettings(on_premise=OnPremiseSettings(ssh=SshSettings() as ssh)):
+            cluster = _over_ssh(settings, ssh, plan, secrets)
+        case StackSettings(on_premise=OnPremiseSettings(kubeconfig=chosen)) if chosen is not None:
+            cluster = existing_cluster(secrets.kubeconfig, chosen.context)
+        case _:
+            raise ValueError(f"{settings.stack}: the settings name no machines")
+    provider = kubernetes_provider(settings.stack, cluster)
+    in_cluster = pulumi.ResourceOptions(providers={"kubernetes": provider})
+    ready = list(cluster.ready)
+    if not settings.installs_k3s:
+        ready += NodeLabels("node-labels", NodeLabelsArgs(plan.nodes), opts=in_cluster).ready
+    return RunningCluster(cluster, in_cluster, ready)
+
+
+def _at_hetzner(
+    settings: StackSettings, hetzner: HetznerSettings, plan: AddressPlan, secrets: Secrets, *, hooks: bool
+) -> Cluster:
+    providers: dict[str, pulumi.ProviderResource] = {
+        "hcloud": hcloud.Provider(
+            "hcloud",
+            token=secrets.hcloud_token,
+            endpoint=settings.hcloud.endpoint,
+            poll_interval=settings.hcloud.pollInterval,
+            poll_function=settings.hcloud.pollFunction,
+        ),
+        "command": command.Provider("command"),
+    }
+    leftovers = None
+    if hooks:
+        instance = StackInstance("instance").instance
+        leftovers = RemoveLeftovers(instance, secrets.hcloud_token, settings.hcloud.endpoint)
+
+    def server(node: Node) -> HetznerServer:
+        def boot(keys: ClusterKeys) -> str:
+            files = node_files(plan, node, settings, keys.k3s_token)
+            return user_data(files, hostname=node.name, host_key=keys.host_key(node.name))
+
+        return HetznerServer(
+            name=node.name,
+            server_type=str(node.server_type),
+            address=node.address,
+            user_data=secrets.keys.apply(boot),
+            host_key=pulumi.Output.unsecret(secrets.keys.apply(lambda keys: keys.host_key(node.name).public)),
+        )
+
+    machines = HetznerMachines(
+        "machines",
+        HetznerMachinesArgs(
+            cluster=settings.stack,
+            location=hetzner.location,
+            network_zone=hetzner.network_zone,
+            network_cidr=hetzner.network_cidr,
+            node_cidr=plan.node_cidr,
+            image=hetzner.image,
+            servers=[server(node) for node in plan.nodes],
+            api_allowed_cidrs=hetzner.api_allowed_cidrs,
+            ssh_allowed_cidrs=hetzner.ssh_allowed_cidrs,
+            wireguard_port=settings.netbird.wireguard_port,
+            ssh_public_key=pulumi.Output.unsecret(secrets.keys.apply(lambda keys: keys.ssh_public_key)),
+            ssh_private_key=secrets.keys.apply(lambda keys: keys.ssh_private_key),
+            labels=hetzner.labels,
+            delete_protection=hetzner.delete_protection,
+            leftovers=leftovers,
+        ),
+        opts=pulumi.ResourceOptions(providers=providers),
+    )
+    return machines.cluster
+
+
+def _over_ssh(settings: StackSettings, ssh: SshSettings, plan: AddressPlan, secrets: Secrets) -> Cluster:
+    def machine(node: Node) -> OnPremiseMachine:
+        def bundle(keys: ClusterKeys) -> bytes:
+            return tar_bundle(node_files(plan, node, settings, keys.k3s_token))
+
+        return OnPremiseMachine(
+            name=node.name,
+            role=node.role,
+            address=str(node.address),
+            host_key=str(node.host_key),
+            bundle=secrets.keys.apply(bundle),
+        )
+
+    machines = OnPremiseMachines(
+        "machines",
+        OnPremiseMachinesArgs(
+            cluster=settings.stack,
+            machines=[machine(node) for node in plan.nodes],
+            user=ssh.user,
+            port=ssh.port,
+            private_key=secrets.ssh_private_key,
+        ),
+        opts=pulumi.ResourceOptions(providers={"command": command.Provider("command")}),
+    )
+    return machines.cluster

@@ -1,0 +1,165 @@
+"""A small client of NetBird's REST API: what NetBird's operator has no custom resource for.
+
+It owns the wire: authentication, deadlines, retries and errors. It does not know Pulumi. Shapes and paths are those of
+https://docs.netbird.io/api and of shared/management/http/api/openapi.yml in NetBird 0.77.1.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+REQUEST_TIMEOUT_SECONDS: Final = 20.0
+RETRY_PAUSES_SECONDS: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""Half a minute in all: outlasts a restart of a management server, not an outage that a person has to look at."""
+
+_RETRIED_STATUSES: Final = frozenset({429, 500, 502, 503, 504})
+
+Json = dict[str, Any]
+
+
+class NetbirdError(Exception):
+    """A request that NetBird refused or did not answer. Carries the request, never the token.
+
+    ``status`` is None when there was no answer at all.
+    """
+
+    def __init__(self, method: str, path: str, status: int | None, message: str) -> None:
+        self.method = method
+        self.path = path
+        self.status = status
+        self.message = message
+        outcome = f"{status}" if status is not None else "no answer"
+        super().__init__(f"NetBird API: {method} {path}: {outcome}: {message}")
+
+    @property
+    def worth_retrying(self) -> bool:
+        return self.status is None or self.status in _RETRIED_STATUSES
+
+
+class NetbirdClient:
+    """Talks to one management server with one access token.
+
+    ``management_url`` is the one of the settings, without the path ``/api``. ``pauses`` are the seconds between tries.
+    """
+
+    def __init__(
+        self,
+        management_url: str,
+        token: str,
+        *,
+        timeout_seconds: float = REQUEST_TIMEOUT_SECONDS,
+        pauses: Sequence[float] = RETRY_PAUSES_SECONDS,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._base = management_url.rstrip("/")
+        self._token = token
+        self._timeout_seconds = timeout_seconds
+        self._pauses = tuple(pauses)
+        self._sleep = sleep
+
+    def list(self, path: str) -> list[Json]:
+        """All objects of a collection; NetBird answers ``null`` for an empty one."""
+        answer = self._retry(lambda: self._send("GET", path))
+        return list(answer or [])
+
+    def get(self, path: str) -> Json | None:
+        """One object, or None when there is none."""
+        try:
+            answer: Json = self._retry(lambda: self._send("GET", path))
+        except NetbirdError as error:
+            if error.status == 404:
+                return None
+            raise
+        return answer
+
+    def put(self, path: str, body: Mapping[str, Any]) -> Json:
+        answer: Json = self._retry(lambda: self._send("PUT", path, body))
+        return answer
+
+    def delete(self, path: str) -> None:
+        """Deletes an object; one that is gone already is fine."""
+        try:
+            self._retry(lambda: self._send("DELETE", path))
+        except NetbirdError as error:
+            if error.status != 404:
+                raise
+
+    def ensure(self, collection: str, body: Mapping[str, Any], same: Callable[[Json], bool] | None = None) -> Json:
+        """The object of this ``name`` in a collection, made when there is none and put right when it differs.
+
+        Each try looks first, so neither an answer that got lost nor a program that was killed leaves an object twice.
+        ``same`` tells whether a found object needs no PUT; without it a found object is taken as it is.
+        """
+        name = body["name"]
+
+        def look_then_make() -> Json:
+            found = [item for item in self._send("GET", collection) or [] if item["name"] == name]
+            if len(found) > 1:
+                ids = ", ".join(sorted(item["id"] for item in found))
+                raise NetbirdError(
+                    "GET", collection, 200, f"{len(found)} objects are called {name} ({ids}); delete all but one"
+                )
+            if not found:
+                made: Json = self._send("POST", collection, body)
+                return made
+            if same is None or same(found[0]):
+                return dict(found[0])
+            changed: Json = self._send("PUT", f"{collection}/{found[0]['id']}", body)
+            return changed
+
+        answer: Json = self._retry(look_then_make)
+        return answer
+
+    def _retry(self, attempt: Callable[[], Any]) -> Any:
+        for pause in self._pauses:
+            try:
+                return attempt()
+            except NetbirdError as error:
+                if not error.worth_retrying:
+                    raise
+            self._sleep(pause)
+        return attempt()
+
+    def _send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        headers = {"Authorization": f"Token {self._token}", "Accept": "application/json"}
+        data = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            data = json.dumps(body).encode()
+        request = urllib.request.Request(f"{self._base}/api{path}", data=data, headers=headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=self._timeout_seconds) as response:
+                text = response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                raise NetbirdError(method, path, error.code, _message_of(error)) from None
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+            raise NetbirdError(method, path, None, str(reason)) from None
+        if not text:
+            return None
+        try:
+            return json.loads(text)
+        except ValueError:
+            raise NetbirdError(method, path, 200, "the answer is not JSON; is the management URL right?") from None
+
+
+def _message_of(error: urllib.error.HTTPError) -> str:
+    """What the server says: ``{"message": ..., "code": ...}`` from NetBird, anything from a proxy before it."""
+    try:
+        text = error.read().decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException):
+        return str(error.reason)
+    try:
+        parsed = json.loads(text)
+    except ValueError:
+        return text.strip()[:200] or str(error.reason)
+    if isinstance(parsed, dict) and parsed.get("message"):
+        return str(parsed["message"])
+    return text.strip()[:200]

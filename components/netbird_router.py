@@ -1,0 +1,148 @@
+"""The router of a cluster: the operator's custom resources, the REST objects that they need and lack, and its address.
+
+What the operator makes of a NetworkRouter is a Deployment in the pod network with an identity that is gone with its pod. The
+two levers to change that are here: a Pulumi transform that adds the pod template override to the router, and a
+server-side-apply patch of the Deployment for what the override can't say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from typing import Any, cast
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from components.netbird_api import NetbirdDnsZone, NetbirdGroup, NetbirdNetworkResource, NetbirdRouterPeers
+from domain import netbird
+from domain.router_rollout import alone_on_its_node, old_pod_first
+from domain.settings import NetbirdSettings
+
+Transform = pulumi.ResourceTransform
+
+WAIT_READY = {"pulumi.com/waitFor": "condition=Ready"}
+
+
+@dataclass(frozen=True)
+class NetbirdRouterArgs:
+    """``nodes``: names of the router nodes. ``operator`` reconciles the custom resources.
+
+    ``transforms`` False leaves the transform out: the SDK's mocks can't run one.
+    """
+
+    cluster: str
+    pod_cidr: IPv4Network
+    nodes: Sequence[str]
+    settings: NetbirdSettings
+    operator: pulumi.Resource
+    transforms: bool = True
+
+
+def host_network_transform(cluster: str, settings: NetbirdSettings) -> Transform:
+    """Adds hostNetwork, the router node and the lasting identity to the NetworkRouter (its pod template override)."""
+    override = alone_on_its_node(netbird.pod_template_override(cluster, settings), cluster)
+
+    def transform(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:
+        if not args.type_.endswith(":NetworkRouter"):
+            return None
+        spec = cast("dict[str, Any]", args.props["spec"])
+        return pulumi.ResourceTransformResult({**args.props, "spec": netbird.with_override(spec, override)}, args.opts)
+
+    return transform
+
+
+def metadata_of(resource: kubernetes.apiextensions.CustomResource) -> pulumi.Output[dict[str, Any]]:
+    """The live metadata of a custom resource, which the SDK gives no attribute for."""
+    return pulumi.Output.from_input(pulumi.get(resource, "metadata"))
+
+
+class NetbirdRouter(pulumi.ComponentResource):
+    """The routing peer of one cluster and the pods behind it.
+
+    ``peers`` is {router node: NetBird address}; ``ready`` is done when the router is connected and offers the pods.
+    """
+
+    peers: pulumi.Output[dict[str, str]]
+    ready: Sequence[pulumi.Resource]
+
+    def __init__(self, name: str, args: NetbirdRouterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("isthmus:netbird:NetbirdRouter", name, {"cluster": args.cluster}, opts)
+        cluster = args.cluster
+        group_name = netbird.pods_group(cluster)
+        zone_name = netbird.dns_zone(cluster)
+
+        group = NetbirdGroup(group_name, name=group_name, opts=pulumi.ResourceOptions(parent=self))
+        zone = NetbirdDnsZone(
+            zone_name, name=zone_name, domain=zone_name, group=group.name, opts=pulumi.ResourceOptions(parent=self)
+        )
+        manifest = netbird.network_router(cluster, args.settings)
+        router = self._custom_resource(
+            manifest,
+            depends_on=[zone, args.operator],
+            transforms=[host_network_transform(cluster, args.settings)] if args.transforms else None,
+        )
+        # Side by side with the router: the operator retries the key until the router's group is there, and the router's pod
+        # can't start before the key is.
+        setup_key = self._custom_resource(netbird.setup_key(cluster), depends_on=[args.operator])
+        patch = old_pod_first(cluster)
+        deployment = kubernetes.apps.v1.DeploymentPatch(
+            patch["metadata"]["name"],
+            metadata={
+                **patch["metadata"],
+                "annotations": {"pulumi.com/patchForce": "true", "pulumi.com/patchFieldManager": "isthmus"},
+            },
+            spec=patch["spec"],
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[router, setup_key],
+                # The Deployment goes with the router; giving the fields back first would only restart it.
+                retain_on_delete=True,
+                custom_timeouts=pulumi.CustomTimeouts(create="10m", update="10m"),
+            ),
+        )
+        uid = metadata_of(router).apply(lambda metadata: str(metadata["uid"]))
+        pods = netbird.pods_resource(cluster, args.pod_cidr)
+        resource = NetbirdNetworkResource(
+            f"{pods.name}-resource",
+            name=pods.name,
+            network=pods.network,
+            address=str(pods.address),
+            group=group.name,
+            router_uid=uid,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[router]),
+        )
+        hostname = netbird.router_hostname(cluster)
+        peers = NetbirdRouterPeers(
+            f"{netbird.router_name(cluster)}-peers",
+            group=netbird.router_group(cluster),
+            hostnames=dict.fromkeys(args.nodes, hostname),
+            router_uid=uid,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[deployment]),
+        )
+        self.peers = peers.peers
+        self.ready = [peers, resource]
+        self.register_outputs({"peers": self.peers})
+
+    def _custom_resource(
+        self,
+        manifest: dict[str, Any],
+        *,
+        depends_on: Sequence[pulumi.Resource],
+        transforms: list[Transform] | None = None,
+    ) -> kubernetes.apiextensions.CustomResource:
+        metadata = manifest["metadata"]
+        return kubernetes.apiextensions.CustomResource(
+            f"{manifest['kind'].lower()}-{metadata['name']}",
+            api_version=manifest["apiVersion"],
+            kind=manifest["kind"],
+            metadata={**metadata, "annotations": WAIT_READY},
+            spec=manifest["spec"],
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=list(depends_on),
+                transforms=transforms,
+                custom_timeouts=pulumi.CustomTimeouts(create="10m", update="10m", delete="5m"),
+            ),
+        )

@@ -1,0 +1,69 @@
+"""Reads the ``link`` output of a peer's stack. The only place where another stack's outputs come in.
+
+A peer that has not been raised is pending, which is no error: its stack does not exist yet (``pulumi stack init`` was never
+run for it), has never been deployed, or was destroyed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+
+from domain.link import Link, LinkError, overlaps_of, parse_link
+from domain.plan import AddressPlan
+
+LINK_OUTPUT = "link"
+
+
+@dataclass(frozen=True)
+class PeerLink:
+    """A peer and what its stack says of itself; ``link`` is None while it is pending, and ``message`` says why."""
+
+    peer: str
+    link: Link | None
+    message: str
+
+    @property
+    def status(self) -> dict[str, str]:
+        """For the output ``links``."""
+        return {"status": "pending" if self.link is None else "linked", "message": self.message}
+
+
+async def read_peer_link(peer: str, plan: AddressPlan) -> PeerLink:
+    """The peer's link as its stack's last update left it, checked against our own plan.
+
+    Raises ``pulumi.RunError`` when there is one that can't be used. Has to be awaited by the program itself, so that in a
+    preview, too, it is known whether the objects of this link exist.
+    """
+    stack = f"{pulumi.get_organization()}/{pulumi.get_project()}/{peer}"
+    then = f"run `pulumi up -s {peer}`, then this stack again"
+    if not await _stack_exists(stack):
+        return PeerLink(peer, None, f"link pending: there is no stack {peer} yet; {then}")
+    details = await pulumi.StackReference(peer, stack_name=stack).get_output_details(LINK_OUTPUT)
+    value = details.value if details.value is not None else details.secret_value
+    if value is None:
+        return PeerLink(peer, None, f"link pending: stack {peer} has no link yet; {then}")
+    try:
+        link = parse_link(value, peer)
+    except LinkError as error:
+        raise pulumi.RunError(f"{plan.cluster}: {error}") from None
+    if overlaps := overlaps_of(link, {"network.pod_cidr": plan.pod_cidr, "network.service_cidr": plan.service_cidr}):
+        raise pulumi.RunError(f"{plan.cluster}: link of {'; '.join(overlaps)}; linked clusters need distinct ranges.")
+    addresses = ", ".join(str(address) for address in link.router_addresses)
+    return PeerLink(peer, link, f"linked: pods {link.pod_cidr} and zone {link.dns_zone} by {addresses}")
+
+
+async def _stack_exists(stack: str) -> bool:
+    """Whether the backend knows the stack.
+
+    A StackReference to a missing stack fails the whole run and can't be caught
+    (https://github.com/pulumi/pulumi/issues/3540); the engine's own function, which it is built on, can be.
+    """
+    try:
+        await pulumi.runtime.invoke_async("pulumi:pulumi:readStackOutputs", {"name": stack})
+    except Exception as error:  # the SDK raises bare Exceptions for a failed invoke
+        if "unknown stack" in str(error):
+            return False
+        raise
+    return True

@@ -1,0 +1,152 @@
+"""Names across clusters, as CoreDNS configuration: the own zone, the peers' zones, and the relay between them.
+
+It owns the text of the ConfigMap ``coredns-custom`` (read by the cluster's own CoreDNS, so only options that every
+CoreDNS since 1.13.2 knows: a wrong one stops the DNS of the whole cluster at its next start) and of the relay's
+Corefile (its own image, CoreDNS 1.14.5 or later).
+
+A loop can't form: the relay answers for the own zone on wt0 only, and for peers' zones on the node's address only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from typing import Final
+
+from domain.names import NETBIRD_INTERFACE, RELAY_PORT
+from domain.settings import DnsSettings
+
+CUSTOM_CONFIG_MAP: Final = "coredns-custom"
+"""In kube-system; k3s's Corefile imports its ``*.server`` keys (https://docs.k3s.io/advanced)."""
+
+HEALTH_ADDRESS: Final = "127.0.0.1:8053"
+"""The relay's liveness, path /health. Not 8080 and 8181 of every address: the relay lives in the node's network."""
+READY_ADDRESS: Final = "127.0.0.1:8054"
+METRICS_PORT: Final = 9154
+HOST_IP_VARIABLE: Final = "HOST_IP"
+"""Environment of the relay: the node's address (downward API, ``status.hostIP``)."""
+
+
+@dataclass(frozen=True)
+class PeerZone:
+    """A peer's zone and the NetBird addresses of its routers."""
+
+    zone: str
+    routers: tuple[IPv4Address, ...]
+
+
+def zone_key(zone: str) -> str:
+    """Key in ``coredns-custom``; the ending makes k3s's Corefile import it as a server block of its own."""
+    return f"{zone}.server"
+
+
+def own_zone(zone: str, dns: DnsSettings) -> str:
+    """The cluster's own zone, answered natively: a rewrite to cluster.local answers under a name that wasn't asked
+    for, and glibc throws such an answer away.
+    """
+    return f"""{zone}:53 {{
+    errors
+    kubernetes {zone} {{
+        endpoint_pod_names
+        ttl {dns.record_ttl_seconds}
+    }}
+    loadbalance
+}}
+"""
+
+
+def peer_zone(zone: str, relay_ip: IPv4Address, dns: DnsSettings) -> str:
+    """A peer's zone, asked of the relay. A dead link gives SERVFAIL within 2 s, the own zone is another block."""
+    stale = f"\n        serve_stale {dns.stale_seconds}s verify" if dns.stale_seconds else ""
+    return f"""{zone}:53 {{
+    errors
+    cache {dns.cache_seconds} {{
+        servfail 2s{stale}
+    }}
+    loadbalance
+    forward . {relay_ip} {{
+        health_check 1s
+        max_connect_attempts 1
+        failfast_all_unhealthy_upstreams
+        max_concurrent 500
+    }}
+}}
+"""
+
+
+def custom_zones(zone: str, peer_zones: Sequence[str], relay_ip: IPv4Address, dns: DnsSettings) -> Mapping[str, str]:
+    """The data of ``coredns-custom``: the own zone, and the zones of the peers that are linked."""
+    data = {zone_key(zone): own_zone(zone, dns)}
+    for peer in sorted(peer_zones):
+        data[zone_key(peer)] = peer_zone(peer, relay_ip, dns)
+    return data
+
+
+def relay_corefile(
+    *,
+    zone: str,
+    cluster_dns: IPv4Address,
+    pod_cidr: IPv4Network,
+    node_cidr: IPv4Network,
+    peers: Sequence[PeerZone],
+) -> str:
+    """The relay's Corefile; ValueError without a peer, since there is no relay then.
+
+    On wt0 only the peers' routers may ask, on the node's address only pods and nodes. Health, readiness, metrics and
+    reload are of the process, so they stand in the first peer's block only.
+    """
+    if not peers or not all(peer.routers for peer in peers):
+        raise ValueError("a DNS relay needs peers with routers")
+    ordered = sorted(peers, key=lambda peer: peer.zone)
+    askers = sorted({address for peer in ordered for address in peer.routers})
+    blocks = [_towards_cluster(zone, cluster_dns, askers)]
+    blocks += [_towards_peer(peer, pod_cidr, node_cidr, first=index == 0) for index, peer in enumerate(ordered)]
+    return "".join(blocks)
+
+
+def _towards_cluster(zone: str, cluster_dns: IPv4Address, askers: Sequence[IPv4Address]) -> str:
+    return f"""{zone}:{RELAY_PORT} {{
+    bind {NETBIRD_INTERFACE}
+    errors
+    acl {{
+        allow net {" ".join(map(str, askers))}
+        block
+    }}
+    bufsize 1232
+    forward . {cluster_dns} {{
+        health_check 1s no_rec domain {zone}
+        max_connect_attempts 1
+        failfast_all_unhealthy_upstreams
+        max_concurrent 500
+    }}
+}}
+"""
+
+
+def _towards_peer(peer: PeerZone, pod_cidr: IPv4Network, node_cidr: IPv4Network, *, first: bool) -> str:
+    process = f"""
+    health {HEALTH_ADDRESS}
+    ready {READY_ADDRESS}
+    prometheus {{${HOST_IP_VARIABLE}}}:{METRICS_PORT}
+    reload"""
+    upstreams = " ".join(f"{address}:{RELAY_PORT}" for address in peer.routers)
+    policy = "\n        policy sequential" if len(peer.routers) > 1 else ""
+    return f"""{peer.zone}:{RELAY_PORT} {{
+    bind {{${HOST_IP_VARIABLE}}}
+    errors
+    acl {{
+        allow net {pod_cidr} {node_cidr}
+        drop
+    }}
+    bufsize 1232{process if first else ""}
+    forward . {upstreams} {{
+        health_check 1s no_rec domain {peer.zone}
+        read_timeout 800ms
+        max_connect_attempts 2
+        max_fails 1
+        failfast_all_unhealthy_upstreams
+        max_concurrent 500{policy}
+    }}
+}}
+"""

@@ -1,0 +1,44 @@
+"""The egress gateway policy of a link: pods' packets for the peer leave by the router's wt0. Owns that one object.
+
+It must be applied only when wt0 has its address and its route: Cilium picks the source address when it evaluates the
+policy and doesn't look again (https://docs.cilium.io/en/v1.19/network/egress-gateway/egress-gateway/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Network
+from typing import Any
+
+from domain.names import NETBIRD_INTERFACE, NETBIRD_RANGE, ROUTER_LABEL, ROUTER_LABEL_VALUE
+
+
+def egress_policy_name(peer: str) -> str:
+    """Name of the policy (cluster-scoped)."""
+    return f"isthmus-to-{peer}"
+
+
+def egress_policy(peer: str, destination_cidrs: Sequence[IPv4Network]) -> dict[str, Any]:
+    """A ``CiliumEgressGatewayPolicy`` for all pods, to exactly these ranges.
+
+    ValueError when there is none, or when one touches NetBird's range: a reply to a peer's router would be caught by
+    the policy and sent round again.
+    """
+    if not destination_cidrs:
+        raise ValueError(f"the egress policy to {peer} needs a destination")
+    for network in destination_cidrs:
+        if network.overlaps(NETBIRD_RANGE):
+            raise ValueError(f"the egress policy to {peer} must not cover {NETBIRD_RANGE}, and {network} does")
+    return {
+        "apiVersion": "cilium.io/v2",
+        "kind": "CiliumEgressGatewayPolicy",
+        "metadata": {"name": egress_policy_name(peer)},
+        "spec": {
+            "selectors": [{"podSelector": {}}],
+            "destinationCIDRs": [str(network) for network in destination_cidrs],
+            "egressGateway": {
+                "nodeSelector": {"matchLabels": {ROUTER_LABEL: ROUTER_LABEL_VALUE}},
+                "interface": NETBIRD_INTERFACE,
+            },
+        },
+    }

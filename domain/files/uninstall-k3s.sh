@@ -1,0 +1,134 @@
+#!/bin/sh
+# Takes k3s, Cilium, the router's state and our own files off this machine. Run as root, as often as one likes.
+#
+# Nothing below a mount is ever deleted: a pod's volume may be a directory of the machine that somebody needs.
+set -eu
+
+directory=/usr/local/lib/isthmus
+router_state=/var/lib/netbird-router
+mounts_of_k3s='^(/run/k3s|/run/netns/cni-|/var/lib/kubelet/|/var/lib/rancher/|/run/cilium|/var/run/cilium)'
+stop_seconds=60
+
+say() {
+    printf 'uninstall-k3s: %s\n' "$*"
+}
+
+fail() {
+    printf 'uninstall-k3s: %s\n' "$*" >&2
+    exit 1
+}
+
+stop_units() {
+    for unit in k3s.service k3s-agent.service; do
+        if [ -e "/etc/systemd/system/$unit" ]; then
+            say "stopping $unit"
+            systemctl disable --quiet "$unit" 2>/dev/null || true
+            timeout "$stop_seconds" systemctl stop "$unit" || true
+            # KillMode=process leaves what k3s has started.
+            systemctl kill --signal=KILL --kill-who=all "$unit" 2>/dev/null || true
+            rm -f "/etc/systemd/system/$unit"
+        fi
+    done
+    systemctl daemon-reload
+    systemctl reset-failed k3s.service k3s-agent.service 2>/dev/null || true
+}
+
+# The ids of k3s's container shims and of everything below them; other container engines have sockets of their own.
+pods_processes() {
+    ps -e -o pid= -o ppid= -o args= | awk '
+        { parent[$1] = $2; ids[NR] = $1 }
+        index($0, "containerd-shim") && index($0, "/run/k3s/containerd/") { found[$1] = 1 }
+        END {
+            do {
+                more = 0
+                for (n in ids) {
+                    id = ids[n]
+                    if (!(id in found) && (parent[id] in found)) { found[id] = 1; more = 1 }
+                }
+            } while (more)
+            for (id in found) print id
+        }'
+}
+
+kill_pods() {
+    tries=0
+    while ids=$(pods_processes) && [ -n "$ids" ]; do
+        tries=$((tries + 1))
+        [ "$tries" -le 30 ] || fail "processes of pods do not end: $(echo "$ids" | tr '\n' ' ')"
+        # shellcheck disable=SC2086 # one argument for each id
+        kill -KILL $ids 2>/dev/null || true
+        sleep 1
+    done
+}
+
+mounted() {
+    awk '{ print $2 }' /proc/self/mounts | grep -E "$mounts_of_k3s" | sort -r || true
+}
+
+unmount() {
+    mounted | while IFS= read -r point; do
+        # The kernel writes spaces and the like as octal escapes.
+        umount "$(printf '%b' "$point")" 2>/dev/null || umount --lazy "$(printf '%b' "$point")" 2>/dev/null || true
+    done
+    left=$(mounted)
+    [ -z "$left" ] || fail "still mounted, so nothing was deleted: $(echo "$left" | tr '\n' ' ')"
+}
+
+remove_network() {
+    for namespace in $(ip netns list 2>/dev/null | awk '$1 ~ /^cni-/ { print $1 }'); do
+        ip netns delete "$namespace" 2>/dev/null || true
+    done
+    # Pinned programs and links: without the pins the kernel lets go of what is attached to interfaces and cgroups.
+    rm -rf /sys/fs/bpf/cilium /sys/fs/bpf/tc/globals/cilium_*
+    for link in $(ip -o link show | awk -F ': ' '{ sub(/@.*/, "", $2); print $2 }'); do
+        case $link in
+        cilium_* | lxc*) ip link delete "$link" 2>/dev/null || true ;;
+        wt0) if [ -d "$router_state" ]; then ip link delete wt0 2>/dev/null || true; fi ;;
+        *)
+            if command -v tc >/dev/null 2>&1 && tc filter show dev "$link" ingress 2>/dev/null | grep -q cil_; then
+                tc qdisc delete dev "$link" clsact 2>/dev/null || true
+            fi
+            ;;
+        esac
+    done
+    if [ -d "$router_state" ]; then
+        nft delete table ip netbird 2>/dev/null || true
+        nft delete table ip6 netbird 2>/dev/null || true
+        for priority in 105 110; do
+            ip rule delete priority "$priority" 2>/dev/null || true
+            ip -6 rule delete priority "$priority" 2>/dev/null || true
+        done
+        ip route flush table 7120 2>/dev/null || true
+    fi
+    for tables in iptables ip6tables; do
+        if command -v "$tables-save" >/dev/null 2>&1 && "$tables-save" 2>/dev/null | grep -Eq 'CILIUM_|KUBE-'; then
+            "$tables-save" | grep -Ev 'CILIUM_|KUBE-' | "$tables-restore" || true
+        fi
+    done
+}
+
+remove_files() {
+    # /var/lib/kubelet itself may be a mount of the machine's owner; only what is in it is k3s's.
+    if [ -d /var/lib/kubelet ]; then
+        find /var/lib/kubelet -mindepth 1 -xdev -delete
+        rmdir /var/lib/kubelet 2>/dev/null || true
+    fi
+    rm -rf --one-file-system /etc/rancher /var/lib/rancher /etc/cni /opt/cni /var/lib/cni /run/k3s /run/flannel \
+        /run/cilium /var/run/cilium /var/log/pods /var/log/containers "$router_state"
+    rm -f /usr/local/bin/k3s /usr/local/bin/k3s.new /etc/sysctl.d/99-zzz-override_cilium.conf \
+        /var/log/isthmus-install-k3s.log
+    rm -rf "$directory"
+}
+
+# The shell reads a script as it goes; as one function it is read whole before it deletes itself.
+main() {
+    [ "$(id -u)" = 0 ] || fail "run it as root"
+    stop_units
+    kill_pods
+    unmount
+    remove_network
+    remove_files
+    say "k3s is gone from this machine"
+}
+
+main "$@"

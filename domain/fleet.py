@@ -1,0 +1,112 @@
+"""All stack files of one checkout together: read, checked each alone and against each other, with every mistake at
+once.
+
+It owns the comparison of stacks. It doesn't find the files: the caller reads them and passes their text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from domain.consistency import range_problems, stack_problems
+from domain.problems import Problem, in_file_order
+from domain.settings import StackDraft, StackSettings, known, read_stack
+from domain.stack_file import StackFile, parse_stack_file
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Every stack file by the name of its stack; ``drafts`` lacks those that could not be read at all."""
+
+    files: Mapping[str, StackFile]
+    drafts: Mapping[str, StackDraft]
+
+    @property
+    def stacks(self) -> dict[str, StackSettings]:
+        """The settings of all stacks; only of use when :func:`check_fleet` found nothing."""
+        return {name: draft.settings for name, draft in self.drafts.items()}
+
+
+def parse_fleet(files: Mapping[str, str]) -> Fleet:
+    """Reads stack files, given as stack name -> text. Whatever they hold, it returns."""
+    parsed = {name: parse_stack_file(name, files[name]) for name in sorted(files)}
+    drafts = {name: read_stack(name, file.config) for name, file in parsed.items() if file.readable}
+    return Fleet(files=parsed, drafts=drafts)
+
+
+def check_fleet(fleet: Fleet) -> list[Problem]:
+    """Everything that is wrong, by stack and in the order of each file, with line numbers."""
+    problems = [problem for file in fleet.files.values() for problem in file.problems]
+    for draft in fleet.drafts.values():
+        problems += [*draft.problems, *stack_problems(draft)]
+    problems += range_problems(list(fleet.drafts.values()))
+    for rule in FLEET_RULES:
+        problems += rule(fleet)
+    return in_file_order(_placed(fleet, problems))
+
+
+def _placed(fleet: Fleet, problems: Sequence[Problem]) -> list[Problem]:
+    """With lines, and of one line in the order of the file."""
+    places = {name: {setting: index for index, setting in enumerate(file.lines)} for name, file in fleet.files.items()}
+    ordered = sorted(problems, key=lambda problem: places[problem.stack].get(problem.setting, 0))
+    return [
+        problem
+        if problem.line is not None
+        else replace(problem, line=fleet.files[problem.stack].line_of(problem.setting))
+        for problem in ordered
+    ]
+
+
+def check_files(files: Mapping[str, str]) -> list[Problem]:
+    """:func:`check_fleet` of :func:`parse_fleet`."""
+    return check_fleet(parse_fleet(files))
+
+
+def peers_exist(fleet: Fleet) -> Iterator[Problem]:
+    """Every peer has a stack file beside the others."""
+    for name, draft in fleet.drafts.items():
+        for index, peer in enumerate(known(draft.settings, "peers") or ()):
+            if peer not in fleet.files:
+                there = ", ".join(one for one in fleet.files if one != name) or "none"
+                rule = f"has no stack file Pulumi.{peer}.yaml"
+                yield Problem(name, f"peers.{index}", peer, rule, f"other stacks here: {there}")
+
+
+def peers_mutual(fleet: Fleet) -> Iterator[Problem]:
+    """Links have two ends: the DNS relay answers only those that its own stack lists."""
+    for name, draft in fleet.drafts.items():
+        for index, peer in enumerate(known(draft.settings, "peers") or ()):
+            other = fleet.drafts.get(peer)
+            if other is None or peer == name:
+                continue
+            theirs = known(other.settings, "peers")
+            if theirs is not None and name not in theirs:
+                rule = f"does not list {name} in turn; a link has two ends, and its relay would not answer"
+                yield Problem(name, f"peers.{index}", peer, rule, f"add {name} to peers of {peer}")
+
+
+def zones_distinct(fleet: Fleet) -> Iterator[Problem]:
+    """No two clusters have the same zone, and none lies within another's."""
+    owners: dict[str, str] = {}
+    for name, draft in fleet.drafts.items():
+        zone = known(draft.settings, "network", "dns_zone")
+        if zone is None:
+            continue
+        if zone in owners:
+            rule = f"is the zone of {owners[zone]}, too; a name has to say which cluster is meant"
+            yield Problem(
+                name, "network.dns_zone", zone, rule, f"take another one, like {name}.{zone.split('.', 1)[1]}"
+            )
+        else:
+            owners[zone] = name
+    for zone, name in owners.items():
+        labels = zone.split(".")
+        for above in (".".join(labels[start:]) for start in range(1, len(labels))):
+            if above in owners and owners[above] != name:
+                rule = f"lies in {above}, the zone of {owners[above]}; names of one would be taken for the other's"
+                yield Problem(name, "network.dns_zone", zone, rule, "take a zone beside it")
+
+
+FLEET_RULES: Final[tuple[Callable[[Fleet], Iterator[Problem]], ...]] = (peers_exist, peers_mutual, zones_distinct)

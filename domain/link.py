@@ -1,0 +1,110 @@
+"""The one value that crosses between stacks: the output ``link``, written by one cluster and read by its peers.
+
+It owns the contract (schema version 1) and the reader's checks. It doesn't know how an output is read: a peer that
+has not been raised has no output, which is for the caller to see before it calls :func:`parse_link`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from domain.names import NETBIRD_RANGE
+from domain.problems import shown
+from domain.rules import Cidr, DnsZone, HostAddress, NodeName, StackName, cause_of
+
+SCHEMA_VERSION: Final = 1
+
+
+class LinkError(ValueError):
+    """A peer's link output that can't be used. The text names the peer, the field, the value and what to do."""
+
+
+class _Contract(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RouterLink(_Contract):
+    """A router of the cluster: its Node, the Node's address, and the address that NetBird gave it."""
+
+    node: NodeName
+    node_ip: HostAddress
+    peer_ip: HostAddress = Field(description="The router's address on wt0, in 100.64.0.0/10.")
+
+
+class Link(_Contract):
+    """What a peer has to know of a cluster."""
+
+    schema_version: Literal[1] = Field(default=SCHEMA_VERSION)
+    cluster: StackName
+    pod_cidr: Cidr
+    service_cidr: Cidr
+    dns_zone: DnsZone
+    node_ips: tuple[HostAddress, ...] = Field(min_length=1)
+    routers: tuple[RouterLink, ...] = Field(min_length=1)
+
+    def output(self) -> dict[str, Any]:
+        """Plain data for a stack output: strings, lists and objects only."""
+        return self.model_dump(mode="json")
+
+    @property
+    def router_addresses(self) -> tuple[IPv4Address, ...]:
+        """The NetBird addresses of the routers, in the order of the output."""
+        return tuple(router.peer_ip for router in self.routers)
+
+
+def parse_link(value: object, peer: str) -> Link:
+    """The peer's ``link`` output as a typed value; raises :class:`LinkError`, which names every field that is wrong."""
+    if not isinstance(value, Mapping):
+        raise LinkError(
+            f"link of {peer}: is {shown(value)}, not an object; run `pulumi up -s {peer}` with this version."
+        )
+    version = value.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise LinkError(
+            f"link of {peer}: schema_version {shown(version)} is not {SCHEMA_VERSION}; "
+            f"raise both stacks with the same version of the program, {peer} first."
+        )
+    try:
+        link = Link.model_validate(dict(value))
+    except ValidationError as error:
+        said = [f"{'.'.join(map(str, one['loc']))} {shown(one['input'])} {_reason(one)}" for one in error.errors()]
+        raise LinkError(f"link of {peer}: {'; '.join(said)}; run `pulumi up -s {peer}` to write it anew.") from None
+    faults = [
+        f"routers.{index}.peer_ip {router.peer_ip} is not in NetBird's range {NETBIRD_RANGE}"
+        for index, router in enumerate(link.routers)
+        if router.peer_ip not in NETBIRD_RANGE
+    ]
+    if link.cluster != peer:
+        faults.append(f"cluster {link.cluster} is not the stack that was asked")
+    if faults:
+        raise LinkError(f"link of {peer}: {'; '.join(faults)}; run `pulumi up -s {peer}` to write it anew.")
+    return link
+
+
+def _reason(error: Any) -> str:
+    if (cause := cause_of(error)) is not None:
+        return cause.rule
+    if error["type"] == "missing":
+        return "is missing"
+    if error["type"] == "extra_forbidden":
+        return "is not a field of schema version 1"
+    return f"is wrong ({error['msg'][:1].lower()}{error['msg'][1:]})"
+
+
+def overlaps_of(link: Link, own: Mapping[str, IPv4Network]) -> list[str]:
+    """Sentences on ranges of the peer's link that overlap ``own`` (setting name -> range) or NetBird's range.
+
+    The stack files were compared before; this catches a peer that was raised from other files than those beside ours.
+    """
+    theirs = {"pod_cidr": link.pod_cidr, "service_cidr": link.service_cidr}
+    ours = {**own, "NetBird's range": NETBIRD_RANGE}
+    return [
+        f"{link.cluster}: {their_name} {their_range} overlaps {our_name} {our_range}"
+        for their_name, their_range in theirs.items()
+        for our_name, our_range in ours.items()
+        if their_range.overlaps(our_range)
+    ]

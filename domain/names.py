@@ -1,0 +1,43 @@
+"""Names that several parts must agree on: labels, the interface, ports, paths on a node. Interface: a rename here is a
+change for running clusters.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from typing import Final
+
+PROJECT: Final = "isthmus"
+
+NETBIRD_INTERFACE: Final = "wt0"
+NETBIRD_RANGE: Final = IPv4Network("100.64.0.0/10")
+"""NetBird takes a random /16 of this for the addresses of an account's peers."""
+
+ROUTER_LABEL: Final = "isthmus.dev/router"
+ROUTER_LABEL_VALUE: Final = "true"
+"""The label of the Node that carries NetBird's router, the egress gateway and the DNS relay."""
+
+METADATA_ADDRESS: Final = "169.254.169.254"
+"""Where Hetzner and others hand out a server's user data, to anyone on the server who asks."""
+
+RELAY_PORT: Final = 1053
+"""DNS relay, UDP and TCP. Not 53: NetBird's own resolver takes port 53 of the wt0 address."""
+RELAY_SERVICE_OFFSET: Final = 53
+"""The relay's ClusterIP is the service CIDR's base address plus this."""
+CLUSTER_DNS_OFFSET: Final = 10
+"""The default of network.cluster_dns, as in k3s: the service CIDR's base address plus this."""
+
+K3S_CONFIG: Final = "/etc/rancher/k3s/config.yaml"
+K3S_REGISTRIES: Final = "/etc/rancher/k3s/registries.yaml"
+K3S_KUBECONFIG: Final = "/etc/rancher/k3s/k3s.yaml"
+K3S_BINARY: Final = "/usr/local/bin/k3s"
+API_PORT: Final = 6443
+K3S_LOCAL_API_PORT: Final = 6444
+"""k3s's own load balancer for the API on 127.0.0.1 of every node, servers and agents."""
+
+NODE_DIRECTORY: Final = "/usr/local/lib/isthmus"
+INSTALL_SCRIPT: Final = f"{NODE_DIRECTORY}/install-k3s"
+UNINSTALL_SCRIPT: Final = f"{NODE_DIRECTORY}/uninstall-k3s"
+NODE_ENVIRONMENT: Final = f"{NODE_DIRECTORY}/k3s.env"
+INSTALL_LOG: Final = "/var/log/isthmus-install-k3s.log"
+"""Where the first boot of a Hetzner server leaves the output of install-k3s."""

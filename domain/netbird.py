@@ -1,0 +1,236 @@
+"""NetBird's objects of a cluster: their names, the operator's custom resources, and what is made through the REST
+API.
+
+It owns names and shapes (operator 0.8.0). Names carry the cluster's, because all clusters share one NetBird account.
+The operator makes the Deployment of the router by itself, from a NetworkRouter; what that leaves open (hostNetwork,
+identity that lasts) goes in through the pod template override.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from typing import Any, Final, Literal
+
+from domain.names import RELAY_PORT, ROUTER_LABEL, ROUTER_LABEL_VALUE
+from domain.settings import NetbirdSettings
+
+NAMESPACE: Final = "netbird"
+API_VERSION: Final = "netbird.io/v1alpha1"
+STATE_DIRECTORY: Final = "/var/lib/netbird-router"
+"""On the router node: the agent's private key, thus its identity and its address."""
+SETUP_KEY_ENTRY: Final = "setup-key"
+"""Key in the Secret that the operator writes for a SetupKey."""
+API_KEY_SECRET: Final = "netbird-mgmt-api-key"
+API_KEY_ENTRY: Final = "NB_API_KEY"
+"""Secret that the operator's chart expects by default."""
+
+OPERATOR_ENVIRONMENT: Final = (
+    "NB_SETUP_KEY",
+    "NB_MANAGEMENT_URL",
+    "NB_LOG_LEVEL",
+    "NB_LOG_FILE",
+    "NB_DISABLE_PROFILES",
+    "NB_DAEMON_ADDR",
+    "NB_ENTRYPOINT_SERVICE_TIMEOUT",
+)
+"""What operator 0.8.0 sets on the container ``netbird``, in its order. The override has to repeat every entry: the
+operator merges it into a filled object, and without the names fields of one entry end up in another."""
+OPERATOR_VOLUMES: Final = ("netbird-run", "netbird-lib", "ssh-etc", "resolv-conf")
+"""Volumes of operator 0.8.0's pod, in its order, repeated for the same reason."""
+
+
+def router_name(cluster: str) -> str:
+    """The NetworkRouter, and the NetBird network that the operator makes for it."""
+    return f"isthmus-{cluster}"
+
+
+def router_deployment(cluster: str) -> str:
+    """The Deployment that the operator makes."""
+    return f"networkrouter-{router_name(cluster)}"
+
+
+def router_group(cluster: str) -> str:
+    """The group of the cluster's routers: Group resource and NetBird group of the operator have the same name."""
+    return f"networkrouter-{router_name(cluster)}"
+
+
+def router_hostname(cluster: str) -> str:
+    """What the router calls itself in NetBird; fixed, so it can be found and doesn't change with the node."""
+    return f"isthmus-{cluster}-router"
+
+
+def setup_key_name(cluster: str) -> str:
+    """Our own setup key, whose peers are not deleted when they are off line."""
+    return f"isthmus-{cluster}-router"
+
+
+def setup_key_secret(cluster: str) -> str:
+    """The Secret in which the operator leaves that key."""
+    return f"setup-key-{setup_key_name(cluster)}"
+
+
+def pods_group(cluster: str) -> str:
+    """The group of the resource that stands for the cluster's pods."""
+    return f"isthmus-{cluster}-pods"
+
+
+def dns_zone(cluster: str) -> str:
+    """The custom zone that a NetworkRouter requires; nothing is looked up in it."""
+    return f"{cluster}.routers.isthmus.internal"
+
+
+# --- custom resources ------------------------------------------------------------------------------------------------
+
+
+def network_router(cluster: str, netbird: NetbirdSettings) -> dict[str, Any]:
+    """The NetworkRouter without the override, which :func:`with_override` adds."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "NetworkRouter",
+        "metadata": {"name": router_name(cluster), "namespace": NAMESPACE},
+        "spec": {
+            "dnsZoneRef": {"name": dns_zone(cluster)},
+            "image": netbird.agent_image,
+            "workloadOverride": {"replicas": 1},
+        },
+    }
+
+
+def with_override(spec: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
+    """The router's spec with the pod template override in it; the given spec stays as it is."""
+    return {**spec, "workloadOverride": {**spec.get("workloadOverride", {}), "podTemplate": override}}
+
+
+def owned_environment(cluster: str, netbird: NetbirdSettings) -> dict[str, str]:
+    """The agent's environment that this program sets, besides the operator's."""
+    return {
+        "NB_HOSTNAME": router_hostname(cluster),
+        "NB_EXTRA_IFACE_BLACKLIST": "cilium_,lxc",  # else ICE picks cilium_host: a tunnel in the tunnel (netbird#7353)
+        "NB_LAZY_CONN": "off",  # else the link sleeps after 15 minutes and loses the first packets
+        "NB_DISABLE_DNS": "true",  # else the agent writes into the resolver's settings of the node
+        "NB_WIREGUARD_PORT": str(netbird.wireguard_port),
+        "NB_MTU": str(netbird.mtu),
+    }
+
+
+FORBIDDEN_ENVIRONMENT: Final = {
+    **dict.fromkeys(OPERATOR_ENVIRONMENT, "the operator sets it"),
+    "NB_HOSTNAME": "the router is found by it",
+    "NB_EXTRA_IFACE_BLACKLIST": "without Cilium's interfaces in it the tunnel goes into itself",
+    "NB_LAZY_CONN": "the link must not sleep",
+    "NB_DISABLE_DNS": "the agent must leave the node's resolver alone",
+    "NB_WIREGUARD_PORT": "it is netbird.wireguard_port",
+    "NB_MTU": "it is netbird.mtu",
+    "NB_SETUP_KEY_FILE": "the program makes the setup key",
+    "NB_STATE_DIR": "the router's identity lies on the node",
+    "NB_INTERFACE_NAME": "Cilium and the relay know the interface as wt0",
+    "NB_DISABLE_CLIENT_ROUTES": "without routes nothing reaches the peer",
+    "NB_DISABLE_SERVER_ROUTES": "without routes nothing reaches the pods",
+    "NB_DISABLE_FIREWALL": "it switches the masquerade off, without which replies are lost",
+    "NB_BLOCK_INBOUND": "nothing of the peer would come in",
+    "NB_BLOCK_LAN_ACCESS": "nothing of the peer would come in",
+    "NB_USE_NETSTACK_MODE": "there would be no wt0",
+    "NB_PRESHARED_KEY": "it would lie in plain text in the stack file",
+}
+"""Names that ``netbird.agent_env`` must not hold, with the reason."""
+
+
+def pod_template_override(cluster: str, netbird: NetbirdSettings) -> dict[str, Any]:
+    """``workloadOverride.podTemplate``: the node's network, on the router node, with an identity that lasts."""
+    entries: list[dict[str, Any]] = [{"name": name} for name in OPERATOR_ENVIRONMENT]
+    entries[0]["valueFrom"] = {"secretKeyRef": {"name": setup_key_secret(cluster), "key": SETUP_KEY_ENTRY}}
+    ours = owned_environment(cluster, netbird) | dict(sorted(netbird.agent_env.items()))
+    entries += [{"name": name, "value": value} for name, value in ours.items()]
+    return {
+        "spec": {
+            "hostNetwork": True,
+            "dnsPolicy": "ClusterFirstWithHostNet",
+            "nodeSelector": {ROUTER_LABEL: ROUTER_LABEL_VALUE},
+            "volumes": [
+                *({"name": name} for name in OPERATOR_VOLUMES),
+                {"name": "state", "hostPath": {"path": STATE_DIRECTORY, "type": "DirectoryOrCreate"}},
+            ],
+            "containers": [
+                {
+                    "name": "netbird",
+                    "env": entries,
+                    "volumeMounts": [{"name": "state", "mountPath": "/var/lib/netbird"}],
+                }
+            ],
+        }
+    }
+
+
+def setup_key(cluster: str) -> dict[str, Any]:
+    """A SetupKey whose peers stay: the operator's own is ephemeral, and its peers are deleted after 10 minutes off
+    line.
+    """
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "SetupKey",
+        "metadata": {"name": setup_key_name(cluster), "namespace": NAMESPACE},
+        "spec": {
+            "name": setup_key_name(cluster),
+            "ephemeral": False,
+            "autoGroups": [{"localRef": {"name": router_group(cluster)}}],
+        },
+    }
+
+
+# --- objects of the REST API -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PodsResource:
+    """A network resource: the pod CIDR, in its group, in the operator's network."""
+
+    name: str
+    network: str
+    address: IPv4Network
+    group: str
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A policy of one rule that accepts, from one group to another. ``ports`` is empty where the protocol has none."""
+
+    name: str
+    description: str
+    source_group: str
+    destination_group: str
+    protocol: Literal["all", "tcp", "udp"]
+    ports: tuple[str, ...] = ()
+    bidirectional: bool = False
+
+
+def pods_resource(cluster: str, pod_cidr: IPv4Network) -> PodsResource:
+    """The cluster's pods as NetBird routes to them."""
+    return PodsResource(
+        name=pods_group(cluster), network=router_name(cluster), address=pod_cidr, group=pods_group(cluster)
+    )
+
+
+def policies(cluster: str, peer: str) -> tuple[Policy, ...]:
+    """What lets ``cluster`` reach ``peer``: its pods, and its DNS relay. The source's stack makes them."""
+    source = router_group(cluster)
+    return (
+        Policy(
+            name=f"isthmus-{cluster}-to-{peer}-pods",
+            description=f"Pods of {cluster} reach pods of {peer}",
+            source_group=source,
+            destination_group=pods_group(peer),
+            protocol="all",
+        ),
+        *(
+            Policy(
+                name=f"isthmus-{cluster}-to-{peer}-dns-{protocol}",
+                description=f"The DNS relay of {cluster} asks that of {peer}",
+                source_group=source,
+                destination_group=router_group(peer),
+                protocol=protocol,
+                ports=(str(RELAY_PORT),),
+            )
+            for protocol in ("udp", "tcp")
+        ),
+    )

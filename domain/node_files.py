@@ -1,0 +1,167 @@
+"""The files that make a machine a node of k3s, the same for Hetzner (in user data) and on-premise (over SSH).
+
+It owns k3s's settings and what lies where on a node; ``files/install-k3s.sh`` owns what is done with it. Equal input
+gives equal bytes.
+"""
+
+from __future__ import annotations
+
+import functools
+import shlex
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any, Final
+from urllib.parse import quote
+
+import yaml
+
+from domain.names import (
+    API_PORT,
+    INSTALL_SCRIPT,
+    K3S_BINARY,
+    K3S_CONFIG,
+    K3S_REGISTRIES,
+    NODE_ENVIRONMENT,
+    UNINSTALL_SCRIPT,
+)
+from domain.plan import AddressPlan, Node
+from domain.settings import StackSettings
+
+GITHUB_RELEASES: Final = "https://github.com/k3s-io/k3s/releases/download"
+DISABLED_ADDONS: Final = ("servicelb", "traefik")
+"""Packaged add-ons of k3s that would take node ports; whoever wants one installs his own."""
+
+
+@dataclass(frozen=True)
+class NodeFile:
+    """A file on a node. ``content`` may hold a secret, so it is not in the repr."""
+
+    path: str
+    mode: int
+    content: str = field(repr=False)
+
+
+def node_files(plan: AddressPlan, node: Node, settings: StackSettings, token: str) -> tuple[NodeFile, ...]:
+    """All of them, by path. ``token`` is the cluster's k3s token."""
+    unit = unit_name(node)
+    files = [
+        NodeFile(K3S_CONFIG, 0o600, as_yaml(k3s_config(plan, node, token))),
+        NodeFile(f"/etc/systemd/system/{unit}", 0o644, systemd_unit(node)),
+        NodeFile(INSTALL_SCRIPT, 0o755, script("install-k3s.sh")),
+        NodeFile(UNINSTALL_SCRIPT, 0o755, script("uninstall-k3s.sh")),
+        NodeFile(NODE_ENVIRONMENT, 0o600, environment(node, settings)),
+    ]
+    if settings.mirrors.registries:
+        files.append(NodeFile(K3S_REGISTRIES, 0o600, as_yaml(registries(settings))))
+    return tuple(sorted(files, key=lambda file: file.path))
+
+
+def unit_name(node: Node) -> str:
+    """The systemd unit, named as k3s's own installer names it."""
+    return "k3s.service" if node.role == "server" else "k3s-agent.service"
+
+
+def k3s_config(plan: AddressPlan, node: Node, token: str) -> dict[str, Any]:
+    """``/etc/rancher/k3s/config.yaml`` (https://docs.k3s.io/installation/configuration#configuration-file).
+
+    ``node-label`` counts at registration only; the router's label lies outside of kubernetes.io, so a kubelet may set
+    it.
+    """
+    config: dict[str, Any] = {"token": token, "node-name": node.name, "node-ip": str(node.address)}
+    if node.labels:
+        config["node-label"] = [f"{name}={value}" for name, value in sorted(node.labels.items())]
+    first = plan.first_server
+    if node.name != first.name:
+        config["server"] = f"https://{first.address}:{API_PORT}"
+    if node.role == "agent":
+        return config
+    if len(plan.servers) > 1 and node.name == first.name:
+        config["cluster-init"] = True
+    return config | {
+        "cluster-cidr": str(plan.pod_cidr),
+        "service-cidr": str(plan.service_cidr),
+        "cluster-dns": str(plan.cluster_dns),
+        "flannel-backend": "none",
+        "disable-network-policy": True,
+        "disable-kube-proxy": True,
+        "disable": list(DISABLED_ADDONS),
+        "write-kubeconfig-mode": "0600",
+    }
+
+
+def registries(settings: StackSettings) -> dict[str, Any]:
+    """``/etc/rancher/k3s/registries.yaml`` (https://docs.k3s.io/installation/private-registry)."""
+    mirrors = settings.mirrors.registries
+    return {"mirrors": {registry: {"endpoint": [mirrors[registry]]} for registry in sorted(mirrors)}}
+
+
+def k3s_url(settings: StackSettings) -> str:
+    """Where nodes get the k3s binary."""
+    if settings.k3s is None:
+        raise ValueError(f"{settings.stack}: k3s is not set")
+    version = settings.k3s.version
+    if settings.mirrors.k3s is not None:
+        return f"{settings.mirrors.k3s}/{version}/k3s"
+    return f"{GITHUB_RELEASES}/{quote(version, safe='')}/k3s"
+
+
+def environment(node: Node, settings: StackSettings) -> str:
+    """What install-k3s reads: assignments for a shell, one a line. No secrets."""
+    if settings.k3s is None:
+        raise ValueError(f"{settings.stack}: k3s is not set")
+    values = {
+        "ISTHMUS_K3S_ROLE": node.role,
+        "ISTHMUS_K3S_SHA256": settings.k3s.sha256,
+        "ISTHMUS_K3S_UNIT": unit_name(node),
+        "ISTHMUS_K3S_URL": k3s_url(settings),
+        "ISTHMUS_K3S_VERSION": settings.k3s.version,
+        "ISTHMUS_NODE_ADDRESS": str(node.address),
+        "ISTHMUS_NODE_NAME": node.name,
+        "ISTHMUS_REGISTRIES": "yes" if settings.mirrors.registries else "no",
+    }
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in sorted(values.items()))
+
+
+def systemd_unit(node: Node) -> str:
+    """The unit, with the lines of k3s's own that matter (https://get.k3s.io)."""
+    return "\n".join(
+        [
+            "[Unit]",
+            "Description=Lightweight Kubernetes",
+            "Documentation=https://k3s.io",
+            "Wants=network-online.target",
+            "After=network-online.target",
+            "StartLimitIntervalSec=0",
+            "",
+            "[Service]",
+            "Type=notify",
+            "KillMode=process",
+            "Delegate=yes",
+            "LimitNOFILE=1048576",
+            "LimitNPROC=infinity",
+            "LimitCORE=infinity",
+            "TasksMax=infinity",
+            "TimeoutStartSec=0",
+            "Restart=always",
+            "RestartSec=5s",
+            "ExecStartPre=-/sbin/modprobe br_netfilter",
+            "ExecStartPre=-/sbin/modprobe overlay",
+            f"ExecStart={K3S_BINARY} {node.role}",
+            "",
+            "[Install]",
+            "WantedBy=multi-user.target",
+            "",
+        ]
+    )
+
+
+@functools.cache
+def script(name: str) -> str:
+    """A shell script that ships with this package."""
+    return resources.files("domain").joinpath("files", name).read_text(encoding="utf-8")
+
+
+def as_yaml(data: dict[str, Any]) -> str:
+    """Block style, sorted keys, no line folding: equal data gives equal bytes."""
+    text: str = yaml.safe_dump(data, default_flow_style=False, sort_keys=True, width=10**6, allow_unicode=False)
+    return text

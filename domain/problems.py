@@ -1,0 +1,69 @@
+"""What is wrong with a setting, as data: who, what, why, and what to do. Owns the text that a person reads, nothing
+else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+VALUE_LIMIT = 80
+"""Characters of a value that a message shows; a longer value is cut."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake in one stack file.
+
+    ``rule`` reads on from the value (``overlaps de: network.pod_cidr 10.42.0.0/16; linked clusters need distinct pod
+    CIDRs``) and ``fix`` says what to write instead. ``value`` is what the file says, shortened and printable; it is
+    empty where a setting is missing and always for a secret. ``line`` counts from 1, None where no text was parsed.
+    """
+
+    stack: str
+    setting: str
+    value: str
+    rule: str
+    fix: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        said = " ".join(part for part in (self.setting, self.value, self.rule) if part)
+        place = "" if self.line is None else f" [Pulumi.{self.stack}.yaml:{self.line}]"
+        end = "" if self.fix.endswith("?") else "."
+        return f"{self.stack}: {said}; {self.fix}{end}{place}"
+
+
+class SettingsError(Exception):
+    """Stack files that can't be used. ``problems`` holds every mistake of all of them; the text is one a line."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def shown(value: object) -> str:
+    """The value as a message shows it: one line, printable, at most :data:`VALUE_LIMIT` characters; a list or an object
+    only by its kind, since it may hold anything.
+    """
+    if value is None:
+        return "(empty)"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "(an object)"
+    if isinstance(value, list | tuple):
+        return "(a list)"
+    if isinstance(value, int) and abs(value) >= 10**VALUE_LIMIT:
+        return "(a huge number)"
+    text = str(value)
+    if not text:
+        return '""'
+    if not text.isprintable() or text != text.strip():
+        text = ascii(text[: VALUE_LIMIT + 1])
+    return text if len(text) <= VALUE_LIMIT else text[: VALUE_LIMIT - 3] + "..."
+
+
+def in_file_order(problems: Iterable[Problem]) -> list[Problem]:
+    """By stack, then by line; problems without a line come after those with one, and keep their order."""
+    return sorted(problems, key=lambda problem: (problem.stack, problem.line is None, problem.line or 0))

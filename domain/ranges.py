@@ -1,0 +1,102 @@
+"""Address ranges that must not touch: who claims what, which overlaps which, and which range is still free.
+
+It owns the arithmetic over claims; it knows nothing of stack files. IPv4 only.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from typing import Final
+
+PRIVATE_RANGES: Final = (IPv4Network("10.0.0.0/8"), IPv4Network("172.16.0.0/12"), IPv4Network("192.168.0.0/16"))
+"""RFC 1918. Proposals come from here, in this order."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A range and who says that it is his, for example ``de: network.pod_cidr 10.42.0.0/16``."""
+
+    network: IPv4Network
+    owner: str
+
+    def __str__(self) -> str:
+        return f"{self.owner} {self.network}"
+
+
+class Claims:
+    """Disjoint claims, kept in the order of their addresses. A lookup or an insertion costs O(log n) comparisons."""
+
+    def __init__(self, claims: Iterable[Claim] = ()) -> None:
+        self._entries: list[tuple[int, int, Claim]] = []
+        for claim in claims:
+            self.add(claim)
+
+    def overlapping(self, network: IPv4Network) -> Claim | None:
+        """The first claim, by address, that shares an address with the range."""
+        first, last = int(network.network_address), int(network.broadcast_address)
+        at = bisect_left(self._entries, first, key=lambda entry: entry[1])
+        if at < len(self._entries) and self._entries[at][0] <= last:
+            return self._entries[at][2]
+        return None
+
+    def add(self, claim: Claim) -> None:
+        """Takes the range; ValueError when a part of it is taken."""
+        if (other := self.overlapping(claim.network)) is not None:
+            raise ValueError(f"{claim} overlaps {other}")
+        network = claim.network
+        insort(
+            self._entries,
+            (int(network.network_address), int(network.broadcast_address), claim),
+            key=lambda entry: entry[0],
+        )
+
+
+class FreeRanges:
+    """What is left of the private ranges. Every range that :meth:`take` gives is taken from then on, so two proposals
+    never collide with each other either.
+    """
+
+    def __init__(self, taken: Iterable[IPv4Network]) -> None:
+        spans = sorted((int(network.network_address), int(network.broadcast_address)) for network in taken)
+        self._spans: list[tuple[int, int]] = []
+        for first, last in spans:
+            if self._spans and first <= self._spans[-1][1]:
+                self._spans[-1] = (self._spans[-1][0], max(last, self._spans[-1][1]))
+            else:
+                self._spans.append((first, last))
+
+    def take(self, prefix_length: int, after: IPv4Network | None = None) -> IPv4Network | None:
+        """The next free range of this size: the first one behind the start of ``after``, else the first of all.
+
+        None when there is none of that size left.
+        """
+        start = 0 if after is None else int(after.network_address)
+        found = self._from(prefix_length, start)
+        if found is None and start:
+            found = self._from(prefix_length, 0)
+        if found is not None:
+            insort(self._spans, (int(found.network_address), int(found.broadcast_address)))
+        return found
+
+    def _from(self, prefix_length: int, start: int) -> IPv4Network | None:
+        size = 1 << (32 - prefix_length)
+        for pool in PRIVATE_RANGES:
+            if prefix_length < pool.prefixlen:
+                continue
+            end = int(pool.broadcast_address)
+            at = _aligned(max(start, int(pool.network_address)), size)
+            index = bisect_left(self._spans, at, key=lambda span: span[1])
+            while at + size - 1 <= end:
+                if index == len(self._spans) or self._spans[index][0] > at + size - 1:
+                    return IPv4Network((at, prefix_length))
+                at = _aligned(self._spans[index][1] + 1, size)
+                while index < len(self._spans) and self._spans[index][1] < at:
+                    index += 1
+        return None
+
+
+def _aligned(address: int, size: int) -> int:
+    return -(-address // size) * size

@@ -1,0 +1,327 @@
+"""Rules for single values: one named function a rule, one message a function, and the types that the models are made
+of.
+
+A rule takes the value and returns it, typed, or raises :class:`RuleError`. Numbers in messages come from the
+constants that are checked.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
+from typing import Annotated, Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, StrictStr, WithJsonSchema
+
+from domain.ranges import PRIVATE_RANGES
+
+T = TypeVar("T")
+
+
+class RuleError(ValueError):
+    """A value that breaks a rule. ``rule`` reads on from the value; ``fix`` says what to write, None where the
+    example of the setting says it best. Neither shows a secret.
+    """
+
+    def __init__(self, rule: str, fix: str | None = None, *, hide_value: bool = False) -> None:
+        super().__init__(rule)
+        self.rule = rule
+        self.fix = fix
+        self.hide_value = hide_value
+
+
+# --- addresses -------------------------------------------------------------------------------------------------------
+
+_UNUSABLE: Final = {
+    IPv4Network("0.0.0.0/8"): "the range of 'this network'",
+    IPv4Network("127.0.0.0/8"): "the loopback range",
+    IPv4Network("169.254.0.0/16"): "the link-local range, where metadata services answer",
+    IPv4Network("224.0.0.0/4"): "the multicast range",
+    IPv4Network("240.0.0.0/4"): "a reserved range",
+}
+
+
+def cidr(value: object) -> IPv4Network:
+    """An IPv4 network as text, such as 10.42.0.0/16, without host bits."""
+    if isinstance(value, IPv4Network):
+        return value
+    if not isinstance(value, str):
+        raise RuleError("is not text; an IPv4 network is expected")
+    if re.fullmatch(r"([0-9]{1,3}\.){3}[0-9]{1,3}", value, re.ASCII):
+        raise RuleError("has no prefix length", "add one; /32 stands for a single address")
+    if not re.fullmatch(r"[0-9A-Fa-f.:]{1,45}/[0-9]{1,3}", value, re.ASCII):
+        raise RuleError("is not an IPv4 network with a prefix length")
+    try:
+        network = ip_network(value, strict=False)
+    except ValueError:
+        raise RuleError("is not an IPv4 network with a prefix length") from None
+    if not isinstance(network, IPv4Network):
+        raise RuleError("is IPv6; clusters and links are IPv4 only")
+    if str(network) != value:
+        raise RuleError("has host bits set; a CIDR names the network itself", f"write {network}")
+    return network
+
+
+def usable_range(network: IPv4Network) -> IPv4Network:
+    """Not in a range that means something else to every machine."""
+    for unusable, meaning in _UNUSABLE.items():
+        if network.overlaps(unusable):
+            raise RuleError(f"touches {unusable}, {meaning}", "take a private range such as 10.42.0.0/16")
+    return network
+
+
+def private_range(network: IPv4Network) -> IPv4Network:
+    """Inside RFC 1918 or NetBird's range, which the fleet check refuses with a better reason; else the Internet's
+    addresses in it can't be reached from the cluster.
+    """
+    if any(network.subnet_of(private) for private in (*PRIVATE_RANGES, IPv4Network("100.64.0.0/10"))):
+        return network
+    raise RuleError(
+        "is not private; hosts of the Internet in it could not be reached any more",
+        f"take a range inside {', '.join(map(str, PRIVATE_RANGES))}",
+    )
+
+
+def prefix_length(minimum: int, maximum: int, reason: str) -> Callable[[IPv4Network], IPv4Network]:
+    """A rule on the size: from ``/minimum`` (large) to ``/maximum`` (small)."""
+
+    def size(network: IPv4Network) -> IPv4Network:
+        if minimum <= network.prefixlen <= maximum:
+            return network
+        nearest = min(max(network.prefixlen, minimum), maximum)
+        raise RuleError(
+            f"is a /{network.prefixlen}; from /{minimum} to /{maximum} is possible: {reason}",
+            f"take a /{nearest}",
+        )
+
+    return size
+
+
+def address(value: object) -> IPv4Address:
+    """An IPv4 address as text, such as 192.168.7.11."""
+    if isinstance(value, IPv4Address):
+        return value
+    if not isinstance(value, str):
+        raise RuleError("is not text; an IPv4 address is expected")
+    try:
+        if len(value) > 45:
+            raise ValueError
+        parsed = ip_address(value)
+    except ValueError:
+        raise RuleError("is not an IPv4 address") from None
+    if not isinstance(parsed, IPv4Address):
+        raise RuleError("is IPv6; clusters and links are IPv4 only")
+    return parsed
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+STACK_NAME_LIMIT: Final = 30
+"""Characters of a stack name: names of Kubernetes and NetBird objects are made from it and have to stay below 63."""
+
+
+def dns_label(value: str) -> str:
+    """A name of RFC 1123: what a host, a Node and a Kubernetes object may be called."""
+    if not _LABEL.fullmatch(value):
+        raise RuleError("is not a name of lower-case letters, digits and hyphens with at most 63 characters")
+    return value
+
+
+def stack_name(value: str) -> str:
+    """A stack name: a DNS label that starts with a letter, short enough for the names that are made from it."""
+    if not _LABEL.fullmatch(value) or not value[0].isalpha() or len(value) > STACK_NAME_LIMIT:
+        raise RuleError(
+            "is not a stack name of lower-case letters, digits and hyphens, a letter first, "
+            f"with at most {STACK_NAME_LIMIT} characters",
+        )
+    return value
+
+
+def dns_zone(value: str) -> str:
+    """A DNS name of two labels or more, lower case, without a trailing dot, that is not a zone of Kubernetes itself."""
+    labels = value.split(".")
+    if len(value) > 200 or len(labels) < 2 or not all(_LABEL.fullmatch(label) for label in labels):
+        raise RuleError("is not a DNS zone of two or more lower-case labels without a trailing dot")
+    if value == "cluster.local" or value.endswith((".cluster.local", ".arpa")):
+        raise RuleError("is a zone that CoreDNS serves for the cluster itself", "take another one, like de.internal")
+    return value
+
+
+def user_name(value: str) -> str:
+    """A Unix user name."""
+    if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", value, re.ASCII):
+        raise RuleError("is not a user name")
+    return value
+
+
+def provider_word(value: str) -> str:
+    """A name of the provider's catalogue: location, network zone, server type, image."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,62}", value, re.ASCII):
+        raise RuleError("is not a name of lower-case letters, digits, dots and hyphens", "take it from Hetzner's list")
+    return value
+
+
+# --- versions, images, addresses of services -------------------------------------------------------------------------
+
+K3S_MINIMUM_MINOR: Final = 34
+"""Kubernetes 1.34: what this program is tried with. Much older k3s ships a CoreDNS without the options that we set."""
+
+
+def k3s_version(value: str) -> str:
+    """A k3s release as its tag says it."""
+    found = re.fullmatch(r"v1\.([0-9]{1,3})\.[0-9]{1,3}(-rc[0-9]{1,3})?\+k3s[0-9]{1,3}", value, re.ASCII)
+    if not found:
+        raise RuleError("is not the tag of a k3s release")
+    if int(found[1]) < K3S_MINIMUM_MINOR:
+        raise RuleError(
+            f"is older than v1.{K3S_MINIMUM_MINOR}, whose CoreDNS knows the options of our zones",
+            f"take a release of v1.{K3S_MINIMUM_MINOR} or later",
+        )
+    return value
+
+
+def sha256_hex(value: str) -> str:
+    """A SHA-256 checksum, 64 lower-case hexadecimal digits."""
+    if not re.fullmatch(r"[0-9a-f]{64}", value, re.ASCII):
+        raise RuleError(
+            "is not a SHA-256 checksum of 64 lower-case hexadecimal digits",
+            "copy that of `k3s` from sha256sum-amd64.txt of the release",
+        )
+    return value
+
+
+CILIUM_MINOR: Final = "1.19"
+"""1.20 pins the interface index of wt0, which changes whenever the NetBird agent starts; not tried with it."""
+
+
+def cilium_version(value: str) -> str:
+    """A release of Cilium that the link was tried with."""
+    if not re.fullmatch(r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}", value, re.ASCII):
+        raise RuleError("is not a version of Cilium's chart")
+    if not value.startswith(f"{CILIUM_MINOR}."):
+        raise RuleError(f"is not of {CILIUM_MINOR}, the only one the link was tried with", f"take a {CILIUM_MINOR}.x")
+    return value
+
+
+def chart_version(value: str) -> str:
+    """A semantic version without a leading v."""
+    if not re.fullmatch(r"[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}(-[0-9A-Za-z.-]{1,40})?", value, re.ASCII):
+        raise RuleError("is not a chart version")
+    return value
+
+
+def image(value: str) -> str:
+    """A container image with a tag or digest; without one, nobody knows what runs."""
+    name = r"[a-z0-9]([a-z0-9._:-]{0,100}[a-z0-9])?(/[a-z0-9]([a-z0-9._-]{0,100}[a-z0-9])?){0,5}"
+    if not re.fullmatch(rf"{name}(:[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}}|@sha256:[0-9a-f]{{64}})", value, re.ASCII):
+        raise RuleError("is not an image with a tag")
+    return value
+
+
+RELAY_MINIMUM: Final = (1, 14, 5)
+"""The relay's Corefile uses forward's read_timeout, which is of CoreDNS 1.14.5."""
+
+
+def relay_image(value: str) -> str:
+    """CoreDNS in a version that knows every option of the relay's Corefile, where the tag tells the version."""
+    found = re.search(r":v?([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})$", value, re.ASCII)
+    if found and (int(found[1]), int(found[2]), int(found[3])) < RELAY_MINIMUM:
+        minimum = ".".join(map(str, RELAY_MINIMUM))
+        raise RuleError(
+            f"is older than CoreDNS {minimum}, which knows the options of the relay", f"take {minimum} or later"
+        )
+    return value
+
+
+def url(value: str) -> str:
+    """An http or https address without user, password, query or fragment; a trailing slash is dropped."""
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise RuleError("is not an http or https address", hide_value=True) from None
+    if parts.username is not None or parts.password is not None:
+        raise RuleError("holds a user name or password, which would show in plain text", hide_value=True)
+    if len(value) > 500 or parts.scheme not in ("http", "https") or not host or not value.isascii():
+        raise RuleError("is not an http or https address")
+    if not re.fullmatch(r"[A-Za-z0-9.-]+|[0-9A-Fa-f:]+", host) or re.search(r"[\s\"'`$\\<>|;&(){}]", value):
+        raise RuleError("is not an http or https address")
+    if parts.query or parts.fragment:
+        raise RuleError("has a query or a fragment", hide_value=True)
+    return value.rstrip("/")
+
+
+def registry_host(value: str) -> str:
+    """The name of a registry as images name it, with a port where it has one."""
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,200}[a-z0-9])?(:[0-9]{1,5})?", value, re.ASCII):
+        raise RuleError("is not the name of an image registry", "write it like docker.io")
+    return value
+
+
+def ssh_public_key(value: str) -> str:
+    """A public key as ssh-keyscan or a file /etc/ssh/ssh_host_*_key.pub shows it: type, base64, perhaps a comment."""
+    example = "copy the line of /etc/ssh/ssh_host_ed25519_key.pub on the machine"
+    words = value.split()
+    if len(words) < 2 or "\n" in value.strip():
+        raise RuleError("is not a public key of the form 'ssh-ed25519 AAAA...'", example)
+    kinds = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
+    if words[0] not in kinds:
+        raise RuleError(f"is not a public key of a kind that SSH offers ({', '.join(kinds)})", example)
+    try:
+        blob = base64.b64decode(words[1], validate=True)
+    except (binascii.Error, ValueError):
+        raise RuleError("is not a public key: its second word is not base64", example) from None
+    kind = words[0].encode()
+    if blob[: 4 + len(kind)] != len(kind).to_bytes(4, "big") + kind or (words[0] == "ssh-ed25519" and len(blob) != 51):
+        raise RuleError(f"is not a whole {words[0]} public key", example)
+    return f"{words[0]} {words[1]}"
+
+
+ENVIRONMENT_NAME: Final = re.compile(r"[A-Z][A-Z0-9_]{0,99}", re.ASCII)
+
+
+def environment_name(value: str) -> str:
+    """The name of an environment variable."""
+    if not ENVIRONMENT_NAME.fullmatch(value):
+        raise RuleError("is not the name of an environment variable", "write it like NB_RELAY_TRANSPORT")
+    return value
+
+
+# --- ready-made types ------------------------------------------------------------------------------------------------
+
+_AS_TEXT: Final = PlainSerializer(str, return_type=str)
+_CIDR_SCHEMA: Final = WithJsonSchema(
+    {"type": "string", "pattern": r"^(\d{1,3}\.){3}\d{1,3}/\d{1,2}$", "examples": ["10.42.0.0/16"]}
+)
+_ADDRESS_SCHEMA: Final = WithJsonSchema({"type": "string", "format": "ipv4"})
+
+Cidr = Annotated[IPv4Network, BeforeValidator(cidr), _AS_TEXT, _CIDR_SCHEMA]
+"""Any IPv4 network, for example who may reach the API."""
+NodeRange = Annotated[Cidr, AfterValidator(usable_range)]
+HostAddress = Annotated[IPv4Address, BeforeValidator(address), _AS_TEXT, _ADDRESS_SCHEMA]
+NodeName = Annotated[StrictStr, AfterValidator(dns_label)]
+StackName = Annotated[StrictStr, AfterValidator(stack_name)]
+DnsZone = Annotated[StrictStr, AfterValidator(dns_zone)]
+UserName = Annotated[StrictStr, AfterValidator(user_name)]
+ProviderWord = Annotated[StrictStr, AfterValidator(provider_word)]
+K3sVersion = Annotated[StrictStr, AfterValidator(k3s_version)]
+Sha256 = Annotated[StrictStr, AfterValidator(sha256_hex)]
+CiliumVersion = Annotated[StrictStr, AfterValidator(cilium_version)]
+ChartVersion = Annotated[StrictStr, AfterValidator(chart_version)]
+Image = Annotated[StrictStr, AfterValidator(image)]
+RelayImage = Annotated[StrictStr, AfterValidator(image), AfterValidator(relay_image)]
+Url = Annotated[StrictStr, AfterValidator(url)]
+RegistryHost = Annotated[StrictStr, AfterValidator(registry_host)]
+SshPublicKey = Annotated[StrictStr, AfterValidator(ssh_public_key)]
+EnvironmentName = Annotated[StrictStr, AfterValidator(environment_name)]
+
+
+def cause_of(error: Any) -> RuleError | None:
+    """The broken rule behind one entry of a pydantic ``ValidationError.errors()``, None for pydantic's own checks."""
+    cause = error.get("ctx", {}).get("error")
+    return cause if isinstance(cause, RuleError) else None

@@ -1,0 +1,609 @@
+"""The settings of one stack, as they stand in ``Pulumi.NAME.yaml``: models, their rules, and how they are read.
+
+It owns the meaning of a stack file's ``config`` object. It doesn't read YAML (``stack_file.py``) and doesn't compare
+stacks (``fleet.py``). Secrets never come here: only their names do, for whether they are there.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import json
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, TypeAdapter
+from pydantic import ValidationError as PydanticError
+from pydantic.fields import FieldInfo
+
+from domain import rules
+from domain.names import CLUSTER_DNS_OFFSET, PROJECT
+from domain.problems import Problem, shown
+
+SERVICE_PREFIX_MINIMUM: Final = 12
+"""kube-apiserver takes at most 2^20 service addresses."""
+SERVICE_PREFIX_MAXIMUM: Final = 22
+"""Of a smaller range the addresses kept for fixed ClusterIPs end below the relay's (offset 53)."""
+POD_PREFIX_MINIMUM: Final = 10
+POD_PREFIX_MAXIMUM: Final = 23
+"""Every node takes a /24 of the pod CIDR, and there are at least two."""
+HETZNER_SERVER_LIMIT: Final = 10
+"""Servers of one stack: a spread placement group holds no more
+(https://docs.hetzner.com/cloud/placement-groups/overview)."""
+
+PodCidr = Annotated[
+    rules.NodeRange,
+    AfterValidator(rules.private_range),
+    AfterValidator(rules.prefix_length(POD_PREFIX_MINIMUM, POD_PREFIX_MAXIMUM, "every node takes a /24 of it")),
+]
+ServiceCidr = Annotated[
+    rules.NodeRange,
+    AfterValidator(rules.private_range),
+    AfterValidator(
+        rules.prefix_length(
+            SERVICE_PREFIX_MINIMUM,
+            SERVICE_PREFIX_MAXIMUM,
+            "the API server takes no larger one, and a smaller one has no room for the relay's fixed address",
+        )
+    ),
+]
+NodeCidr = Annotated[
+    rules.NodeRange, AfterValidator(rules.prefix_length(8, 29, "the machines of a site have to fit into it"))
+]
+Mtu = Annotated[StrictInt, Field(ge=576, le=8192)]
+Seconds = Annotated[StrictInt, Field(ge=0, le=3600)]
+
+
+class Section(BaseModel):
+    """Base of all models: unknown keys are refused, and nothing changes after the check."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class NetworkSettings(Section):
+    """Addresses and names of the cluster. None of the ranges can change once the cluster runs."""
+
+    pod_cidr: PodCidr = Field(examples=["10.42.0.0/16"])
+    """Addresses of the pods. Distinct over the whole fleet, because the link routes them."""
+    service_cidr: ServiceCidr = Field(examples=["10.43.0.0/16"])
+    """Addresses of the services (ClusterIPs). Distinct over the whole fleet."""
+    node_cidr: NodeCidr = Field(examples=["10.0.1.0/24"])
+    """The network of the machines: the Hetzner subnet, or the LAN on-premise."""
+    dns_zone: rules.DnsZone = Field(examples=["de.internal"])
+    """Zone of this cluster's names as all clusters of the fleet use them: SERVICE.NAMESPACE.svc.ZONE."""
+    cluster_dns: rules.HostAddress | None = Field(default=None, examples=["10.43.0.10"])
+    """Address of the cluster's DNS service. Default: the tenth of the service CIDR, as in k3s."""
+
+    @property
+    def cluster_dns_address(self) -> IPv4Address:
+        """The address of the cluster's DNS service, given or derived."""
+        return self.cluster_dns or self.service_cidr[CLUSTER_DNS_OFFSET]
+
+
+class NodePool(Section):
+    """Servers of one kind."""
+
+    server_type: rules.ProviderWord = Field(examples=["cx23"])
+    """Hetzner's server type. Only x86: the checksum of k3s is that of one architecture."""
+    count: Annotated[StrictInt, Field(ge=0, le=HETZNER_SERVER_LIMIT)] = Field(examples=[1])
+    """How many servers."""
+
+
+LabelMap = dict[StrictStr, StrictStr]
+
+
+class HetznerSettings(Section):
+    """A cluster whose machines this program makes at Hetzner Cloud."""
+
+    location: rules.ProviderWord = Field(examples=["fsn1"])
+    """Where the servers stand."""
+    network_zone: rules.ProviderWord = Field(examples=["eu-central"])
+    """Network zone of that location."""
+    network_cidr: Annotated[
+        rules.NodeRange,
+        AfterValidator(rules.private_range),
+        AfterValidator(rules.prefix_length(8, 24, "Hetzner's networks are of these sizes")),
+    ] = Field(examples=["10.0.0.0/16"])
+    """Range of the private network; ``network.node_cidr`` is a subnet of it."""
+    image: rules.ProviderWord = Field(default="debian-12", examples=["debian-12"])
+    """Image of the servers, by name or id. Debian 12 is what the bootstrap is tried with."""
+    control_plane: NodePool = Field(examples=["{server_type: cx23, count: 1}"])
+    """Servers that run the API. One, or an odd number from three, since etcd needs a majority."""
+    workers: NodePool = Field(examples=["{server_type: cx23, count: 1}"])
+    """Servers that run workloads only."""
+    routers: StrictInt = Field(default=1, examples=[1])
+    """Nodes that carry the link. Must be 1: fail-over between routers is not built."""
+    api_allowed_cidrs: Annotated[tuple[rules.Cidr, ...], Field(min_length=1)] = Field(examples=["[203.0.113.0/24]"])
+    """Who may reach the Kubernetes API (6443) on the public addresses: at least where ``pulumi up`` runs."""
+    ssh_allowed_cidrs: Annotated[tuple[rules.Cidr, ...], Field(min_length=1)] = Field(examples=["[203.0.113.0/24]"])
+    """Who may reach SSH (22) on the public addresses: at least where ``pulumi up`` runs."""
+    labels: LabelMap = Field(default_factory=dict, examples=["{team: platform}"])
+    """Labels on every Hetzner resource, besides our own. Default: none."""
+    delete_protection: StrictBool = False
+    """Hetzner's own protection against deletion, on servers and network. Default: off."""
+
+
+class Machine(Section):
+    """A machine that exists already."""
+
+    name: rules.NodeName = Field(examples=["mn-1"])
+    """The name of its Node."""
+    address: rules.HostAddress = Field(examples=["192.168.7.11"])
+    """Its address in ``network.node_cidr``; the other nodes and ``pulumi up`` reach it there."""
+    role: Literal["server", "agent"] = Field(examples=["server"])
+    """``server`` runs the API, ``agent`` workloads only."""
+    router: StrictBool = False
+    """Whether it carries the link. Exactly one does."""
+    host_key: rules.SshPublicKey | None = Field(default=None, examples=["ssh-ed25519 AAAA..."])
+    """Its SSH host key, so that the first connection is verified already. Needed with ``ssh``, unused otherwise."""
+
+
+class SshSettings(Section):
+    """How ``pulumi up`` logs in to the machines; the key is the secret ``isthmus:sshPrivateKey``."""
+
+    user: rules.UserName = Field(default="root", examples=["root"])
+    """root, or a user who may run everything with ``sudo -n``."""
+    port: Annotated[StrictInt, Field(ge=1, le=65535)] = 22
+    """TCP port of sshd. Default: 22."""
+
+
+class KubeconfigSettings(Section):
+    """An existing cluster, instead of SSH; the kubeconfig is the secret ``isthmus:kubeconfig``."""
+
+    context: Annotated[StrictStr, Field(min_length=1, max_length=253)] = Field(examples=["mn"])
+    """Context of that kubeconfig."""
+
+
+class OnPremiseSettings(Section):
+    """A cluster on machines that exist already: raised over SSH, or existing and given by its kubeconfig."""
+
+    machines: Annotated[tuple[Machine, ...], Field(min_length=1, max_length=200)] = Field(
+        examples=["[{name: mn-1, address: 192.168.7.11, role: server, router: true, host_key: ssh-ed25519 AAAA...}]"]
+    )
+    """The nodes. With ``ssh`` all of them; with ``kubeconfig`` at least the router's."""
+    ssh: SshSettings | None = None
+    """Raise k3s on the machines over SSH."""
+    kubeconfig: KubeconfigSettings | None = None
+    """Take the cluster that runs there already."""
+
+
+class K3sSettings(Section):
+    """The k3s that is installed on the nodes."""
+
+    version: rules.K3sVersion = Field(examples=["v1.34.9+k3s1"])
+    """Tag of the release (https://github.com/k3s-io/k3s/releases)."""
+    sha256: rules.Sha256
+    """Checksum of the file ``k3s`` of that release, from its ``sha256sum-amd64.txt``."""
+
+
+class CiliumSettings(Section):
+    """The network of the pods."""
+
+    version: rules.CiliumVersion = Field(default="1.19.6", examples=["1.19.6"])
+    """Chart version."""
+    mtu: Mtu = Field(default=1280, examples=[1280])
+    """MTU of the nodes as Cilium counts it, in bytes; pods get 50 less (VXLAN). 1280 goes with the default of
+    ``netbird.mtu``: ``cilium.mtu - 50 <= netbird.mtu - 10``, else large packets vanish without a word."""
+    values: dict[StrictStr, Any] = Field(default_factory=dict, examples=["{hubble: {enabled: true}}"])
+    """Further values for the chart, merged with ours; one that would break the link is refused. Default: none."""
+
+
+class NetbirdSettings(Section):
+    """The overlay between the clusters. The API token is the secret ``isthmus:netbirdApiToken``."""
+
+    management_url: rules.Url = Field(default="https://api.netbird.io", examples=["https://api.netbird.io"])
+    """NetBird's management service. Default: NetBird Cloud."""
+    operator_version: rules.ChartVersion = Field(default="0.8.0", examples=["0.8.0"])
+    """Version of the chart netbird-operator."""
+    agent_image: rules.Image = Field(default="netbirdio/netbird:0.77.1", examples=["netbirdio/netbird:0.77.1"])
+    """Image of the router's agent."""
+    mtu: Annotated[StrictInt, Field(ge=576, le=1420)] = Field(default=1280, examples=[1280])
+    """MTU of wt0, in bytes. 1280 is NetBird's own default and fits every underlay; at most 1420 on one of 1500."""
+    wireguard_port: Annotated[StrictInt, Field(ge=1024, le=65535)] = 51820
+    """UDP port of WireGuard on the router. Default: NetBird's own, 51820."""
+    agent_env: dict[rules.EnvironmentName, StrictStr] = Field(
+        default_factory=dict, examples=['{NB_RELAY_TRANSPORT: "ws"}']
+    )
+    """Further environment of the agent, for example ``NB_RELAY_TRANSPORT: ws`` for a relay without TLS. Names that this
+    program sets itself are refused. Not for secrets. Default: none."""
+
+
+class DnsSettings(Section):
+    """Names across the clusters."""
+
+    relay_image: rules.RelayImage = Field(default="coredns/coredns:1.14.7", examples=["coredns/coredns:1.14.7"])
+    """Image of the DNS relay, CoreDNS 1.14.5 or later."""
+    record_ttl_seconds: Seconds = Field(default=5, examples=[5])
+    """How long others may keep an answer of the own zone. 5 s, as in CoreDNS: pod addresses change."""
+    cache_seconds: Annotated[StrictInt, Field(ge=1, le=3600)] = Field(default=30, examples=[30])
+    """At most this long an answer of a peer's zone is kept here. Default: 30 s, an upper bound over the record's own
+    TTL."""
+    stale_seconds: Seconds = Field(default=300, examples=[300])
+    """For how long an expired answer of a peer's zone is still given when the peer doesn't answer; 0 = never. Default:
+    300 s, which bridges a restart of the relay."""
+
+
+class MirrorSettings(Section):
+    """Where artifacts come from instead of the Internet, for sites that can't reach it."""
+
+    k3s: rules.Url | None = Field(default=None, examples=["https://mirror.example.net/k3s"])
+    """Directory with VERSION/k3s. Default: k3s's releases on GitHub."""
+    charts: rules.Url | None = Field(default=None, examples=["https://mirror.example.net/charts"])
+    """Directory with NAME-VERSION.tgz of the charts cilium and netbird-operator. Default: their own repositories."""
+    registries: dict[rules.RegistryHost, rules.Url] = Field(
+        default_factory=dict, examples=["{docker.io: https://mirror.example.net}"]
+    )
+    """For each image registry, the address that is asked in its place. Default: none."""
+
+
+PollInterval = Annotated[StrictStr, Field(pattern=r"^[0-9]{1,6}(ms|s)$")]
+PollFunction = Literal["constant", "exponential"]
+
+
+class HcloudSettings(Section):
+    """Settings of the Hetzner provider (``hcloud:...``) that this program passes on."""
+
+    endpoint: rules.Url | None = Field(default=None, examples=["https://api.hetzner.cloud/v1"])
+    """Address of the API. Default: Hetzner's."""
+    pollInterval: PollInterval | None = Field(default=None, examples=["500ms"])  # noqa: N815 (the provider's spelling)
+    """How often a running action is asked for. Default: the provider's."""
+    pollFunction: PollFunction | None = Field(default=None, examples=["constant"])  # noqa: N815 (the provider's spelling)
+    """How that interval grows. Default: the provider's."""
+
+
+class StackSettings(Section):
+    """One stack file: one cluster. Exactly one of ``hetzner`` and ``on_premise`` says where it stands."""
+
+    stack: rules.StackName
+    """The stack's name, which is the cluster's."""
+    network: NetworkSettings = Field(
+        examples=["{pod_cidr: 10.42.0.0/16, service_cidr: 10.43.0.0/16, node_cidr: 10.0.1.0/24, dns_zone: de.internal}"]
+    )
+    peers: tuple[rules.StackName, ...] = Field(default=(), examples=["[mn]"])
+    """Stacks to be linked with; each of them lists this one, too. Default: none."""
+    hetzner: HetznerSettings | None = None
+    on_premise: OnPremiseSettings | None = None
+    k3s: K3sSettings | None = None
+    """Needed wherever the program installs k3s, that is without ``on_premise.kubeconfig``."""
+    cilium: CiliumSettings = CiliumSettings()
+    netbird: NetbirdSettings = NetbirdSettings()
+    dns: DnsSettings = DnsSettings()
+    mirrors: MirrorSettings = MirrorSettings()
+    hcloud: HcloudSettings = HcloudSettings()
+
+    @property
+    def installs_k3s(self) -> bool:
+        """False for an existing cluster that is given by its kubeconfig."""
+        return self.on_premise is None or self.on_premise.kubeconfig is None
+
+
+SECTIONS: Final = tuple(name for name in StackSettings.model_fields if name not in ("stack", "hcloud"))
+"""The names behind ``isthmus:`` that hold plain settings, in the order of the model."""
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A secret's key in the stack file, what it is for, and the command that sets it."""
+
+    key: str
+    purpose: str
+    command: str
+
+
+CLUSTER_SECRET: Final = Secret(
+    "isthmus:clusterSecret",
+    "the k3s token and all SSH keys are derived from it",
+    "openssl rand -hex 32 | pulumi config set --secret clusterSecret -s {stack}",
+)
+NETBIRD_API_TOKEN: Final = Secret(
+    "isthmus:netbirdApiToken",
+    "NetBird's objects are made with it",
+    "pulumi config set --secret netbirdApiToken -s {stack}",
+)
+SSH_PRIVATE_KEY: Final = Secret(
+    "isthmus:sshPrivateKey",
+    "the machines are reached with it",
+    "pulumi config set --secret sshPrivateKey -s {stack} < KEYFILE",
+)
+KUBECONFIG: Final = Secret(
+    "isthmus:kubeconfig",
+    "the existing cluster is reached with it",
+    "pulumi config set --secret kubeconfig -s {stack} < KUBECONFIG",
+)
+HCLOUD_TOKEN: Final = Secret(
+    "hcloud:token",
+    "Hetzner's resources are made with it",
+    "pulumi config set --secret hcloud:token -s {stack}",
+)
+SECRETS: Final = {
+    one.key: one for one in (CLUSTER_SECRET, NETBIRD_API_TOKEN, SSH_PRIVATE_KEY, KUBECONFIG, HCLOUD_TOKEN)
+}
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StackDraft:
+    """What could be read of a stack: ``settings`` holds every valid field (an invalid one has no attribute at all,
+    see :func:`known`), ``problems`` a line for each of the others. ``secrets`` are the names of the secrets that are
+    there.
+    """
+
+    stack: str
+    settings: StackSettings
+    problems: tuple[Problem, ...]
+    secrets: frozenset[str]
+
+
+def known(section: object, *path: str) -> Any:
+    """The attribute at the path, or None where a part of it is missing or was refused."""
+    value: Any = section
+    for name in path:
+        value = getattr(value, name, None)
+    return value
+
+
+def engine_config(config: Mapping[str, str]) -> dict[str, Any]:
+    """The engine's configuration (every value text, objects as JSON) in the form of a stack file. Secrets' values are
+    left out: only their keys stay, with an empty value.
+    """
+    result: dict[str, Any] = {}
+    for key, value in config.items():
+        if key in SECRETS:
+            result[key] = ""
+        elif key.partition(":")[2] in SECTIONS and key.startswith(f"{PROJECT}:"):
+            try:
+                result[key] = json.loads(value)
+            except (ValueError, RecursionError):
+                result[key] = value
+        else:
+            result[key] = value
+    return result
+
+
+def parse_stack(
+    stack: str, config: Mapping[str, Any], *, secrets: Collection[str] | None = None
+) -> StackSettings | list[Problem]:
+    """The settings of a stack, or everything that is wrong with them, each alone and with each other.
+
+    ``config`` is the stack file's ``config`` object, with keys such as ``isthmus:network``. ``secrets`` are the keys
+    of the secrets that are there; by default those that ``config`` has. Their values are never looked at.
+    """
+    from domain.consistency import range_problems, stack_problems  # they need the models of this module
+
+    draft = read_stack(stack, config, secrets=secrets)
+    problems = [*draft.problems, *stack_problems(draft), *range_problems([draft])]
+    return problems or draft.settings
+
+
+def read_stack(stack: str, config: Mapping[str, Any], *, secrets: Collection[str] | None = None) -> StackDraft:
+    """Every section and field on its own; what fits between them is checked by ``consistency.py``."""
+    problems: list[Problem] = []
+    found = frozenset(key for key in config if key in SECRETS) if secrets is None else frozenset(secrets)
+    sections: dict[str, Any] = {"stack": stack}
+    hcloud: dict[str, Any] = {}
+    try:
+        rules.stack_name(stack)
+    except rules.RuleError as broken:
+        problems.append(Problem(stack, "stack", shown(stack), broken.rule, broken.fix or "write it like de"))
+    for key, value in config.items():
+        namespace, _, name = key.partition(":")
+        if key in SECRETS:
+            continue
+        if namespace == PROJECT and name in SECTIONS:
+            sections[name] = value
+        elif namespace == "hcloud" and name in HcloudSettings.model_fields:
+            hcloud[name] = value
+        elif namespace in (PROJECT, "hcloud"):
+            problems.append(_unknown(stack, key, namespace, name))
+    if hcloud:
+        sections["hcloud"] = hcloud
+    values = {
+        name: value
+        for name, field in StackSettings.model_fields.items()
+        if name != "stack" and (value := _read_field(stack, name, field, sections, problems)) is not _REFUSED
+    }
+    for name in ("hetzner", "on_premise", "k3s"):
+        # Refused and absent are different: a refused section must not be reported as missing a second time.
+        if name in sections and name not in values:
+            values[name] = Refused()
+    settings = StackSettings.model_construct(stack=stack, **values)
+    for name in StackSettings.model_fields:
+        if name != "stack" and name not in values:
+            settings.__dict__.pop(name, None)
+    named = tuple(replace(one, setting=_as_in_file(one.setting)) for one in problems)
+    return StackDraft(stack=stack, settings=settings, problems=named, secrets=found)
+
+
+def _as_in_file(setting: str) -> str:
+    """The provider's settings stand with their namespace in the file, ours without."""
+    return setting.replace("hcloud.", "hcloud:", 1) if setting.startswith("hcloud.") else setting
+
+
+class Refused:
+    """Stands in a draft for a section that is there and has no valid form at all; :func:`known` finds nothing in it."""
+
+
+_REFUSED: Final = object()
+
+
+def _unknown(stack: str, key: str, namespace: str, name: str) -> Problem:
+    candidates = [one.partition(":")[2] for one in SECRETS if one.startswith(f"{namespace}:")]
+    candidates += SECTIONS if namespace == PROJECT else HcloudSettings.model_fields
+    shown_key = shown(key)
+    if namespace == PROJECT:
+        shown_key = shown(name)
+    return Problem(stack, shown_key, "", "is not a setting of this program", _guess(name, candidates))
+
+
+def _guess(name: str, candidates: Collection[str]) -> str:
+    near = difflib.get_close_matches(name[:60], candidates, n=1, cutoff=0.6)
+    return f"did you mean {near[0]}?" if near else f"there are: {', '.join(sorted(candidates))}"
+
+
+def _read_field(stack: str, path: str, field: FieldInfo, values: Mapping[str, Any], problems: list[Problem]) -> Any:
+    """The field's typed value; the default where it is absent; ``_REFUSED`` and problems where it is wrong."""
+    name = path.rpartition(".")[2]
+    if name not in values:
+        if field.is_required():
+            problems.append(_missing(stack, path, field))
+            return _REFUSED
+        return field.get_default(call_default_factory=True)
+    return _read_value(stack, path, field, values[name], problems)
+
+
+def _read_value(stack: str, path: str, field: FieldInfo, value: Any, problems: list[Problem]) -> Any:
+    model = _model_of(field.annotation)
+    if model is not None and isinstance(value, Mapping):
+        return _read_model(stack, path, model, value, problems)
+    item = _item_model_of(field.annotation)
+    if item is not None and isinstance(value, list) and value:
+        items = [
+            _read_model(stack, f"{path}.{index}", item, one, problems)
+            if isinstance(one, Mapping)
+            else _wrong_kind(stack, f"{path}.{index}", one, "an object", _example(field), problems)
+            for index, one in enumerate(value)
+        ]
+        too_many = next((entry.max_length for entry in field.metadata if hasattr(entry, "max_length")), None)
+        if too_many is not None and len(items) > too_many:
+            fix = "make more clusters of them"
+            problems.append(Problem(stack, path, "", f"has {len(items)} entries; at most {too_many} are possible", fix))
+        return tuple(items)
+    try:
+        return _adapter(field).validate_python(value)
+    except PydanticError as error:
+        problems.extend(_problem(stack, path, field, one) for one in _distinct(error.errors()))
+        return _REFUSED
+    except RecursionError:
+        return _wrong_kind(stack, path, value, "as flat as it should be", "write it with fewer levels", problems)
+
+
+def _wrong_kind(stack: str, path: str, value: object, kind: str, fix: str, problems: list[Problem]) -> Any:
+    problems.append(Problem(stack, path, shown(value), f"is not {kind}", fix))
+    return _REFUSED
+
+
+def _read_model(
+    stack: str, path: str, model: type[Section], values: Mapping[Any, Any], problems: list[Problem]
+) -> Section:
+    before = len(problems)
+    for key in values:
+        if key not in model.model_fields:
+            setting = f"{path}.{shown(key)}"
+            rule = "is not a setting of this program"
+            problems.append(Problem(stack, setting, "", rule, _guess(str(key), list(model.model_fields))))
+    fields = {
+        name: value
+        for name, field in model.model_fields.items()
+        if (value := _read_field(stack, f"{path}.{name}", field, values, problems)) is not _REFUSED
+    }
+    if len(problems) == before:
+        return model.model_construct(**fields)
+    built = model.model_construct()
+    for name in model.model_fields:
+        built.__dict__.pop(name, None)
+    built.__dict__.update(fields)
+    return built
+
+
+@functools.cache
+def _adapters() -> dict[int, TypeAdapter[Any]]:
+    return {}
+
+
+def _adapter(field: FieldInfo) -> TypeAdapter[Any]:
+    adapters = _adapters()
+    if id(field) not in adapters:
+        annotation: Any = field.annotation
+        if field.metadata:
+            annotation = Annotated[(annotation, *field.metadata)]
+        adapters[id(field)] = TypeAdapter(annotation)
+    return adapters[id(field)]
+
+
+def _model_of(annotation: Any) -> type[Section] | None:
+    """The model behind ``Model`` or ``Model | None``."""
+    for one in (annotation, *get_args(annotation)):
+        if isinstance(one, type) and issubclass(one, Section):
+            return one if get_origin(annotation) is not tuple else None
+    return None
+
+
+def _item_model_of(annotation: Any) -> type[Section] | None:
+    """The model behind ``tuple[Model, ...]``."""
+    if get_origin(annotation) is tuple:
+        item = get_args(annotation)[0]
+        if isinstance(item, type) and issubclass(item, Section):
+            return item
+    return None
+
+
+def _distinct(errors: list[Any]) -> Iterator[Any]:
+    """Without the repetitions that the members of a union give: the first error of each place."""
+    seen: set[tuple[str, ...]] = set()
+    for error in errors:
+        place = tuple(str(part) for part in error["loc"] if not str(part).startswith(("function-", "none", "literal")))
+        if place not in seen:
+            seen.add(place)
+            yield {**error, "loc": place}
+
+
+_TYPE_RULES: Final = {
+    "string_type": "is not text",
+    "int_type": "is not a whole number",
+    "tuple_type": "is not a list",
+    "dict_type": "is not an object",
+    "model_type": "is not an object",
+    "model_attributes_type": "is not an object",
+}
+
+
+def _problem(stack: str, path: str, field: FieldInfo, error: Any) -> Problem:
+    place = [part for part in error["loc"] if part != "[key]"]
+    setting = ".".join([path, *(shown(part) for part in place)])
+    value = "" if "[key]" in error["loc"] else shown(error["input"])
+    if isinstance(error["input"], str) and error["type"] in ("int_type", "bool_type"):
+        value = f'"{value}"'
+    example = _example(field)
+    if (cause := rules.cause_of(error)) is not None:
+        return Problem(stack, setting, "" if cause.hide_value else value, cause.rule, cause.fix or example)
+    context = error.get("ctx", {})
+    match error["type"]:
+        case "bool_type":
+            return Problem(stack, setting, value, "is neither true nor false", "write true or false")
+        case kind if kind in _TYPE_RULES:
+            return Problem(stack, setting, value, _TYPE_RULES[kind], example)
+        case "greater_than_equal":
+            return Problem(stack, setting, value, f"is less than {context['ge']}", _bounds(field) or example)
+        case "less_than_equal":
+            return Problem(stack, setting, value, f"is more than {context['le']}", _bounds(field) or example)
+        case "literal_error":
+            return Problem(stack, setting, value, "is not one of the possible values", f"take {context['expected']}")
+        case "too_short" | "string_too_short":
+            return Problem(stack, setting, "", "is empty; at least one entry is needed", example)
+        case "too_long" | "string_too_long":
+            return Problem(stack, setting, "", f"is longer than {context['max_length']}", example)
+        case "string_pattern_mismatch":
+            return Problem(stack, setting, value, "has not the right form", example)
+        case _:
+            return Problem(stack, setting, value, "is not a possible value", example)
+
+
+def _missing(stack: str, path: str, field: FieldInfo) -> Problem:
+    return Problem(stack, path, "", "is missing", _example(field))
+
+
+def _example(field: FieldInfo) -> str:
+    if field.examples:
+        return f"write it like {field.examples[0]}"
+    meaning = (field.description or "").split("\n")[0].split(". ")[0].rstrip(".")
+    return f"it says: {meaning[:1].lower()}{meaning[1:]}" if meaning else "see the example stack files"
+
+
+def _bounds(field: FieldInfo) -> str | None:
+    low = next((entry.ge for entry in field.metadata if hasattr(entry, "ge")), None)
+    high = next((entry.le for entry in field.metadata if hasattr(entry, "le")), None)
+    return None if low is None or high is None else f"take {low} to {high}"

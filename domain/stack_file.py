@@ -1,0 +1,186 @@
+"""The text of a stack file as plain data with line numbers, whatever somebody has written into it.
+
+It owns the reading of YAML and nothing of its meaning. Only what Pulumi's own reader understands counts: YAML's core
+schema (so ``no`` is a text), no anchors, no aliases, no tags. Anything else is a problem with a line, never an
+exception, and never quotes the text: it may be a secret.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import yaml
+
+from domain.names import PROJECT
+from domain.problems import Problem, shown
+from domain.settings import SECRETS, Secret
+
+SIZE_LIMIT: Final = 256 * 1024
+"""Bytes of a stack file; a real one has a few thousand."""
+DEPTH_LIMIT: Final = 32
+"""Levels of nesting."""
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_INTEGER: Final = re.compile(r"[-+]?[0-9]{1,100}", re.ASCII)
+_FLOAT: Final = re.compile(r"[-+]?(\.[0-9]{1,100}|[0-9]{1,100}(\.[0-9]{0,100})?)([eE][-+]?[0-9]{1,3})?", re.ASCII)
+_CONSTANTS: Final[dict[str, Any]] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+
+
+@dataclass
+class StackFile:
+    """What the text holds: the ``config`` object, the line of every setting (``network.pod_cidr``, ``peers.0``,
+    ``hcloud:token``), and what is wrong with the text itself.
+    """
+
+    config: dict[str, Any] = field(default_factory=dict)
+    lines: dict[str, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    readable: bool = True
+
+    def line_of(self, setting: str) -> int | None:
+        """The line of the setting, or of what it would stand in."""
+        path = setting
+        while path:
+            if path in self.lines:
+                return self.lines[path]
+            cut = max(path.rfind("."), 0)
+            path = path[:cut]
+        return self.lines.get("config")
+
+
+class _UnreadableError(Exception):
+    """The text can't be used at all; becomes the file's one problem."""
+
+    def __init__(self, rule: str, fix: str, line: int | None) -> None:
+        super().__init__(rule)
+        self.rule, self.fix, self.line = rule, fix, line
+
+
+def parse_stack_file(stack: str, text: str) -> StackFile:
+    """Reads the text; never raises."""
+    result = StackFile()
+    try:
+        size = len(text.encode("utf-8", "surrogatepass"))
+        if size > SIZE_LIMIT:
+            raise _UnreadableError(
+                f"has {size} bytes; a stack file has at most {SIZE_LIMIT}", "is it the right file?", None
+            )
+        document = _document(stack, text, result)
+        if document is not None and not isinstance(document, dict):
+            raise _UnreadableError("is not an object with the key config", "see the example stack files", 1)
+        config = (document or {}).get("config")
+        if config is not None and not isinstance(config, dict):
+            raise _UnreadableError(
+                "has a config that is not an object", "see the example stack files", result.lines["config"]
+            )
+    except _UnreadableError as error:
+        problem = Problem(stack, f"Pulumi.{shown(stack)}.yaml", "", error.rule, error.fix, error.line)
+        return StackFile(problems=[problem], readable=False)
+    for key, value in (config or {}).items():
+        if ":" not in key:
+            rule = "has no namespace; settings of this program start with isthmus:"
+            result.problems.append(
+                Problem(stack, shown(key), "", rule, f"write isthmus:{shown(key)}", result.lines.get(key))
+            )
+            continue
+        result.config[key] = value
+        if key in SECRETS and not _encrypted(value):
+            result.problems.append(_plain(stack, SECRETS[key], result.lines.get(key.removeprefix(f"{PROJECT}:"))))
+    return result
+
+
+def _encrypted(value: object) -> bool:
+    return isinstance(value, dict) and set(value) == {"secure"}
+
+
+def _plain(stack: str, secret: Secret, line: int | None) -> Problem:
+    command = secret.command.format(stack=stack)
+    setting = secret.key.removeprefix(f"{PROJECT}:")
+    return Problem(stack, setting, "", "stands in plain text", f"make a new one and set it: `{command}`", line)
+
+
+def _document(stack: str, text: str, result: StackFile) -> Any:
+    try:
+        events: Iterator[Any] = iter(yaml.parse(text, Loader=_Loader))
+        document: Any = None
+        seen = False
+        for event in events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                if seen:
+                    raise _UnreadableError("holds more than one document", "keep one", _line(event))
+                seen = True
+                document = _node(next(events), events, "", 0, stack, result)
+        return document
+    except yaml.MarkedYAMLError as error:
+        line = None if error.problem_mark is None else error.problem_mark.line + 1
+        raise _UnreadableError("is not YAML", "look at this line and the one before", line) from None
+    except yaml.reader.ReaderError as error:
+        line = text[: error.position].count("\n") + 1 if isinstance(error.position, int) else None
+        raise _UnreadableError(
+            "is not YAML: it holds a character that a text file doesn't have", "remove it", line
+        ) from None
+    except (yaml.YAMLError, UnicodeError, ValueError):
+        raise _UnreadableError("is not YAML", "see the example stack files", None) from None
+
+
+def _line(event: Any) -> int:
+    return int(event.start_mark.line) + 1
+
+
+def _node(event: Any, events: Iterator[Any], path: str, depth: int, stack: str, result: StackFile) -> Any:
+    line = _line(event)
+    if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+        raise _UnreadableError("has an anchor or an alias (& or *)", "write the value out, or quote the text", line)
+    if getattr(event, "tag", None) is not None and event.tag != "!":
+        raise _UnreadableError("has a tag (!)", "remove it, or quote the text", line)
+    if depth > DEPTH_LIMIT:
+        raise _UnreadableError(f"has more than {DEPTH_LIMIT} levels", "write it with fewer", line)
+    if isinstance(event, yaml.ScalarEvent):
+        return _scalar(event)
+    if isinstance(event, yaml.SequenceStartEvent):
+        items: list[Any] = []
+        while not isinstance(one := next(events), yaml.SequenceEndEvent):
+            below = f"{path}.{len(items)}"
+            result.lines.setdefault(below, _line(one))
+            items.append(_node(one, events, below, depth + 1, stack, result))
+        return items
+    values: dict[str, Any] = {}
+    while not isinstance(one := next(events), yaml.MappingEndEvent):
+        at = _line(one)
+        if not isinstance(one, yaml.ScalarEvent):
+            raise _UnreadableError("has a key that is not a text", "see the example stack files", at)
+        _node(one, iter(()), path, depth + 1, stack, result)
+        key = one.value
+        below = _below(path, key)
+        if key in values:
+            result.problems.append(Problem(stack, shown(below), "", "stands there twice", "remove one", at))
+        result.lines[below] = at
+        values[key] = _node(next(events), events, below, depth + 1, stack, result)
+    return values
+
+
+def _below(path: str, key: str) -> str:
+    """``config`` and our namespace don't show in the names of settings."""
+    if not path:
+        return key
+    if path == "config":
+        return key.removeprefix(f"{PROJECT}:")
+    return f"{path}.{key}"
+
+
+def _scalar(event: Any) -> Any:
+    text: str = event.value
+    if not event.implicit[0]:
+        return text
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    return float(text) if _FLOAT.fullmatch(text) else text

@@ -1,0 +1,65 @@
+"""Short commands that must succeed, and waiting for a condition with a deadline.
+
+It owns the form of the errors; what is run, and what it means, is the caller's knowledge.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from lab.errors import CommandFailed, DeadlinePassed
+
+T = TypeVar("T")
+
+DEADLINE_SECONDS = 60.0
+"""For commands that set something in the kernel and normally take milliseconds."""
+
+
+def run(argv: Sequence[str], *, text: str = "", deadline_seconds: float = DEADLINE_SECONDS) -> str:
+    """Runs the command with ``text`` as its input and returns its output; raises :class:`CommandFailed` otherwise."""
+    try:
+        result = subprocess.run(
+            argv,
+            input=text,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=deadline_seconds,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise CommandFailed(f"{argv[0]} is not installed; the lab needs it.") from None
+    except subprocess.TimeoutExpired:
+        raise CommandFailed(f"{shlex.join(argv)} did not end within {deadline_seconds:.0f} s.") from None
+    if result.returncode != 0:
+        said = (result.stderr.strip() or result.stdout.strip())[-2000:]
+        raise CommandFailed(f"{shlex.join(argv)} ended with code {result.returncode}: {said}")
+    return result.stdout
+
+
+def wait_until(
+    condition: Callable[[], T | None],
+    *,
+    what: str,
+    deadline_seconds: float,
+    state: Callable[[], str] = lambda: "",
+    every_seconds: float = 0.05,
+) -> T:
+    """Calls ``condition`` until it returns something true, and returns that.
+
+    At the deadline raises :class:`~lab.errors.DeadlinePassed` with ``what`` was waited for and the last ``state``.
+    """
+    end = time.monotonic() + deadline_seconds
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() >= end:
+            last = state()
+            seen = f" Last seen: {last}" if last else ""
+            raise DeadlinePassed(f"{what}: not within {deadline_seconds:g} s.{seen}")
+        time.sleep(every_seconds)

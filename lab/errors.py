@@ -1,0 +1,30 @@
+"""The errors of the lab.
+
+LabError
+├── CommandFailed     a program that the lab calls ended badly; carries what it said
+├── LabInUse          another lab is up on this machine
+├── MachineError      a machine can't do what was asked of it
+└── DeadlinePassed    a condition did not come true in time; carries the last state seen
+"""
+
+from __future__ import annotations
+
+
+class LabError(Exception):
+    """The lab can't go on; the text says what, why, and what to do."""
+
+
+class CommandFailed(LabError):
+    """A program that the lab calls ended badly; the text carries what it said."""
+
+
+class LabInUse(LabError):
+    """Another lab is up on this machine."""
+
+
+class MachineError(LabError):
+    """A machine can't do what was asked of it."""
+
+
+class DeadlinePassed(LabError):
+    """A condition did not come true in time; the text carries the last state seen."""

@@ -1,0 +1,153 @@
+"""The clusters as a person at the workstation sees them: by `kubectl` and a kubeconfig with a context for each.
+
+It owns that kubeconfig, which comes from the stacks' own outputs, so what works here works for the user as well.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from lab import private_files, project
+from lab.errors import CommandFailed
+from lab.project import Tools
+from lab.pulumi_command import Pulumi
+
+DEADLINE_SECONDS = 20.0
+
+
+def write_kubeconfig(pulumi: Pulumi, stacks: Sequence[str]) -> list[str]:
+    """Writes the kubeconfig from the outputs of those stacks that have one, and returns their names."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for stack in stacks:
+        text = pulumi.outputs(stack, show_secrets=True).get("kubeconfig")
+        if text:
+            found[stack] = yaml.safe_load(text) if isinstance(text, str) else text
+    private_files.write_secret(project.kubeconfig_file(), yaml.safe_dump(merged(found), sort_keys=False))
+    return list(found)
+
+
+def merged(kubeconfigs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """One kubeconfig of several; each one's current context becomes a context with the key's name."""
+    result: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "preferences": {},
+        "clusters": [],
+        "users": [],
+        "contexts": [],
+        "current-context": next(iter(kubeconfigs), ""),
+    }
+    for name, one in kubeconfigs.items():
+        context = _named(one["contexts"], one["current-context"])["context"]
+        cluster = _named(one["clusters"], context["cluster"])["cluster"]
+        user = _named(one["users"], context["user"])["user"]
+        result["clusters"].append({"name": name, "cluster": cluster})
+        result["users"].append({"name": name, "user": user})
+        result["contexts"].append({"name": name, "context": {"cluster": name, "user": name}})
+    return result
+
+
+def _named(entries: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
+    return next(entry for entry in entries if entry["name"] == name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """A cluster by its context's name, which is the stack's."""
+
+    name: str
+    tools: Tools
+
+    def command(self, *arguments: str) -> list[str]:
+        """The whole command line of a `kubectl` call."""
+        return project.at_workstation([str(self.tools.kubectl), f"--context={self.name}", *arguments])
+
+    def kubectl(
+        self, *arguments: str, stdin: str = "", check: bool = True, deadline_seconds: float = DEADLINE_SECONDS
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs `kubectl` to its end; :class:`~lab.errors.CommandFailed` when it fails or does not end in time."""
+        try:
+            done = subprocess.run(
+                self.command(*arguments),
+                env=project.environment(self.tools),
+                input=stdin,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=deadline_seconds,
+            )
+        except subprocess.TimeoutExpired:
+            raise CommandFailed(
+                f"`kubectl --context={self.name} {shlex.join(arguments)}` did not end in {deadline_seconds:g} s"
+            ) from None
+        if check and done.returncode != 0:
+            raise CommandFailed(
+                f"`kubectl --context={self.name} {shlex.join(arguments)}` ended with code {done.returncode}: "
+                f"{done.stderr.strip()[-1000:]}"
+            )
+        return done
+
+    def reachable(self) -> bool:
+        """Whether the API server says that it is ready."""
+        try:
+            return self.kubectl("get", "--raw=/readyz", "--request-timeout=5s", check=False).returncode == 0
+        except CommandFailed:
+            return False
+
+    def get(self, kind: str, *, namespace: str | None = None, selector: str | None = None) -> list[dict[str, Any]]:
+        """All objects of a kind, in a namespace or in none or all of them (``namespace="*"``)."""
+        arguments = ["get", kind, "--output=json"]
+        if namespace == "*":
+            arguments.append("--all-namespaces")
+        elif namespace is not None:
+            arguments.append(f"--namespace={namespace}")
+        if selector is not None:
+            arguments.append(f"--selector={selector}")
+        items: list[dict[str, Any]] = json.loads(self.kubectl(*arguments).stdout)["items"]
+        return items
+
+    def apply(self, manifests: Sequence[Mapping[str, Any]]) -> None:
+        """Applies objects on the server's side."""
+        document = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(manifests)})
+        self.kubectl(
+            "apply", "--server-side", "--force-conflicts", "--filename=-", stdin=document, deadline_seconds=60.0
+        )
+
+    def execute(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        command: Sequence[str],
+        *,
+        deadline_seconds: float = DEADLINE_SECONDS,
+    ) -> str:
+        """Runs a command in a container and returns what it wrote."""
+        return self.kubectl(
+            "exec",
+            f"--namespace={namespace}",
+            pod,
+            f"--container={container}",
+            "--",
+            *command,
+            deadline_seconds=deadline_seconds,
+        ).stdout
+
+
+def is_ready(found: Mapping[str, Any]) -> bool:
+    """Whether a Node or Pod has the condition Ready."""
+    conditions = found.get("status", {}).get("conditions", [])
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def internal_ip(node: Mapping[str, Any]) -> str:
+    """A Node's InternalIP, empty without one."""
+    addresses = node.get("status", {}).get("addresses", [])
+    return next((str(one["address"]) for one in addresses if one["type"] == "InternalIP"), "")

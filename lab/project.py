@@ -1,0 +1,273 @@
+"""The lab's Pulumi project: the program of this checkout with stack files whose settings point to the lab.
+
+``<state>/project`` holds links to the program and real stack files. It owns those files, their secrets, and
+the environment of a person at the workstation. The program does not know any of this; lab/pulumi_command.py runs it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lab import private_files as files
+from lab import state, topology
+from lab.errors import LabError
+from lab.topology import HetznerSite, OnPremiseSite, Site, Topology
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+LINKED = ("Pulumi.yaml", "__main__.py", "components", "domain", ".venv", "requirements.txt")
+NAME = "isthmus"
+
+HETZNER_TOKEN_LENGTH = 64
+"""The provider refuses tokens of any other length."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifacts:
+    """What the mirror offers, as the settings name it."""
+
+    k3s_version: str
+    k3s_sha256: str
+    k3s_directory: str
+    charts_directory: str
+    registries: Mapping[str, str]
+    cilium_version: str
+    operator_version: str
+    agent_image: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """Directories and programs that a person at the workstation has."""
+
+    pulumi_bin: Path
+    kubectl: Path
+
+
+def directory() -> Path:
+    """The project's folder."""
+    return state.STATE / "project"
+
+
+def backend_directory() -> Path:
+    """Where Pulumi keeps the state of the stacks."""
+    return state.STATE / "pulumi" / "backend"
+
+
+def pulumi_home() -> Path:
+    """PULUMI_HOME: plugins and workspaces."""
+    return state.STATE / "pulumi" / "home"
+
+
+def passphrase_file() -> Path:
+    """The passphrase of the stacks' secrets, readable by root only."""
+    return state.STATE / "pulumi" / "passphrase"
+
+
+def kubeconfig_file() -> Path:
+    """A kubeconfig with a context for each cluster."""
+    return state.STATE / "kubeconfig"
+
+
+def temporary_directory() -> Path:
+    """TMPDIR of what the lab runs, so that a killed program leaves nothing elsewhere."""
+    return state.STATE / "tmp"
+
+
+def variables() -> dict[str, str]:
+    """The environment variables, beside PATH, with which `pulumi` and `kubectl` work against the lab."""
+    return {
+        "PULUMI_HOME": str(pulumi_home()),
+        "PULUMI_BACKEND_URL": f"file://{backend_directory()}",
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase_file()),
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        "KUBECONFIG": str(kubeconfig_file()),
+    }
+
+
+def environment(tools: Tools, base: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The whole environment for a program of the lab's person: no proxies, no settings of another Pulumi or cluster."""
+    dropped = ("PULUMI_", "KUBE", "HELM_", "HCLOUD_", "NB_", "VIRTUAL_ENV", "PYTHON")
+    kept = {
+        name: value
+        for name, value in base.items()
+        if not name.startswith(dropped) and not name.lower().endswith("_proxy") and name != "SSH_AUTH_SOCK"
+    }
+    path = os.pathsep.join([str(tools.pulumi_bin), str(tools.kubectl.parent), base.get("PATH", os.defpath)])
+    return {**kept, **variables(), **directories(), "PATH": path}
+
+
+def directories() -> dict[str, str]:
+    """Variables that keep what these programs write inside the lab's state, so that it goes with the lab."""
+    helm = state.STATE / "helm"
+    return {
+        "TMPDIR": str(temporary_directory()),
+        "HELM_CACHE_HOME": str(helm / "cache"),
+        "HELM_CONFIG_HOME": str(helm / "config"),
+        "HELM_DATA_HOME": str(helm / "data"),
+    }
+
+
+def at_workstation(command: Sequence[str]) -> list[str]:
+    """The command as it runs at the workstation: in its network, with this machine's files."""
+    return ["nsenter", f"--net=/run/netns/{topology.WORKSTATION_NAMESPACE}", *command]
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def stack_settings(
+    lab: Topology, site: Site, artifacts: Artifacts, *, host_keys: Mapping[str, str], privileged: bool
+) -> dict[str, Any]:
+    """The plain settings of a stack file, without secrets.
+
+    ``host_keys`` are the public SSH host keys of the on-premise machines by name. ``privileged`` lets Cilium's
+    containers run privileged, which is needed only where root lacks CAP_SYS_RESOURCE.
+    """
+    config: dict[str, Any] = {
+        "isthmus:network": {
+            "pod_cidr": str(site.ranges.pods),
+            "service_cidr": str(site.ranges.services),
+            "node_cidr": str(site.ranges.nodes),
+            "dns_zone": site.ranges.dns_zone,
+        },
+        "isthmus:peers": list(lab.peers(site)),
+        "isthmus:k3s": {"version": artifacts.k3s_version, "sha256": artifacts.k3s_sha256},
+        "isthmus:cilium": {
+            "version": artifacts.cilium_version,
+            **({"values": {"securityContext": {"privileged": True}}} if privileged else {}),
+        },
+        "isthmus:netbird": {
+            "management_url": topology.NETBIRD_URL,
+            "operator_version": artifacts.operator_version,
+            "agent_image": artifacts.agent_image,
+            # The server speaks plain HTTP here, and its relay then offers WebSocket only.
+            "agent_env": {"NB_RELAY_TRANSPORT": "ws"},
+        },
+        "isthmus:mirrors": {
+            "k3s": artifacts.k3s_directory,
+            "charts": artifacts.charts_directory,
+            "registries": dict(artifacts.registries),
+        },
+    }
+    if isinstance(site, HetznerSite):
+        config |= _hetzner_settings(lab, site)
+    else:
+        config["isthmus:on_premise"] = _on_premise_settings(site, host_keys)
+    return config
+
+
+def _hetzner_settings(lab: Topology, site: HetznerSite) -> dict[str, Any]:
+    # The person reaches the cluster through the NAT of the site they sit in.
+    allowed = [f"{lab.workstation_site.public_address}/32"]
+    return {
+        "isthmus:hetzner": {
+            "location": "fsn1",
+            "network_zone": "eu-central",
+            "network_cidr": str(site.network),
+            "image": "debian-12",
+            "control_plane": {"server_type": "cx23", "count": site.control_planes},
+            "workers": {"server_type": "cx23", "count": site.workers},
+            "routers": 1,
+            "api_allowed_cidrs": allowed,
+            "ssh_allowed_cidrs": allowed,
+        },
+        "hcloud:endpoint": topology.HETZNER_ENDPOINT,
+        "hcloud:pollInterval": "100ms",
+        "hcloud:pollFunction": "constant",
+    }
+
+
+def _on_premise_settings(site: OnPremiseSite, host_keys: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "machines": [
+            {
+                "name": machine.name,
+                "address": str(machine.address),
+                "role": machine.role,
+                "router": machine.router,
+                "host_key": host_keys[machine.name],
+            }
+            for machine in site.machines
+        ],
+        "ssh": {"user": "root", "port": 22},
+    }
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def link_program() -> None:
+    """Makes the project's folder with links to this checkout's program; a lab of another checkout is not touched."""
+    directory().mkdir(parents=True, exist_ok=True)
+    for name in LINKED:
+        source, link = REPOSITORY / name, directory() / name
+        if not source.exists():
+            if name == ".venv":
+                raise LabError(f"{source} is missing; start the lab with ./isthmus, which makes it.")
+            continue
+        if link.is_symlink() and link.readlink() == source:
+            continue
+        link.unlink(missing_ok=True)
+        link.symlink_to(source)
+
+
+def stack_file(stack: str) -> Path:
+    """The stack's settings file in the lab's project."""
+    return directory() / f"Pulumi.{stack}.yaml"
+
+
+def write_stack_file(stack: str, settings: Mapping[str, Any]) -> bool:
+    """Writes the plain settings, keeping what is there besides (secrets, the salt, settings added by hand).
+
+    Returns whether the file changed. A setting of the lab's own that was changed by hand is kept as well: a person who
+    tries something in the lab is right.
+    """
+    path = stack_file(stack)
+    present: dict[str, Any] = {}
+    if path.is_file():
+        present = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    merged = {**present, "config": {**settings, **(present.get("config") or {})}}
+    if merged == present:
+        return False
+    text = yaml.safe_dump(merged, sort_keys=False, default_flow_style=False, width=120)
+    path.write_text(text, encoding="utf-8")
+    return True
+
+
+def renew_settings(stack: str, names: Sequence[str], settings: Mapping[str, Any]) -> None:
+    """Overwrites these settings of the stack file: facts of the lab, such as a checksum, that have changed."""
+    path = stack_file(stack)
+    present = yaml.safe_load(path.read_text(encoding="utf-8"))
+    config = present["config"]
+    wanted = {name: settings[name] for name in names if name in settings}
+    if any(config.get(name) != value for name, value in wanted.items()):
+        config |= wanted
+        path.write_text(yaml.safe_dump(present, sort_keys=False, width=120), encoding="utf-8")
+
+
+# --- secrets ---------------------------------------------------------------------------------------------------------
+
+
+def prepare_passphrase() -> None:
+    """Makes the passphrase of the stacks' secrets, once."""
+    if not passphrase_file().is_file():
+        passphrase_file().parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        files.write_secret(passphrase_file(), secrets.token_urlsafe(32))
+
+
+def new_cluster_secret() -> str:
+    """32 random bytes as the setting `clusterSecret` wants them."""
+    return secrets.token_hex(32)
+
+
+def new_hetzner_token() -> str:
+    """A token in the form of Hetzner's."""
+    return secrets.token_hex(HETZNER_TOKEN_LENGTH // 2)

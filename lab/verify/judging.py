@@ -1,0 +1,180 @@
+"""From facts to verdicts. Pure: no cluster, no clock, no printing. Every number in a text comes from what
+is compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network
+from statistics import median
+from typing import Any, Final
+
+from domain.names import NETBIRD_RANGE
+from lab.verify.results import Verdict
+
+IP_ICMP_HEADERS: Final = 28
+"""Bytes of an IPv4 and an ICMP header: what `ping -s` does not count."""
+
+THROUGHPUT_RATIO: Final = 0.9
+
+_LINK_FIX: Final = (
+    "See `./isthmus lab status`: are both routers connected, is the egress policy there? Then `pulumi up -s {source}`."
+)
+
+
+def judge_ping(answer: Mapping[str, Any], *, address: str, count: int, source: str) -> Verdict:
+    """Every echo request has its reply."""
+    received = int(answer.get("received", 0))
+    return Verdict(
+        status="pass" if received == count else "fail",
+        observed=f"{received} of {count} replies from {address}{_why(answer) if received < count else ''}",
+        expected=f"{count} of {count} replies",
+        fix=_LINK_FIX.format(source=source),
+    )
+
+
+def judge_tcp(answer: Mapping[str, Any], *, address: str, port: int, source: str) -> Verdict:
+    """The connection is accepted."""
+    good = bool(answer.get("ok"))
+    return Verdict(
+        status="pass" if good else "fail",
+        observed=f"connected to {address}:{port} in {answer['ms']:.1f} ms"
+        if good
+        else f"{address}:{port}{_why(answer)}",
+        expected="a connection",
+        fix=_LINK_FIX.format(source=source),
+    )
+
+
+def judge_http(answer: Mapping[str, Any], *, host: str, pods: Sequence[str], source: str, fix: str = "") -> Verdict:
+    """The answer is 200 and comes from one of the expected pods, by the name that the pod itself says."""
+    body = str(answer.get("body", "")).strip()
+    good = bool(answer.get("ok")) and body in pods
+    if answer.get("ok"):
+        observed = f"{answer['status']} from pod {body or '(none)'} at {answer.get('address', '?')}"
+    else:
+        observed = f"http://{host}{_why(answer)}"
+    return Verdict(
+        status="pass" if good else "fail",
+        observed=observed,
+        expected=f"200 from {' or '.join(pods)}",
+        fix=fix or _LINK_FIX.format(source=source),
+    )
+
+
+def judge_resolution(answer: Mapping[str, Any], *, name: str, addresses: Sequence[str], fix: str) -> Verdict:
+    """The name has exactly the expected addresses."""
+    found = sorted(answer.get("addresses", []))
+    return Verdict(
+        status="pass" if answer.get("ok") and found == sorted(addresses) else "fail",
+        observed=f"{name} is {', '.join(found)}" if answer.get("ok") else f"{name}{_why(answer)}",
+        expected=", ".join(sorted(addresses)),
+        fix=fix,
+    )
+
+
+def judge_mtu(fitting: Mapping[str, Any], larger: Mapping[str, Any], *, planned: int, count: int) -> Verdict:
+    """Packets of exactly the planned size pass unfragmented, and those of one byte more do not."""
+    passed, too_large = int(fitting.get("received", 0)), int(larger.get("received", 0))
+    good = passed == count and too_large == 0 and "error" not in larger
+    return Verdict(
+        status="pass" if good else "fail",
+        observed=(
+            f"{passed} of {count} packets of {planned} bytes came back{_why(fitting) if passed < count else ''}, "
+            f"{too_large} of {count} of {planned + 1}"
+        ),
+        expected=f"all of {planned} bytes, none of {planned + 1}",
+        fix="Compare `cilium.mtu` and `netbird.mtu` of the stack files with `ip link show wt0` on the routers and "
+        "`ip route` in a pod.",
+    )
+
+
+def judge_egress(
+    policies: Sequence[Mapping[str, Any]],
+    maps: Mapping[str, Sequence[Mapping[str, Any]]],
+    *,
+    peers: Sequence[IPv4Network],
+    router_node: str,
+    router_address: str,
+) -> Verdict:
+    """The policies lead exactly to the peers' pods, on every node, by the router's present NetBird address.
+
+    ``policies`` are the CiliumEgressGatewayPolicy objects, ``maps`` what each node's agent has in its data path
+    (`cilium-dbg bpf egress list -o json`). NetBird's own range must be in neither: replies would go round in a circle.
+    """
+    wanted = {str(network) for network in peers}
+    declared = {str(cidr) for policy in policies for cidr in policy.get("spec", {}).get("destinationCIDRs", [])}
+    faults = []
+    if declared != wanted:
+        faults.append(f"policies lead to {_list(declared)}")
+    faults += [f"a policy for {cidr} covers NetBird's {NETBIRD_RANGE}" for cidr in sorted(declared) if _overlaps(cidr)]
+    if not maps:
+        faults.append("no agent told its data path")
+    for node, entries in sorted(maps.items()):
+        found = {str(entry.get("DestCIDR", "")) for entry in entries}
+        if found != wanted:
+            faults.append(f"{node} has entries for {_list(found)}")
+        faults += [
+            f"{node} leads {cidr}, part of NetBird's {NETBIRD_RANGE}, to the gateway"
+            for cidr in sorted(found)
+            if _overlaps(cidr)
+        ]
+        gateways = {str(entry.get("GatewayIP", "")) for entry in entries}
+        faults += [f"{node}: the gateway is {text!r}" for text in sorted(gateways) if not _is_address(text)]
+        if node == router_node:
+            sources = {str(entry.get("EgressIP", "")) for entry in entries} - {router_address}
+            faults += [f"{node} sends from {text}, wt0 has {router_address}" for text in sorted(sources)]
+    return Verdict(
+        status="fail" if faults else "pass",
+        observed="; ".join(faults) or f"{_list(declared)} on {len(maps)} nodes, nothing in {NETBIRD_RANGE}",
+        expected=f"{_list(wanted)} on every node, nothing in {NETBIRD_RANGE}",
+        fix="kubectl get ciliumegressgatewaypolicies -o yaml; remove what the program did not make, then `pulumi up`.",
+    )
+
+
+def judge_throughput(pod: Sequence[float], tunnel: Sequence[float], *, errors: Sequence[str] = ()) -> Verdict:
+    """The median of the pod-to-pod runs is at least :data:`THROUGHPUT_RATIO` of that of the bare tunnel's."""
+    expected = f"a ratio of at least {THROUGHPUT_RATIO:g}"
+    fix = (
+        "Is the machine busy with something else? Then repeat it; else compare MTUs and look for drops "
+        "(`cilium-dbg monitor -t drop`)."
+    )
+    if errors or not pod or not tunnel:
+        return Verdict(status="fail", observed="; ".join(errors) or "nothing was measured", expected=expected, fix=fix)
+    ratio = median(pod) / median(tunnel)
+    return Verdict(
+        status="pass" if ratio >= THROUGHPUT_RATIO else "fail",
+        observed=(
+            f"{ratio:.2f}: pod to pod {_gigabits(median(pod))}, bare tunnel {_gigabits(median(tunnel))} "
+            f"(medians of {len(pod)} and {len(tunnel)} runs)"
+        ),
+        expected=expected,
+        fix=fix,
+    )
+
+
+def _gigabits(bits_per_second: float) -> str:
+    return f"{bits_per_second / 1e9:.2f} Gbit/s"
+
+
+def _why(answer: Mapping[str, Any]) -> str:
+    """The reason in an answer, if it has one."""
+    text = str(answer.get("error") or answer.get("text") or "").strip()
+    last = text.splitlines()[-1] if text else ""
+    return f": {last}" if last else ""
+
+
+def _list(values: set[str]) -> str:
+    return ", ".join(sorted(values)) or "nothing"
+
+
+def _overlaps(cidr: str) -> bool:
+    try:
+        return IPv4Network(cidr).overlaps(NETBIRD_RANGE)
+    except ValueError:
+        return False
+
+
+def _is_address(text: str) -> bool:
+    parts = text.split(".")
+    return len(parts) == 4 and all(part.isdigit() for part in parts)

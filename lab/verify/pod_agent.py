@@ -1,0 +1,129 @@
+"""What runs inside a probe pod: answers requests, one JSON object a line on stdin, one answer a line on stdout.
+
+It is sent to the pod as text and needs Python's standard library, ping and iperf3 only. Every request has a deadline of
+its own; an answer is always given, {"ok": false, "error": ...} at the least.
+
+    {"do": "ping", "address", "count", "size", "df", "seconds"}   {"received": 3, "text": ...}
+    {"do": "tcp", "address", "port", "seconds"}                   {"ok": true, "ms": 1.2}
+    {"do": "http", "host", "port", "path", "seconds"}             {"status": 200, "body": ..., "address": ...}
+    {"do": "resolve", "name"}                                     {"addresses": [...], "ms": ...}
+    {"do": "iperf", "address", "port", "seconds"}                 {"bits_per_second": ...}
+    {"do": "serve_iperf", "port"}                                 {"pid": ...}; one test, then it ends by itself
+"""
+
+import http.client
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Request = dict[str, Any]
+Answer = dict[str, Any]
+
+
+def ping(request: Request) -> Answer:
+    """ICMP echo by the ping command, which can also forbid fragmenting."""
+    command = ["ping", "-n", "-c", str(request["count"]), "-i", "0.2", "-w", str(request["seconds"])]
+    if request.get("size") is not None:
+        command += ["-s", str(request["size"])]
+    if request.get("df"):
+        command += ["-M", "do"]
+    done = subprocess.run([*command, request["address"]], capture_output=True, text=True)
+    text = done.stdout + done.stderr
+    received = 0
+    for line in text.splitlines():
+        if " packets transmitted" in line:
+            received = int(line.split(", ")[1].split()[0])
+    return {"ok": received > 0, "received": received, "text": text.strip()[-400:]}
+
+
+def tcp(request: Request) -> Answer:
+    """A TCP connection, opened and closed."""
+    start = time.monotonic()
+    with socket.create_connection((request["address"], request["port"]), timeout=request["seconds"]):
+        return {"ok": True, "ms": (time.monotonic() - start) * 1000}
+
+
+def http_get(request: Request) -> Answer:
+    """An HTTP request to a name or an address; a name is resolved by the C library."""
+    connection = http.client.HTTPConnection(request["host"], request["port"], timeout=request["seconds"])
+    try:
+        connection.request("GET", request["path"])
+        address = connection.sock.getpeername()[0] if connection.sock else ""
+        response = connection.getresponse()
+        body = response.read().decode(errors="replace")
+        return {"ok": response.status == 200, "status": response.status, "body": body[:2000], "address": address}
+    finally:
+        connection.close()
+
+
+def resolve(request: Request) -> Answer:
+    """A name by the C library's getaddrinfo, as every program does it."""
+    start = time.monotonic()
+    found = socket.getaddrinfo(request["name"], None, socket.AF_INET, socket.SOCK_STREAM)
+    addresses = sorted({entry[4][0] for entry in found})
+    return {"ok": True, "addresses": addresses, "ms": (time.monotonic() - start) * 1000}
+
+
+def iperf(request: Request) -> Answer:
+    """TCP throughput to an iperf3 server, as its receiver counts it."""
+    command = ["iperf3", "--json", "-c", request["address"], "-p", str(request["port"]), "-t", str(request["seconds"])]
+    done = subprocess.run(
+        [*command, "--connect-timeout", "5000"],
+        capture_output=True,
+        text=True,
+        timeout=request["seconds"] + 15,
+    )
+    answer = json.loads(done.stdout)
+    if "error" in answer:
+        return {"ok": False, "error": answer["error"]}
+    return {"ok": True, "bits_per_second": answer["end"]["sum_received"]["bits_per_second"]}
+
+
+def serve_iperf(request: Request) -> Answer:
+    """An iperf3 server for one test."""
+    server = subprocess.Popen(
+        ["iperf3", "-s", "-1", "-p", str(request["port"])],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        if server.poll() is not None:
+            return {"ok": False, "error": f"iperf3 -s ended with code {server.returncode}"}
+        # State 0A is LISTEN.
+        sockets = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
+        if any(f":{request['port']:04X} " in line and " 0A " in line for line in sockets.splitlines()):
+            return {"ok": True, "pid": server.pid}
+        time.sleep(0.02)
+    return {"ok": False, "error": "iperf3 -s does not listen"}
+
+
+ACTIONS: dict[str, Callable[[Request], Answer]] = {
+    "ping": ping,
+    "tcp": tcp,
+    "http": http_get,
+    "resolve": resolve,
+    "iperf": iperf,
+    "serve_iperf": serve_iperf,
+}
+
+
+def main() -> None:
+    """Answers until stdin ends."""
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer = ACTIONS[request["do"]](request)
+        except Exception as error:  # noqa: BLE001 - whatever it is, whoever asked must hear of it
+            answer = {"ok": False, "error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Making the checks: probe pods, sessions, one check after the other, everything removed again."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import yaml
+
+from domain.plan import address_plan
+from domain.settings import parse_stack
+from lab import netbird_server, project
+from lab.commands import wait_until
+from lab.errors import DeadlinePassed, LabError
+from lab.kubernetes import Cluster
+from lab.project import Tools
+from lab.reporting import Reporter
+from lab.topology import VERIFY_NAMESPACE, Topology
+from lab.verify import throughput, workload
+from lab.verify.checks import Check, World, all_checks
+from lab.verify.results import CheckResult, Verdict, result
+from lab.verify.sessions import Session
+from lab.verify.workload import PLACEMENTS, PORT, Placement, Probes
+
+SETTLE_DEADLINE_SECONDS: Final = 30.0
+"""New pods need a moment until every agent has them in its egress map and their names are known."""
+
+
+def verify(
+    lab: Topology, tools: Tools, reporter: Reporter, *, only: Sequence[str] = (), keep: bool = False
+) -> list[CheckResult]:
+    """Makes the checks (those whose id contains one of ``only``) and returns a result for each.
+
+    Raises :class:`~lab.errors.LabError` when there is nothing to check with: no cluster, no router, no probe pods.
+    """
+    checks = [check for check in all_checks(lab) if not only or any(text in check.id for text in only)]
+    if not checks:
+        raise LabError(
+            f"No check has {' or '.join(only)} in its id. The ids: {', '.join(c.id for c in all_checks(lab))}"
+        )
+    with world_of(lab, tools, reporter, keep=keep) as world:
+        return [_make(check, world, reporter, position=(number, len(checks))) for number, check in enumerate(checks, 1)]
+
+
+def _make(check: Check, world: World, reporter: Reporter, *, position: tuple[int, int]) -> CheckResult:
+    start = time.monotonic()
+    reporter.update(f"{position[0]} of {position[1]}: {check.title}")
+    try:
+        verdict = check.run(world)
+    except LabError as error:
+        verdict = Verdict(
+            status="fail",
+            observed=str(error),
+            expected="an answer",
+            fix="See `./isthmus lab status`.",
+        )
+    made = result(check.id, check.title, verdict, time.monotonic() - start)
+    mark = {"pass": "ok  ", "fail": "FAIL", "skip": "skip"}[made.status]
+    reporter.note(f"{mark} {made.title}: {made.observed} ({made.seconds:.1f} s)")
+    return made
+
+
+@contextlib.contextmanager
+def world_of(lab: Topology, tools: Tools, reporter: Reporter, *, keep: bool = False) -> Iterator[World]:
+    """Probe pods in every cluster with an open session to each; removed at the end unless they are to be kept."""
+    api = netbird_server.api()
+    pod_mtu = {site.name: planned_pod_mtu(site.name) for site in lab.sites}
+    with contextlib.ExitStack() as stack:
+        stack.callback(throughput.close_port, api)
+        if not keep:
+            stack.callback(_remove, lab, tools, reporter)
+        with reporter.step("Starting probe pods"), ThreadPoolExecutor() as pool:
+            started = list(pool.map(lambda site: workload.start(site, tools), lab.sites))
+        probes = {one.site.name: one for one in started}
+        sessions: dict[tuple[str, Placement], Session] = {}
+        for one in started:
+            for placement in PLACEMENTS:
+                session = Session(one.cluster, VERIFY_NAMESPACE, one.pod(placement).name)
+                sessions[one.site.name, placement] = stack.enter_context(session)
+        world = World(lab=lab, probes=probes, sessions=sessions, pod_mtu=pod_mtu, api=api)
+        with reporter.step("Waiting until the probes are known everywhere"):
+            _settle(world)
+        with reporter.step("Checking"):
+            yield world
+
+
+def planned_pod_mtu(stack: str) -> int:
+    """The largest IP packet of a pod by the stack's settings and the program's own plan."""
+    config = yaml.safe_load(project.stack_file(stack).read_text(encoding="utf-8"))["config"]
+    settings = parse_stack(stack, config)
+    if isinstance(settings, list):
+        raise LabError("\n".join(str(problem) for problem in settings))
+    return address_plan(settings).mtu.pod
+
+
+def _settle(world: World) -> None:
+    """Waits until each pod gets through to every other cluster by name; a broken link is left to the checks."""
+
+    def asks(source: str, placement: Placement, target: Probes) -> bool:
+        session = world.sessions[source, placement]
+        address = target.pod("other").address
+        return bool(session.ask("tcp", address=address, port=PORT, seconds=1).get("ok")) and bool(
+            session.ask("resolve", name=target.service_name, seconds=2).get("ok")
+        )
+
+    waiting = {
+        (source.name, placement, target.name) for source, target in world.lab.directions() for placement in PLACEMENTS
+    }
+
+    def settled() -> bool:
+        for source, placement, target in sorted(waiting):
+            if asks(source, placement, world.probes[target]):
+                waiting.discard((source, placement, target))
+        return not waiting
+
+    with contextlib.suppress(DeadlinePassed):
+        wait_until(settled, what="The probes settle", deadline_seconds=SETTLE_DEADLINE_SECONDS, every_seconds=0.3)
+
+
+def _remove(lab: Topology, tools: Tools, reporter: Reporter) -> None:
+    with reporter.step("Removing probe pods"), ThreadPoolExecutor() as pool:
+        list(pool.map(lambda site: workload.remove(Cluster(name=site.name, tools=tools)), lab.sites))

@@ -1,0 +1,202 @@
+"""The probe pods: one on the router's node and one on another node of each cluster, behind a headless service."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from lab.commands import wait_until
+from lab.errors import CommandFailed, LabError
+from lab.kubernetes import Cluster, is_ready
+from lab.project import Tools
+from lab.status import RouterStatus, agent_status, router_pods
+from lab.topology import PROBE_IMAGE, VERIFY_NAMESPACE, Site
+
+Placement = Literal["router", "other"]
+PLACEMENTS: Final[tuple[Placement, ...]] = ("router", "other")
+
+SERVICE: Final = "probe"
+PORT: Final = 8080
+READY_DEADLINE_SECONDS: Final = 90.0
+GONE_DEADLINE_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbePod:
+    """A probe pod that is ready."""
+
+    name: str
+    placement: Placement
+    node: str
+    address: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probes:
+    """The probe pods of one cluster, and its router."""
+
+    site: Site
+    cluster: Cluster
+    router: RouterStatus
+    pods: tuple[ProbePod, ...]
+
+    def pod(self, placement: Placement) -> ProbePod:
+        """The pod at that placement."""
+        return next(pod for pod in self.pods if pod.placement == placement)
+
+    @property
+    def service_name(self) -> str:
+        """The headless service's name as the other clusters ask for it."""
+        return f"{SERVICE}.{VERIFY_NAMESPACE}.svc.{self.site.ranges.dns_zone}"
+
+    def pod_host(self, pod: ProbePod) -> str:
+        """A single pod's name as the other clusters ask for it."""
+        return f"{pod.name}.{self.service_name}"
+
+
+def pod_name(placement: Placement) -> str:
+    """The name of the pod at a placement; the same in every cluster."""
+    return f"probe-{placement}"
+
+
+def manifests(nodes: Mapping[Placement, str]) -> list[dict[str, Any]]:
+    """Namespace, headless service and a pod for each placement, pinned to its node."""
+    labels = {"app": SERVICE}
+    objects: list[dict[str, Any]] = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": VERIFY_NAMESPACE}},
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": SERVICE, "namespace": VERIFY_NAMESPACE},
+            "spec": {"clusterIP": "None", "selector": labels, "ports": [{"name": "http", "port": PORT}]},
+        },
+    ]
+    for placement, node in nodes.items():
+        name = pod_name(placement)
+        objects.append(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": name, "namespace": VERIFY_NAMESPACE, "labels": labels},
+                "spec": {
+                    # Hostname and subdomain give the pod a name of its own below the service's.
+                    "hostname": name,
+                    "subdomain": SERVICE,
+                    "nodeSelector": {"kubernetes.io/hostname": node},
+                    "tolerations": [{"operator": "Exists"}],
+                    "terminationGracePeriodSeconds": 0,
+                    "automountServiceAccountToken": False,
+                    "containers": [
+                        {
+                            "name": "probe",
+                            "image": PROBE_IMAGE,
+                            "imagePullPolicy": "IfNotPresent",
+                            "ports": [{"containerPort": PORT}],
+                            "readinessProbe": {
+                                "httpGet": {"path": "/", "port": PORT},
+                                "periodSeconds": 1,
+                                "failureThreshold": 30,
+                            },
+                        }
+                    ],
+                },
+            }
+        )
+    return objects
+
+
+def start(site: Site, tools: Tools) -> Probes:
+    """Makes the pods and waits until they are ready; what an earlier run has left is removed first."""
+    cluster = Cluster(name=site.name, tools=tools)
+    router = _router(cluster)
+    remove(cluster)
+    nodes = _nodes(cluster, router.node)
+    cluster.apply(manifests(nodes))
+    pods = wait_until(
+        lambda: _ready_pods(cluster, nodes),
+        what=f"The probe pods of {site.name} are ready",
+        deadline_seconds=READY_DEADLINE_SECONDS,
+        state=lambda: _describe(cluster),
+        every_seconds=0.5,
+    )
+    return Probes(site=site, cluster=cluster, router=router, pods=pods)
+
+
+def remove(cluster: Cluster) -> None:
+    """Removes the namespace with all that is in it, and waits until it is gone."""
+    cluster.kubectl(
+        "delete",
+        "namespace",
+        VERIFY_NAMESPACE,
+        "--ignore-not-found",
+        "--wait=true",
+        f"--timeout={GONE_DEADLINE_SECONDS:.0f}s",
+        deadline_seconds=GONE_DEADLINE_SECONDS + 10,
+    )
+
+
+def _router(cluster: Cluster) -> RouterStatus:
+    """The cluster's router; LabError when there is none that runs."""
+    pods = [pod for pod in router_pods(cluster) if is_ready(pod)]
+    if not pods:
+        raise LabError(
+            f"{cluster.name} has no router pod that is ready, so there is no link to verify; `./isthmus lab status`."
+        )
+    agent = agent_status(cluster, pods[0])
+    return RouterStatus(
+        node=pods[0]["spec"]["nodeName"],
+        node_ip=str(pods[0]["status"].get("hostIP", "")),
+        netbird_ip=str(agent.get("netbirdIp", "")).partition("/")[0],
+        connected=bool(agent.get("management", {}).get("connected")),
+    )
+
+
+def _nodes(cluster: Cluster, router_node: str) -> dict[Placement, str]:
+    others = [
+        node["metadata"]["name"]
+        for node in cluster.get("nodes")
+        if node["metadata"]["name"] != router_node and is_ready(node)
+    ]
+    if not others:
+        raise LabError(f"{cluster.name} has no ready node besides the router {router_node}; the checks need one.")
+    return {"router": router_node, "other": min(others)}
+
+
+def _ready_pods(cluster: Cluster, nodes: Mapping[Placement, str]) -> tuple[ProbePod, ...] | None:
+    found = {pod["metadata"]["name"]: pod for pod in cluster.get("pods", namespace=VERIFY_NAMESPACE)}
+    pods = []
+    for placement, node in nodes.items():
+        pod = found.get(pod_name(placement))
+        if pod is None or not is_ready(pod):
+            return None
+        pods.append(ProbePod(name=pod_name(placement), placement=placement, node=node, address=pod["status"]["podIP"]))
+    return tuple(pods)
+
+
+def _describe(cluster: Cluster) -> str:
+    """What keeps the pods from being ready."""
+    said = []
+    for pod in cluster.get("pods", namespace=VERIFY_NAMESPACE):
+        waiting: Sequence[Mapping[str, Any]] = pod.get("status", {}).get("containerStatuses", [])
+        reasons = [str(one["state"]["waiting"].get("reason")) for one in waiting if "waiting" in one.get("state", {})]
+        said.append(f"{pod['metadata']['name']} {pod['status'].get('phase')} {' '.join(reasons)}".strip())
+    return "; ".join(said) or "no pods"
+
+
+def egress_maps(cluster: Cluster) -> dict[str, list[dict[str, Any]]]:
+    """What each node's Cilium agent has in its egress map, by node; an agent that gives none is left out."""
+    maps: dict[str, list[dict[str, Any]]] = {}
+    for pod in cluster.get("pods", namespace="kube-system", selector="k8s-app=cilium"):
+        try:
+            text = cluster.execute(
+                "kube-system",
+                pod["metadata"]["name"],
+                "cilium-agent",
+                ["cilium-dbg", "bpf", "egress", "list", "--output=json"],
+            )
+        except CommandFailed:
+            continue
+        maps[pod["spec"]["nodeName"]] = json.loads(text or "[]") or []
+    return maps

@@ -1,0 +1,144 @@
+"""Stack files that pass every check, as data to be changed by tests, and what is made from them."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from domain.fleet import check_files
+from domain.plan import AddressPlan, address_plan
+from domain.problems import Problem
+from domain.settings import StackSettings, parse_stack
+
+HOST_KEYS: Final = (
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJd2gTWYGdEwEzvYjHAyO3XX9Cj4Z3wbqGPcBJ1HMGx7",
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPkQ3ChYVLm8IOuUJ9IDc+3Q4hTGg3yMGb1qOJ2V0h1c",
+)
+SHA256: Final = "5f" * 32
+SECRET: Final = {"secure": "v1:bm9uY2U=:Y2lwaGVy"}
+CLUSTER_SECRET: Final = "00112233445566778899aabbccddeeff" * 2
+
+REMOVE: Final = object()
+"""As the new value of a setting: take it out."""
+
+_COMMON: Final[dict[str, Any]] = {
+    "isthmus:k3s": {"version": "v1.34.9+k3s1", "sha256": SHA256},
+    "isthmus:clusterSecret": SECRET,
+    "isthmus:netbirdApiToken": SECRET,
+}
+
+DE: Final[dict[str, Any]] = {
+    "isthmus:network": {
+        "pod_cidr": "10.42.0.0/16",
+        "service_cidr": "10.43.0.0/16",
+        "node_cidr": "10.0.1.0/24",
+        "dns_zone": "astring-de.internal",
+    },
+    "isthmus:peers": ["mn"],
+    "isthmus:hetzner": {
+        "location": "fsn1",
+        "network_zone": "eu-central",
+        "network_cidr": "10.0.0.0/16",
+        "image": "debian-12",
+        "control_plane": {"server_type": "cx23", "count": 1},
+        "workers": {"server_type": "cx23", "count": 1},
+        "routers": 1,
+        "api_allowed_cidrs": ["203.0.113.0/24"],
+        "ssh_allowed_cidrs": ["203.0.113.0/24"],
+    },
+    **_COMMON,
+    "hcloud:token": SECRET,
+}
+
+MN: Final[dict[str, Any]] = {
+    "isthmus:network": {
+        "pod_cidr": "10.52.0.0/16",
+        "service_cidr": "10.53.0.0/16",
+        "node_cidr": "192.168.7.0/24",
+        "dns_zone": "astring-mn.internal",
+    },
+    "isthmus:peers": ["de"],
+    "isthmus:on_premise": {
+        "machines": [
+            {"name": "mn-1", "address": "192.168.7.11", "role": "server", "host_key": HOST_KEYS[0]},
+            {"name": "mn-2", "address": "192.168.7.12", "role": "agent", "router": True, "host_key": HOST_KEYS[1]},
+        ],
+        "ssh": {"user": "root", "port": 22},
+    },
+    **_COMMON,
+    "isthmus:sshPrivateKey": SECRET,
+}
+
+GIVEN: Final[dict[str, Any]] = {
+    **{key: value for key, value in MN.items() if key not in ("isthmus:k3s", "isthmus:clusterSecret")},
+    "isthmus:on_premise": {
+        "machines": [{"name": "worker-b", "address": "192.168.7.12", "role": "agent", "router": True}],
+        "kubeconfig": {"context": "mn"},
+    },
+    "isthmus:kubeconfig": SECRET,
+}
+"""mn as an existing cluster."""
+del GIVEN["isthmus:sshPrivateKey"]
+
+
+def changed(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy with settings put to other values; a path is ``network.pod_cidr``, ``on_premise.machines.0.name``,
+    ``hcloud:endpoint``."""
+    result = copy.deepcopy(dict(config))
+    for path, value in changes.items():
+        parts: list[Any] = [int(part) if part.isdigit() else part for part in path.split(".")]
+        if ":" not in str(parts[0]):
+            parts[0] = f"isthmus:{parts[0]}"
+        place: Any = result
+        for part in parts[:-1]:
+            if isinstance(place, dict):
+                place = place.setdefault(part, {})
+            else:
+                place = place[part]
+        if value is REMOVE:
+            del place[parts[-1]]
+        else:
+            place[parts[-1]] = copy.deepcopy(value)
+    return result
+
+
+def text(config: Mapping[str, Any]) -> str:
+    """The stack file that holds the config."""
+    without_shared_parts = json.loads(json.dumps({"config": config}))  # else YAML makes aliases of them
+    return yaml.safe_dump(without_shared_parts, sort_keys=False)
+
+
+def problems_of(**stacks: Mapping[str, Any]) -> list[Problem]:
+    """What the fleet check says of these stacks; de and mn stand in where they are not given."""
+    return check_files({name: text(config) for name, config in {"de": DE, "mn": MN, **stacks}.items()})
+
+
+def said(problems: list[Problem]) -> list[str]:
+    """The messages without the line numbers, which only some tests are about."""
+    return [str(problem).partition(" [Pulumi.")[0] for problem in problems]
+
+
+def settings_of(stack: str, config: Mapping[str, Any], changes: Mapping[str, Any] | None = None) -> StackSettings:
+    """The settings of a config that must be right."""
+    parsed = parse_stack(stack, changed(config, changes or {}))
+    assert isinstance(parsed, StackSettings), [str(problem) for problem in parsed]
+    return parsed
+
+
+def plan_of(stack: str, config: Mapping[str, Any], changes: Mapping[str, Any] | None = None) -> AddressPlan:
+    """The plan of a config that must be right."""
+    return address_plan(settings_of(stack, config, changes))
+
+
+def golden(name: str, found: str) -> None:
+    """Compares with the text kept beside the tests; with ISTHMUS_UPDATE_GOLDEN=1 it is written anew, for git to show."""
+    path = Path(__file__).parent / "golden" / name
+    if os.environ.get("ISTHMUS_UPDATE_GOLDEN") == "1":
+        path.write_text(found, encoding="utf-8")
+    assert found == path.read_text(encoding="utf-8")
