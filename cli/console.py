@@ -1,7 +1,7 @@
 """Output for people: colours and a moving line on a terminal, plain lines elsewhere.
 
-Results go to stdout, all else to stderr. NO_COLOR is honoured (https://no-color.org). What is long runs inside a step of :class:`TerminalReporter` or
-:class:`PlainReporter`; both are a :class:`lab.reporting.Reporter`.
+Results go to stdout, all else to stderr. NO_COLOR is honoured (https://no-color.org). What is long runs in a step of
+:class:`TerminalReporter` or :class:`PlainReporter`; both are a :class:`lab.reporting.Reporter`.
 """
 
 from __future__ import annotations

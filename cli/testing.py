@@ -1,4 +1,4 @@
-"""`./isthmus test`: the parts of the tests, each timed, counted and judged; in continuous integration a skip is a failure.
+"""`./isthmus test`: the parts of the tests, each timed, counted and judged. In CI a skip is a failure.
 
 Parts: ``check`` (cli/checks.py), ``unit`` (no marker), ``engine`` (the real Pulumi engine), ``link`` (raises the lab,
 runs the tests in it, takes it down).

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from domain.names import NETBIRD_RANGE
 from domain.problems import shown
-from domain.rules import Cidr, DnsZone, HostAddress, NodeName, StackName, cause_of
+from domain.rules import Cidr, DnsZone, HostAddress, NodeName, StackName, cause_of, without_followers
 
 SCHEMA_VERSION: Final = 1
 
@@ -71,7 +71,7 @@ def parse_link(value: object, peer: str) -> Link:
     try:
         link = Link.model_validate(dict(value))
     except ValidationError as error:
-        said = [f"{'.'.join(map(str, one['loc']))} {shown(one['input'])} {_reason(one)}" for one in error.errors()]
+        said = [_fault(one) for one in without_followers(error.errors())]
         raise LinkError(f"link of {peer}: {'; '.join(said)}; run `pulumi up -s {peer}` to write it anew.") from None
     faults = [
         f"routers.{index}.peer_ip {router.peer_ip} is not in NetBird's range {NETBIRD_RANGE}"
@@ -85,14 +85,19 @@ def parse_link(value: object, peer: str) -> Link:
     return link
 
 
-def _reason(error: Any) -> str:
+def _fault(error: Any) -> str:
+    field = ".".join(map(str, error["loc"]))
     if (cause := cause_of(error)) is not None:
-        return cause.rule
-    if error["type"] == "missing":
-        return "is missing"
-    if error["type"] == "extra_forbidden":
-        return "is not a field of schema version 1"
-    return f"is wrong ({error['msg'][:1].lower()}{error['msg'][1:]})"
+        return f"{field} {shown(error['input'])} {cause.rule}"
+    match error["type"]:
+        case "missing":
+            return f"{field} is missing"
+        case "extra_forbidden":
+            return f"{field} is not a field of schema version {SCHEMA_VERSION}"
+        case "too_short":
+            return f"{field} is empty"
+        case _:
+            return f"{field} {shown(error['input'])} is wrong ({error['msg'][:1].lower()}{error['msg'][1:]})"
 
 
 def overlaps_of(link: Link, own: Mapping[str, IPv4Network]) -> list[str]:

@@ -42,7 +42,9 @@ class NodeFile:
 
 
 def node_files(plan: AddressPlan, node: Node, settings: StackSettings, token: str) -> tuple[NodeFile, ...]:
-    """All of them, by path. ``token`` is the cluster's k3s token."""
+    """All of them, by path. ``token`` is the cluster's k3s token. ValueError for a cluster that is given."""
+    if not settings.installs_k3s:
+        raise ValueError(f"{settings.stack}: nothing is installed on the nodes of a given cluster")
     unit = unit_name(node)
     files = [
         NodeFile(K3S_CONFIG, 0o600, as_yaml(k3s_config(plan, node, token))),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -325,3 +325,15 @@ def cause_of(error: Any) -> RuleError | None:
     """The broken rule behind one entry of a pydantic ``ValidationError.errors()``, None for pydantic's own checks."""
     cause = error.get("ctx", {}).get("error")
     return cause if isinstance(cause, RuleError) else None
+
+
+def without_followers(errors: Sequence[Any]) -> list[Any]:
+    """Errors of pydantic without "too short" for a list that is short only because its entries were refused."""
+
+    def follows(error: Any) -> bool:
+        place = error["loc"]
+        return error["type"] == "too_short" and any(
+            len(other["loc"]) > len(place) and other["loc"][: len(place)] == place for other in errors
+        )
+
+    return [error for error in errors if not follows(error)]

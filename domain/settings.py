@@ -475,7 +475,7 @@ def _read_value(stack: str, path: str, field: FieldInfo, value: Any, problems: l
     try:
         return _adapter(field).validate_python(value)
     except PydanticError as error:
-        problems.extend(_problem(stack, path, field, one) for one in _distinct(error.errors()))
+        problems.extend(_problem(stack, path, field, one) for one in _distinct(rules.without_followers(error.errors())))
         return _REFUSED
     except RecursionError:
         return _wrong_kind(stack, path, value, "as flat as it should be", "write it with fewer levels", problems)

@@ -33,7 +33,7 @@ MACHINE_PACKAGES = (
     *("iproute2", "iputils-ping", "iptables", "nftables", "ipset", "conntrack", "tcpdump", "iperf3", "bind9-dnsutils"),
     *("containerd", "runc", "containernetworking-plugins", "netcat-openbsd", "psmisc", "bpftool"),
 )
-"""A machine: what a Debian cloud image brings, and containerd, runc and the CNI loopback that the k3s artifact embeds."""
+"""A machine: what a Debian cloud image brings, and containerd, runc and CNI plugins that the k3s artifact embeds."""
 
 SLIM_PACKAGES = (
     *("python3", "python3-minimal", "ca-certificates", "curl", "procps", "kmod"),
@@ -120,7 +120,7 @@ def debootstrap_command(
 
 
 def apt_source() -> Source:
-    """What the host's apt is configured with, so that a mirror, proxy or certificate set there holds for trees as well."""
+    """What the host's apt is configured with, so that a mirror, proxy or certificate set there holds here, too."""
     targets = processes.capture(
         [
             "apt-get",
@@ -131,8 +131,10 @@ def apt_source() -> Source:
         ]
     )
     settings = processes.capture(
-        ["apt-config", "shell", "HTTP", "Acquire::http::Proxy", "HTTPS", "Acquire::https::Proxy"]
-        + ["CA", "Acquire::https::CAInfo"]
+        [
+            *("apt-config", "shell"),
+            *("HTTP", "Acquire::http::Proxy", "HTTPS", "Acquire::https::Proxy", "CA", "Acquire::https::CAInfo"),
+        ]
     )
     return parse_apt(targets.stdout, settings.stdout)
 

@@ -67,7 +67,7 @@ _CONTROLLERS = frozenset(
 
 
 def hierarchies(mounts: str | None = None) -> tuple[Hierarchy, ...]:
-    """The hierarchies of this machine in the order of their mounts, each once; ``mounts`` is a text like /proc/mounts."""
+    """The hierarchies of this machine in the order of their mounts, each once; ``mounts`` is like /proc/mounts."""
     if mounts is None:
         mounts = Path("/proc/self/mounts").read_text()
     found: dict[tuple[int, tuple[str, ...]], Hierarchy] = {}
@@ -92,7 +92,9 @@ def make(name: str) -> tuple[Path, ...]:
     for hierarchy in hierarchies():
         current = hierarchy.mount
         for part in (GROUP, *Path(name).parts):
-            _hand_down(hierarchy, current)
+            if current in (hierarchy.mount, hierarchy.group):
+                # Deeper ones are a machine's, and its systemd's business.
+                _hand_down(hierarchy, current)
             current = current / part
             current.mkdir(exist_ok=True)
             if "cpuset" in hierarchy.controllers:
@@ -164,7 +166,7 @@ def _tree(directory: Path) -> Iterator[Path]:
 
 
 def kill(name: str = "", *, deadline_seconds: float = REMOVE_DEADLINE_SECONDS) -> None:
-    """Ends every process in the group ``isthmus-lab[/<name>]`` with SIGKILL, except the caller; waits until they are gone."""
+    """Ends every process in the group ``isthmus-lab[/<name>]`` with SIGKILL, except the caller, and waits for it."""
 
     def gone() -> bool:
         alive = processes(name) - {os.getpid()}
@@ -197,9 +199,11 @@ def _kill_member(pid: int) -> None:
 
 
 def remove(name: str = "", *, deadline_seconds: float = REMOVE_DEADLINE_SECONDS) -> None:
-    """Removes the group ``isthmus-lab[/<name>]`` and all below it, once their processes have ended."""
+    """Removes the group ``isthmus-lab[/<name>]`` and all below it. A process that still gets into it is ended."""
 
     def removed() -> bool:
+        for pid in processes(name) - {os.getpid()}:
+            _kill_member(pid)
         for hierarchy in hierarchies():
             for directory in _tree(hierarchy.group / name):
                 # Busy while a process in it is still being reaped.

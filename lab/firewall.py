@@ -1,8 +1,8 @@
 """The cloud provider's firewalls as nftables rules of the Internet's router: they stand outside of the machines. Pure.
 
-A firewall guards one public address and keeps state: replies always pass. With a firewall, only what a rule allows comes
-in; everything goes out, unless there are rules of direction "out", which then are all that may go out. Without a firewall
-everything passes. (https://docs.hetzner.com/cloud/firewalls/overview/)
+A firewall guards one public address and keeps state: replies always pass. With a firewall, only what a rule allows
+comes in; everything goes out, unless there are rules of direction "out", which then are all that may go out. Without
+a firewall everything passes. (https://docs.hetzner.com/cloud/firewalls/overview/)
 """
 
 from __future__ import annotations

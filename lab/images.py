@@ -619,7 +619,9 @@ _MERGED: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
 def merged_path(name: str) -> str:
     """A package's path, relative and with /usr merged: ``./bin/ls`` is ``usr/bin/ls``; empty for the root itself."""
-    path = posixpath.normpath(name).lstrip("./") if name.strip("./") else ""
+    path = posixpath.normpath(name).lstrip("/")
+    if path == ".":
+        return ""
     first = path.partition("/")[0]
     return f"usr/{path}" if first in _MERGED else path
 

@@ -1,7 +1,8 @@
 """What a machine's root file system holds beyond the base tree: the difference between a tree and a booting machine.
 
-The files are data; :func:`write` lays them into the upper layer of the machine's overlay. The systemd units that are masked
-here are those that have no meaning in a container or no network to talk to, so that every boot ends in "running".
+The files are data; :func:`write` lays them into the upper layer of the machine's overlay. The systemd units that are
+masked here are those that have no meaning in a container or no network to talk to, so that every boot ends in
+"running".
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from pathlib import Path, PurePosixPath
 from lab import topology
 
 RESOLVER = topology.NETBIRD_ADDRESS
-"""The name server in /etc/resolv.conf. Nothing listens there on port 53, and its host answers so at once with an ICMP error,
-so what asks for a name out on the Internet fails in milliseconds and not at a time-out. It must not be a loopback address:
-kubelet hands the file to pods, where CoreDNS would forward to itself."""
+"""The name server in /etc/resolv.conf. Nothing listens there on port 53, and its host says so at once by ICMP,
+so what asks for a name out on the Internet fails in milliseconds and not at a time-out. It must not be a loopback
+address: kubelet hands the file to pods, where CoreDNS would forward to itself."""
 
 MASKED_UNITS = (
     *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer"),
@@ -79,7 +80,7 @@ def machine_files(
     machine_id: str,
     instance_id: str,
 ) -> list[File]:
-    """All files of a machine that are its own. Without user data cloud-init is switched off, as on an on-premise machine."""
+    """All files of a machine that are its own. Without user data cloud-init is off, as on an on-premise machine."""
     files = [
         File(path="/etc/hostname", content=f"{hostname}\n"),
         File(
@@ -91,7 +92,7 @@ def machine_files(
         File(path="/etc/systemd/system/default.target", link="/usr/lib/systemd/system/multi-user.target"),
         File(
             path="/etc/systemd/journald.conf.d/lab.conf",
-            # The kernel's log is the host's. A journal on disk can be read from outside, and outlives the machine's end.
+            # The kernel's log is the host's. A journal on disk can be read from outside, also when the machine is off.
             content="[Journal]\nReadKMsg=no\nAudit=no\nStorage=persistent\nSystemMaxUse=64M\nRateLimitBurst=0\n",
         ),
         File(

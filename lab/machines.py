@@ -1,8 +1,9 @@
 """The lab's machines: namespaces with a root file system of their own, in which the real systemd is process 1.
 
-A machine has its network namespace `isthmus-<name>`, its control group, and a directory below `<state>/machines` with the
-upper layer of its root. It can be switched off and on again, plugged into networks, entered. Every function may be repeated
-and may be called by several processes at once: calls about one machine come one after the other. Only root can do any of it.
+A machine has its network namespace `isthmus-<name>`, its control group, and a directory below `<state>/machines` with
+the upper layer of its root. It can be switched off and on again, plugged into networks, entered. Every function may
+be repeated and may be called by several processes at once: calls about one machine come one after the other. Only
+root can do any of it.
 
 What is in the file system is `lab.machine_files`'s knowledge, how networks are wired `lab.network`'s.
 """
@@ -21,11 +22,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from lab import base, cgroups, machine_files, network, state
 from lab.commands import run, wait_until
-from lab.errors import DeadlinePassed, MachineError
+from lab.errors import CommandFailed, DeadlinePassed, MachineError
 from lab.machine_files import HostKey
 from lab.processes import Identity, children, identity, launch
 from lab.topology import PREFIX
@@ -62,7 +63,7 @@ __all__ = [
 
 INIT = Path(__file__).parent / "files" / "machine-init"
 DATA_DIRECTORIES = ("/var/lib/containerd", "/var/lib/kubelet", "/var/lib/rancher")
-"""Directories of a real file system: an overlay, such as a container's root, can't have its upper layer on an overlay."""
+"""Directories on a real file system: an overlay, such as a container's root, can't have its upper layer on one."""
 
 GRACE_SECONDS = 40.0
 """How long a machine may take to shut down before it is switched off."""
@@ -71,6 +72,7 @@ ENTER_DEADLINE_SECONDS = 20.0
 _POWER_OFF = signal.SIGRTMIN + 4
 """systemd's signal for a clean power-off (systemd(1), "SIGNALS")."""
 
+_BOOTED: Final[dict[str, Literal["running", "degraded"]]] = {"running": "running", "degraded": "degraded"}
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,60}[a-z0-9])?")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -173,10 +175,10 @@ def create(spec: MachineSpec) -> None:
 
 
 def start(name: str) -> None:
-    """Switches the machine on and returns when its systemd has been started, see :func:`wait_boot`. No error if it is on.
+    """Switches the machine on and returns when its systemd runs, see :func:`wait_boot`. No error if it is on.
 
-    At every start but the first the network namespace is made anew: nothing that a former boot left in it, such as links
-    or packet filters, is there any more, and the interfaces have the same addresses.
+    At every start but the first the network namespace is made anew: nothing that a former boot left in it, such as
+    links or packet filters, is there any more, and the interfaces have the same addresses.
     """
     with _locked(name):
         record = _read(name)
@@ -205,9 +207,7 @@ def start(name: str) -> None:
                 deadline_seconds=ENTER_DEADLINE_SECONDS,
             )
         except DeadlinePassed:
-            raise MachineError(
-                f"machine {name} did not start its init; its console says:\n{_tail(console(name))}"
-            ) from None
+            raise MachineError(f"machine {name} did not start its init; it said last:\n{_last_words(name)}") from None
         _write(name, record)
 
 
@@ -229,7 +229,7 @@ def init_command(
 
 
 def stop(name: str, *, graceful: bool = True) -> None:
-    """Switches the machine off: by a clean shutdown, or at once, which is also what ends a shutdown that takes too long."""
+    """Switches the machine off: by a clean shutdown, or at once, which also ends a shutdown that takes too long."""
     with _locked(name):
         record = _read(name)
         _stop(name, record, graceful=graceful)
@@ -256,7 +256,7 @@ def reboot(name: str, *, graceful: bool = True) -> None:
 
 
 def destroy(name: str) -> None:
-    """Switches the machine off at once and removes everything of it, firewalls of its addresses too. No error if not there."""
+    """Switches the machine off at once and removes all of it, firewalls of its addresses too. No error if not there."""
     with _locked(name):
         directory = _directory(name)
         if not directory.exists():
@@ -310,7 +310,7 @@ def interfaces(name: str) -> tuple[Interface, ...]:
 
 
 def running(name: str) -> bool:
-    """True while the machine's init runs. A machine that shut itself down is off, and one that rebooted itself as well."""
+    """True while the machine's init runs. One that shut itself down is off, and one that rebooted itself as well."""
     return (_directory(name) / "machine.json").exists() and _alive(_read(name))
 
 
@@ -353,8 +353,8 @@ def exec(  # noqa: A001 - what it does is known by this name
 ) -> subprocess.CompletedProcess[str]:
     """Runs a command in the machine as root and returns its exit code and output, stdout and stderr apart.
 
-    ``check`` makes a bad exit code a :class:`~lab.errors.MachineError`. Raises :class:`~lab.errors.DeadlinePassed` when it
-    does not end in time.
+    ``check`` makes a bad exit code a :class:`~lab.errors.MachineError`. Raises :class:`~lab.errors.DeadlinePassed`
+    when it does not end in time.
     """
     # Ended in the machine, with all that it has started: the end of nsenter alone would end nothing in there.
     limited = ["timeout", "--signal=KILL", f"{deadline_seconds:g}", *argv]
@@ -367,7 +367,8 @@ def exec(  # noqa: A001 - what it does is known by this name
         errors="replace",
         check=False,
     )
-    if result.returncode == 128 + signal.SIGKILL and time.monotonic() - start >= deadline_seconds:
+    # timeout(1) kills itself as well, and nsenter then follows.
+    if result.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL) and time.monotonic() - start >= deadline_seconds:
         raise DeadlinePassed(f"machine {name}: {argv[0]} did not end within {deadline_seconds:g} s")
     if check and result.returncode != 0:
         said = (result.stderr.strip() or result.stdout.strip())[-2000:]
@@ -392,17 +393,18 @@ def shell(name: str, argv: Sequence[str] = ("bash", "--login")) -> int:
 def wait_boot(name: str, *, deadline_seconds: float = 120.0) -> Literal["running", "degraded"]:
     """Waits until systemd has worked off its start jobs, cloud-init among them; "degraded" means that a unit failed.
 
-    Raises :class:`~lab.errors.MachineError` when the machine goes off meanwhile, :class:`~lab.errors.DeadlinePassed` at the
-    deadline with what systemd said last.
+    Raises :class:`~lab.errors.MachineError` when the machine goes off meanwhile, :class:`~lab.errors.DeadlinePassed`
+    at the deadline with what systemd said last.
     """
     seen = ""
 
     def booted() -> Literal["running", "degraded"] | None:
         nonlocal seen
         if not running(name):
-            raise MachineError(f"machine {name} went off while booting; its console says:\n{_tail(console(name))}")
-        seen = exec(name, ["systemctl", "is-system-running"]).stdout.strip()
-        return seen if seen in ("running", "degraded") else None  # type: ignore[return-value]
+            raise MachineError(f"machine {name} went off while booting; it said last:\n{_last_words(name)}")
+        with contextlib.suppress(MachineError):  # for a moment after its start it can't be entered
+            seen = exec(name, ["systemctl", "is-system-running"]).stdout.strip()
+        return _BOOTED.get(seen)
 
     def jobs() -> str:
         return f"{seen}; {exec(name, ['systemctl', 'list-jobs', '--no-legend']).stdout.strip()}"
@@ -413,7 +415,7 @@ def wait_boot(name: str, *, deadline_seconds: float = 120.0) -> Literal["running
 
 
 def console(name: str) -> Path:
-    """The log of the machine's console, all boots."""
+    """The log of the machine's console, all boots: what is said before systemd runs. The rest is in :func:`journal`."""
     return _directory(name) / "console.log"
 
 
@@ -465,7 +467,7 @@ def _connect_one(name: str, interface: Interface) -> str | None:
 
 
 def _disconnect(name: str, present: Sequence[Interface]) -> None:
-    """Removes the interfaces and the namespace. The interfaces first: those of a deleted namespace go some time later."""
+    """Removes the interfaces and the namespace; the interfaces first, as those of a deleted namespace go later."""
     for interface in present:
         _disconnect_one(name, interface)
     network.delete_namespace(namespace(name))
@@ -496,10 +498,14 @@ def _alive(record: _Record) -> bool:
     return record.supervisor is not None and record.supervisor.alive
 
 
-def _tail(path: Path, lines: int = 20) -> str:
+def _last_words(name: str, lines: int = 20) -> str:
+    """The end of the console's log and of the journal."""
+    said = ""
     with contextlib.suppress(OSError):
-        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
-    return ""
+        said = "".join(f"{line}\n" for line in console(name).read_text(errors="replace").splitlines()[-lines:])
+    with contextlib.suppress(CommandFailed):
+        said += journal(name, f"--lines={lines}")
+    return said
 
 
 # Records

@@ -1,10 +1,11 @@
-"""The lab's networks: the Internet, private networks, sites behind a NAT. All of them are network namespaces with veth pairs.
+"""The lab's networks: the Internet, private networks, sites behind a NAT; all are network namespaces with veth pairs.
 
-The Internet is a router, `isthmus-wan`: every public host hangs on its own veth with a /32 address and a default route over
-172.31.1.1, as at Hetzner, so hosts see each other through a router and never as neighbours. Addresses that nobody has are
-unreachable, not silent. A private network or a LAN is a namespace with a bridge `br0`.
+The Internet is a router, `isthmus-wan`: every public host hangs on its own veth with a /32 address and a default
+route over 172.31.1.1, as at Hetzner, so hosts see each other through a router and never as neighbours. Addresses that
+nobody has are unreachable, not silent. A private network or a LAN is a namespace with a bridge `br0`.
 
-No interface is ever made in the host's own namespace. This module knows nothing of machines; it gets names of namespaces.
+No interface is ever made in the host's own namespace. This module knows nothing of machines; it gets names of
+namespaces.
 """
 
 from __future__ import annotations
@@ -224,7 +225,7 @@ def bridge_port(namespace: str, ifname: str) -> str:
 
 
 def create_site(name: str, wan_address: IPv4Address, lan: IPv4Network) -> str:
-    """A LAN behind a NAT router with random ports and no way in; returns the router's namespace, which holds the bridge.
+    """A LAN behind a NAT router with random ports and no way in; returns the router's namespace, which has the bridge.
 
     The router is the LAN's first address.
     """

@@ -1,7 +1,7 @@
 """The lab's helper processes: started once by name, found again by id and start time, stopped by id.
 
-A helper runs in a session of its own, in the lab's control group, on request in a network namespace; its output goes to a
-log. It knows nothing of what the helpers do.
+A helper runs in a session of its own, in the lab's control group, on request in a network namespace; its output goes
+to a log. It knows nothing of what the helpers do.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _stat(pid: int) -> list[str] | None:
 
 
 def children(pid: int) -> list[int]:
-    """The ids of the direct children of a process. (Not every kernel has /proc/PID/task/PID/children.)"""
+    """The ids of the direct children of a process; not every kernel has /proc/PID/task/PID/children."""
     found = []
     for path in Path("/proc").iterdir():
         if path.name.isdigit():
@@ -88,7 +88,8 @@ def launch(
 ) -> Identity:
     """Starts the command in a session of its own and in the control group ``isthmus-lab/<group>``; returns at once.
 
-    ``environment`` replaces ours. ``netns`` is the name of a network namespace. stdout and stderr are appended to ``log``.
+    ``environment`` replaces ours. ``netns`` is the name of a network namespace. stdout and stderr are appended to
+    ``log``.
     """
     command = list(argv)
     if netns is not None:
@@ -109,6 +110,13 @@ def launch(
     started = identity(child.pid)
     if started is None:
         raise LabError(f"{argv[0]} ended at once; see {log}")
+    # Not before it is in its group is it sure to be found by whoever takes the lab down.
+    wait_until(
+        lambda: child.pid in cgroups.processes(group) or not started.alive,
+        what=f"{argv[0]} enters its control group",
+        deadline_seconds=10.0,
+        every_seconds=0.002,
+    )
     return started
 
 
@@ -161,7 +169,7 @@ def log_path(name: str) -> Path:
 
 
 def stop(name: str, *, deadline_seconds: float = 10.0) -> None:
-    """Ends the helper and the processes of its group: SIGTERM, and at the deadline SIGKILL. No error if there is none."""
+    """Ends the helper and the processes of its group: SIGTERM, at the deadline SIGKILL. No error if there is none."""
     found = find(name)
     if found is not None:
         end(found, deadline_seconds=deadline_seconds)

@@ -12,7 +12,6 @@ import os
 import shlex
 import signal
 import subprocess
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,8 +22,6 @@ import yaml
 from lab import private_files, processes, project, state
 from lab.errors import CommandFailed
 from lab.project import Tools
-
-KEPT_LINES = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +57,10 @@ class Pulumi:
     def stream(self, *arguments: str, log: Path, on_line: Callable[[str], None], colour: bool = False) -> None:
         """Runs a long command such as `up`; each line goes to ``log`` and to ``on_line`` as it comes.
 
-        Raises :class:`~lab.errors.CommandFailed` with the end of the output when it fails.
+        Raises :class:`~lab.errors.CommandFailed` when it fails; what it said has been handed on by then.
         """
         command = self.command(*arguments, "--non-interactive", "--color", "always" if colour else "never")
         log.parent.mkdir(parents=True, exist_ok=True)
-        tail: deque[str] = deque(maxlen=KEPT_LINES)
         with log.open("a", encoding="utf-8") as file:
             file.write(f"$ pulumi {shlex.join(arguments)}\n")
             # A process group of its own: Ctrl-C reaches us alone, and we decide what Pulumi is told.
@@ -86,7 +82,6 @@ class Pulumi:
                     text = line.rstrip("\n")
                     file.write(f"{text}\n")
                     file.flush()
-                    tail.append(text)
                     on_line(text)
 
             try:
@@ -107,10 +102,8 @@ class Pulumi:
                 process.stdout.close()
                 _forget()
         if process.returncode != 0:
-            shown = "\n".join(line for line in tail if line.strip())
             raise CommandFailed(
-                f"`pulumi {shlex.join(arguments)}` ended with code {process.returncode}. "
-                f"Its last lines (all of them: {log}):\n{shown}"
+                f"`pulumi {shlex.join(arguments)}` ended with code {process.returncode}; it says why above and in {log}"
             )
 
     def stacks(self) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """The state directory of the lab, who has it, and taking a lab down.
 
-One lab can be up on a machine. Everything that a running lab keeps lies below :data:`STATE`; what it makes outside of that
-directory (network namespaces, changed kernel settings) is recorded there before it is made, and only what is recorded is
-undone. So a lab can be taken down from any half state, by another process than the one that raised it.
+One lab can be up on a machine. Everything that a running lab keeps lies below :data:`STATE`; what it makes outside of
+that directory (network namespaces, changed kernel settings) is recorded there before it is made, and only what is
+recorded is undone. So a lab can be taken down from any half state, by another process than the one that raised it.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def read() -> Lab | None:
 def claim(checkout: Path) -> Lab:
     """Makes this machine's lab ours, or returns our record if it is already.
 
-    Raises :class:`~lab.errors.LabInUse` when another checkout's lab is up, or when network namespaces of a lab are there
-    that nothing records.
+    Raises :class:`~lab.errors.LabInUse` when another checkout's lab is up, or when network namespaces of a lab are
+    there that nothing records.
     """
     STATE.mkdir(parents=True, exist_ok=True)
     with locked():
@@ -89,8 +89,8 @@ def claim(checkout: Path) -> Lab:
         if lab is not None:
             if lab.checkout != str(checkout):
                 raise LabInUse(
-                    f"The lab of {lab.checkout} is up since {lab.started} (process {lab.pid}); one lab at a time fits on a "
-                    f"machine. Take it down with `./isthmus lab down` first."
+                    f"The lab of {lab.checkout} is up since {lab.started} (process {lab.pid}); one lab at a time "
+                    f"fits on a machine. Take it down with `./isthmus lab down` first."
                 )
             if not lab.of_this_boot:
                 raise LabInUse("A lab from before this machine's last boot was not taken down: `./isthmus lab down`.")
@@ -98,8 +98,8 @@ def claim(checkout: Path) -> Lab:
         foreign = sorted(path.name for path in NETNS_DIRECTORY.glob(f"{PREFIX}*"))
         if foreign:
             raise LabInUse(
-                f"The network namespaces {', '.join(foreign)} are there, and no lab records them. If nothing of yours needs "
-                f"them: ip netns delete NAME"
+                f"The network namespaces {', '.join(foreign)} are there, and no lab records them. If nothing of yours "
+                f"needs them: ip netns delete NAME"
             )
         lab = Lab(
             checkout=str(checkout),
@@ -167,9 +167,7 @@ def exclusive() -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            lab = read()
-            who = f" (process {lab.pid}, {lab.checkout})" if lab else ""
-            raise LabInUse(f"A lab is being raised or taken down just now{who}; wait for its end.") from None
+            raise LabInUse("A lab is being raised or taken down by someone else just now; wait for its end.") from None
         if not STATE.is_dir() or os.fstat(descriptor).st_ino != STATE.stat().st_ino:
             raise LabInUse("A lab was taken down this very moment; try again.")
         yield
@@ -180,8 +178,8 @@ def exclusive() -> Iterator[None]:
 def teardown(report: Callable[[str], None] = lambda _: None) -> list[str]:
     """Ends and removes everything of the lab; returns what is left in spite of that, empty when all is well.
 
-    Works from any half state and may be repeated. It never touches what the lab did not make: processes are those in the
-    lab's control groups, namespaces those of the record, mounts and files those below the state directory.
+    Works from any half state and may be repeated. It never touches what the lab did not make: processes are those in
+    the lab's control groups, namespaces those of the record, mounts and files those below the state directory.
     """
     lab = read()
     report("processes")

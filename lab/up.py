@@ -208,7 +208,11 @@ def _service(name: str, module: str, arguments: list[str], *, host: str, path: s
         name,
         [sys.executable, "-m", module, *arguments],
         netns=topology.SERVICES_NAMESPACE,
-        environment={"PATH": os.environ.get("PATH", os.defpath), "PYTHONUNBUFFERED": "1", "HOME": "/root"},
+        environment={
+            **{name: os.environ[name] for name in ("PATH", "ISTHMUS_CACHE", "XDG_CACHE_HOME") if name in os.environ},
+            "PYTHONUNBUFFERED": "1",
+            "HOME": "/root",
+        },
         directory=REPOSITORY,
     )
 

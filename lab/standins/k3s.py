@@ -85,7 +85,8 @@ AGENT_CONFIG_NAME = "k3s-agent-config"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 CHILD_BACKOFF_SECONDS = (1.0, 2.0, 5.0)
-CHILD_STOP_SECONDS = 20.0
+# As short as that because kube-apiserver would wait for watchers for 15 s and more; k3s, one process, waits for nobody.
+CHILD_STOP_SECONDS = 2.0
 NODE_HOSTS_INTERVAL_SECONDS = 15.0
 API_REQUEST_SECONDS = 10.0
 
@@ -288,9 +289,7 @@ def _check_server(
         errors.append(f"cluster-dns: {texts['cluster-dns']} is not one IPv4 address")
     packaged = ", ".join(PACKAGED_COMPONENTS)
     errors += [
-        f"disable: {name} is none of {packaged}"
-        for name in lists.get("disable", ())
-        if name not in PACKAGED_COMPONENTS
+        f"disable: {name} is none of {packaged}" for name in lists.get("disable", ()) if name not in PACKAGED_COMPONENTS
     ]
     mode = texts.get("write-kubeconfig-mode", "600")
     if not (mode.isdigit() and set(mode) <= set("01234567")):
@@ -1145,7 +1144,7 @@ class Supervisor:
                 try:
                     await asyncio.wait_for(process.wait(), CHILD_STOP_SECONDS)
                 except TimeoutError:
-                    log(f"{child.name} does not end, killing it")
+                    log(f"{child.name} is still busy, killing it")
                     with contextlib.suppress(ProcessLookupError):
                         process.kill()
             if child.task is not None:

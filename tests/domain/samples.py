@@ -88,8 +88,7 @@ del GIVEN["isthmus:sshPrivateKey"]
 
 
 def changed(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy with settings put to other values; a path is ``network.pod_cidr``, ``on_premise.machines.0.name``,
-    ``hcloud:endpoint``."""
+    """A copy with settings put to other values; a path is ``network.pod_cidr``, ``peers.0`` or ``hcloud:endpoint``."""
     result = copy.deepcopy(dict(config))
     for path, value in changes.items():
         parts: list[Any] = [int(part) if part.isdigit() else part for part in path.split(".")]
@@ -97,10 +96,7 @@ def changed(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
             parts[0] = f"isthmus:{parts[0]}"
         place: Any = result
         for part in parts[:-1]:
-            if isinstance(place, dict):
-                place = place.setdefault(part, {})
-            else:
-                place = place[part]
+            place = place.setdefault(part, {}) if isinstance(place, dict) else place[part]
         if value is REMOVE:
             del place[parts[-1]]
         else:
@@ -137,7 +133,7 @@ def plan_of(stack: str, config: Mapping[str, Any], changes: Mapping[str, Any] | 
 
 
 def golden(name: str, found: str) -> None:
-    """Compares with the text kept beside the tests; with ISTHMUS_UPDATE_GOLDEN=1 it is written anew, for git to show."""
+    """Compares with the text kept beside the tests; ISTHMUS_UPDATE_GOLDEN=1 writes it anew, for git to show."""
     path = Path(__file__).parent / "golden" / name
     if os.environ.get("ISTHMUS_UPDATE_GOLDEN") == "1":
         path.write_text(found, encoding="utf-8")

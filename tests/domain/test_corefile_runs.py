@@ -1,4 +1,4 @@
-"""The rendered Corefiles start in a real CoreDNS. Skipped where the toolchain has not built one: `./isthmus lab up` does."""
+"""The rendered Corefiles start in a real CoreDNS. Skipped where the toolchain has built none so far."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ def test_relay(coredns: Path, tmp_path: Path) -> None:
 
 
 def test_custom_zones(coredns: Path, tmp_path: Path) -> None:
-    zones = custom_zones(
-        "astring-de.internal", [peer.zone for peer in PEERS], IPv4Address("10.43.0.53"), DnsSettings()
-    )
+    zones = custom_zones("astring-de.internal", [peer.zone for peer in PEERS], IPv4Address("10.43.0.53"), DnsSettings())
     here = "".join(zones.values()).replace(":53 {", ":11153 {\n    bind 127.0.0.53")
     # Without a pod's service account the plugin wants to be told where the API is; nobody answers there.
-    here = here.replace("endpoint_pod_names", "endpoint http://127.0.0.53:1\n        startup_timeout 100ms\n        endpoint_pod_names")
+    here = here.replace(
+        "endpoint_pod_names", "endpoint http://127.0.0.53:1\n        startup_timeout 100ms\n        endpoint_pod_names"
+    )
     starts(coredns, here, tmp_path, zones=3)

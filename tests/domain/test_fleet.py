@@ -62,8 +62,10 @@ def test_unreadable_peer_is_there_all_the_same() -> None:
 
 def test_stack_name() -> None:
     assert said(check_files({"De_1": text(changed(DE, {"peers": []}))})) == [
-        "De_1: stack De_1 is not a stack name of lower-case letters, digits and hyphens, a letter first, "
-        "with at most 30 characters; write it like de."
+        (
+            "De_1: stack De_1 is not a stack name of lower-case letters, digits and hyphens, a letter first, "
+            "with at most 30 characters; write it like de."
+        )
     ]
 
 
@@ -77,8 +79,10 @@ def test_no_range_left() -> None:
              "hetzner.network_cidr": "10.64.0.0/10", "network.node_cidr": "10.64.1.0/24"}  # fmt: skip
     mine = {"network.pod_cidr": "10.0.0.0/10", "network.service_cidr": "10.192.0.0/12"}
     assert said(problems_of(de=changed(DE, large), mn=changed(MN, mine))) == [
-        "mn: network.pod_cidr 10.0.0.0/10 overlaps de: network.pod_cidr 10.0.0.0/10; "
-        "linked clusters need distinct pod CIDRs; no /10 is free."
+        (
+            "mn: network.pod_cidr 10.0.0.0/10 overlaps de: network.pod_cidr 10.0.0.0/10; "
+            "linked clusters need distinct pod CIDRs; no /10 is free."
+        )
     ]
 
 
@@ -108,7 +112,7 @@ def fleets(draw: st.DrawFn) -> dict[str, str]:
     return files
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(fleets())
 def test_no_overlap_is_missed_and_no_proposal_is_taken(files: dict[str, str]) -> None:
     fleet = parse_fleet(files)
@@ -123,7 +127,7 @@ def test_no_overlap_is_missed_and_no_proposal_is_taken(files: dict[str, str]) ->
         assert not any(proposed.overlaps(other) for other in [*ranges, NETBIRD_RANGE])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(fleets())
 def test_taking_all_proposals_leaves_no_problem(files: dict[str, str]) -> None:
     problems = check_fleet(parse_fleet(files))
@@ -136,7 +140,7 @@ def test_taking_all_proposals_leaves_no_problem(files: dict[str, str]) -> None:
     assert [str(problem) for problem in check_files(files)] == []
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(fleets(), st.integers(0, 20))
 def test_another_cluster_moves_nothing(files: dict[str, str], at: int) -> None:
     def plans(of: dict[str, str]) -> dict[str, object]:

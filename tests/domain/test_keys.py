@@ -30,8 +30,12 @@ def test_what_is_derived_stays_the_same() -> None:
     assert keys.host_key("de-server-1").public == (
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMtuAZ8tRmOtDcYZkl6wDC1L7NQZsGT+a9j3t0ykiRY+ root@de-server-1"
     )
-    assert keys.k3s_token == "TOKEN"
-    assert keys.ssh_private_key.splitlines()[-3:] == ["LINES"]
+    assert keys.k3s_token == "c0aa43f94f470414a83ec798864ef4cb1e0b1622a5baa36e1408a487e647fc5f"
+    assert keys.ssh_private_key.splitlines()[-3:] == [
+        "AAAECYl9ULOEcMbHQ20BqTiWtUkTWEYR3gO4cRir5t/LcLgL2dyP0S3ReuYpnNyWCoEHST",
+        "qAHQfe7iSJmCB8CSS9nrAAAACmlzdGhtdXNAZGUBAgM=",
+        "-----END OPENSSH PRIVATE KEY-----",
+    ]
 
 
 @given(st.binary(min_size=32, max_size=32), st.sampled_from(["de", "mn", "a" * 30]))
@@ -106,7 +110,7 @@ def test_bad_private_key(key: str, fault: str) -> None:
 
 @pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no ssh-keygen on this machine")
 def test_private_key_with_a_passphrase(tmp_path: Path) -> None:
-    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "hunter2", "-f", tmp_path / "key"]
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "hunter2", "-f", str(tmp_path / "key")]
     subprocess.run(command, check=True, capture_output=True)
     fault = ssh_private_key_fault((tmp_path / "key").read_text(encoding="utf-8"))
     assert fault == "is protected by a passphrase, and nobody is there to type it"
@@ -115,12 +119,18 @@ def test_private_key_with_a_passphrase(tmp_path: Path) -> None:
 def test_values_of_secrets() -> None:
     values = {"isthmus:clusterSecret": "hunter2", "hcloud:token": "x" * 63, "isthmus:sshPrivateKey": "hunter2"}
     assert [str(problem) for problem in secret_value_problems("de", values)] == [
-        "de: clusterSecret has 7 characters, not 64; "
-        "set it anew: `openssl rand -hex 32 | pulumi config set --secret clusterSecret -s de`.",
-        "de: hcloud:token has 63 characters; Hetzner's tokens have 64; "
-        "set it anew: `pulumi config set --secret hcloud:token -s de`.",
-        "de: sshPrivateKey is not a private key in OpenSSH's format; "
-        "set it anew: `pulumi config set --secret sshPrivateKey -s de < KEYFILE`.",
+        (
+            "de: clusterSecret has 7 characters, not 64; "
+            "set it anew: `openssl rand -hex 32 | pulumi config set --secret clusterSecret -s de`."
+        ),
+        (
+            "de: hcloud:token has 63 characters; Hetzner's tokens have 64; "
+            "set it anew: `pulumi config set --secret hcloud:token -s de`."
+        ),
+        (
+            "de: sshPrivateKey is not a private key in OpenSSH's format; "
+            "set it anew: `pulumi config set --secret sshPrivateKey -s de < KEYFILE`."
+        ),
     ]
     good = {
         "isthmus:clusterSecret": CLUSTER_SECRET,

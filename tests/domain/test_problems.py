@@ -6,7 +6,9 @@ from domain.problems import Problem, SettingsError, in_file_order, shown
 
 
 def test_text() -> None:
-    problem = Problem("mn", "network.pod_cidr", "10.42.0.0/16", "overlaps it; they must differ", "10.44.0.0/16 is free", 5)
+    problem = Problem(
+        "mn", "network.pod_cidr", "10.42.0.0/16", "overlaps it; they must differ", "10.44.0.0/16 is free", 5
+    )
     assert str(problem) == (
         "mn: network.pod_cidr 10.42.0.0/16 overlaps it; they must differ; 10.44.0.0/16 is free. [Pulumi.mn.yaml:5]"
     )

@@ -14,7 +14,11 @@ from domain.stack_file import DEPTH_LIMIT, SIZE_LIMIT, parse_stack_file
 from tests.domain.samples import DE, MN, changed, text
 
 BOMB = "\n".join(
-    ["config:", "  a: &a [x, x]", *(f"  {chr(98 + n)}: &{chr(98 + n)} [*{chr(97 + n)}, *{chr(97 + n)}]" for n in range(20))]
+    [
+        "config:",
+        "  a: &a [x, x]",
+        *(f"  {chr(98 + n)}: &{chr(98 + n)} [*{chr(97 + n)}, *{chr(97 + n)}]" for n in range(20)),
+    ]
 )
 
 UNREADABLE = [
@@ -46,7 +50,9 @@ def test_unreadable(content: str, says: str, line: int | None) -> None:
     assert "hunter2" not in str(problem)
 
 
-@pytest.mark.parametrize("content", ["", "# nothing\n", "config:\n", "config: {}\n", "encryptionsalt: v1:abc\n", "---\n"])
+@pytest.mark.parametrize(
+    "content", ["", "# nothing\n", "config:\n", "config: {}\n", "encryptionsalt: v1:abc\n", "---\n"]
+)
 def test_empty_file_lacks_everything(content: str) -> None:
     found = [problem.setting for problem in check_files({"mn": content})]
     assert found == ["network", "hetzner", "k3s", "netbirdApiToken"]
@@ -100,7 +106,7 @@ def test_key_without_namespace() -> None:
     ]
 
 
-@settings(max_examples=100, deadline=2000)
+@settings(max_examples=100)
 @given(st.text(max_size=200))
 def test_any_text(content: str) -> None:
     assert check_files({"mn": content})
@@ -126,7 +132,7 @@ def paths(config: Any, prefix: str = "") -> list[str]:
     return found
 
 
-@settings(max_examples=150, deadline=2000)
+@settings(max_examples=150)
 @given(st.sampled_from([(DE, path) for path in paths(DE)] + [(MN, path) for path in paths(MN)]), JSON)
 def test_any_value_anywhere(place: tuple[dict[str, Any], str], value: Any) -> None:
     base, path = place

@@ -206,7 +206,7 @@ class TestCertificates:
         return seen[0]
 
     def test_an_agents_certificate_is_taken_by_a_server_of_the_same_token(self, tmp_path: Path) -> None:
-        """Two nodes that have never spoken: a real TLS handshake with both sides verified, OpenSSL's strict rules on."""
+        """Two nodes that have never spoken: a real TLS handshake, both sides verified, OpenSSL's strict rules on."""
         settings = server_settings()
         on_server = k3s.Certificates(settings, tmp_path / "server")
         on_agent = k3s.Certificates(k3s.parse_settings("agent", AGENT, "de-agent-1"), tmp_path / "agent")

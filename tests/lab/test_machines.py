@@ -390,7 +390,7 @@ def test_errors_say_which_machine(pair: Pair, call: Callable[[], object], messag
 
 
 def test_a_command_that_hangs_ends_at_its_deadline(pair: Pair) -> None:
-    with pytest.raises(DeadlinePassed, match="machine test-cloud: sleep did not end within 0.5 s"):
+    with pytest.raises(DeadlinePassed, match=r"machine test-cloud: sleep did not end within 0\.5 s"):
         machines.exec(CLOUD, ["sleep", "60"], deadline_seconds=0.5)
     assert machines.exec(CLOUD, ["pgrep", "-x", "sleep"]).returncode == 1
 

@@ -60,7 +60,9 @@ def test_a_lab_from_before_the_last_boot_must_be_taken_down(
 ) -> None:
     state.claim(Path("/srv/one"))
     monkeypatch.setattr(state, "_boot_id", lambda: "another")
-    with pytest.raises(LabInUse, match="from before this machine's last boot was not taken down: `./isthmus lab down`"):
+    with pytest.raises(
+        LabInUse, match=r"from before this machine's last boot was not taken down: `\./isthmus lab down`"
+    ):
         state.claim(Path("/srv/one"))
 
 
@@ -91,7 +93,7 @@ def test_nothing_is_recorded_without_a_lab(state_directory: Path) -> None:
 def test_two_may_not_raise_a_lab_at_once(state_directory: Path) -> None:
     with (
         state.exclusive(),
-        pytest.raises(LabInUse, match="A lab is being raised or taken down just now; wait for its end"),
+        pytest.raises(LabInUse, match="A lab is being raised or taken down by someone else just now; wait for its end"),
         state.exclusive(),
     ):
         pytest.fail("both had it")

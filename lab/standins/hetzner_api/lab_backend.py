@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 
-from lab import machines, network, state
+from lab import machines, network, programs, state
 from lab.errors import LabError
 from lab.firewall import FirewallRule
 from lab.standins.hetzner_api.backend import BackendError, FirewallPolicy, MachineRequest, PrivateInterface
@@ -39,6 +39,8 @@ class LabBackend:
             interfaces=interfaces,
             user_data=machine.user_data if machine.user_data is not None else NO_USER_DATA,
             authorized_keys=machine.authorized_keys,
+            # Not laid out where the stand-in is tried alone.
+            binds=(programs.bind(),) if programs.directory().is_dir() else (),
         )
         with _lab_errors():
             machines.create(spec)

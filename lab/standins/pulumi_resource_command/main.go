@@ -45,20 +45,23 @@ const version = "1.2.1"
 const engineCheckInterval = 5 * time.Minute
 
 func main() {
-	if err := serve(); err != nil {
+	if err := serve(os.Args[1:]); err != nil {
 		fmt.Fprintf(os.Stderr, "pulumi-resource-command: %v\n", err)
 		os.Exit(1)
 	}
 }
 
 // serve is the plugin protocol: the engine's address is the one argument, the chosen port is the first line of the output.
-func serve() error {
-	// The engine may give these to any plugin; both are about diagnostics of the plugin itself.
-	flag.Bool("logtostderr", false, "accepted, unused")
-	flag.Int("v", 0, "accepted, unused")
-	flag.String("tracing", "", "accepted, unused")
-	showVersion := flag.Bool("version", false, "print the version")
-	flag.Parse()
+func serve(arguments []string) error {
+	// A set of its own: the libraries have registered some of these in the common one.
+	flags := flag.NewFlagSet("pulumi-resource-command", flag.ContinueOnError)
+	flags.Bool("logtostderr", false, "accepted, unused")
+	flags.Int("v", 0, "accepted, unused")
+	flags.String("tracing", "", "accepted, unused")
+	showVersion := flags.Bool("version", false, "print the version")
+	if err := flags.Parse(arguments); err != nil {
+		return err
+	}
 	if *showVersion {
 		fmt.Println(version)
 		return nil
@@ -69,10 +72,10 @@ func serve() error {
 	defer cancel()
 
 	var logs logger = discard{}
-	switch flag.NArg() {
+	switch flags.NArg() {
 	case 0: // A plugin that a person started by hand, to attach to.
 	case 1:
-		address := flag.Arg(0)
+		address := flags.Arg(0)
 		connection, err := grpc.NewClient(
 			address, grpc.WithTransportCredentials(insecure.NewCredentials()), rpcutil.GrpcChannelOptions(),
 		)
@@ -85,7 +88,7 @@ func serve() error {
 			return fmt.Errorf("can't watch the engine at %s: %w", address, err)
 		}
 	default:
-		return fmt.Errorf("want one argument, the engine's address, not %d", flag.NArg())
+		return fmt.Errorf("want one argument, the engine's address, not %d", flags.NArg())
 	}
 
 	stop := make(chan bool)

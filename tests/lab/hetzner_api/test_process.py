@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -71,13 +70,12 @@ def test_it_keeps_everything_over_its_end(tmp_path: Path) -> None:
 
 def test_a_token_of_the_wrong_length_is_refused(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("short")
+    command = [sys.executable, "-m", "lab.standins.hetzner_api", "--listen", "127.0.0.1:1", "--state", str(tmp_path)]
     done = subprocess.run(
-        [sys.executable, "-m", "lab.standins.hetzner_api", "--listen", "127.0.0.1:1", "--state", str(tmp_path)]
-        + ["--token-file", str(tmp_path / "token")],
+        [*command, "--token-file", str(tmp_path / "token")],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        env=dict(os.environ),
     )
     assert done.returncode == 2
     assert "a token has 64 characters" in done.stderr

@@ -1,0 +1,97 @@
+"""`./isthmus test`: counting, skips, and the closing line; and `./isthmus check` seen to fail."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli import checks, testing
+from cli.checks import Check, run_check
+from cli.testing import PartResult, Skip, print_results, read_report
+
+REPORT = """<?xml version="1.0" encoding="utf-8"?>
+<testsuites><testsuite name="pytest">
+<testcase classname="tests.a" name="test_passes" time="0.1"/>
+<testcase classname="tests.a" name="test_fails"><failure message="no"/></testcase>
+<testcase classname="tests.a" name="test_breaks"><error message="no"/></testcase>
+<testcase classname="tests.a" name="test_skips"><skipped type="pytest.skip" message="needs root"/></testcase>
+<testcase classname="tests.a" name="test_xfails"><skipped type="pytest.xfail" message="known"/></testcase>
+</testsuite></testsuites>
+"""
+
+
+def test_the_report_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "report.xml"
+    path.write_text(REPORT)
+    result = read_report("unit", path)
+    assert (result.passed, result.failed) == (2, 2)
+    assert result.skips == (Skip(test="tests.a::test_skips", reason="needs root"),)
+
+
+@pytest.mark.parametrize(
+    ("result", "good", "good_in_ci"),
+    [
+        (PartResult(part="unit", passed=1, failed=0), True, True),
+        (PartResult(part="unit", passed=1, failed=1), False, False),
+        (PartResult(part="unit", passed=1, failed=0, skips=(Skip(test="t", reason="r"),)), True, False),
+        (PartResult(part="unit", passed=0, failed=0, notes=("no test of the part unit was found",)), False, False),
+    ],
+)
+def test_a_skip_fails_where_none_is_allowed(result: PartResult, good: bool, good_in_ci: bool) -> None:
+    assert result.is_good(no_skips=False) is good
+    assert result.is_good(no_skips=True) is good_in_ci
+
+
+def test_skips_are_told_with_their_reasons_and_a_closing_line_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    results = [
+        PartResult(part="unit", passed=3, failed=0, skips=(Skip(test="tests.a::t", reason="needs root"),), seconds=4.0),
+        PartResult(part="link", passed=0, failed=1, seconds=100.0),
+    ]
+    print_results(results, no_skips=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:] == [
+        "unit    passed  3 passed, 0 failed, 1 skipped  4.0 s",
+        "        skipped tests.a::t: needs root",
+        "link    FAILED  0 passed, 1 failed, 0 skipped  100 s",
+        "3 passed, 1 failed, 1 skipped",
+    ]
+
+
+def test_a_part_without_tests_fails() -> None:
+    result = testing.run_pytest("unit", "engine and link", "tests/cli/test_testing.py", "-q", "-p", "no:cacheprovider")
+    assert result.notes == ("no test of the part unit was found",)
+    assert not result.is_good(no_skips=False)
+
+
+@pytest.mark.parametrize(
+    ("content", "tool"),
+    [("import os\n", "lint"), ("x = {  'a':1}\n", "format"), ("x: int = 'a'\n", "types")],
+)
+def test_a_bad_file_fails_its_check(tmp_path: Path, content: str, tool: str) -> None:
+    bad = tmp_path / "bad.py"
+    bad.write_text(content)
+    found, _ = checks.all_checks()
+    check = next(check for check in found if check.name == tool)
+    stem = check.command[: {"lint": 3, "format": 4, "types": 1}[tool]]
+    configuration = ("--config-file" if tool == "types" else "--config", str(checks.REPOSITORY / "pyproject.toml"))
+    outcome = run_check(Check(name=tool, command=(*stem, *configuration, str(bad))))
+    assert not outcome.passed
+    assert "bad.py" in outcome.output
+
+
+def test_gofmt_fails_by_what_it_prints() -> None:
+    assert run_check(Check(name="x", command=("true",))).passed
+    assert not run_check(Check(name="x", command=("false",))).passed
+    missing = run_check(Check(name="x", command=("no-such-program",)))
+    assert not missing.passed
+    assert missing.output.startswith("no-such-program: ")
+
+
+def test_shell_files_are_found_by_name_and_by_first_line() -> None:
+    found, _ = checks.all_checks()
+    shell = next(check for check in found if check.name == "shell")
+    assert ".ci/run" in shell.command
+    assert not any(name.endswith(".py") for name in shell.command)
+    assert shell.command[0].startswith(str(Path(sys.executable).parent))

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+
+from domain.corefile import PeerZone, custom_zones, own_zone, peer_zone, relay_corefile
+from domain.settings import DnsSettings
+from tests.domain.samples import golden
+
+RELAY_IP = IPv4Address("10.43.0.53")
+MN = PeerZone("astring-mn.internal", (IPv4Address("100.92.0.7"),))
+US = PeerZone("astring-us.internal", (IPv4Address("100.92.0.8"), IPv4Address("100.92.0.9")))
+
+
+def relay(*peers: PeerZone) -> str:
+    return relay_corefile(
+        zone="astring-de.internal",
+        cluster_dns=IPv4Address("10.43.0.10"),
+        pod_cidr=IPv4Network("10.42.0.0/16"),
+        node_cidr=IPv4Network("10.0.1.0/24"),
+        peers=peers,
+    )
+
+
+def test_zones() -> None:
+    golden("own-zone", own_zone("astring-de.internal", DnsSettings()))
+    golden("peer-zone", peer_zone("astring-mn.internal", RELAY_IP, DnsSettings()))
+
+
+def test_settings_show() -> None:
+    dns = DnsSettings(record_ttl_seconds=7, cache_seconds=60, stale_seconds=0)
+    assert "        ttl 7\n" in own_zone("de.internal", dns)
+    assert "    cache 60 {\n        servfail 2s\n    }\n" in peer_zone("mn.internal", RELAY_IP, dns)
+
+
+def test_config_map() -> None:
+    zones = custom_zones("astring-de.internal", [US.zone, MN.zone], RELAY_IP, DnsSettings())
+    assert list(zones) == ["astring-de.internal.server", "astring-mn.internal.server", "astring-us.internal.server"]
+    assert zones == custom_zones("astring-de.internal", [MN.zone, US.zone], RELAY_IP, DnsSettings())
+
+
+def test_only_the_own_zone_without_peers() -> None:
+    assert list(custom_zones("astring-de.internal", [], RELAY_IP, DnsSettings())) == ["astring-de.internal.server"]
+
+
+def test_relay() -> None:
+    golden("relay-one-peer", relay(MN))
+    golden("relay-two-peers", relay(US, MN))
+
+
+def test_relay_does_not_depend_on_the_order_of_peers() -> None:
+    assert relay(US, MN) == relay(MN, US)
+
+
+def test_what_is_of_the_process_stands_once() -> None:
+    for plugin in ("health ", "ready ", "prometheus ", "reload\n"):
+        assert relay(MN, US).count(f"    {plugin}") == 1
+
+
+@pytest.mark.parametrize("peers", [[], [PeerZone("astring-mn.internal", ())]])
+def test_no_relay_without_peers(peers: list[PeerZone]) -> None:
+    with pytest.raises(ValueError, match=r"^a DNS relay needs peers with routers$"):
+        relay(*peers)

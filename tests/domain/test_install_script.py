@@ -1,0 +1,278 @@
+"""install-k3s as it ships, run in a folder: its paths are moved there, and systemctl, ip and the like are small
+doubles that write down how they were called. uninstall-k3s deletes and kills by nature; here only what it would kill
+is looked at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from domain.node_files import environment, script
+from tests.domain.samples import DE, plan_of, settings_of
+
+K3S = b"#!/bin/sh\necho ok\n"
+
+DOUBLES = {
+    "id": "echo 0",
+    "uname": "echo x86_64",
+    "ip": 'cat "$ROOT/addresses"',
+    "flock": "exit 0",
+    "journalctl": "echo last lines",
+    "sleep": 'echo sleep >>"$ROOT/log"',
+    # Time passes by a minute with each look at the clock, so deadlines come soon.
+    "date": 'n=$(($(cat "$ROOT/clock") + 60)); echo "$n" >"$ROOT/clock"; echo "$n"',
+    "curl": """
+        echo curl >>"$ROOT/log"
+        [ ! -e "$ROOT/down" ] || exit 7
+        while [ "$1" != --output ]; do shift; done
+        cp "$ROOT/mirror" "$2\"""",
+    "systemctl": """
+        echo "systemctl $*" >>"$ROOT/log"
+        case "$*" in
+        "is-active --quiet "*) [ -e "$ROOT/active" ] ;;
+        is-active*) echo activating ;;
+        restart* | start*) [ -e "$ROOT/broken" ] || touch "$ROOT/active" ;;
+        disable*) exit 0 ;;
+        esac""",
+}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A folder that stands for a machine."""
+
+    root: Path
+
+    def run(self, path: str = os.environ["PATH"]) -> subprocess.CompletedProcess[str]:
+        (self.root / "clock").write_text("0")
+        return subprocess.run(
+            ["/bin/sh", self.root / "install-k3s"],
+            env={"PATH": f"{self.root}/bin:{path}", "ROOT": str(self.root)},
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+
+    def calls(self) -> list[str]:
+        """What was called since the last time, without the questions."""
+        log = self.root / "log"
+        lines = log.read_text().splitlines() if log.exists() else []
+        log.unlink(missing_ok=True)
+        return [line for line in lines if "is-active" not in line and "reset-failed" not in line and line != "sleep"]
+
+    def settings(self) -> Path:
+        return self.root / "etc/config.yaml"
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    text = script("install-k3s.sh")
+    for path, moved in {
+        "/usr/local/lib/isthmus": "lib",
+        "/usr/local/bin/k3s": "k3s",
+        "/etc/rancher/k3s": "etc",
+        "/etc/systemd/system": "units",
+        "/run/systemd/system": "run",
+    }.items():
+        assert path in text
+        text = text.replace(path, str(tmp_path / moved))
+    for folder in ("bin", "lib", "etc", "units", "run"):
+        (tmp_path / folder).mkdir()
+    for name, body in DOUBLES.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    (tmp_path / "install-k3s").write_text(text)
+    (tmp_path / "addresses").write_text("2: enp7s0    inet 10.0.1.11/32 brd 10.0.1.11 scope global enp7s0\n")
+    (tmp_path / "mirror").write_bytes(K3S)
+    (tmp_path / "etc/config.yaml").write_text("token: hunter2\n")
+    (tmp_path / "units/k3s.service").write_text("[Unit]\n")
+    settings = settings_of("de", DE, {"k3s.sha256": hashlib.sha256(K3S).hexdigest()})
+    (tmp_path / "lib/k3s.env").write_text(environment(plan_of("de", DE).nodes[0], settings))
+    return Machine(tmp_path)
+
+
+ENABLED = ["systemctl daemon-reload", "systemctl enable --quiet k3s.service"]
+RESTARTED = [*ENABLED, "systemctl restart --no-block k3s.service"]
+LEFT_ALONE = [*ENABLED, "systemctl start --no-block k3s.service"]
+
+
+def test_first_run_and_a_second_without_change(machine: Machine) -> None:
+    first = machine.run()
+    assert (first.returncode, first.stderr) == (0, "")
+    assert first.stdout.splitlines()[-1] == "install-k3s: de-server-1 is up (server, k3s v1.34.9+k3s1)"
+    assert machine.calls() == ["curl", *RESTARTED]
+    assert (machine.root / "k3s").stat().st_mode & 0o777 == 0o755
+    assert machine.run().returncode == 0
+    assert machine.calls() == LEFT_ALONE
+    assert "hunter2" not in first.stdout + first.stderr
+
+
+@pytest.mark.parametrize("changed", ["etc/config.yaml", "units/k3s.service", "etc/registries.yaml"])
+def test_changed_file_restarts(machine: Machine, changed: str) -> None:
+    assert machine.run().returncode == 0
+    machine.calls()
+    if changed == "etc/registries.yaml":
+        env = machine.root / "lib/k3s.env"
+        env.write_text(env.read_text().replace("ISTHMUS_REGISTRIES=no", "ISTHMUS_REGISTRIES=yes"))
+    (machine.root / changed).write_text("changed\n")
+    assert machine.run().returncode == 0
+    assert machine.calls() == RESTARTED
+    assert machine.run().returncode == 0
+    assert machine.calls() == LEFT_ALONE
+
+
+def test_registries_that_are_not_wanted_any_more_go(machine: Machine) -> None:
+    (machine.root / "etc/registries.yaml").write_text("mirrors: {}\n")
+    assert machine.run().returncode == 0
+    assert not (machine.root / "etc/registries.yaml").exists()
+
+
+def test_new_binary_restarts(machine: Machine) -> None:
+    assert machine.run().returncode == 0
+    machine.calls()
+    new = K3S + b"# new\n"
+    (machine.root / "mirror").write_bytes(new)
+    env = machine.root / "lib/k3s.env"
+    env.write_text(env.read_text().replace(hashlib.sha256(K3S).hexdigest(), hashlib.sha256(new).hexdigest()))
+    assert machine.run().returncode == 0
+    assert machine.calls() == ["curl", *RESTARTED]
+    assert (machine.root / "k3s").read_bytes() == new
+
+
+def test_earlier_run_that_was_cut_off(machine: Machine) -> None:
+    (machine.root / "k3s.new").write_bytes(K3S[:5])
+    (machine.root / "k3s").write_bytes(K3S[:7])
+    (machine.root / "lib/applied.new").write_text("half")
+    (machine.root / "active").touch()
+    assert machine.run().returncode == 0
+    assert (machine.root / "k3s").read_bytes() == K3S
+    assert machine.calls() == ["curl", *RESTARTED]
+
+
+def test_service_that_was_stopped_is_started(machine: Machine) -> None:
+    assert machine.run().returncode == 0
+    machine.calls()
+    (machine.root / "active").unlink()
+    assert machine.run().returncode == 0
+    assert machine.calls() == LEFT_ALONE
+
+
+def test_role_was_changed(machine: Machine) -> None:
+    (machine.root / "units/k3s-agent.service").write_text("[Unit]\n")
+    assert machine.run().returncode == 0
+    assert "systemctl disable --now --quiet k3s-agent.service" in machine.calls()
+    assert not (machine.root / "units/k3s-agent.service").exists()
+
+
+def test_wrong_checksum(machine: Machine) -> None:
+    (machine.root / "mirror").write_bytes(b"something else")
+    result = machine.run()
+    assert result.returncode == 1
+    found, wanted = hashlib.sha256(b"something else").hexdigest(), hashlib.sha256(K3S).hexdigest()
+    assert result.stderr == (
+        "install-k3s: the checksum of https://github.com/k3s-io/k3s/releases/download/v1.34.9%2Bk3s1/k3s is "
+        f"{found}; the setting k3s.sha256 is {wanted}\n"
+    )
+    assert machine.calls() == ["curl"]
+    assert not (machine.root / "k3s").exists()
+    assert not (machine.root / "k3s.new").exists()
+
+
+def test_no_network(machine: Machine) -> None:
+    (machine.root / "down").touch()
+    result = machine.run()
+    assert result.returncode == 1
+    assert result.stderr == (
+        "install-k3s: could not download "
+        "https://github.com/k3s-io/k3s/releases/download/v1.34.9%2Bk3s1/k3s within 900 s\n"
+    )
+    calls = machine.calls()
+    assert set(calls) == {"curl"}
+    assert len(calls) > 5
+
+
+def test_address_does_not_come(machine: Machine) -> None:
+    (machine.root / "addresses").write_text("2: eth0    inet 110.0.1.11/32 scope global eth0\n")
+    result = machine.run()
+    assert result.returncode == 1
+    assert result.stderr.endswith(
+        "install-k3s: no interface has the node's address 10.0.1.11 after 300 s (addresses above)\n"
+    )
+    assert machine.calls() == []
+
+
+def test_service_does_not_come_up(machine: Machine) -> None:
+    (machine.root / "broken").touch()
+    result = machine.run()
+    assert result.returncode == 1
+    assert result.stderr == (
+        "last lines\ninstall-k3s: k3s.service is activating and not ready after 900 s (its last lines above)\n"
+    )
+
+
+def test_python_downloads_where_there_is_neither_curl_nor_wget(machine: Machine) -> None:
+    (machine.root / "bin/curl").unlink()
+    (machine.root / "tools").mkdir()
+    for name in ("sh", "grep", "cut", "sha256sum", "cat", "chmod", "mv", "rm", "touch", "python3"):
+        tool = shutil.which(name)
+        assert tool is not None
+        (machine.root / "tools" / name).symlink_to(tool)
+    env = machine.root / "lib/k3s.env"
+    source = "https://github.com/k3s-io/k3s/releases/download/v1.34.9%2Bk3s1/k3s"
+    env.write_text(env.read_text().replace(source, f"file://{machine.root}/mirror"))
+    result = machine.run(path=f"{machine.root}/tools")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert (machine.root / "k3s").read_bytes() == K3S
+
+
+def test_other_architecture(machine: Machine) -> None:
+    (machine.root / "bin/uname").write_text("#!/bin/sh\necho aarch64\n")
+    result = machine.run()
+    assert (result.returncode, result.stderr) == (
+        1,
+        "install-k3s: this machine is aarch64; k3s.sha256 is the checksum of the x86_64 binary\n",
+    )
+
+
+@pytest.mark.parametrize("name", ["install-k3s.sh", "uninstall-k3s.sh"])
+def test_shellcheck(name: str) -> None:
+    shellcheck = shutil.which("shellcheck")
+    if shellcheck is None:
+        pytest.skip("no shellcheck on the path")
+    result = subprocess.run([shellcheck, "-s", "sh", "-"], input=script(name), capture_output=True, text=True)
+    assert result.stdout == ""
+
+
+PROCESSES = """\
+    1     0 /sbin/init
+  100     1 /var/lib/rancher/k3s/data/x/bin/containerd-shim-runc-v2 -address /run/k3s/containerd/containerd.sock
+  101   100 /pause
+  102   100 /coredns -conf /etc/coredns/Corefile
+  103   102 a child
+  200     1 /usr/bin/containerd-shim-runc-v2 -namespace moby -address /run/containerd/containerd.sock
+  201   200 postgres
+  300     1 sshd
+"""
+
+
+def test_uninstall_kills_pods_of_k3s_only(tmp_path: Path) -> None:
+    text = script("uninstall-k3s.sh")
+    start = text.index("pods_processes() {")
+    function = text[start : text.index("\n}\n", start) + 3]
+    (tmp_path / "ps").write_text(f"#!/bin/sh\ncat <<'END'\n{PROCESSES}END\n")
+    (tmp_path / "ps").chmod(0o755)
+    result = subprocess.run(
+        ["sh", "-eu", "-c", f"{function}\npods_processes"],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert sorted(map(int, result.stdout.split())) == [100, 101, 102, 103]

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.link import Link, LinkError, RouterLink, overlaps_of, parse_link
+from tests.domain.samples import REMOVE
+
+LINK: dict[str, Any] = {
+    "schema_version": 1,
+    "cluster": "mn",
+    "pod_cidr": "10.52.0.0/16",
+    "service_cidr": "10.53.0.0/16",
+    "dns_zone": "astring-mn.internal",
+    "node_ips": ["192.168.7.11", "192.168.7.12"],
+    "routers": [{"node": "mn-2", "node_ip": "192.168.7.12", "peer_ip": "100.92.0.7"}],
+}
+PARSED = Link(
+    cluster="mn",
+    pod_cidr=IPv4Network("10.52.0.0/16"),
+    service_cidr=IPv4Network("10.53.0.0/16"),
+    dns_zone="astring-mn.internal",
+    node_ips=(IPv4Address("192.168.7.11"), IPv4Address("192.168.7.12")),
+    routers=(RouterLink(node="mn-2", node_ip=IPv4Address("192.168.7.12"), peer_ip=IPv4Address("100.92.0.7")),),
+)
+
+
+def test_round_trip() -> None:
+    assert parse_link(LINK, "mn") == PARSED
+    assert PARSED.output() == LINK
+    assert PARSED.router_addresses == (IPv4Address("100.92.0.7"),)
+
+
+AGAIN = "; run `pulumi up -s mn` to write it anew."
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (
+            {"pod_cidr": "10.52.0.1/16"},
+            "pod_cidr 10.52.0.1/16 has host bits set; a CIDR names the network itself" + AGAIN,
+        ),
+        ({"pod_cidr": "fd00::/56"}, "pod_cidr fd00::/56 is IPv6; clusters and links are IPv4 only" + AGAIN),
+        ({"node_ips": ["mn-1"]}, "node_ips.0 mn-1 is not an IPv4 address" + AGAIN),
+        ({"node_ips": 5}, "node_ips 5 is wrong (input should be a valid tuple)" + AGAIN),
+        ({"dns_zone": REMOVE}, "dns_zone is missing" + AGAIN),
+        ({"extra": 1}, "extra is not a field of schema version 1" + AGAIN),
+        (
+            {"routers": []},
+            "routers is empty" + AGAIN,
+        ),
+        (
+            {"routers": [{"node": "mn-2", "node_ip": "192.168.7.12", "peer_ip": "192.168.7.12"}]},
+            "routers.0.peer_ip 192.168.7.12 is not in NetBird's range 100.64.0.0/10" + AGAIN,
+        ),
+        ({"cluster": "us"}, "cluster us is not the stack that was asked" + AGAIN),
+        (
+            {"pod_cidr": "x", "service_cidr": 1},
+            "pod_cidr x is not an IPv4 network with a prefix length; "
+            "service_cidr 1 is not text; an IPv4 network is expected" + AGAIN,
+        ),
+        (
+            {"schema_version": 2},
+            "schema_version 2 is not 1; raise both stacks with the same version of the program, mn first.",
+        ),
+        (
+            {"schema_version": REMOVE},
+            "schema_version (empty) is not 1; raise both stacks with the same version of the program, mn first.",
+        ),
+    ],
+)
+def test_bad(changes: dict[str, Any], says: str) -> None:
+    value = {name: one for name, one in {**LINK, **changes}.items() if one is not REMOVE}
+    with pytest.raises(LinkError) as raised:
+        parse_link(value, "mn")
+    assert str(raised.value) == f"link of mn: {says}"
+
+
+@pytest.mark.parametrize("value", [None, "", [], 5])
+def test_no_object(value: object) -> None:
+    with pytest.raises(
+        LinkError, match=r"^link of mn: is .*, not an object; run `pulumi up -s mn` with this version\.$"
+    ):
+        parse_link(value, "mn")
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*LINK, "node"]), inner, max_size=4)
+        ),
+        max_leaves=6,
+    )
+)
+def test_anything(value: object) -> None:
+    with pytest.raises(LinkError):
+        parse_link(value, "mn")
+
+
+def test_overlaps() -> None:
+    own = {"network.pod_cidr": IPv4Network("10.52.128.0/17"), "network.service_cidr": IPv4Network("10.43.0.0/16")}
+    assert overlaps_of(PARSED, own) == ["mn: pod_cidr 10.52.0.0/16 overlaps network.pod_cidr 10.52.128.0/17"]
+    assert overlaps_of(PARSED, {"network.pod_cidr": IPv4Network("10.42.0.0/16")}) == []

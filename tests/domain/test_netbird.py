@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+
+import yaml
+
+from domain import netbird
+from domain.router_rollout import alone_on_its_node, old_pod_first
+from domain.settings import NetbirdSettings
+from tests.domain.samples import golden
+
+SETTINGS = NetbirdSettings(agent_env={"NB_RELAY_TRANSPORT": "ws"})
+
+
+def test_resources() -> None:
+    router = netbird.network_router("de", SETTINGS)
+    override = alone_on_its_node(netbird.pod_template_override("de", SETTINGS), "de")
+    whole = {**router, "spec": netbird.with_override(router["spec"], override)}
+    documents = [whole, netbird.setup_key("de"), old_pod_first("de")]
+    golden("netbird-resources.yaml", yaml.safe_dump_all(documents, sort_keys=False))
+
+
+def test_override_repeats_the_operators_entries_first_and_in_order() -> None:
+    spec = netbird.pod_template_override("de", SETTINGS)["spec"]
+    (container,) = spec["containers"]
+    names = [entry["name"] for entry in container["env"]]
+    assert tuple(names[: len(netbird.OPERATOR_ENVIRONMENT)]) == netbird.OPERATOR_ENVIRONMENT
+    assert len(set(names)) == len(names)
+    assert [volume["name"] for volume in spec["volumes"]] == [*netbird.OPERATOR_VOLUMES, "state"]
+
+
+def test_adding_the_override_changes_nothing_given() -> None:
+    router = netbird.network_router("de", SETTINGS)
+    spec = netbird.with_override(router["spec"], {"spec": {}})
+    assert spec["workloadOverride"] == {"replicas": 1, "podTemplate": {"spec": {}}}
+    assert router["spec"]["workloadOverride"] == {"replicas": 1}
+    override = netbird.pod_template_override("de", SETTINGS)
+    assert "affinity" in alone_on_its_node(override, "de")["spec"]
+    assert override == netbird.pod_template_override("de", SETTINGS)
+
+
+def test_settings_show() -> None:
+    settings = NetbirdSettings(mtu=1420, wireguard_port=51900)
+    entries = netbird.pod_template_override("de", settings)["spec"]["containers"][0]["env"]
+    values = {entry["name"]: entry.get("value") for entry in entries}
+    assert values["NB_MTU"] == "1420"
+    assert values["NB_WIREGUARD_PORT"] == "51900"
+    assert values["NB_HOSTNAME"] == "isthmus-de-router"
+
+
+def test_what_we_set_nobody_else_may() -> None:
+    ours = {*netbird.OPERATOR_ENVIRONMENT, *netbird.owned_environment("de", SETTINGS)}
+    assert ours <= set(netbird.FORBIDDEN_ENVIRONMENT)
+
+
+def test_names_fit_where_they_go() -> None:
+    longest = "a" * 30
+    for name in (
+        netbird.router_name(longest),
+        netbird.router_deployment(longest),
+        netbird.router_hostname(longest),
+        netbird.setup_key_secret(longest),
+    ):
+        assert len(name) <= 63
+
+
+def test_rest_objects() -> None:
+    assert netbird.pods_resource("mn", IPv4Network("10.52.0.0/16")) == netbird.PodsResource(
+        name="isthmus-mn-pods", network="isthmus-mn", address=IPv4Network("10.52.0.0/16"), group="isthmus-mn-pods"
+    )
+    assert [
+        (
+            policy.name,
+            policy.source_group,
+            policy.destination_group,
+            policy.protocol,
+            policy.ports,
+            policy.bidirectional,
+        )
+        for policy in netbird.policies("de", "mn")
+    ] == [
+        ("isthmus-de-to-mn-pods", "networkrouter-isthmus-de", "isthmus-mn-pods", "all", (), False),
+        ("isthmus-de-to-mn-dns-udp", "networkrouter-isthmus-de", "networkrouter-isthmus-mn", "udp", ("1053",), False),
+        ("isthmus-de-to-mn-dns-tcp", "networkrouter-isthmus-de", "networkrouter-isthmus-mn", "tcp", ("1053",), False),
+    ]

@@ -1,0 +1,115 @@
+"""The stack files at the top of the repository: right but for what only their user can fill in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from domain.fleet import check_files
+from domain.plan import address_plan
+from domain.settings import SECRETS, SECTIONS, StackSettings, engine_config, parse_stack
+from tests.domain.samples import HOST_KEYS, MN, SECRET, SHA256, changed
+
+TOP = Path(__file__).parents[2]
+FILES = {name: (TOP / f"Pulumi.{name}.yaml").read_text(encoding="utf-8") for name in ("de", "mn")}
+
+
+def test_what_is_left_to_fill_in() -> None:
+    found = [f"{problem.stack}: {problem.setting}" for problem in check_files(FILES)]
+    assert found == [
+        "de: clusterSecret",
+        "de: netbirdApiToken",
+        "de: hcloud:token",
+        "de: k3s.sha256",
+        "mn: clusterSecret",
+        "mn: netbirdApiToken",
+        "mn: sshPrivateKey",
+        "mn: on_premise.machines.0.host_key",
+        "mn: on_premise.machines.1.host_key",
+        "mn: k3s.sha256",
+    ]
+
+
+def filled_in(name: str) -> dict[str, Any]:
+    config: dict[str, Any] = yaml.safe_load(FILES[name])["config"]
+    config["isthmus:k3s"]["sha256"] = SHA256
+    config |= {"isthmus:clusterSecret": SECRET, "isthmus:netbirdApiToken": SECRET}
+    if name == "de":
+        return {**config, "hcloud:token": SECRET}
+    for machine, key in zip(config["isthmus:on_premise"]["machines"], HOST_KEYS, strict=True):
+        machine["host_key"] = key
+    return {**config, "isthmus:sshPrivateKey": SECRET}
+
+
+def test_filled_in_they_are_right() -> None:
+    for name in FILES:
+        parsed = parse_stack(name, filled_in(name))
+        assert isinstance(parsed, StackSettings), parsed
+        assert len(address_plan(parsed).nodes) == 2
+
+
+def test_what_they_spell_out_is_the_default() -> None:
+    """A reader takes what stands there for what one gets without it."""
+    parsed = parse_stack("de", filled_in("de"))
+    assert isinstance(parsed, StackSettings)
+    assert parsed.cilium == StackSettings.model_fields["cilium"].default
+    assert parsed.netbird == StackSettings.model_fields["netbird"].default
+
+
+def test_project() -> None:
+    project = yaml.safe_load((TOP / "Pulumi.yaml").read_text(encoding="utf-8"))
+    assert project["name"] == "isthmus"
+    assert project["runtime"] == {"name": "python", "options": {"toolchain": "pip", "virtualenv": ".venv"}}
+
+
+def test_engine_config_is_the_same_as_the_file() -> None:
+    engine = {
+        "isthmus:network": '{"pod_cidr":"10.52.0.0/16"}',
+        "isthmus:peers": '["de"]',
+        "isthmus:cilium": "no json",
+        "isthmus:clusterSecret": "hunter2",
+        "isthmus:kubeconfig": '{"hunter2": 1}',
+        "hcloud:token": "hunter2",
+        "hcloud:endpoint": "http://x",
+    }
+    assert engine_config(engine) == {
+        "isthmus:network": {"pod_cidr": "10.52.0.0/16"},
+        "isthmus:peers": ["de"],
+        "isthmus:cilium": "no json",
+        "isthmus:clusterSecret": "",
+        "isthmus:kubeconfig": "",
+        "hcloud:token": "",
+        "hcloud:endpoint": "http://x",
+    }
+
+
+def test_secrets_may_be_named_apart() -> None:
+    plain = {key: value for key, value in MN.items() if key not in SECRETS}
+    there = [key for key in MN if key in SECRETS]
+    assert isinstance(parse_stack("mn", plain, secrets=there), StackSettings)
+    without = parse_stack("mn", plain, secrets=there[1:])
+    assert isinstance(without, list)
+    assert [problem.setting for problem in without] == ["clusterSecret"]
+
+
+def test_ranges_are_checked_for_a_stack_alone() -> None:
+    parsed = parse_stack("mn", changed(MN, {"network.pod_cidr": "100.64.0.0/16"}))
+    assert isinstance(parsed, list)
+    assert [problem.setting for problem in parsed] == ["network.pod_cidr"]
+
+
+def test_every_setting_is_described() -> None:
+    schema = StackSettings.model_json_schema()
+    for name, model in {**schema["$defs"], "StackSettings": schema}.items():
+        assert model["description"], name
+        for field, value in model["properties"].items():
+            described = value.get("description") or "$ref" in str(value)
+            assert described, f"{name}.{field}"
+
+
+def test_sections() -> None:
+    assert SECTIONS == (
+        "network", "peers", "hetzner", "on_premise", "k3s", "cilium", "netbird", "dns", "mirrors"
+    )  # fmt: skip

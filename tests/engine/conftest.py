@@ -1,0 +1,62 @@
+"""Fixtures of the tests with the real engine: one engine a run, one project a test, one Hetzner stand-in a test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.standins.hetzner_api.backend import MemoryBackend
+from tests.domain.samples import DE, changed
+from tests.engine.project import Engine, Project
+from tests.lab.hetzner_api.conftest import StandIn
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """Pulumi, ready to run."""
+    return Engine.start(tmp_path_factory.mktemp("engine"))
+
+
+@pytest.fixture
+def project(engine: Engine, tmp_path: Path) -> Project:
+    """A project without stack files and with an empty backend."""
+    return Project(engine, tmp_path / "isthmus")
+
+
+StartHetzner = Callable[..., StandIn]
+
+
+@pytest.fixture
+def start_hetzner(tmp_path: Path) -> Iterator[StartHetzner]:
+    """Starts the stand-in with options of its own."""
+    started: list[StandIn] = []
+
+    def start(**options: Any) -> StandIn:
+        started.append(StandIn(tmp_path / "hetzner", MemoryBackend(), **options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+@pytest.fixture
+def hetzner(start_hetzner: StartHetzner) -> StandIn:
+    """The stand-in with nothing in it."""
+    return start_hetzner()
+
+
+@pytest.fixture
+def de(hetzner: StandIn) -> dict[str, Any]:
+    """A right stack file for de whose Hetzner is the stand-in."""
+    return at(hetzner)
+
+
+def at(hetzner: StandIn) -> dict[str, Any]:
+    """A right stack file for de whose Hetzner is this stand-in."""
+    return changed(
+        DE, {"hcloud:endpoint": hetzner.endpoint, "hcloud:pollInterval": "20ms", "hcloud:pollFunction": "constant"}
+    )

@@ -1,0 +1,310 @@
+"""The k3s stand-in on machines: a server and an agent, installed by the program's own script, images from the mirror.
+
+With a lab up these tests add machines of their own to it and remove them; else they make a lab and take it down. There
+is no CNI here, so only pods on the host's network run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from domain.names import INSTALL_SCRIPT, UNINSTALL_SCRIPT
+from domain.node_files import node_files
+from domain.plan import address_plan
+from domain.settings import StackSettings, parse_stack
+from lab import base, cgroups, images, machines, mirror, network, processes, programs, state
+from lab.commands import wait_until
+from lab.standins.k3s import COREDNS_IMAGE, PAUSE_IMAGE, VERSION
+from toolchain import ensure
+
+pytestmark = [
+    pytest.mark.link,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(os.geteuid() != 0, reason="machines need root"),
+]
+
+REPOSITORY = Path(__file__).parents[2]
+NETWORK = "isthmus-test-k3s"
+GATEWAY = IPv4Interface("10.77.1.1/24")
+SERVER, AGENT = "test-k3s-1", "test-k3s-2"
+ADDRESSES = {SERVER: IPv4Address("10.77.1.11"), AGENT: IPv4Address("10.77.1.12")}
+MIRROR = f"http://{GATEWAY.ip}"
+TOKEN = "0123456789abcdef0123456789abcdef"
+START_SECONDS = 60.0
+"""Measured: 5 s for a server and 1 s for an agent, and the install script looks every 3 s."""
+
+POD = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "probe"},
+    "spec": {
+        "nodeName": AGENT,
+        "hostNetwork": True,
+        "tolerations": [{"operator": "Exists"}],
+        "containers": [{"name": "probe", "image": images.PROBE_IMAGE, "imagePullPolicy": "IfNotPresent"}],
+    },
+}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The two nodes, and how long their installation took."""
+
+    seconds: dict[str, float]
+
+    def run(self, name: str, *argv: str, text: str = "") -> str:
+        return machines.exec(name, argv, text=text, check=True, deadline_seconds=120).stdout
+
+    def kubectl(self, *arguments: str, text: str = "") -> str:
+        return self.run(SERVER, "k3s", "kubectl", *arguments, text=text)
+
+    def get(self, *arguments: str) -> Any:
+        return json.loads(self.kubectl("get", "--output=json", *arguments))
+
+
+def settings(k3s_sha256: str) -> StackSettings:
+    host_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJd2gTWYGdEwEzvYjHAyO3XX9Cj4Z3wbqGPcBJ1HMGx7"
+    roles = {SERVER: "server", AGENT: "agent"}
+    secret = {"secure": "v1:bm9uY2U=:Y2lwaGVy"}
+    parsed = parse_stack(
+        "test",
+        {
+            "isthmus:network": {
+                "pod_cidr": "10.62.0.0/16",
+                "service_cidr": "10.63.0.0/16",
+                "node_cidr": str(GATEWAY.network),
+                "dns_zone": "test.internal",
+            },
+            "isthmus:peers": [],
+            "isthmus:on_premise": {
+                "machines": [
+                    {
+                        "name": name,
+                        "address": str(ADDRESSES[name]),
+                        "role": roles[name],
+                        "router": name == AGENT,
+                        "host_key": host_key,
+                    }
+                    for name in roles
+                ],
+                "ssh": {"user": "root", "port": 22},
+            },
+            "isthmus:k3s": {"version": VERSION, "sha256": k3s_sha256},
+            "isthmus:mirrors": {
+                "k3s": f"{MIRROR}/k3s",
+                "registries": {"docker.io": MIRROR, "registry.isthmus.lab": MIRROR},
+            },
+            "isthmus:clusterSecret": secret,
+            "isthmus:netbirdApiToken": secret,
+            "isthmus:sshPrivateKey": secret,
+        },
+    )
+    assert isinstance(parsed, StackSettings), [str(problem) for problem in parsed]
+    return parsed
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[None]:
+    base.ensure_machine_tree()
+    if state.read() is not None:
+        yield
+        return
+    with state.exclusive():
+        state.claim(REPOSITORY)
+        cgroups.join()
+        try:
+            yield
+        finally:
+            left = state.teardown()
+    assert left == []
+
+
+@pytest.fixture(scope="module")
+def cluster(lab: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    root = tmp_path_factory.mktemp("mirror")
+    references = [f"docker.io/{PAUSE_IMAGE}", f"docker.io/{COREDNS_IMAGE}", images.PROBE_IMAGE]
+    laid_out = mirror.prepare_mirror(root, k3s_version=VERSION, images=images.ensure_images(references))
+    programs.lay_out(ensure(list(programs.TOOLS)))
+    parsed = settings(laid_out.k3s_sha256)
+    plan = address_plan(parsed)
+    seconds = {}
+    try:
+        network.create_bridge(NETWORK, address=GATEWAY)
+        processes.spawn(
+            "test-k3s-mirror",
+            [sys.executable, "-m", "lab.mirror", "--listen", f"{GATEWAY.ip}:80", "--root", str(root)],
+            netns=NETWORK,
+            directory=REPOSITORY,
+        )
+        for node in plan.nodes:
+            machines.create(
+                machines.MachineSpec(
+                    name=node.name,
+                    hostname=node.name,
+                    interfaces=(
+                        machines.Bridged(
+                            bridge_namespace=NETWORK,
+                            ifname="eth0",
+                            address=IPv4Interface(f"{node.address}/{GATEWAY.network.prefixlen}"),
+                            gateway=GATEWAY.ip,
+                        ),
+                    ),
+                    binds=(programs.bind(),),
+                )
+            )
+            machines.start(node.name)
+            machines.wait_boot(node.name)
+            for file in node_files(plan, node, parsed, TOKEN):
+                script = f'mkdir -p "$(dirname {file.path})" && cat > {file.path} && chmod {file.mode:o} {file.path}'
+                machines.exec(node.name, ["sh", "-c", script], text=file.content, check=True)
+            started = time.monotonic()
+            machines.exec(node.name, [INSTALL_SCRIPT], check=True, deadline_seconds=300)
+            seconds[node.name] = time.monotonic() - started
+        yield Cluster(seconds)
+    finally:
+        for name in ADDRESSES:
+            machines.destroy(name)
+        processes.stop("test-k3s-mirror")
+        network.delete_namespace(NETWORK)
+
+
+def test_nodes_come_up_in_time(cluster: Cluster) -> None:
+    assert cluster.seconds.keys() == ADDRESSES.keys()
+    assert max(cluster.seconds.values()) < START_SECONDS
+
+
+def test_nodes_register_with_their_addresses_ranges_and_labels(cluster: Cluster) -> None:
+    nodes = {node["metadata"]["name"]: node for node in cluster.get("nodes")["items"]}
+    assert nodes.keys() == ADDRESSES.keys()
+    for name, node in nodes.items():
+        addresses = {address["type"]: address["address"] for address in node["status"]["addresses"]}
+        assert addresses == {"InternalIP": str(ADDRESSES[name]), "Hostname": name}
+        assert node["status"]["nodeInfo"]["kubeletVersion"] == VERSION.partition("+")[0]
+        assert node["spec"]["podCIDR"].startswith("10.62.")
+    labels = {name: node["metadata"]["labels"] for name, node in nodes.items()}
+    assert labels[SERVER]["node-role.kubernetes.io/control-plane"] == "true"
+    assert "node-role.kubernetes.io/control-plane" not in labels[AGENT]
+    assert [name for name in labels if "isthmus" in " ".join(labels[name])] == [AGENT]
+
+
+def test_coredns_is_packaged_and_waits_for_a_network(cluster: Cluster) -> None:
+    service = cluster.get("service", "--namespace=kube-system", "kube-dns")
+    assert service["spec"]["clusterIP"] == "10.63.0.10"
+    pods = cluster.get("pods", "--namespace=kube-system", "--selector=k8s-app=kube-dns")["items"]
+    assert [pod["status"]["phase"] for pod in pods] == ["Pending"]
+
+    def node_hosts() -> str | None:
+        data = cluster.get("configmap", "--namespace=kube-system", "coredns")["data"]
+        found: str = data.get("NodeHosts", "")
+        return found if found.count("\n") == len(ADDRESSES) else None
+
+    found = wait_until(node_hosts, what="both nodes are in NodeHosts", deadline_seconds=40)
+    assert found == "".join(f"{address} {name}\n" for name, address in ADDRESSES.items())
+
+
+def test_a_pod_runs_from_mirrored_images_and_answers_exec_and_logs(cluster: Cluster) -> None:
+    cluster.kubectl("apply", "--filename=-", text=json.dumps(POD))
+    cluster.kubectl("wait", "--for=condition=Ready", "--timeout=90s", "pod/probe")
+    answer = cluster.kubectl("exec", "probe", "--", "curl", "-fsS", f"http://{ADDRESSES[AGENT]}:8080/hostname")
+    assert answer == f"{AGENT}\n"
+    assert "/hostname" in cluster.kubectl("logs", "probe")
+
+
+def test_the_api_answers_on_6444_of_every_node(cluster: Cluster) -> None:
+    kubeconfig = yaml.safe_load(cluster.run(SERVER, "cat", "/etc/rancher/k3s/k3s.yaml"))
+    kubeconfig["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:6444"
+    for name in ADDRESSES:
+        command = ["/usr/libexec/isthmus-lab/kubectl", "--kubeconfig=/dev/stdin", "get", "--raw", "/readyz"]
+        assert cluster.run(name, *command, text=yaml.safe_dump(kubeconfig)) == "ok"
+
+
+def test_the_install_script_again_restarts_nothing(cluster: Cluster) -> None:
+    def processes_started() -> list[str]:
+        units = {SERVER: "k3s", AGENT: "k3s-agent"}
+        return [
+            cluster.run(name, "systemctl", "show", "-p", "MainPID", "--value", unit) for name, unit in units.items()
+        ]
+
+    before = processes_started()
+    for name in ADDRESSES:
+        cluster.run(name, INSTALL_SCRIPT)
+    assert processes_started() == before
+
+
+def test_a_restart_keeps_pods_and_the_kubeconfig(cluster: Cluster) -> None:
+    def seen() -> tuple[str, str]:
+        return cluster.run(SERVER, "cat", "/etc/rancher/k3s/k3s.yaml"), cluster.run(
+            AGENT, "pgrep", "-f", "probe-serve[r]"
+        )
+
+    before = seen()
+    cluster.run(AGENT, "systemctl", "restart", "k3s-agent")
+    cluster.run(SERVER, "systemctl", "restart", "k3s")
+    assert seen() == before
+    cluster.kubectl("wait", "--for=condition=Ready", "--timeout=60s", "pod/probe")
+
+
+def test_a_killed_component_comes_back(cluster: Cluster) -> None:
+    def api_server() -> str | None:
+        found = machines.exec(SERVER, ["pgrep", "-x", "kube-apiserver"]).stdout.strip()
+        ready = machines.exec(SERVER, ["k3s", "kubectl", "get", "--raw", "/readyz"]).stdout == "ok"
+        return found if ready else None
+
+    before = api_server()
+    cluster.run(SERVER, "pkill", "-KILL", "-x", "kube-apiserver")
+    after = wait_until(api_server, what="the API server is back", deadline_seconds=60)
+    assert after != before
+
+
+def test_nothing_of_a_killed_k3s_stays_but_the_pods(cluster: Cluster) -> None:
+    main = cluster.run(AGENT, "systemctl", "show", "-p", "MainPID", "--value", "k3s-agent").strip()
+    kubelet = cluster.run(AGENT, "pgrep", "-x", "kubelet").strip()
+    probe = cluster.run(AGENT, "pgrep", "-f", "probe-serve[r]")
+    cluster.run(AGENT, "kill", "-KILL", main)
+
+    def back() -> str | None:
+        active = machines.exec(AGENT, ["systemctl", "is-active", "k3s-agent"]).stdout.strip() == "active"
+        found = machines.exec(AGENT, ["pgrep", "-x", "kubelet"]).stdout.strip()
+        return found if active and found and found != kubelet else None
+
+    after = wait_until(back, what="k3s-agent is back", deadline_seconds=60)
+    assert len(after.split()) == 1
+    assert cluster.run(AGENT, "pgrep", "-f", "probe-serve[r]") == probe
+
+
+def test_the_token_is_in_no_process_list_and_no_log(cluster: Cluster) -> None:
+    for name in ADDRESSES:
+        assert TOKEN not in cluster.run(name, "ps", "axeww", "-o", "args")
+        assert TOKEN not in cluster.run(name, "journalctl", "--no-pager", "--output=export")
+
+
+def test_a_reboot_brings_node_and_pod_back(cluster: Cluster) -> None:
+    machines.reboot(AGENT)
+    machines.wait_boot(AGENT)
+
+    def restarts() -> int | None:
+        status = cluster.get("pod", "probe")["status"]["containerStatuses"][0]
+        return int(status["restartCount"]) if status["ready"] else None
+
+    # At first the API still tells what was before the reboot.
+    assert wait_until(lambda: restarts() or None, what="the pod runs again", deadline_seconds=90) == 1
+
+
+def test_uninstalling_leaves_nothing(cluster: Cluster) -> None:
+    for name in (AGENT, SERVER):
+        cluster.run(name, UNINSTALL_SCRIPT)
+        left = machines.exec(name, ["pgrep", "-l", "containerd|kube|etcd|k3s|probe-server|pause"]).stdout
+        assert left == ""
+        paths = ("/etc/rancher", "/usr/local/bin/k3s", "/var/lib/rancher/k3s", "/run/k3s")
+        assert [path for path in paths if machines.exec(name, ["test", "-e", path]).returncode == 0] == []
