@@ -32,8 +32,8 @@ from domain.plan import address_plan
 async def main(*, directory: Path | None = None, callbacks: bool = True) -> dict[str, Any]:
     """Registers everything of this stack and gives its outputs.
 
-    ``directory`` holds the stack files; by default it is the project's. ``callbacks`` False leaves out what the engine calls
-    back for (transforms and hooks): the mocks of the SDK can't.
+    ``directory`` holds the stack files; by default it is the project's. ``callbacks`` False leaves out what the
+    engine calls back for (transforms and hooks): the mocks of the SDK can't.
     """
     settings = read_settings(directory or Path.cwd())
     plan = address_plan(settings)

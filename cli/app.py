@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -94,6 +95,25 @@ def lab_down() -> int:
     from cli.lab import down
 
     return down()
+
+
+_Directory = Annotated[Path, typer.Option("--directory", help="Where the stack files lie.")]
+
+
+@app.command("plan")
+@guarded()
+def plan(
+    directory: _Directory = Path(),
+    json: _Json = False,
+    running: Annotated[
+        bool,
+        typer.Option("--running", help="Ask pulumi what runs, and refuse what a running cluster can't follow."),
+    ] = False,
+) -> int:
+    """Check all stack files and show what they make: addresses, MTU, nodes, links; exit code 1 with every problem."""
+    from cli.plan import plan as run
+
+    return run(directory, as_json=json, running=running)
 
 
 @app.command("check")

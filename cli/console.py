@@ -6,9 +6,11 @@ Results go to stdout, all else to stderr. NO_COLOR is honoured (https://no-color
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -24,14 +26,23 @@ PLAIN_UPDATE_SECONDS = 30.0
 """Without a terminal, one line of progress in this time: enough for a log to show life."""
 
 
+PLAIN_WIDTH = 200
+
+
 def results() -> Console:
     """The console for what a command was asked for."""
-    return Console(highlight=False, soft_wrap=True)
+    return _console(sys.stdout)
 
 
 def messages() -> Console:
     """The console for progress, notes and errors."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return _console(sys.stderr)
+
+
+def _console(stream: TextIO) -> Console:
+    # Without a terminal there is no width to fit into; a table that is cut to 80 columns would lose what it tells.
+    width = None if stream.isatty() else PLAIN_WIDTH
+    return Console(file=stream, highlight=False, soft_wrap=True, width=width)
 
 
 def duration(seconds: float) -> str:

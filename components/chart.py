@@ -20,7 +20,9 @@ RELEASE_TIMEOUT_SECONDS: Final = 600
 
 @dataclass(frozen=True)
 class ChartSource:
-    """A chart by name and version. ``home`` is the URL of a chart repository, or an ``oci://`` address that ends in the name."""
+    """A chart by name and version. ``home`` is the URL of a chart repository, or an ``oci://`` address that ends in
+    the name.
+    """
 
     name: str
     version: str
@@ -51,8 +53,8 @@ def release(
 ) -> kubernetes.helm.v3.Release:
     """Installs a chart and waits until what it made is ready. ``values`` must be known in a preview.
 
-    ``name`` is also the name of the release in the cluster. A failed installation stays in place (no ``atomic``) and the next
-    ``up`` upgrades it: on a slow machine images that are already there are half of the way.
+    ``name`` is also the name of the release in the cluster. A failed installation stays in place (no ``atomic``) and
+    the next ``up`` upgrades it: on a slow machine images that are already there are half of the way.
     """
     return kubernetes.helm.v3.Release(
         name,

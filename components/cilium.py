@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +17,8 @@ from domain.cilium_values import CHART, NAMESPACE, REPOSITORY
 from domain.metadata_policy import metadata_policy
 
 RELEASE: Final = "isthmus-cilium"
+AGENTS: Final = "cilium"
+"""The DaemonSet of the chart."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +33,18 @@ class CiliumArgs:
 
 
 class Cilium(pulumi.ComponentResource):
-    """The pod network. ``ready`` is done when its agents run on all nodes, and with them its custom resources exist."""
+    """The pod network. ``ready`` is done when its agents run on all nodes, and with them its custom resources exist.
+
+    Helm is no judge of that: the chart lets two agents be unavailable, so Helm takes a cluster of two nodes for ready
+    at once. The engine's own wait for a DaemonSet counts them all; the annotation makes it look again after each
+    change.
+    """
 
     ready: pulumi.Resource
 
     def __init__(self, name: str, args: CiliumArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:cilium:Cilium", name, {"version": args.version}, opts)
-        self.ready = release(
+        installed = release(
             RELEASE,
             ChartSource(CHART, args.version, REPOSITORY),
             namespace=NAMESPACE,
@@ -43,6 +52,25 @@ class Cilium(pulumi.ComponentResource):
             mirror=args.mirror,
             recover=args.recover,
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),
+        )
+        self.ready = kubernetes.apps.v1.DaemonSetPatch(
+            "cilium-agents",
+            metadata={
+                "name": AGENTS,
+                "namespace": NAMESPACE,
+                "annotations": {
+                    "isthmus.dev/release-sha256": _checksum(args.version, args.values),
+                    "pulumi.com/patchForce": "true",
+                    "pulumi.com/patchFieldManager": "isthmus",
+                },
+            },
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[installed],
+                # The DaemonSet goes with the release.
+                retain_on_delete=True,
+                custom_timeouts=pulumi.CustomTimeouts(create="15m", update="15m"),
+            ),
         )
         manifest = metadata_policy()
         # Cilium's operator makes the definitions, not the chart, and an agent is ready only when it has seen them.
@@ -55,3 +83,7 @@ class Cilium(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.ready]),
         )
         self.register_outputs({})
+
+
+def _checksum(version: str, values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps([version, values], sort_keys=True).encode()).hexdigest()

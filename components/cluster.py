@@ -40,6 +40,7 @@ class Shell:
     port: int = 22
 
     def connection(self) -> command.remote.ConnectionArgs:
+        """What the command provider connects with."""
         return command.remote.ConnectionArgs(
             host=self.host,
             port=self.port,
@@ -68,8 +69,8 @@ def fetch_kubeconfig(
 ) -> tuple[pulumi.Output[str], pulumi.Resource]:
     """The kubeconfig of a k3s server over SSH, once all ``nodes`` have registered, and the resource that fetched it.
 
-    ``address`` is where the program and its user reach the API server. ``fetched_again_with`` is the id of what made the
-    server: a new one has a new certificate authority.
+    ``address`` is where the program and its user reach the API server. ``fetched_again_with`` is the id of what made
+    the server: a new one has a new certificate authority.
     """
     fetched = command.remote.Command(
         name,
@@ -98,9 +99,9 @@ def kubernetes_provider(
 ) -> kubernetes.Provider:
     """The explicit provider for everything in the cluster.
 
-    ``cluster_identifier`` keeps the engine from planning a replacement of the provider, and of all that it made, while the
-    kubeconfig is unknown or has changed. ConfigMaps and Secrets are changed in place; without the switches each change
-    would make a new object.
+    ``cluster_identifier`` keeps the engine from planning a replacement of the provider, and of all that it made,
+    while the kubeconfig is unknown or has changed. ConfigMaps and Secrets are changed in place; without the switches
+    each change would make a new object.
     """
     return kubernetes.Provider(
         name,

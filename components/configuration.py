@@ -1,4 +1,5 @@
-"""The settings of this stack: its configuration as the engine gives it, checked together with the stack files beside it.
+"""The settings of this stack: its configuration as the engine gives it, checked together with the stack files beside
+it.
 
 It owns the reading; what is right and wrong is ``domain``'s. Nothing is registered before all of it has passed.
 """

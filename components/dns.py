@@ -1,7 +1,8 @@
 """Names in the cluster's own CoreDNS: its own zone, and the zones of the linked peers by way of the relay.
 
-It owns the ConfigMap ``coredns-custom`` and, of k3s's Deployment ``coredns``, how it is rolled out: a changed Corefile is
-tried by a new pod while the old one still answers, so a bad one fails this ``up`` and not the next restart of the node.
+It owns the ConfigMap ``coredns-custom`` and, of k3s's Deployment ``coredns``, how it is rolled out: a changed
+Corefile is tried by a new pod while the old one still answers, so a bad one fails this ``up`` and not the next
+restart of the node.
 """
 
 from __future__ import annotations

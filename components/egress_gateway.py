@@ -1,4 +1,5 @@
-"""The way out of one link: NetBird's policies towards the peer, and the egress gateway policy once the router has its route.
+"""The way out of one link: NetBird's policies towards the peer, and the egress gateway policy once the router has its
+route.
 
 One component a peer; none of it exists while the peer is pending.
 """
@@ -22,8 +23,9 @@ NAMESPACE = "kube-system"
 
 @dataclass(frozen=True)
 class EgressGatewayArgs:
-    """``own_peers`` are this cluster's router addresses: Cilium looks at wt0 again only when its policy changes, so a new
-    address needs a new look. ``router`` has to be up."""
+    """``own_peers`` are this cluster's router addresses: Cilium looks at wt0 again only when its policy changes, so a
+    new address needs a new look. ``router`` has to be up.
+    """
 
     cluster: str
     link: Link

@@ -1,4 +1,6 @@
-"""A cluster that somebody else runs, given by its kubeconfig. It owns the router's label on its Nodes and nothing else."""
+"""A cluster that somebody else runs, given by its kubeconfig. It owns the router's label on its Nodes and nothing
+else.
+"""
 
 from __future__ import annotations
 

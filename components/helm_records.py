@@ -1,12 +1,13 @@
 """Lets a Helm release go on after an ``up`` that was killed in the middle of it.
 
-Helm keeps a record (a Secret) of each revision. A killed installation leaves one in status ``pending-install`` that Pulumi's
-state does not know, and every later ``up`` then fails with "cannot re-use a name that is still in use"; a killed upgrade leaves
-``pending-upgrade`` ("another operation is in progress"). Before the engine creates a release this removes the records of that
-name, before it updates one those of interrupted revisions. The objects of the chart stay: they carry the release's name, so
-Helm adopts them.
+Helm keeps a record (a Secret) of each revision. A killed installation leaves one in status ``pending-install`` that
+Pulumi's state does not know, and every later ``up`` then fails with "cannot re-use a name that is still in use"; a
+killed upgrade leaves ``pending-upgrade`` ("another operation is in progress"). Before the engine creates a release
+this removes the records of that name, before it updates one those of interrupted revisions. The objects of the chart
+stay: they carry the release's name, so Helm adopts them.
 
-Safe, because the names of our releases start with ``isthmus-``: a record of that name that the state does not know is ours.
+Safe, because the names of our releases start with ``isthmus-``: a record of that name that the state does not know is
+ours.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final
 
 import pulumi
 
-from components.kubernetes_client import KubernetesClient, UnsupportedKubeconfig
+from components.kubernetes_client import KubernetesClient, UnsupportedKubeconfigError
 
 INTERRUPTED: Final = frozenset({"pending-install", "pending-upgrade", "pending-rollback"})
 
@@ -46,6 +47,7 @@ class RecoverRelease:
         self._context = context
 
     def binding(self) -> pulumi.ResourceHookBinding:
+        """For the options of the release."""
         return pulumi.ResourceHookBinding(
             before_create=[pulumi.ResourceHook(f"{self._release}-before-create", self._before_create)],
             before_update=[pulumi.ResourceHook(f"{self._release}-before-update", self._before_update)],
@@ -63,7 +65,7 @@ class RecoverRelease:
             return
         try:
             client = KubernetesClient(kubeconfig, self._context)
-        except UnsupportedKubeconfig as reason:
+        except UnsupportedKubeconfigError as reason:
             pulumi.log.debug(f"{self._release}: no look at Helm's records: {reason}")
             return
         removed = await asyncio.to_thread(remove_records, client, self._namespace, self._release, statuses)

@@ -1,7 +1,8 @@
-"""Machines at Hetzner Cloud: private network, firewall, placement group, SSH key, and servers that make themselves nodes.
+"""Machines at Hetzner Cloud: private network, firewall, placement group, SSH key, and servers that make themselves
+nodes.
 
-It owns the Hetzner resources and the kubeconfig of what runs on them. What a server does at its first boot is rendered by
-``domain`` and comes in as user data. Hetzner's words: https://docs.hetzner.cloud
+It owns the Hetzner resources and the kubeconfig of what runs on them. What a server does at its first boot is
+rendered by ``domain`` and comes in as user data. Hetzner's words: https://docs.hetzner.cloud
 """
 
 from __future__ import annotations
@@ -97,37 +98,34 @@ class HetznerMachines(pulumi.ComponentResource):
             prefix, name=prefix, public_key=args.ssh_public_key, labels=labels, opts=self._options("ssh_keys")
         )
 
-        servers: list[hcloud.Server] = []
-        for server in args.servers:
-            servers.append(
-                hcloud.Server(
-                    server.name,
-                    name=server.name,
-                    server_type=server.server_type,
-                    image=args.image,
-                    location=args.location,
-                    user_data=pulumi.Output.secret(server.user_data),
-                    ssh_keys=[ssh_key.id],
-                    firewall_ids=[firewall.id.apply(int)],
-                    placement_group_id=placement_group.id.apply(int),
-                    networks=[
-                        hcloud.ServerNetworkArgs(network_id=network_id, ip=str(server.address), alias_ips=[]),
-                    ],
-                    public_nets=[hcloud.ServerPublicNetArgs(ipv4_enabled=True, ipv6_enabled=False)],
-                    labels=labels,
-                    delete_protection=args.delete_protection,
-                    rebuild_protection=args.delete_protection,
-                    opts=self._options(
-                        "servers",
-                        protect=args.delete_protection,
-                        # A private address can only be asked for in a subnet that exists.
-                        depends_on=[subnet],
-                        # These are for the first boot. A change would replace a running node, and its data with it.
-                        ignore_changes=["user_data", "ssh_keys", "image"],
-                        custom_timeouts=pulumi.CustomTimeouts(create="30m", delete="15m"),
-                    ),
-                )
+        servers = [
+            hcloud.Server(
+                server.name,
+                name=server.name,
+                server_type=server.server_type,
+                image=args.image,
+                location=args.location,
+                user_data=pulumi.Output.secret(server.user_data),
+                ssh_keys=[ssh_key.id],
+                firewall_ids=[firewall.id.apply(int)],
+                placement_group_id=placement_group.id.apply(int),
+                networks=[hcloud.ServerNetworkArgs(network_id=network_id, ip=str(server.address), alias_ips=[])],
+                public_nets=[hcloud.ServerPublicNetArgs(ipv4_enabled=True, ipv6_enabled=False)],
+                labels=labels,
+                delete_protection=args.delete_protection,
+                rebuild_protection=args.delete_protection,
+                opts=self._options(
+                    "servers",
+                    protect=args.delete_protection,
+                    # A private address can only be asked for in a subnet that exists.
+                    depends_on=[subnet],
+                    # These are for the first boot. A change would replace a running node, and its data with it.
+                    ignore_changes=["user_data", "ssh_keys", "image"],
+                    custom_timeouts=pulumi.CustomTimeouts(create="30m", delete="15m"),
+                ),
             )
+            for server in args.servers
+        ]
 
         first = args.servers[0]
         kubeconfig, fetched = fetch_kubeconfig(

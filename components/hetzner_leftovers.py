@@ -1,9 +1,10 @@
 """Lets Hetzner resources be made after an ``up`` that was killed between Hetzner's answer and the engine's note of it.
 
-Such an object exists but is in no state, and Hetzner refuses a second one of its name (``uniqueness_error``). Every object
-therefore carries the *instance* of its stack in a label: a random number that the state has known since before the first
-object was made. Before the engine creates an object, one of the same name and instance is a leftover and is deleted; one of
-another instance belongs to somebody else (another state, a colleague), is left alone, and stops the ``up`` with a message.
+Such an object exists but is in no state, and Hetzner refuses a second one of its name (``uniqueness_error``). Every
+object therefore carries the *instance* of its stack in a label: a random number that the state has known since before
+the first object was made. Before the engine creates an object, one of the same name and instance is a leftover and is
+deleted; one of another instance belongs to somebody else (another state, a colleague), is left alone, and stops the
+``up`` with a message.
 """
 
 from __future__ import annotations
@@ -42,19 +43,22 @@ class HetznerClient:
         self._sleep = sleep
 
     def by_name(self, kind: str, name: str) -> list[dict[str, Any]]:
+        """The objects of this name; ``kind`` is the API's collection, such as ``servers``."""
         answer = self._request("GET", f"/{kind}?name={urllib.parse.quote(name)}")
         return list((answer or {})[kind])
 
     def network(self, id_: int) -> dict[str, Any] | None:
+        """One network, None when there is none."""
         answer = self._request("GET", f"/networks/{id_}", missing_is_fine=True)
         return dict(answer["network"]) if answer else None
 
     def delete_subnet(self, network: int, ip_range: str) -> None:
+        """Deletes a subnet and waits until it is gone."""
         self._request("POST", f"/networks/{network}/actions/delete_subnet", {"ip_range": ip_range})
         self._until(lambda: not _has_subnet(self.network(network), ip_range), f"subnet {ip_range} of network {network}")
 
     def delete(self, kind: str, id_: int) -> None:
-        """Deletes an object and waits until it is gone: the deletion of a server takes a while, and its name with it."""
+        """Deletes an object and waits until it is gone; a server takes a while, and keeps its name till then."""
         self._until(lambda: self._try_delete(kind, id_), f"{kind}/{id_}")
 
     def _try_delete(self, kind: str, id_: int) -> bool:
@@ -154,7 +158,9 @@ class StackInstance(Resource, module="isthmus", name="StackInstance"):
 
 
 class RemoveLeftovers:
-    """The label and the hooks for the Hetzner resources of one stack. Needs the engine: the SDK's mocks have no hooks."""
+    """The label and the hooks for the Hetzner resources of one stack. Needs the engine: the SDK's mocks have no
+    hooks.
+    """
 
     def __init__(self, instance: pulumi.Output[str], token: pulumi.Output[str], endpoint: str | None) -> None:
         self._instance = instance
@@ -164,9 +170,11 @@ class RemoveLeftovers:
 
     @property
     def labels(self) -> dict[str, pulumi.Input[str]]:
+        """What every object has to carry."""
         return {INSTANCE_LABEL: self._instance}
 
     def binding(self, kind: str) -> pulumi.ResourceHookBinding:
+        """For the options of a resource; ``kind`` as of :meth:`HetznerClient.by_name`, or ``subnets``."""
         if kind not in self._hooks:
             self._hooks[kind] = pulumi.ResourceHook(f"hetzner-leftover-{kind}", self._hook(kind))
         return pulumi.ResourceHookBinding(before_create=[self._hooks[kind]])

@@ -1,7 +1,7 @@
 """Just enough of a Kubernetes client to list and delete objects before the engine acts (see helm_records.py).
 
 It takes what k3s writes into a kubeconfig: certificate authority, client certificate or token, ``tls-server-name``. A
-kubeconfig that runs a program to log in (``exec``) is not supported; callers get :class:`UnsupportedKubeconfig` and go on.
+kubeconfig that runs a program to log in (``exec``) is not supported; callers get UnsupportedKubeconfigError and go on.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import ssl
 import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -22,12 +23,12 @@ import yaml
 TIMEOUT_SECONDS: Final = 30.0
 
 
-class UnsupportedKubeconfig(Exception):
+class UnsupportedKubeconfigError(Exception):
     """The kubeconfig logs in by a means that this client does not speak."""
 
 
 class KubernetesError(Exception):
-    """The API server refused a request."""
+    """The API server refused a request, or can't be reached."""
 
 
 class _Connection(http.client.HTTPSConnection):
@@ -52,12 +53,12 @@ class KubernetesClient:
         cluster = _named(parsed, "clusters", chosen["cluster"])["cluster"]
         user = _named(parsed, "users", chosen["user"])["user"]
         if "certificate-authority-data" not in cluster:
-            raise UnsupportedKubeconfig("the cluster has no certificate-authority-data")
+            raise UnsupportedKubeconfigError("the cluster has no certificate-authority-data")
         self._headers = {"Accept": "application/json"}
         if "token" in user:
             self._headers["Authorization"] = f"Bearer {user['token']}"
         elif "client-certificate-data" not in user:
-            raise UnsupportedKubeconfig("the user has neither client-certificate-data nor token")
+            raise UnsupportedKubeconfigError("the user has neither client-certificate-data nor token")
         self._context = ssl.create_default_context(
             cadata=base64.b64decode(cluster["certificate-authority-data"]).decode()
         )
@@ -69,14 +70,18 @@ class KubernetesClient:
         self._server_name = cluster.get("tls-server-name") or self._host
 
     def request(self, method: str, path: str) -> dict[str, Any]:
-        """One request. Raises KubernetesError for a refusal, OSError when the server can't be reached."""
+        """One request. Raises KubernetesError for a refusal and when the server can't be reached."""
         connection = _Connection(self._host, self._port, context=self._context, server_name=self._server_name)
-        with contextlib.closing(connection):
-            connection.request(method, path, headers=self._headers)
-            response = connection.getresponse()
-            text = response.read()
+        where = f"Kubernetes API at {self._host}:{self._port}: {method} {path}"
+        try:
+            with contextlib.closing(connection):
+                connection.request(method, path, headers=self._headers)
+                response = connection.getresponse()
+                text = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise KubernetesError(f"{where}: {error or type(error).__name__}") from None
         if response.status >= 400:
-            raise KubernetesError(f"Kubernetes API: {method} {path}: {response.status} {response.reason}")
+            raise KubernetesError(f"{where}: {response.status} {response.reason}")
         answer: dict[str, Any] = json.loads(text)
         return answer
 
@@ -85,7 +90,7 @@ def _named(parsed: Mapping[str, Any], kind: str, name: str) -> dict[str, Any]:
     for entry in parsed.get(kind) or []:
         if entry["name"] == name:
             return dict(entry)
-    raise UnsupportedKubeconfig(f"the kubeconfig has no {name} among its {kind}")
+    raise UnsupportedKubeconfigError(f"the kubeconfig has no {name} among its {kind}")
 
 
 def _load_client_certificate(context: ssl.SSLContext, user: Mapping[str, Any]) -> None:
@@ -98,4 +103,4 @@ def _load_client_certificate(context: ssl.SSLContext, user: Mapping[str, Any]) -
             file.write(base64.b64decode(user["client-key-data"]))
         context.load_cert_chain(path)
     finally:
-        os.unlink(path)
+        Path(path).unlink()

@@ -16,7 +16,7 @@ from components.existing_cluster import NodeLabels, NodeLabelsArgs, existing_clu
 from components.hetzner import HetznerMachines, HetznerMachinesArgs, HetznerServer
 from components.hetzner_leftovers import RemoveLeftovers, StackInstance
 from components.on_premise import OnPremiseMachine, OnPremiseMachines, OnPremiseMachinesArgs
-from components.secrets import Secrets
+from components.secrets import Secrets, needed
 from domain.bundle import tar_bundle
 from domain.cloud_init import user_data
 from domain.keys import ClusterKeys
@@ -42,7 +42,7 @@ def running_cluster(settings: StackSettings, plan: AddressPlan, secrets: Secrets
         case StackSettings(on_premise=OnPremiseSettings(ssh=SshSettings() as ssh)):
             cluster = _over_ssh(settings, ssh, plan, secrets)
         case StackSettings(on_premise=OnPremiseSettings(kubeconfig=chosen)) if chosen is not None:
-            cluster = existing_cluster(secrets.kubeconfig, chosen.context)
+            cluster = existing_cluster(needed(secrets.kubeconfig, "kubeconfig"), chosen.context)
         case _:
             raise ValueError(f"{settings.stack}: the settings name no machines")
     provider = kubernetes_provider(settings.stack, cluster)
@@ -56,10 +56,11 @@ def running_cluster(settings: StackSettings, plan: AddressPlan, secrets: Secrets
 def _at_hetzner(
     settings: StackSettings, hetzner: HetznerSettings, plan: AddressPlan, secrets: Secrets, *, hooks: bool
 ) -> Cluster:
+    token = needed(secrets.hcloud_token, "hcloud:token")
     providers: dict[str, pulumi.ProviderResource] = {
         "hcloud": hcloud.Provider(
             "hcloud",
-            token=secrets.hcloud_token,
+            token=token,
             endpoint=settings.hcloud.endpoint,
             poll_interval=settings.hcloud.pollInterval,
             poll_function=settings.hcloud.pollFunction,
@@ -69,7 +70,7 @@ def _at_hetzner(
     leftovers = None
     if hooks:
         instance = StackInstance("instance").instance
-        leftovers = RemoveLeftovers(instance, secrets.hcloud_token, settings.hcloud.endpoint)
+        leftovers = RemoveLeftovers(instance, token, settings.hcloud.endpoint)
 
     def server(node: Node) -> HetznerServer:
         def boot(keys: ClusterKeys) -> str:
@@ -128,7 +129,7 @@ def _over_ssh(settings: StackSettings, ssh: SshSettings, plan: AddressPlan, secr
             machines=[machine(node) for node in plan.nodes],
             user=ssh.user,
             port=ssh.port,
-            private_key=secrets.ssh_private_key,
+            private_key=needed(secrets.ssh_private_key, "sshPrivateKey"),
         ),
         opts=pulumi.ResourceOptions(providers={"command": command.Provider("command")}),
     )

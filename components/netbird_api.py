@@ -1,17 +1,18 @@
 """Pulumi resources for what NetBird's operator has no custom resource for, by NetBird's REST API.
 
-One dynamic provider, in a module that can be imported: the engine keeps a reference to the class instead of its code, so an
-edit here shows no change in a preview. The address of the management server and the token come to the provider from the
-stack's configuration (``configure``), never through a resource's inputs, so no resource state holds them.
+One dynamic provider, in a module that can be imported: the engine keeps a reference to the class instead of its code,
+so an edit here shows no change in a preview. The address of the management server and the token come to the provider
+from the stack's configuration (``configure``), never through a resource's inputs, so no resource state holds them.
 
-Everything is found by name before it is made (see ``NetbirdClient.ensure``), which makes an interrupted ``up`` safe to repeat.
+Everything is found by name before it is made (see ``NetbirdClient.ensure``), which makes an interrupted ``up`` safe
+to repeat.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import pulumi
@@ -25,10 +26,9 @@ from pulumi.dynamic import (
     UpdateResult,
 )
 
+from components.netbird_client import Json, NetbirdClient, NetbirdError
 from domain.netbird import Policy
 from domain.settings import NetbirdSettings
-
-from components.netbird_client import Json, NetbirdClient, NetbirdError
 
 OURS: Final = "isthmus-"
 """Every NetBird object of this program has a name with this start; nothing else is ever changed or deleted."""
@@ -51,33 +51,33 @@ class _Provider(ResourceProvider):
         section = NetbirdSettings.model_validate(json.loads(req.config.get("netbird") or "{}"))
         self._client = NetbirdClient(section.management_url, req.config.require("netbirdApiToken"))
 
-    def ensure(self, client: NetbirdClient, props: Json) -> tuple[str, Json]:
+    def _ensure(self, client: NetbirdClient, props: Json) -> tuple[str, Json]:
         """Makes the object or puts it right; gives its id and the resource's outputs."""
         raise NotImplementedError
 
-    def find(self, client: NetbirdClient, id_: str, props: Json) -> Json | None:
+    def _find(self, client: NetbirdClient, id_: str, props: Json) -> Json | None:
         """The resource's outputs as they are now, None when the object is gone."""
         raise NotImplementedError
 
-    def remove(self, client: NetbirdClient, id_: str, props: Json) -> None:
+    def _remove(self, client: NetbirdClient, id_: str, props: Json) -> None:
         raise NotImplementedError
 
     def create(self, props: Json) -> CreateResult:
-        id_, outs = self.ensure(self._client, _inputs(props))
+        id_, outs = self._ensure(self._client, _inputs(props))
         return CreateResult(id_, outs)
 
     def update(self, _id: str, _olds: Json, _news: Json) -> UpdateResult:
-        _, outs = self.ensure(self._client, _inputs(_news))
+        _, outs = self._ensure(self._client, _inputs(_news))
         return UpdateResult(outs)
 
     def read(self, id_: str, props: Json) -> ReadResult:
-        outs = self.find(self._client, id_, _inputs(props))
+        outs = self._find(self._client, id_, _inputs(props))
         if outs is None:
             return ReadResult("", {})
         return ReadResult(id_, outs)
 
     def delete(self, _id: str, _props: Json) -> None:
-        self.remove(self._client, _id, _inputs(_props))
+        self._remove(self._client, _id, _inputs(_props))
 
     def diff(self, _id: str, _olds: Json, _news: Json) -> DiffResult:
         changed = sorted(key for key, value in _inputs(_news).items() if _olds.get(key) != value)
@@ -108,8 +108,9 @@ def _network_id(client: NetbirdClient, name: str) -> str:
 def remove_policies_of_group(client: NetbirdClient, group: str) -> None:
     """Deletes this program's policies that name a group, those of the peers' stacks too.
 
-    NetBird refuses to delete a group that a policy names. A peer's policy towards a cluster that is going away is of no use
-    any more, and its own stack makes it again once the cluster has a new router. Policies of other people stay.
+    NetBird refuses to delete a group that a policy names. A peer's policy towards a cluster that is going away is of
+    no use any more, and its own stack makes it again once the cluster has a new router. Policies of other people
+    stay.
     """
     for policy in client.list("/policies"):
         named = {
@@ -123,25 +124,29 @@ def remove_policies_of_group(client: NetbirdClient, group: str) -> None:
 
 
 class GroupProvider(_Provider):
+    """Of :class:`NetbirdGroup`. A group takes this program's policies that name it along when it goes."""
+
     replaced_by = ("name",)
 
-    def ensure(self, client: NetbirdClient, props: Json) -> tuple[str, Json]:
+    def _ensure(self, client: NetbirdClient, props: Json) -> tuple[str, Json]:
         group = client.ensure("/groups", {"name": props["name"]})
         return group["id"], {"name": group["name"]}
 
-    def find(self, client: NetbirdClient, id_: str, props: Json) -> Json | None:
+    def _find(self, client: NetbirdClient, id_: str, props: Json) -> Json | None:
         group = client.get(f"/groups/{id_}")
         return group and {"name": group["name"]}
 
-    def remove(self, client: NetbirdClient, id_: str, props: Json) -> None:
+    def _remove(self, client: NetbirdClient, id_: str, props: Json) -> None:
         remove_policies_of_group(client, id_)
         client.delete(f"/groups/{id_}")
 
 
 class DnsZoneProvider(_Provider):
+    """Of :class:`NetbirdDnsZone`."""
+
     replaced_by = ("name", "domain")
 
-    def ensure(self, client: NetbirdClient, props: Json) -> tuple[str, Json]:
+    def _ensure(self, client: NetbirdClient, props: Json) -> tuple[str, Json]:
         body = {
             "name": props["name"],
             "domain": props["domain"],
@@ -152,18 +157,20 @@ class DnsZoneProvider(_Provider):
         zone = client.ensure("/dns/zones", body, lambda found: all(found.get(key) == body[key] for key in body))
         return zone["id"], props
 
-    def find(self, client: NetbirdClient, id_: str, props: Json) -> Json | None:
+    def _find(self, client: NetbirdClient, id_: str, props: Json) -> Json | None:
         zone = client.get(f"/dns/zones/{id_}")
         return zone and {**props, "name": zone["name"], "domain": zone["domain"]}
 
-    def remove(self, client: NetbirdClient, id_: str, props: Json) -> None:
+    def _remove(self, client: NetbirdClient, id_: str, props: Json) -> None:
         client.delete(f"/dns/zones/{id_}")
 
 
 class NetworkResourceProvider(_Provider):
+    """Of :class:`NetbirdNetworkResource`. Its id is NETWORK/RESOURCE."""
+
     replaced_by = ("name", "network", "router_uid")
 
-    def ensure(self, client: NetbirdClient, props: Json) -> tuple[str, Json]:
+    def _ensure(self, client: NetbirdClient, props: Json) -> tuple[str, Json]:
         network = _network_id(client, props["network"])
         group = group_id(client, props["group"])
         body = {"name": props["name"], "address": props["address"], "enabled": True, "groups": [group]}
@@ -175,11 +182,11 @@ class NetworkResourceProvider(_Provider):
         resource = client.ensure(f"/networks/{network}/resources", body, same)
         return f"{network}/{resource['id']}", props
 
-    def find(self, client: NetbirdClient, id_: str, props: Json) -> Json | None:
+    def _find(self, client: NetbirdClient, id_: str, props: Json) -> Json | None:
         resource = client.get(_resource_path(id_))
         return resource and {**props, "name": resource["name"], "address": resource["address"]}
 
-    def remove(self, client: NetbirdClient, id_: str, props: Json) -> None:
+    def _remove(self, client: NetbirdClient, id_: str, props: Json) -> None:
         client.delete(_resource_path(id_))
 
 
@@ -189,9 +196,11 @@ def _resource_path(id_: str) -> str:
 
 
 class PolicyProvider(_Provider):
+    """Of :class:`NetbirdPolicy`."""
+
     replaced_by = ("name",)
 
-    def ensure(self, client: NetbirdClient, props: Json) -> tuple[str, Json]:
+    def _ensure(self, client: NetbirdClient, props: Json) -> tuple[str, Json]:
         rule: Json = {
             "name": props["name"],
             "enabled": True,
@@ -208,11 +217,11 @@ class PolicyProvider(_Provider):
         policy = client.ensure("/policies", body, lambda _: False)
         return policy["id"], props
 
-    def find(self, client: NetbirdClient, id_: str, props: Json) -> Json | None:
+    def _find(self, client: NetbirdClient, id_: str, props: Json) -> Json | None:
         policy = client.get(f"/policies/{id_}")
         return policy and {**props, "name": policy["name"]}
 
-    def remove(self, client: NetbirdClient, id_: str, props: Json) -> None:
+    def _remove(self, client: NetbirdClient, id_: str, props: Json) -> None:
         client.delete(f"/policies/{id_}")
 
 
@@ -222,15 +231,15 @@ class RouterPeersProvider(_Provider):
     A router's identity is durable, so its peer would stay in the account for good once the router is gone.
     """
 
-    def ensure(self, client: NetbirdClient, props: Json) -> tuple[str, Json]:
+    def _ensure(self, client: NetbirdClient, props: Json) -> tuple[str, Json]:
         return props["group"], {**props, "peers": wait_for_peers(client, props["group"], props["hostnames"])}
 
-    def find(self, client: NetbirdClient, id_: str, props: Json) -> Json | None:
+    def _find(self, client: NetbirdClient, id_: str, props: Json) -> Json | None:
         found = _peers(client, props["group"])
         peers = {node: found[hostname]["ip"] for node, hostname in props["hostnames"].items() if hostname in found}
         return {**props, "peers": peers} if peers else None
 
-    def remove(self, client: NetbirdClient, id_: str, props: Json) -> None:
+    def _remove(self, client: NetbirdClient, id_: str, props: Json) -> None:
         groups = [group for group in client.list("/groups") if group["name"] == props["group"]]
         for group in groups:
             remove_policies_of_group(client, group["id"])
@@ -255,7 +264,8 @@ def wait_for_peers(
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, str]:
-    """The NetBird address of each router node, once all of them are connected. ``hostnames`` is {node: name in NetBird}.
+    """The NetBird address of each router node, once all of them are connected. ``hostnames`` is {node: name in
+    NetBird}.
 
     Raises TimeoutError with the last state seen when the deadline passes.
     """
@@ -289,7 +299,9 @@ class NetbirdGroup(Resource, module="isthmus", name="NetbirdGroup"):
 
 
 class NetbirdDnsZone(Resource, module="isthmus", name="NetbirdDnsZone"):
-    """A custom DNS zone in NetBird; a ``NetworkRouter`` has to name one. ``group`` is the name of its distribution group."""
+    """A custom DNS zone in NetBird; a ``NetworkRouter`` has to name one. ``group`` is the name of its distribution
+    group.
+    """
 
     name: pulumi.Output[str]
     domain: pulumi.Output[str]
@@ -330,8 +342,8 @@ class NetbirdNetworkResource(Resource, module="isthmus", name="NetbirdNetworkRes
 class NetbirdPolicy(Resource, module="isthmus", name="NetbirdPolicy"):
     """A policy between two groups, which are given by their names.
 
-    ``description`` is more than text: it names the peer's router addresses, so that the policy is put right when the peer was
-    raised anew and its groups are new ones behind the same names.
+    ``description`` is more than text: it names the peer's router addresses, so that the policy is put right when the
+    peer was raised anew and its groups are new ones behind the same names.
     """
 
     def __init__(

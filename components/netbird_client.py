@@ -39,6 +39,7 @@ class NetbirdError(Exception):
 
     @property
     def worth_retrying(self) -> bool:
+        """Whether the same request may well succeed a moment later."""
         return self.status is None or self.status in _RETRIED_STATUSES
 
 
@@ -79,6 +80,7 @@ class NetbirdClient:
         return answer
 
     def put(self, path: str, body: Mapping[str, Any]) -> Json:
+        """Changes an object and gives its new state."""
         answer: Json = self._retry(lambda: self._send("PUT", path, body))
         return answer
 

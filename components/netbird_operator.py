@@ -64,8 +64,8 @@ class NetbirdOperator(pulumi.ComponentResource):
 def operator_values(management_url: str, agent_image: str) -> dict[str, Any]:
     """Values for the chart 0.8.0 (charts/netbird-operator/values.yaml in netbirdio/kubernetes-operator).
 
-    Without cert-manager the chart makes a certificate authority for its webhook; it keeps it, so that an upgrade does not
-    break the webhook until the operator has read the new one.
+    Without cert-manager the chart makes a certificate authority for its webhook; it keeps it, so that an upgrade does
+    not break the webhook until the operator has read the new one.
     """
     return {
         "managementURL": management_url,

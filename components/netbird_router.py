@@ -1,8 +1,8 @@
 """The router of a cluster: the operator's custom resources, the REST objects that they need and lack, and its address.
 
-What the operator makes of a NetworkRouter is a Deployment in the pod network with an identity that is gone with its pod. The
-two levers to change that are here: a Pulumi transform that adds the pod template override to the router, and a
-server-side-apply patch of the Deployment for what the override can't say.
+What the operator makes of a NetworkRouter is a Deployment in the pod network with an identity that is gone with its
+pod. The two levers to change that are here: a Pulumi transform that adds the pod template override to the router, and
+a server-side-apply patch of the Deployment for what the override can't say.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ class NetbirdRouter(pulumi.ComponentResource):
             depends_on=[zone, args.operator],
             transforms=[host_network_transform(cluster, args.settings)] if args.transforms else None,
         )
-        # Side by side with the router: the operator retries the key until the router's group is there, and the router's pod
-        # can't start before the key is.
+        # Side by side with the router: the operator retries the key until the router's group is there, and the
+        # router's pod can't start before the key is.
         setup_key = self._custom_resource(netbird.setup_key(cluster), depends_on=[args.operator])
         patch = old_pod_first(cluster)
         deployment = kubernetes.apps.v1.DeploymentPatch(
@@ -102,7 +102,8 @@ class NetbirdRouter(pulumi.ComponentResource):
                 custom_timeouts=pulumi.CustomTimeouts(create="10m", update="10m"),
             ),
         )
-        uid = metadata_of(router).apply(lambda metadata: str(metadata["uid"]))
+        # A preview that can't reach the cluster has no uid.
+        uid = metadata_of(router).apply(lambda metadata: metadata.get("uid", pulumi.UNKNOWN))
         pods = netbird.pods_resource(cluster, args.pod_cidr)
         resource = NetbirdNetworkResource(
             f"{pods.name}-resource",

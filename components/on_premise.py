@@ -1,7 +1,7 @@
 """Machines that exist already: k3s put on them over SSH, or a cluster that somebody else runs, given by its kubeconfig.
 
-It owns what Isthmus puts on those machines, not the machines. What that is comes from ``domain`` as one deterministic tar
-archive a machine: the same settings give the same bytes, so an ``up`` without changes does nothing.
+It owns what Isthmus puts on those machines, not the machines. What that is comes from ``domain`` as one deterministic
+tar archive a machine: the same settings give the same bytes, so an ``up`` without changes does nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from domain.names import INSTALL_SCRIPT, UNINSTALL_SCRIPT
 INSTALL: Final = (
     f"set -eu; umask 077; base64 -d | tar --extract --preserve-permissions --directory /; exec {INSTALL_SCRIPT}"
 )
-"""Unpacks the archive from standard input and runs the installer in it. Idempotent: it restarts k3s only for a change."""
+"""Unpacks the archive from standard input and runs the installer in it. Idempotent: it restarts k3s only for a
+change.
+"""
 
 UNINSTALL: Final = f"if [ -x {UNINSTALL_SCRIPT} ]; then exec {UNINSTALL_SCRIPT}; fi"
 
@@ -78,14 +80,14 @@ class OnPremiseMachines(pulumi.ComponentResource):
         self, args: OnPremiseMachinesArgs, machine: OnPremiseMachine, *, after: Sequence[pulumi.Resource]
     ) -> command.remote.Command:
         shell = Shell(machine.address, args.private_key, machine.host_key, args.user, args.port)
-        encoded = machine.bundle.apply(lambda bundle: base64.b64encode(bundle).decode())
+        bundle: pulumi.Output[bytes] = pulumi.Output.secret(machine.bundle)
         return command.remote.Command(
             machine.name,
             connection=shell.connection(),
             create=shell.as_root(INSTALL),
             update=shell.as_root(INSTALL),
             delete=shell.as_root(UNINSTALL),
-            stdin=pulumi.Output.secret(encoded),
+            stdin=bundle.apply(lambda archive: base64.b64encode(archive).decode()),
             logging=command.remote.Logging.NONE,
             add_previous_output_in_env=False,
             opts=pulumi.ResourceOptions(

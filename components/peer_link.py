@@ -1,7 +1,7 @@
 """Reads the ``link`` output of a peer's stack. The only place where another stack's outputs come in.
 
-A peer that has not been raised is pending, which is no error: its stack does not exist yet (``pulumi stack init`` was never
-run for it), has never been deployed, or was destroyed.
+A peer that has not been raised is pending, which is no error: its stack does not exist yet (``pulumi stack init`` was
+never run for it), has never been deployed, or was destroyed.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class PeerLink:
 async def read_peer_link(peer: str, plan: AddressPlan) -> PeerLink:
     """The peer's link as its stack's last update left it, checked against our own plan.
 
-    Raises ``pulumi.RunError`` when there is one that can't be used. Has to be awaited by the program itself, so that in a
-    preview, too, it is known whether the objects of this link exist.
+    Raises ``pulumi.RunError`` when there is one that can't be used. Has to be awaited by the program itself, so that
+    in a preview, too, it is known whether the objects of this link exist.
     """
     stack = f"{pulumi.get_organization()}/{pulumi.get_project()}/{peer}"
     then = f"run `pulumi up -s {peer}`, then this stack again"

@@ -1,5 +1,6 @@
-"""A pod that waits, on a router node, for NetBird's interface and its routes: as a Job before things that need them, as an
-init container of those that start again with the node."""
+"""A pod that waits, on a router node, for NetBird's interface and its routes: as a Job before things that need them,
+as an init container of those that start again with the node.
+"""
 
 from __future__ import annotations
 
@@ -58,6 +59,8 @@ def job_spec(image: str, routes: Sequence[IPv4Address]) -> dict[str, Any]:
 
 
 def job_name(prefix: str, *waited_for: object) -> str:
-    """``prefix`` with a short hash of everything that makes waiting again necessary; a Job's template can't be changed."""
+    """``prefix`` with a short hash of everything that makes waiting again necessary; a Job's template can't be
+    changed.
+    """
     text = json.dumps([str(item) for item in waited_for])
     return f"{prefix}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

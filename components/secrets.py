@@ -1,38 +1,48 @@
-"""The secrets of a stack, out of its configuration. They leave this module as secret Outputs only, but for the Hetzner token
-that a hook needs in plain."""
+"""The secrets of a stack, out of its configuration. They leave this module as secret Outputs only."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import pulumi
 
 from domain.keys import ClusterKeys
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Secrets:
-    """``keys`` are derived from ``clusterSecret``. What a stack doesn't need is empty; the settings' checks see to it that
-    what it needs is there."""
+    """What is not in the configuration is None; the settings' checks see to it that what a stack needs is there."""
 
-    keys: pulumi.Output[ClusterKeys]
+    derived: pulumi.Output[ClusterKeys] | None
     netbird_api_token: pulumi.Output[str]
-    ssh_private_key: pulumi.Output[str]
-    kubeconfig: pulumi.Output[str]
-    hcloud_token: pulumi.Output[str]
+    ssh_private_key: pulumi.Output[str] | None
+    kubeconfig: pulumi.Output[str] | None
+    hcloud_token: pulumi.Output[str] | None
+
+    @property
+    def keys(self) -> pulumi.Output[ClusterKeys]:
+        """Token and keys, derived from ``clusterSecret``, for a stack that installs k3s."""
+        return needed(self.derived, "clusterSecret")
 
 
 def read_secrets(stack: str) -> Secrets:
     """Reads them all; only for settings that have passed the checks."""
     config = pulumi.Config()
-
-    def secret(key: str) -> pulumi.Output[str]:
-        return config.get_secret(key) or pulumi.Output.secret("")
-
+    cluster_secret = config.get_secret("clusterSecret")
     return Secrets(
-        keys=secret("clusterSecret").apply(lambda text: ClusterKeys.derive(text, stack)),
-        netbird_api_token=secret("netbirdApiToken"),
-        ssh_private_key=secret("sshPrivateKey"),
-        kubeconfig=secret("kubeconfig"),
-        hcloud_token=pulumi.Config("hcloud").get_secret("token") or pulumi.Output.secret(""),
+        derived=None if cluster_secret is None else cluster_secret.apply(lambda text: ClusterKeys.derive(text, stack)),
+        netbird_api_token=config.require_secret("netbirdApiToken"),
+        ssh_private_key=config.get_secret("sshPrivateKey"),
+        kubeconfig=config.get_secret("kubeconfig"),
+        hcloud_token=pulumi.Config("hcloud").get_secret("token"),
     )
+
+
+def needed(secret: pulumi.Output[T] | None, name: str) -> pulumi.Output[T]:
+    """The secret, which the checks have found to be there."""
+    if secret is None:
+        raise ValueError(f"{name} is missing, and the checks of the settings did not see it")
+    return secret

@@ -13,9 +13,19 @@ from typing import Final
 
 from domain.cilium_values import clashes
 from domain.keys import cluster_secret_fault, ssh_private_key_fault
+from domain.mtu import (
+    ETHERNET_MTU,
+    HETZNER_PRIVATE_MTU,
+    REDIRECT_MARGIN,
+    VXLAN_OVERHEAD,
+    WIREGUARD_OVERHEAD,
+    MtuChain,
+    largest_netbird_mtu,
+)
 from domain.names import NETBIRD_RANGE, RELAY_SERVICE_OFFSET
 from domain.netbird import FORBIDDEN_ENVIRONMENT
-from domain.plan import AGENT_OFFSET, REDIRECT_MARGIN, SERVER_OFFSET, VXLAN_OVERHEAD, MtuChain
+from domain.node_files import FORBIDDEN_K3S_SETTINGS, NEEDED_ADDONS, fixed_k3s_setting
+from domain.plan import AGENT_OFFSET, SERVER_OFFSET
 from domain.problems import Problem, shown
 from domain.ranges import Claim, Claims, FreeRanges
 from domain.settings import (
@@ -36,8 +46,6 @@ NODE_POD_PREFIX: Final = 24
 """Kubernetes gives every node a range of this size out of the pod CIDR."""
 HETZNER_NODE_PREFIX: Final = 26
 """The smallest node CIDR at Hetzner that holds the fixed places of all servers."""
-HETZNER_PRIVATE_MTU: Final = 1450
-"""Of Hetzner's private networks (https://docs.hetzner.com/networking/networks/faq)."""
 HETZNER_GATEWAY: Final = IPv4Address("172.31.1.1")
 """Gateway of the public interface of every Hetzner server, so it must not lie in a range of the cluster."""
 NETWORK_ZONES: Final = {
@@ -541,6 +549,60 @@ def mtu_chain(draft: StackDraft) -> Iterator[Problem]:
         )
 
 
+def netbird_in_underlay(draft: StackDraft) -> Iterator[Problem]:
+    """WireGuard's packets pass the path between the routers in one piece."""
+    netbird, given = known(draft.settings, "netbird", "mtu"), known(draft.settings, "netbird", "underlay_mtu")
+    if netbird is None or not hasattr(draft.settings.netbird, "underlay_mtu"):
+        return
+    underlay = given or ETHERNET_MTU
+    if netbird + WIREGUARD_OVERHEAD > underlay:
+        said = (
+            f"netbird.underlay_mtu says {underlay}"
+            if given
+            else f"an underlay takes {underlay}, if nothing else is said"
+        )
+        yield Problem(
+            draft.stack,
+            "netbird.mtu",
+            str(netbird),
+            f"makes packets of {netbird + WIREGUARD_OVERHEAD} bytes, since WireGuard adds {WIREGUARD_OVERHEAD}; {said}",
+            f"take at most {largest_netbird_mtu(underlay)}, or correct netbird.underlay_mtu",
+        )
+
+
+def k3s_settings_allowed(draft: StackDraft) -> Iterator[Problem]:
+    """No further setting of k3s is one that the program sets or that would break the link. Values are not shown:
+    somebody may have put a token there.
+    """
+    for section in ("server_config", "agent_config"):
+        for name, value in (known(draft.settings, "k3s", section) or {}).items():
+            setting = f"k3s.{section}.{name}"
+            if name == "disable" and section == "server_config":
+                for addon in [value] if isinstance(value, str) else value if isinstance(value, tuple) else ():
+                    if addon in NEEDED_ADDONS:
+                        yield Problem(draft.stack, setting, addon, f"is needed: {NEEDED_ADDONS[addon]}", "remove it")
+            elif (reason := FORBIDDEN_K3S_SETTINGS.get(name)) is not None:
+                yield Problem(draft.stack, setting, "", f"is not for you to set: {reason}", "remove it")
+            elif fixed_k3s_setting(name):
+                yield Problem(draft.stack, setting, "", "is not for you to set: the program sets it", "remove it")
+
+
+def forward_zones_foreign(draft: StackDraft) -> Iterator[Problem]:
+    """A forwarded zone is not the cluster's own, and its servers are not services of the cluster: names would go
+    round.
+    """
+    zone, services = known(draft.settings, "network", "dns_zone"), known(draft.settings, "network", "service_cidr")
+    for name, servers in (known(draft.settings, "dns", "forward_zones") or {}).items():
+        setting = f"dns.forward_zones.{name}"
+        if zone is not None and (name == zone or name.endswith(f".{zone}") or zone.endswith(f".{name}")):
+            rule = f"touches {zone}, the zone of this cluster; its names would not be found any more"
+            yield Problem(draft.stack, setting, "", rule, "forward only zones of others")
+        for index, server in enumerate(servers):
+            if services is not None and server in services:
+                rule = f"is in network.service_cidr {services}; a question would come back here"
+                yield Problem(draft.stack, f"{setting}.{index}", str(server), rule, "name a DNS server outside")
+
+
 def cilium_values_allowed(draft: StackDraft) -> Iterator[Problem]:
     """No value for Cilium's chart breaks the link."""
     values, mtu = known(draft.settings, "cilium", "values"), known(draft.settings, "cilium", "mtu")
@@ -600,6 +662,9 @@ STACK_RULES: Final[tuple[Rule, ...]] = (
     servers_on_premise,
     host_keys_with_ssh,
     mtu_chain,
+    netbird_in_underlay,
+    k3s_settings_allowed,
+    forward_zones_foreign,
     cilium_values_allowed,
     agent_environment_allowed,
     peers_of_others,

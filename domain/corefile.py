@@ -75,9 +75,26 @@ def peer_zone(zone: str, relay_ip: IPv4Address, dns: DnsSettings) -> str:
 """
 
 
+def forward_zone(zone: str, dns: DnsSettings) -> str:
+    """A zone that other DNS servers answer."""
+    servers = " ".join(map(str, dns.forward_zones[zone]))
+    return f"""{zone}:53 {{
+    errors
+    cache {dns.cache_seconds}
+    forward . {servers} {{
+        max_concurrent 500
+    }}
+}}
+"""
+
+
 def custom_zones(zone: str, peer_zones: Sequence[str], relay_ip: IPv4Address, dns: DnsSettings) -> Mapping[str, str]:
-    """The data of ``coredns-custom``: the own zone, and the zones of the peers that are linked."""
+    """The data of ``coredns-custom``: the own zone, the zones of the peers that are linked, and those that the settings
+    forward elsewhere.
+    """
     data = {zone_key(zone): own_zone(zone, dns)}
+    for name in sorted(dns.forward_zones):
+        data[zone_key(name)] = forward_zone(name, dns)
     for peer in sorted(peer_zones):
         data[zone_key(peer)] = peer_zone(peer, relay_ip, dns)
     return data

@@ -18,6 +18,11 @@ def egress_policy_name(peer: str) -> str:
     return f"isthmus-to-{peer}"
 
 
+def link_destinations(pod_cidr: IPv4Network) -> tuple[IPv4Network, ...]:
+    """What a link carries: the peer's pods, which is also where the names of its headless services lead."""
+    return (pod_cidr,)
+
+
 def egress_policy(peer: str, destination_cidrs: Sequence[IPv4Network]) -> dict[str, Any]:
     """A ``CiliumEgressGatewayPolicy`` for all pods, to exactly these ranges.
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from domain.consistency import range_problems, stack_problems
+from domain.mtu import VXLAN_OVERHEAD, MtuChain
 from domain.problems import Problem, in_file_order
 from domain.settings import StackDraft, StackSettings, known, read_stack
-from domain.stack_file import StackFile, parse_stack_file
+from domain.stack_file import StackFile, Unreadable, parse_stack_file
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Fleet:
         return {name: draft.settings for name, draft in self.drafts.items()}
 
 
-def parse_fleet(files: Mapping[str, str]) -> Fleet:
+def parse_fleet(files: Mapping[str, str | Unreadable]) -> Fleet:
     """Reads stack files, given as stack name -> text. Whatever they hold, it returns."""
     parsed = {name: parse_stack_file(name, files[name]) for name in sorted(files)}
     drafts = {name: read_stack(name, file.config) for name, file in parsed.items() if file.readable}
@@ -44,22 +45,22 @@ def check_fleet(fleet: Fleet) -> list[Problem]:
     problems += range_problems(list(fleet.drafts.values()))
     for rule in FLEET_RULES:
         problems += rule(fleet)
-    return in_file_order(_placed(fleet, problems))
+    return place_problems(fleet, problems)
 
 
-def _placed(fleet: Fleet, problems: Sequence[Problem]) -> list[Problem]:
-    """With lines, and of one line in the order of the file."""
+def place_problems(fleet: Fleet, problems: Sequence[Problem]) -> list[Problem]:
+    """The problems with their lines, by stack and in the order of each file."""
     places = {name: {setting: index for index, setting in enumerate(file.lines)} for name, file in fleet.files.items()}
     ordered = sorted(problems, key=lambda problem: places[problem.stack].get(problem.setting, 0))
-    return [
+    return in_file_order(
         problem
         if problem.line is not None
         else replace(problem, line=fleet.files[problem.stack].line_of(problem.setting))
         for problem in ordered
-    ]
+    )
 
 
-def check_files(files: Mapping[str, str]) -> list[Problem]:
+def check_files(files: Mapping[str, str | Unreadable]) -> list[Problem]:
     """:func:`check_fleet` of :func:`parse_fleet`."""
     return check_fleet(parse_fleet(files))
 
@@ -109,4 +110,49 @@ def zones_distinct(fleet: Fleet) -> Iterator[Problem]:
                 yield Problem(name, "network.dns_zone", zone, rule, "take a zone beside it")
 
 
-FLEET_RULES: Final[tuple[Callable[[Fleet], Iterator[Problem]], ...]] = (peers_exist, peers_mutual, zones_distinct)
+def forward_zones_of_nobody(fleet: Fleet) -> Iterator[Problem]:
+    """A forwarded zone is not that of another cluster: a link serves those."""
+    owners = {
+        zone: name
+        for name, draft in fleet.drafts.items()
+        if (zone := known(draft.settings, "network", "dns_zone")) is not None
+    }
+    for name, draft in fleet.drafts.items():
+        for zone in known(draft.settings, "dns", "forward_zones") or {}:
+            labels = zone.split(".")
+            for above in (".".join(labels[start:]) for start in range(len(labels))):
+                if owners.get(above, name) != name:
+                    rule = f"lies in {above}, the zone of {owners[above]}, whose names come by the link"
+                    fix = f"remove it; {owners[above]} in peers is enough"
+                    yield Problem(name, f"dns.forward_zones.{zone}", "", rule, fix)
+
+
+def _fits(draft: StackDraft) -> bool:
+    """False where the MTUs don't fit within the stack itself, which is a problem of its own."""
+    cilium, netbird = known(draft.settings, "cilium", "mtu"), known(draft.settings, "netbird", "mtu")
+    return netbird is None or MtuChain(netbird=netbird, cilium=cilium).fits
+
+
+def mtus_of_peers(fleet: Fleet) -> Iterator[Problem]:
+    """What the pods of one end may send, the nodes of the other can pass on to theirs: else large packets vanish."""
+    for name, draft in fleet.drafts.items():
+        mine = known(draft.settings, "cilium", "mtu")
+        for peer in dict.fromkeys(known(draft.settings, "peers") or ()):
+            other = fleet.drafts.get(peer)
+            theirs = None if other is None or peer == name else known(other.settings, "cilium", "mtu")
+            if mine is None or theirs is None or mine <= theirs or not _fits(draft):
+                continue
+            rule = (
+                f"lets pods send packets of {mine - VXLAN_OVERHEAD} bytes, and {peer} with cilium.mtu {theirs} "
+                f"passes on {theirs - VXLAN_OVERHEAD}; linked clusters need the same"
+            )
+            yield Problem(name, "cilium.mtu", str(mine), rule, f"write {theirs} here, or {mine} in {peer}")
+
+
+FLEET_RULES: Final[tuple[Callable[[Fleet], Iterator[Problem]], ...]] = (
+    peers_exist,
+    peers_mutual,
+    zones_distinct,
+    forward_zones_of_nobody,
+    mtus_of_peers,
+)

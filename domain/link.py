@@ -65,7 +65,9 @@ def parse_link(value: object, peer: str) -> Link:
     version = value.get("schema_version")
     if version != SCHEMA_VERSION:
         raise LinkError(
-            f"link of {peer}: schema_version {shown(version)} is not {SCHEMA_VERSION}; "
+            # The engine gives every number as a float.
+            f"link of {peer}: schema_version {f'{version:g}' if isinstance(version, float) else shown(version)} is not "
+            f"{SCHEMA_VERSION}; "
             f"raise both stacks with the same version of the program, {peer} first."
         )
     try:

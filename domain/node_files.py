@@ -30,6 +30,58 @@ from domain.settings import StackSettings
 GITHUB_RELEASES: Final = "https://github.com/k3s-io/k3s/releases/download"
 DISABLED_ADDONS: Final = ("servicelb", "traefik")
 """Packaged add-ons of k3s that would take node ports; whoever wants one installs his own."""
+NEEDED_ADDONS: Final = {"coredns": "the zones of this cluster and of its peers are answered by it"}
+"""Packaged add-ons that must not be disabled, with the reason."""
+
+_OURS: Final = frozenset(
+    {
+        "token", "node-name", "node-ip", "node-label", "server", "cluster-init", "cluster-cidr", "service-cidr",
+        "cluster-dns", "flannel-backend", "disable-network-policy", "disable-kube-proxy", "write-kubeconfig-mode",
+    }
+)  # fmt: skip
+FORBIDDEN_K3S_SETTINGS: Final = {
+    "cluster-cidr": "it is network.pod_cidr",
+    "service-cidr": "it is network.service_cidr",
+    "cluster-dns": "it is network.cluster_dns",
+    "cluster-domain": "the relay and this program's zones stand beside cluster.local",
+    "token-file": "the token is derived from clusterSecret",
+    "agent-token": "the token is derived from clusterSecret",
+    "agent-token-file": "the token is derived from clusterSecret",
+    "data-dir": "the program looks for k3s's files where k3s has them by default",
+    "write-kubeconfig": "the program fetches the kubeconfig from where k3s writes it by default",
+    "https-listen-port": "the nodes, Cilium and the firewall know the port 6443",
+    "lb-server-port": "Cilium reaches the API by the port 6444 of every node",
+    "supervisor-port": "the nodes reach each other by the port 6443",
+    "bind-address": "Cilium reaches the API by 127.0.0.1 of every node",
+    "advertise-address": "it is the node's address",
+    "node-external-ip": "Cilium and the link count on the node's own address",
+    "disable-agent": "every node runs pods of Cilium",
+    "disable-apiserver": "every server runs the API",
+    "disable-etcd": "servers join by etcd",
+    "disable-scheduler": "a server alone would schedule nothing",
+    "disable-controller-manager": "nodes would get no pod CIDR",
+    "datastore-endpoint": "servers join by etcd",
+    "cluster-reset": "it is for a repair by hand",
+    "docker": "images come by containerd, as mirrors.registries says it",
+    "container-runtime-endpoint": "images come by containerd, as mirrors.registries says it",
+    "private-registry": "it is mirrors.registries",
+    "vpn-auth": "k3s would make a network of its own beside the link",
+    "vpn-auth-file": "k3s would make a network of its own beside the link",
+    "node-taint": "Cilium and the router have to run on every node",
+    "flannel-iface": "Cilium is the network of the pods",
+    "flannel-conf": "Cilium is the network of the pods",
+    "flannel-ipv6-masq": "Cilium is the network of the pods",
+    "flannel-external-ip": "Cilium is the network of the pods",
+    "flannel-cni-conf": "Cilium is the network of the pods",
+    "kube-proxy-arg": "k3s runs without kube-proxy",
+    "config": "the program writes the config file",
+}
+"""Settings of k3s that neither ``k3s.server_config`` nor ``k3s.agent_config`` may hold, with the reason."""
+
+
+def fixed_k3s_setting(name: str) -> bool:
+    """Whether the program writes this setting itself."""
+    return name in _OURS
 
 
 @dataclass(frozen=True)
@@ -47,7 +99,7 @@ def node_files(plan: AddressPlan, node: Node, settings: StackSettings, token: st
         raise ValueError(f"{settings.stack}: nothing is installed on the nodes of a given cluster")
     unit = unit_name(node)
     files = [
-        NodeFile(K3S_CONFIG, 0o600, as_yaml(k3s_config(plan, node, token))),
+        NodeFile(K3S_CONFIG, 0o600, as_yaml(k3s_config(plan, node, token) | _further(node, settings))),
         NodeFile(f"/etc/systemd/system/{unit}", 0o644, systemd_unit(node)),
         NodeFile(INSTALL_SCRIPT, 0o755, script("install-k3s.sh")),
         NodeFile(UNINSTALL_SCRIPT, 0o755, script("uninstall-k3s.sh")),
@@ -89,6 +141,19 @@ def k3s_config(plan: AddressPlan, node: Node, token: str) -> dict[str, Any]:
         "disable": list(DISABLED_ADDONS),
         "write-kubeconfig-mode": "0600",
     }
+
+
+def _further(node: Node, settings: StackSettings) -> dict[str, Any]:
+    """The user's own settings of k3s; ``disable`` adds to ours."""
+    if settings.k3s is None:
+        return {}
+    own = settings.k3s.server_config if node.role == "server" else settings.k3s.agent_config
+    values = {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
+    if node.role == "server" and "disable" in values:
+        theirs = values["disable"]
+        more = theirs if isinstance(theirs, list) else [str(theirs)]
+        values["disable"] = sorted({*DISABLED_ADDONS, *more})
+    return values
 
 
 def registries(settings: StackSettings) -> dict[str, Any]:

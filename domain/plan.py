@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final, Literal
 
+from domain.mtu import MtuChain
 from domain.names import RELAY_SERVICE_OFFSET, ROUTER_LABEL, ROUTER_LABEL_VALUE
 from domain.settings import StackSettings
 
@@ -17,12 +18,6 @@ SERVER_OFFSET: Final = 11
 """The first Hetzner server of the control plane has this address in the node CIDR; .1 is Hetzner's gateway."""
 AGENT_OFFSET: Final = 31
 """The first Hetzner worker has this address in the node CIDR."""
-
-VXLAN_OVERHEAD: Final = 50
-"""Bytes that VXLAN over IPv4 adds: outer IP 20, UDP 8, VXLAN 8, inner Ethernet 14."""
-REDIRECT_MARGIN: Final = 10
-"""Cilium's egress redirect drops IP packets longer than the MTU of wt0 less 10, silently: it counts an Ethernet
-header of 14 bytes that wt0 doesn't have, and allows 4."""
 
 
 @dataclass(frozen=True)
@@ -42,29 +37,6 @@ class Node:
     def labels(self) -> dict[str, str]:
         """Labels of the Node that are ours."""
         return {ROUTER_LABEL: ROUTER_LABEL_VALUE} if self.router else {}
-
-
-@dataclass(frozen=True)
-class MtuChain:
-    """Bytes of the largest IP packet on each layer: ``netbird`` on wt0, ``cilium`` between nodes, ``pod`` of a pod."""
-
-    netbird: int
-    cilium: int
-
-    @property
-    def pod(self) -> int:
-        """What a pod may send: the planned size that has to pass through the link unbroken."""
-        return self.cilium - VXLAN_OVERHEAD
-
-    @property
-    def limit(self) -> int:
-        """The largest pod packet that wt0 takes."""
-        return self.netbird - REDIRECT_MARGIN
-
-    @property
-    def fits(self) -> bool:
-        """Whether everything that a pod may send passes wt0."""
-        return self.pod <= self.limit
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,24 @@ class Problem:
     fix: str
     line: int | None = None
 
+    def as_json(self) -> dict[str, str | int | None]:
+        """Plain data: the parts and the whole text. A name that is no UTF-8 is escaped."""
+        return {
+            "stack": shown(self.stack),
+            "setting": self.setting,
+            "value": self.value,
+            "rule": self.rule,
+            "fix": self.fix,
+            "line": self.line,
+            "text": str(self),
+        }
+
     def __str__(self) -> str:
         said = " ".join(part for part in (self.setting, self.value, self.rule) if part)
-        place = "" if self.line is None else f" [Pulumi.{self.stack}.yaml:{self.line}]"
+        stack = shown(self.stack)
+        place = "" if self.line is None else f" [Pulumi.{stack}.yaml:{self.line}]"
         end = "" if self.fix.endswith("?") else "."
-        return f"{self.stack}: {said}; {self.fix}{end}{place}"
+        return f"{stack}: {said}; {self.fix}{end}{place}"
 
 
 class SettingsError(Exception):

@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer, StrictStr, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, StrictStr, WithJsonSchema
 
 from domain.ranges import PRIVATE_RANGES
 
@@ -159,6 +159,11 @@ def user_name(value: str) -> str:
     return value
 
 
+def server_image(value: object) -> object:
+    """An image's id may stand there as a number."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**12 else value
+
+
 def provider_word(value: str) -> str:
     """A name of the provider's catalogue: location, network zone, server type, image."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,62}", value, re.ASCII):
@@ -292,6 +297,40 @@ def environment_name(value: str) -> str:
     return value
 
 
+K3S_KEY: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
+"""How a setting of k3s's config file is spelled."""
+
+
+def k3s_key(value: str) -> str:
+    """The name of a setting of k3s's config file: that of the flag, in full."""
+    if len(value) < 2 or len(value) > 60 or not K3S_KEY.fullmatch(value):
+        raise RuleError("is not the name of a setting of k3s", "write it like kubelet-arg")
+    return value
+
+
+def k3s_value(value: object) -> object:
+    """Text, a number, true or false, or a list of texts."""
+    if isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
+        return tuple(value)
+    raise RuleError("is neither text, a whole number, true, false nor a list of texts", "write it like [max-pods=200]")
+
+
+def foreign_zone(value: str) -> str:
+    """A zone that is not of Kubernetes; arpa zones are possible, for names of addresses."""
+    labels = value.split(".")
+    if len(value) > 200 or not all(
+        re.fullmatch(r"_?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", one, re.ASCII) for one in labels
+    ):
+        raise RuleError(
+            "is not a DNS zone of lower-case labels without a trailing dot", "write it like corp.example.com"
+        )
+    if value == "cluster.local" or value.endswith(".cluster.local"):
+        raise RuleError("is a zone that CoreDNS serves for the cluster itself", "remove it")
+    return value
+
+
 # --- ready-made types ------------------------------------------------------------------------------------------------
 
 _AS_TEXT: Final = PlainSerializer(str, return_type=str)
@@ -309,6 +348,7 @@ StackName = Annotated[StrictStr, AfterValidator(stack_name)]
 DnsZone = Annotated[StrictStr, AfterValidator(dns_zone)]
 UserName = Annotated[StrictStr, AfterValidator(user_name)]
 ProviderWord = Annotated[StrictStr, AfterValidator(provider_word)]
+ServerImage = Annotated[ProviderWord, BeforeValidator(server_image), WithJsonSchema({"type": ["string", "integer"]})]
 K3sVersion = Annotated[StrictStr, AfterValidator(k3s_version)]
 Sha256 = Annotated[StrictStr, AfterValidator(sha256_hex)]
 CiliumVersion = Annotated[StrictStr, AfterValidator(cilium_version)]
@@ -319,6 +359,19 @@ Url = Annotated[StrictStr, AfterValidator(url)]
 RegistryHost = Annotated[StrictStr, AfterValidator(registry_host)]
 SshPublicKey = Annotated[StrictStr, AfterValidator(ssh_public_key)]
 EnvironmentName = Annotated[StrictStr, AfterValidator(environment_name)]
+K3sConfig = dict[
+    Annotated[StrictStr, AfterValidator(k3s_key)],
+    Annotated[
+        object,
+        AfterValidator(k3s_value),
+        WithJsonSchema({"type": ["string", "integer", "boolean", "array"], "items": {"type": "string"}}),
+    ],
+]
+ForwardZones = dict[
+    Annotated[StrictStr, AfterValidator(foreign_zone)],
+    Annotated[tuple[HostAddress, ...], Field(min_length=1, max_length=15)],
+]
+"""CoreDNS takes at most 15 addresses in a ``forward``."""
 
 
 def cause_of(error: Any) -> RuleError | None:

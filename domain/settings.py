@@ -19,6 +19,15 @@ from pydantic import ValidationError as PydanticError
 from pydantic.fields import FieldInfo
 
 from domain import rules
+from domain.mtu import (
+    ETHERNET_MTU,
+    HETZNER_PRIVATE_MTU,
+    MTU_MAXIMUM,
+    MTU_MINIMUM,
+    WIREGUARD_OVERHEAD,
+    largest_cilium_mtu,
+    largest_netbird_mtu,
+)
 from domain.names import CLUSTER_DNS_OFFSET, PROJECT
 from domain.problems import Problem, shown
 
@@ -52,14 +61,15 @@ ServiceCidr = Annotated[
 NodeCidr = Annotated[
     rules.NodeRange, AfterValidator(rules.prefix_length(8, 29, "the machines of a site have to fit into it"))
 ]
-Mtu = Annotated[StrictInt, Field(ge=576, le=8192)]
+Mtu = Annotated[StrictInt, Field(ge=MTU_MINIMUM, le=MTU_MAXIMUM)]
 Seconds = Annotated[StrictInt, Field(ge=0, le=3600)]
 
 
 class Section(BaseModel):
     """Base of all models: unknown keys are refused, and nothing changes after the check."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    # Fields are checked one by one (see read_stack), so pydantic needs to build no checker for a whole model at import.
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True)
 
 
 class NetworkSettings(Section):
@@ -74,7 +84,7 @@ class NetworkSettings(Section):
     dns_zone: rules.DnsZone = Field(examples=["de.internal"])
     """Zone of this cluster's names as all clusters of the fleet use them: SERVICE.NAMESPACE.svc.ZONE."""
     cluster_dns: rules.HostAddress | None = Field(default=None, examples=["10.43.0.10"])
-    """Address of the cluster's DNS service. Default: the tenth of the service CIDR, as in k3s."""
+    """Address of the cluster's DNS service. Default: the tenth of the service CIDR, where k3s has it."""
 
     @property
     def cluster_dns_address(self) -> IPv4Address:
@@ -107,22 +117,24 @@ class HetznerSettings(Section):
         AfterValidator(rules.prefix_length(8, 24, "Hetzner's networks are of these sizes")),
     ] = Field(examples=["10.0.0.0/16"])
     """Range of the private network; ``network.node_cidr`` is a subnet of it."""
-    image: rules.ProviderWord = Field(default="debian-12", examples=["debian-12"])
-    """Image of the servers, by name or id. Debian 12 is what the bootstrap is tried with."""
+    image: rules.ServerImage = Field(default="debian-12", examples=["debian-12"])
+    """Image of the servers, by name or id. Default: debian-12, with which the bootstrap is tried. Servers that exist
+    keep theirs."""
     control_plane: NodePool = Field(examples=["{server_type: cx23, count: 1}"])
     """Servers that run the API. One, or an odd number from three, since etcd needs a majority."""
     workers: NodePool = Field(examples=["{server_type: cx23, count: 1}"])
     """Servers that run workloads only."""
     routers: StrictInt = Field(default=1, examples=[1])
-    """Nodes that carry the link. Must be 1: fail-over between routers is not built."""
+    """Nodes that carry the link. Default: 1, the only value: fail-over between routers is not built."""
     api_allowed_cidrs: Annotated[tuple[rules.Cidr, ...], Field(min_length=1)] = Field(examples=["[203.0.113.0/24]"])
     """Who may reach the Kubernetes API (6443) on the public addresses: at least where ``pulumi up`` runs."""
     ssh_allowed_cidrs: Annotated[tuple[rules.Cidr, ...], Field(min_length=1)] = Field(examples=["[203.0.113.0/24]"])
     """Who may reach SSH (22) on the public addresses: at least where ``pulumi up`` runs."""
     labels: LabelMap = Field(default_factory=dict, examples=["{team: platform}"])
-    """Labels on every Hetzner resource, besides our own. Default: none."""
-    delete_protection: StrictBool = False
-    """Hetzner's own protection against deletion, on servers and network. Default: off."""
+    """Labels on every Hetzner resource, besides our own. Default: none; the program finds its own without."""
+    delete_protection: StrictBool = Field(default=False, examples=[True])
+    """Hetzner's own protection against deletion, on servers and network. Default: off, so that `pulumi destroy`
+    works."""
 
 
 class Machine(Section):
@@ -134,19 +146,20 @@ class Machine(Section):
     """Its address in ``network.node_cidr``; the other nodes and ``pulumi up`` reach it there."""
     role: Literal["server", "agent"] = Field(examples=["server"])
     """``server`` runs the API, ``agent`` workloads only."""
-    router: StrictBool = False
-    """Whether it carries the link. Exactly one does."""
+    router: StrictBool = Field(default=False, examples=[True])
+    """Whether it carries the link. Exactly one does. Default: false, since it is so for most."""
     host_key: rules.SshPublicKey | None = Field(default=None, examples=["ssh-ed25519 AAAA..."])
-    """Its SSH host key, so that the first connection is verified already. Needed with ``ssh``, unused otherwise."""
+    """Its SSH host key, so that the first connection is verified already. Needed with ``ssh``, refused otherwise.
+    Default: none, since an existing cluster is not reached over SSH."""
 
 
 class SshSettings(Section):
     """How ``pulumi up`` logs in to the machines; the key is the secret ``isthmus:sshPrivateKey``."""
 
     user: rules.UserName = Field(default="root", examples=["root"])
-    """root, or a user who may run everything with ``sudo -n``."""
-    port: Annotated[StrictInt, Field(ge=1, le=65535)] = 22
-    """TCP port of sshd. Default: 22."""
+    """root, or a user who may run everything with ``sudo -n``. Default: root, who needs no sudo."""
+    port: Annotated[StrictInt, Field(ge=1, le=65535)] = Field(default=22, examples=[22])
+    """TCP port of sshd. Default: 22, where sshd listens if nobody has changed it."""
 
 
 class KubeconfigSettings(Section):
@@ -163,10 +176,10 @@ class OnPremiseSettings(Section):
         examples=["[{name: mn-1, address: 192.168.7.11, role: server, router: true, host_key: ssh-ed25519 AAAA...}]"]
     )
     """The nodes. With ``ssh`` all of them; with ``kubeconfig`` at least the router's."""
-    ssh: SshSettings | None = None
-    """Raise k3s on the machines over SSH."""
-    kubeconfig: KubeconfigSettings | None = None
-    """Take the cluster that runs there already."""
+    ssh: SshSettings | None = Field(default=None, examples=["{user: root, port: 22}"])
+    """Raise k3s on the machines over SSH. Default: none, because one of ssh and kubeconfig has to be chosen."""
+    kubeconfig: KubeconfigSettings | None = Field(default=None, examples=["{context: mn}"])
+    """Take the cluster that runs there already. Default: none, because one of ssh and kubeconfig has to be chosen."""
 
 
 class K3sSettings(Section):
@@ -176,66 +189,87 @@ class K3sSettings(Section):
     """Tag of the release (https://github.com/k3s-io/k3s/releases)."""
     sha256: rules.Sha256
     """Checksum of the file ``k3s`` of that release, from its ``sha256sum-amd64.txt``."""
+    server_config: rules.K3sConfig = Field(default_factory=dict, examples=["{kube-apiserver-arg: [v=2]}"])
+    """Further settings of k3s on the nodes that run the API, in the words of its config file
+    (https://docs.k3s.io/cli/server). Those that this program sets, or that would break the link, are refused;
+    ``disable`` adds to ours. Not for secrets: they would stand in plain text. Hetzner servers that exist keep theirs.
+    Default: none, because ours are enough."""
+    agent_config: rules.K3sConfig = Field(default_factory=dict, examples=["{kubelet-arg: [max-pods=200]}"])
+    """The same for the nodes that run workloads only (https://docs.k3s.io/cli/agent). Default: none, because ours are
+    enough."""
 
 
 class CiliumSettings(Section):
     """The network of the pods."""
 
     version: rules.CiliumVersion = Field(default="1.19.6", examples=["1.19.6"])
-    """Chart version."""
+    """Chart version. Default: the one that the link is tested with."""
     mtu: Mtu = Field(default=1280, examples=[1280])
-    """MTU of the nodes as Cilium counts it, in bytes; pods get 50 less (VXLAN). 1280 goes with the default of
-    ``netbird.mtu``: ``cilium.mtu - 50 <= netbird.mtu - 10``, else large packets vanish without a word."""
+    """MTU of the nodes as Cilium counts it; pods get 50 less (VXLAN). ``cilium.mtu - 50 <= netbird.mtu - 10``, else
+    large packets vanish without a word. Default: 1280, which goes with that of ``netbird.mtu``; computed where
+    ``netbird.underlay_mtu`` is given."""
     values: dict[StrictStr, Any] = Field(default_factory=dict, examples=["{hubble: {enabled: true}}"])
-    """Further values for the chart, merged with ours; one that would break the link is refused. Default: none."""
+    """Further values for the chart, merged with ours; one that would break the link is refused. Default: none, because
+    ours are enough."""
 
 
 class NetbirdSettings(Section):
     """The overlay between the clusters. The API token is the secret ``isthmus:netbirdApiToken``."""
 
     management_url: rules.Url = Field(default="https://api.netbird.io", examples=["https://api.netbird.io"])
-    """NetBird's management service. Default: NetBird Cloud."""
+    """NetBird's management service. Default: NetBird Cloud, which needs no server of one's own."""
     operator_version: rules.ChartVersion = Field(default="0.8.0", examples=["0.8.0"])
-    """Version of the chart netbird-operator."""
+    """Version of the chart netbird-operator. Default: the one that the link is tested with."""
     agent_image: rules.Image = Field(default="netbirdio/netbird:0.77.1", examples=["netbirdio/netbird:0.77.1"])
-    """Image of the router's agent."""
-    mtu: Annotated[StrictInt, Field(ge=576, le=1420)] = Field(default=1280, examples=[1280])
-    """MTU of wt0, in bytes. 1280 is NetBird's own default and fits every underlay; at most 1420 on one of 1500."""
-    wireguard_port: Annotated[StrictInt, Field(ge=1024, le=65535)] = 51820
-    """UDP port of WireGuard on the router. Default: NetBird's own, 51820."""
+    """Image of the router's agent. Default: the one that the link is tested with."""
+    underlay_mtu: Annotated[StrictInt, Field(ge=MTU_MINIMUM + WIREGUARD_OVERHEAD, le=9216)] | None = Field(
+        default=None, examples=[1500]
+    )
+    """MTU of the path between the routers through the Internet, over IPv4. Given, ``netbird.mtu`` and ``cilium.mtu``
+    are by default the largest that it takes. Two sites that could meet over IPv6 write 20 less. Default: none; 1500 is
+    assumed, and the MTUs stay at 1280, which fits nearly every path."""
+    mtu: Mtu = Field(default=1280, examples=[1280])
+    """MTU of wt0; WireGuard adds 60 to it on the underlay. Default: 1280, NetBird's own, which fits nearly every path;
+    computed where ``netbird.underlay_mtu`` is given."""
+    wireguard_port: Annotated[StrictInt, Field(ge=1024, le=65535)] = Field(default=51820, examples=[51820])
+    """UDP port of WireGuard on the router. Default: 51820, NetBird's own."""
     agent_env: dict[rules.EnvironmentName, StrictStr] = Field(
         default_factory=dict, examples=['{NB_RELAY_TRANSPORT: "ws"}']
     )
     """Further environment of the agent, for example ``NB_RELAY_TRANSPORT: ws`` for a relay without TLS. Names that this
-    program sets itself are refused. Not for secrets. Default: none."""
+    program sets itself are refused. Not for secrets. Default: none, because ours is enough."""
 
 
 class DnsSettings(Section):
     """Names across the clusters."""
 
     relay_image: rules.RelayImage = Field(default="coredns/coredns:1.14.7", examples=["coredns/coredns:1.14.7"])
-    """Image of the DNS relay, CoreDNS 1.14.5 or later."""
+    """Image of the DNS relay, CoreDNS 1.14.5 or later. Default: the one that the link is tested with."""
     record_ttl_seconds: Seconds = Field(default=5, examples=[5])
-    """How long others may keep an answer of the own zone. 5 s, as in CoreDNS: pod addresses change."""
+    """How long others may keep an answer of the own zone. Default: 5 s, as in CoreDNS, because pod addresses change."""
     cache_seconds: Annotated[StrictInt, Field(ge=1, le=3600)] = Field(default=30, examples=[30])
-    """At most this long an answer of a peer's zone is kept here. Default: 30 s, an upper bound over the record's own
-    TTL."""
+    """At most this long an answer of a peer's zone is kept here. Default: 30 s, because the record's own TTL is mostly
+    shorter and this is only its upper bound."""
     stale_seconds: Seconds = Field(default=300, examples=[300])
     """For how long an expired answer of a peer's zone is still given when the peer doesn't answer; 0 = never. Default:
     300 s, which bridges a restart of the relay."""
+    forward_zones: rules.ForwardZones = Field(default_factory=dict, examples=["{corp.example.com: [192.168.7.53]}"])
+    """Further zones that the pods of this cluster can resolve, each with the DNS servers that answer for it. Default:
+    none; every other name goes the way that the node's own resolver goes."""
 
 
 class MirrorSettings(Section):
     """Where artifacts come from instead of the Internet, for sites that can't reach it."""
 
     k3s: rules.Url | None = Field(default=None, examples=["https://mirror.example.net/k3s"])
-    """Directory with VERSION/k3s. Default: k3s's releases on GitHub."""
+    """Directory with VERSION/k3s. Default: k3s's releases on GitHub, where it comes from."""
     charts: rules.Url | None = Field(default=None, examples=["https://mirror.example.net/charts"])
-    """Directory with NAME-VERSION.tgz of the charts cilium and netbird-operator. Default: their own repositories."""
+    """Directory with NAME-VERSION.tgz of the charts cilium and netbird-operator. Default: their own repositories, where
+    they come from."""
     registries: dict[rules.RegistryHost, rules.Url] = Field(
         default_factory=dict, examples=["{docker.io: https://mirror.example.net}"]
     )
-    """For each image registry, the address that is asked in its place. Default: none."""
+    """For each image registry, the address that is asked in its place. Default: none, so each is asked itself."""
 
 
 PollInterval = Annotated[StrictStr, Field(pattern=r"^[0-9]{1,6}(ms|s)$")]
@@ -246,11 +280,11 @@ class HcloudSettings(Section):
     """Settings of the Hetzner provider (``hcloud:...``) that this program passes on."""
 
     endpoint: rules.Url | None = Field(default=None, examples=["https://api.hetzner.cloud/v1"])
-    """Address of the API. Default: Hetzner's."""
+    """Address of the API. Default: Hetzner's, which the provider knows."""
     pollInterval: PollInterval | None = Field(default=None, examples=["500ms"])  # noqa: N815 (the provider's spelling)
-    """How often a running action is asked for. Default: the provider's."""
+    """How often a running action is asked for. Default: the provider's, which suits Hetzner's API."""
     pollFunction: PollFunction | None = Field(default=None, examples=["constant"])  # noqa: N815 (the provider's spelling)
-    """How that interval grows. Default: the provider's."""
+    """How that interval grows. Default: the provider's, which suits Hetzner's API."""
 
 
 class StackSettings(Section):
@@ -262,11 +296,12 @@ class StackSettings(Section):
         examples=["{pod_cidr: 10.42.0.0/16, service_cidr: 10.43.0.0/16, node_cidr: 10.0.1.0/24, dns_zone: de.internal}"]
     )
     peers: tuple[rules.StackName, ...] = Field(default=(), examples=["[mn]"])
-    """Stacks to be linked with; each of them lists this one, too. Default: none."""
+    """Stacks to be linked with; each of them lists this one, too. Default: none; a cluster may stand alone."""
     hetzner: HetznerSettings | None = None
     on_premise: OnPremiseSettings | None = None
     k3s: K3sSettings | None = None
-    """Needed wherever the program installs k3s, that is without ``on_premise.kubeconfig``."""
+    """Needed wherever the program installs k3s, that is without ``on_premise.kubeconfig``. Default: none, because an
+    existing cluster has its own."""
     cilium: CiliumSettings = CiliumSettings()
     netbird: NetbirdSettings = NetbirdSettings()
     dns: DnsSettings = DnsSettings()
@@ -410,12 +445,30 @@ def read_stack(stack: str, config: Mapping[str, Any], *, secrets: Collection[str
         # Refused and absent are different: a refused section must not be reported as missing a second time.
         if name in sections and name not in values:
             values[name] = Refused()
+    _compute_mtus(values, sections)
     settings = StackSettings.model_construct(stack=stack, **values)
     for name in StackSettings.model_fields:
         if name != "stack" and name not in values:
             settings.__dict__.pop(name, None)
     named = tuple(replace(one, setting=_as_in_file(one.setting)) for one in problems)
     return StackDraft(stack=stack, settings=settings, problems=named, secrets=found)
+
+
+def _compute_mtus(values: dict[str, Any], sections: Mapping[str, Any]) -> None:
+    """Where ``netbird.underlay_mtu`` is given, the MTUs that are not are the largest that fit."""
+
+    def given(section: str) -> bool:
+        return isinstance(sections.get(section), Mapping) and "mtu" in sections[section]
+
+    netbird, cilium = values.get("netbird"), values.get("cilium")
+    if (underlay := known(netbird, "underlay_mtu")) is None or netbird is None:
+        return
+    if not given("netbird"):
+        netbird = netbird.model_copy(update={"mtu": largest_netbird_mtu(underlay)})
+        values["netbird"] = netbird
+    if cilium is not None and not given("cilium") and (mtu := known(netbird, "mtu")) is not None:
+        node_network = HETZNER_PRIVATE_MTU if "hetzner" in sections else ETHERNET_MTU
+        values["cilium"] = cilium.model_copy(update={"mtu": largest_cilium_mtu(mtu, node_network)})
 
 
 def _as_in_file(setting: str) -> str:

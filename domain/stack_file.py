@@ -55,23 +55,42 @@ class StackFile:
         return self.lines.get("config")
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands for the text of a file that can't be used at all. ``rule`` reads on from the file's name."""
+
+    rule: str
+    fix: str
+    line: int | None = None
+
+
 class _UnreadableError(Exception):
     """The text can't be used at all; becomes the file's one problem."""
 
-    def __init__(self, rule: str, fix: str, line: int | None) -> None:
+    def __init__(self, rule: str, fix: str, line: int | None = None) -> None:
         super().__init__(rule)
-        self.rule, self.fix, self.line = rule, fix, line
+        self.reason = Unreadable(rule, fix, line)
 
 
-def parse_stack_file(stack: str, text: str) -> StackFile:
+def stack_file_name(stack: str) -> str:
+    """The file that holds a stack's settings."""
+    return f"Pulumi.{stack}.yaml"
+
+
+def too_large(size: int) -> Unreadable:
+    """Why a file of this many bytes is not read."""
+    return Unreadable(f"has {size} bytes; a stack file has at most {SIZE_LIMIT}", "is it the right file?")
+
+
+def parse_stack_file(stack: str, text: str | Unreadable) -> StackFile:
     """Reads the text; never raises."""
+    if isinstance(text, Unreadable):
+        return _unreadable(stack, text)
     result = StackFile()
     try:
         size = len(text.encode("utf-8", "surrogatepass"))
         if size > SIZE_LIMIT:
-            raise _UnreadableError(
-                f"has {size} bytes; a stack file has at most {SIZE_LIMIT}", "is it the right file?", None
-            )
+            return _unreadable(stack, too_large(size))
         document = _document(stack, text, result)
         if document is not None and not isinstance(document, dict):
             raise _UnreadableError("is not an object with the key config", "see the example stack files", 1)
@@ -81,8 +100,7 @@ def parse_stack_file(stack: str, text: str) -> StackFile:
                 "has a config that is not an object", "see the example stack files", result.lines["config"]
             )
     except _UnreadableError as error:
-        problem = Problem(stack, f"Pulumi.{shown(stack)}.yaml", "", error.rule, error.fix, error.line)
-        return StackFile(problems=[problem], readable=False)
+        return _unreadable(stack, error.reason)
     for key, value in (config or {}).items():
         if ":" not in key:
             rule = "has no namespace; settings of this program start with isthmus:"
@@ -94,6 +112,11 @@ def parse_stack_file(stack: str, text: str) -> StackFile:
         if key in SECRETS and not _encrypted(value):
             result.problems.append(_plain(stack, SECRETS[key], result.lines.get(key.removeprefix(f"{PROJECT}:"))))
     return result
+
+
+def _unreadable(stack: str, reason: Unreadable) -> StackFile:
+    problem = Problem(stack, stack_file_name(shown(stack)), "", reason.rule, reason.fix, reason.line)
+    return StackFile(problems=[problem], readable=False)
 
 
 def _encrypted(value: object) -> bool:

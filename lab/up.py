@@ -7,6 +7,7 @@ clusters themselves are raised by the program, by the real `pulumi up`, as a use
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -296,8 +297,8 @@ def _prepare_project(raising: Raising) -> None:
                 privileged=preflight.lacks_sys_resource(),
             )
             project.write_stack_file(site.name, settings)
-            # The stand-in may have changed with the checkout; its checksum is a fact, not a choice.
-            project.renew_settings(site.name, ["isthmus:k3s"], settings)
+            # What the mirror offers may have changed with the checkout: facts, not choices.
+            project.renew_settings(site.name, ["isthmus:k3s", "isthmus:mirrors"], settings)
         for site in lab.sites:
             raising.reporter.update(f"stack {site.name}")
             if site.name not in existing:
@@ -316,9 +317,13 @@ def _prepare_project(raising: Raising) -> None:
 def _raise_stacks(raising: Raising) -> None:
     for number, stack in enumerate(raising.lab.up_order(), start=1):
         arguments = ("up", "--yes", "--non-interactive", "-s", stack)
-        with raising.steps.step(f"pulumi {' '.join(arguments)}"):
-            up(raising.pulumi, stack, raising.reporter, colour=raising.colour, log_name=f"pulumi-up-{number}-{stack}")
-        kubernetes.write_kubeconfig(raising.pulumi, [site.name for site in raising.lab.sites])
+        try:
+            with raising.steps.step(f"pulumi {' '.join(arguments)}"):
+                name = f"pulumi-up-{number}-{stack}"
+                up(raising.pulumi, stack, raising.reporter, colour=raising.colour, log_name=name)
+        finally:
+            # Also after a failure: whoever looks for its cause wants to use kubectl.
+            kubernetes.write_kubeconfig(raising.pulumi, [site.name for site in raising.lab.sites])
 
 
 def up(pulumi: Pulumi, stack: str, reporter: Reporter, *, colour: bool = False, log_name: str = "pulumi-up") -> None:
@@ -329,9 +334,15 @@ def up(pulumi: Pulumi, stack: str, reporter: Reporter, *, colour: bool = False, 
         "-s",
         stack,
         log=state.STATE / "logs" / f"{log_name}.log",
-        on_line=lambda line: reporter.output(stack, line),
+        on_line=lambda line: None if is_filler(line) else reporter.output(stack, line),
         colour=colour,
     )
+
+
+def is_filler(line: str) -> bool:
+    """Whether a line of Pulumi's says nothing: empty, or the dots that it prints while waiting."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", line).strip()
+    return not plain or plain.startswith("@ ")
 
 
 # --- the end ----------------------------------------------------------------------------------------------------------
@@ -340,7 +351,7 @@ def up(pulumi: Pulumi, stack: str, reporter: Reporter, *, colour: bool = False, 
 def take_down(reporter: Reporter) -> list[str]:
     """Removes everything of the lab; returns what is left in spite of that, a line each."""
     preflight.require_root("Taking the lab down")
-    with reporter.step("Removing the lab"):
+    with state.exclusive(), reporter.step("Removing the lab"):
         return state.teardown(reporter.update)
 
 

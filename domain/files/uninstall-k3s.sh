@@ -24,10 +24,16 @@ stop_units() {
             say "stopping $unit"
             systemctl disable --quiet "$unit" 2>/dev/null || true
             timeout "$stop_seconds" systemctl stop "$unit" || true
-            # KillMode=process leaves what k3s has started.
-            systemctl kill --signal=KILL --kill-who=all "$unit" 2>/dev/null || true
-            rm -f "/etc/systemd/system/$unit"
         fi
+    done
+}
+
+# After the pods: a shim that is killed first leaves its containers to init, where nobody finds them.
+remove_units() {
+    for unit in k3s.service k3s-agent.service; do
+        # KillMode=process leaves what k3s has started.
+        systemctl kill --signal=KILL --kill-who=all "$unit" 2>/dev/null || true
+        rm -f "/etc/systemd/system/$unit"
     done
     systemctl daemon-reload
     systemctl reset-failed k3s.service k3s-agent.service 2>/dev/null || true
@@ -37,7 +43,8 @@ stop_units() {
 pods_processes() {
     ps -e -o pid= -o ppid= -o args= | awk '
         { parent[$1] = $2; ids[NR] = $1 }
-        index($0, "containerd-shim") && index($0, "/run/k3s/containerd/") { found[$1] = 1 }
+        # Written so that this very program, which ps shows as well, is not what it looks for.
+        /containerd-shi[m]/ && /[/]run[/]k3s[/]containerd[/]/ { found[$1] = 1 }
         END {
             do {
                 more = 0
@@ -108,12 +115,14 @@ remove_network() {
 }
 
 remove_files() {
-    # /var/lib/kubelet itself may be a mount of the machine's owner; only what is in it is k3s's.
-    if [ -d /var/lib/kubelet ]; then
-        find /var/lib/kubelet -mindepth 1 -xdev -delete
-        rmdir /var/lib/kubelet 2>/dev/null || true
-    fi
-    rm -rf --one-file-system /etc/rancher /var/lib/rancher /etc/cni /opt/cni /var/lib/cni /run/k3s /run/flannel \
+    # These may be mounts of the machine's owner; only what is in them is k3s's.
+    for data in /var/lib/kubelet /var/lib/rancher; do
+        if [ -d "$data" ]; then
+            find "$data" -mindepth 1 -xdev -delete
+            rmdir "$data" 2>/dev/null || true
+        fi
+    done
+    rm -rf --one-file-system /etc/rancher /etc/cni /opt/cni /var/lib/cni /run/k3s /run/flannel \
         /run/cilium /var/run/cilium /var/log/pods /var/log/containers "$router_state"
     rm -f /usr/local/bin/k3s /usr/local/bin/k3s.new /etc/sysctl.d/99-zzz-override_cilium.conf \
         /var/log/isthmus-install-k3s.log
@@ -125,6 +134,7 @@ main() {
     [ "$(id -u)" = 0 ] || fail "run it as root"
     stop_units
     kill_pods
+    remove_units
     unmount
     remove_network
     remove_files

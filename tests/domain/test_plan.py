@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.plan import AddressPlan, MtuChain, Node
+from domain.mtu import MtuChain
+from domain.plan import AddressPlan, Node
 from tests.domain.samples import DE, GIVEN, HOST_KEYS, MN, plan_of
 
 

@@ -51,8 +51,9 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
     ("mn", {"on_premise.ssh": {}}),
     ("mn", {"on_premise.ssh": {"user": "debian", "port": 65535}}),
     ("de", {"k3s.version": "v1.35.5-rc1+k3s1"}),
-    ("de", {"cilium": {"mtu": 1320}}),
-    ("de", {"cilium": {"mtu": 1450}, "netbird": {"mtu": 1420}}),
+    ("de", {"cilium": {"mtu": 1320}, "peer": {"cilium": {"mtu": 1320}}}),
+    ("de", {"cilium": {"mtu": 1450}, "netbird": {"mtu": 1420},
+            "peer": {"cilium": {"mtu": 1450}, "netbird": {"mtu": 1420}}}),
     ("de", {"cilium": {"values": {"securityContext": {"privileged": True}}}}),
     ("de", {"cilium": {"values": {"MTU": 1280, "hubble": {"enabled": True}, "bpf": {"masquerade": True}}}}),
     ("de", {"cilium": {"values": {"encryption": {"type": "wireguard", "enabled": True}}}}),
@@ -69,8 +70,11 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
 
 
 def check(stack: str, changes: dict[str, Any]) -> list[Problem]:
+    """What is said of both stacks; under ``peer`` stand changes of the other one."""
     name, base = BASES[stack]
-    return problems_of(**{name: changed(base, changes)})
+    other, other_base = ("mn", MN) if name == "de" else ("de", DE)
+    own = {setting: value for setting, value in changes.items() if setting != "peer"}
+    return problems_of(**{name: changed(base, own), other: changed(other_base, changes.get("peer", {}))})
 
 
 def test_there_are_many_cases_and_none_is_there_twice() -> None:

@@ -60,3 +60,17 @@ def at(hetzner: StandIn) -> dict[str, Any]:
     return changed(
         DE, {"hcloud:endpoint": hetzner.endpoint, "hcloud:pollInterval": "20ms", "hcloud:pollFunction": "constant"}
     )
+
+
+KINDS = ("networks", "firewalls", "placement_groups", "ssh_keys", "primary_ips", "servers")
+
+
+def names(hetzner: StandIn) -> dict[str, list[str]]:
+    """The names of all there is in the project at Hetzner, by kind."""
+    found = {kind: hetzner.call("GET", f"/{kind}").json()[kind] for kind in KINDS}
+    return {kind: sorted(one["name"] for one in objects) for kind, objects in found.items() if objects}
+
+
+def is_empty(hetzner: StandIn) -> bool:
+    """Whether nothing is there."""
+    return names(hetzner) == {}

@@ -228,9 +228,7 @@ class Project:
 
     def write(self, stack: str, config: Mapping[str, Any]) -> None:
         """Writes a stack file; secrets of the samples get real, encrypted values."""
-        settings = {
-            name: self._engine.encrypted[name] if value == SECRET else value for name, value in config.items()
-        }
+        settings = {name: self._engine.encrypted[name] if value == SECRET else value for name, value in config.items()}
         self.write_text(stack, yaml.safe_dump({"encryptionsalt": self._engine.salt, "config": settings}))
 
     def write_text(self, stack: str, text: str) -> None:

@@ -1,21 +1,170 @@
-"""What a first preview shows, for each kind of cluster."""
+"""What the first preview of a cluster shows: which resources, under which component, and nothing of a peer that is not there.
+
+The plans are kept under golden/; ISTHMUS_UPDATE_GOLDEN=1 writes them anew, and the diff is what a reviewer reads.
+"""
+
 from __future__ import annotations
+
+import functools
+import http.server
+import io
 import json
-from typing import Any
+import os
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
 import pytest
-from tests.domain.samples import GIVEN, MN, changed
-from tests.engine.project import Project, steps
+
+from tests.domain.samples import DE, GIVEN, MN, changed
+from tests.engine.project import SECRETS, Project, steps
+
 pytestmark = pytest.mark.engine
 
-def test_x(project: Project, de: dict[str, Any]) -> None:
-    for n,c in (("de",de),("mn",MN)):
-        project.write(n,c)
-    project.init("de"); project.init("mn")
-    for s in ("de","mn"):
-        p=project.preview(s)
-        print(*steps(p),sep="\n"); print(p["diagnostics"])
-    project.write("mn",GIVEN)
-    r=project.run("preview","-s","mn","--json")
-    print(r.code, r.stderr); p=json.loads(r.stdout)
-    print(*steps(p),sep="\n"); print(p["diagnostics"])
-    r=project.run("preview","-s","mn"); print(r.output)
+GOLDEN: Final = Path(__file__).parent / "golden"
+PENDING: Final = "link pending: there is no stack {peer} yet; run `pulumi up -s {peer}`, then this stack again"
+LINK: Final = {
+    "schema_version": 1,
+    "cluster": "mn",
+    "pod_cidr": "10.52.0.0/16",
+    "service_cidr": "10.53.0.0/16",
+    "dns_zone": "astring-mn.internal",
+    "node_ips": ["192.168.7.11", "192.168.7.12"],
+    "routers": [{"node": "mn-2", "node_ip": "192.168.7.12", "peer_ip": "100.99.1.2"}],
+}
+
+
+def test_de_alone(project: Project, de: dict[str, Any]) -> None:
+    """The peer's stack does not exist: no error, the link is pending, and nothing that needs the peer is planned."""
+    project.write("de", de)
+    project.write("mn", MN)
+    project.init("de")
+
+    plan = project.preview("de")
+
+    golden("plan-de-alone", plan)
+    assert diagnostics(plan) == [f"warning: mn: {PENDING.format(peer='mn')}"]
+    assert_no_secret(json.dumps(plan))
+
+
+def test_mn_over_ssh(project: Project, de: dict[str, Any]) -> None:
+    """The peer's stack exists and was never raised, which is pending as well."""
+    project.write("de", de)
+    project.write("mn", MN)
+    project.init("de")
+    project.init("mn")
+
+    plan = project.preview("mn")
+
+    golden("plan-mn-over-ssh", plan)
+    assert diagnostics(plan) == [
+        "warning: de: link pending: stack de has no link yet; run `pulumi up -s de`, then this stack again"
+    ]
+    assert_no_secret(json.dumps(plan))
+
+
+def test_mn_as_an_existing_cluster_that_cannot_be_reached(project: Project, charts: str) -> None:
+    """A runner outside of the site still gets the plan, and a warning."""
+    project.write("de", DE)
+    project.write("mn", changed(GIVEN, {"mirrors.charts": charts}))
+    project.init("mn")
+
+    plan = project.preview("mn")
+
+    golden("plan-mn-existing-cluster", plan)
+    said = "\n".join(diagnostics(plan))
+    assert f"warning: de: {PENDING.format(peer='de')}" in said
+    assert "configured Kubernetes cluster is unreachable" in said
+    assert_no_secret(json.dumps(plan))
+
+
+def test_de_with_a_peer_that_has_been_raised(project: Project, de: dict[str, Any]) -> None:
+    project.write("de", de)
+    project.write("mn", MN)
+    project.init("de")
+    raised(project, "mn", {"link": LINK})
+
+    plan = project.preview("de")
+
+    golden("plan-de-linked", plan)
+    assert diagnostics(plan) == []
+
+
+def test_a_link_of_another_version_is_refused(project: Project, de: dict[str, Any]) -> None:
+    project.write("de", de)
+    project.write("mn", MN)
+    project.init("de")
+    raised(project, "mn", {"link": {**LINK, "schema_version": 2}})
+
+    result = project.run("preview", "-s", "de").expect(1)
+
+    assert (
+        "error: de: link of mn: schema_version 2 is not 1; "
+        "raise both stacks with the same version of the program, mn first." in result.output
+    )
+    assert "Traceback" not in result.output
+
+
+def raised(project: Project, stack: str, outputs: dict[str, Any]) -> None:
+    """A stack with these outputs, as after an `up`."""
+    project.init(stack)
+    resource = {
+        "urn": f"urn:pulumi:{stack}::isthmus::pulumi:pulumi:Stack::isthmus-{stack}",
+        "custom": False,
+        "type": "pulumi:pulumi:Stack",
+        "outputs": outputs,
+    }
+    file = project.directory / "state.json"
+    file.write_text(json.dumps({"version": 3, "deployment": {"manifest": {}, "resources": [resource]}}))
+    project.run("stack", "import", "-s", stack, "--file", str(file)).expect(0)
+
+
+def golden(name: str, preview: dict[str, Any]) -> None:
+    """Compares the plan with the kept one: a line a resource, its parent first."""
+    planned = steps(preview)
+    assert {step.op for step in planned} <= {"create", "read"}
+    found = "".join(f"{step}\n" for step in planned)
+    path = GOLDEN / f"{name}.txt"
+    if os.environ.get("ISTHMUS_UPDATE_GOLDEN") == "1":
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(found, encoding="utf-8")
+    assert found == path.read_text(encoding="utf-8")
+
+
+def diagnostics(preview: dict[str, Any]) -> list[str]:
+    return [str(one["message"]).strip() for one in preview.get("diagnostics") or []]
+
+
+def assert_no_secret(text: str) -> None:
+    shown = [name for name, value in SECRETS.items() if json.dumps(value)[1:-1] in text]
+    assert shown == []
+
+
+# --- charts -----------------------------------------------------------------------------------------------------------
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base's name)
+        """Nothing: tests have a quiet output."""
+
+
+@pytest.fixture
+def charts(tmp_path: Path) -> Iterator[str]:
+    """A mirror of charts that holds next to nothing under the right names: the plugin reads a chart even for a plan."""
+    directory = tmp_path / "charts"
+    directory.mkdir()
+    for name, version in (("cilium", "1.19.6"), ("netbird-operator", "0.8.0")):
+        with tarfile.open(directory / f"{name}-{version}.tgz", "w:gz") as archive:
+            text = f"apiVersion: v2\nname: {name}\nversion: {version}\n".encode()
+            entry = tarfile.TarInfo(f"{name}/Chart.yaml")
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(directory)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()

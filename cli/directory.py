@@ -1,0 +1,39 @@
+"""The fleet of a directory as the commands take it: every stack file read and checked, as `pulumi preview` does it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import typer
+from rich.text import Text
+
+from cli import console
+from cli.errors import CANNOT
+from domain.fleet import Fleet, parse_fleet
+from domain.problems import Problem
+from domain.stack_directory import read_stack_files
+
+
+def read_fleet(directory: Path) -> Fleet:
+    """All stack files of the directory; ends the command when it can't be listed."""
+    try:
+        return parse_fleet(read_stack_files(directory))
+    except OSError as error:
+        cannot(f"{directory} can't be read: {error.strerror}.")
+
+
+def cannot(text: str) -> NoReturn:
+    """Ends the command with a message, and the exit code for what could not be tried."""
+    console.messages().print(Text.assemble(("error: ", "bold red"), text))
+    raise typer.Exit(CANNOT)
+
+
+def print_problems(problems: Sequence[Problem]) -> None:
+    """One line a problem, then how many there are."""
+    out = console.results()
+    for problem in problems:
+        out.print(Text(str(problem)))
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    out.print(Text(f"{count} in the stack files; `pulumi up` would refuse, and change nothing.", style="bold red"))

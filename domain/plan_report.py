@@ -1,0 +1,163 @@
+"""The plan of a whole fleet as data: what lies where, what every link will carry, and how large a packet may be.
+
+It owns what a plan tells. Only for stacks that have passed every check; how it is printed is the command line's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from typing import Any
+
+from domain import netbird
+from domain.egress_policy import egress_policy_name, link_destinations
+from domain.mtu import REDIRECT_MARGIN, VXLAN_OVERHEAD, WIREGUARD_OVERHEAD, MtuChain
+from domain.plan import AddressPlan, address_plan
+from domain.settings import StackSettings
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of the MTU chain: the largest IP packet on it, in bytes, and how that follows from the one above."""
+
+    name: str
+    mtu: int
+    meaning: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"layer": self.name, "mtu": self.mtu, "meaning": self.meaning}
+
+
+@dataclass(frozen=True)
+class ClusterReport:
+    """One cluster: where it stands, in words, and its address plan."""
+
+    place: str
+    plan: AddressPlan
+    hetzner_network: IPv4Network | None
+
+    @property
+    def name(self) -> str:
+        """The cluster's name, which is its stack's."""
+        return self.plan.cluster
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The MTU chain from the Internet to the pod."""
+        return mtu_layers(self.plan.mtu)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        plan = self.plan
+        return {
+            "cluster": plan.cluster,
+            "place": self.place,
+            "pod_cidr": str(plan.pod_cidr),
+            "service_cidr": str(plan.service_cidr),
+            "node_cidr": str(plan.node_cidr),
+            "hetzner_network": None if self.hetzner_network is None else str(self.hetzner_network),
+            "dns_zone": plan.dns_zone,
+            "cluster_dns": str(plan.cluster_dns),
+            "kubernetes_service": str(plan.kubernetes_service),
+            "relay_service_ip": str(plan.relay_service_ip),
+            "nodes": [
+                {"name": node.name, "role": node.role, "router": node.router, "address": str(node.address)}
+                for node in plan.nodes
+            ],
+            "mtu": [layer.as_json() for layer in self.layers],
+        }
+
+
+@dataclass(frozen=True)
+class LinkReport:
+    """One direction of a link: what pods of ``source`` reach in ``target``, and by which objects."""
+
+    source: str
+    target: str
+    destination_cidrs: tuple[IPv4Network, ...]
+    zone: str
+    mtu: int
+    """The largest packet that passes from pod to pod in this direction."""
+    egress_policy: str
+    netbird_policies: tuple[netbird.Policy, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "from": self.source,
+            "to": self.target,
+            "destination_cidrs": [str(network) for network in self.destination_cidrs],
+            "dns_zone": self.zone,
+            "mtu": self.mtu,
+            "egress_policy": self.egress_policy,
+            "netbird_policies": [
+                {"name": policy.name, "protocol": policy.protocol, "ports": list(policy.ports)}
+                for policy in self.netbird_policies
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class FleetReport:
+    """All clusters by name, and all links, each direction by itself."""
+
+    clusters: tuple[ClusterReport, ...]
+    links: tuple[LinkReport, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "clusters": [cluster.as_json() for cluster in self.clusters],
+            "links": [link.as_json() for link in self.links],
+        }
+
+
+def fleet_report(stacks: Mapping[str, StackSettings]) -> FleetReport:
+    """The report on stacks that have passed every check."""
+    clusters = {name: _cluster(stacks[name]) for name in sorted(stacks)}
+    links = [
+        _link(clusters[name].plan, clusters[peer].plan) for name in clusters for peer in sorted(stacks[name].peers)
+    ]
+    return FleetReport(tuple(clusters.values()), tuple(links))
+
+
+def _cluster(settings: StackSettings) -> ClusterReport:
+    hetzner = settings.hetzner
+    return ClusterReport(
+        place=place_of(settings),
+        plan=address_plan(settings),
+        hetzner_network=None if hetzner is None else hetzner.network_cidr,
+    )
+
+
+def place_of(settings: StackSettings) -> str:
+    """Where a cluster stands, in words."""
+    if settings.hetzner is not None:
+        return f"Hetzner {settings.hetzner.location}"
+    return "on-premise" if settings.installs_k3s else "existing cluster"
+
+
+def _link(own: AddressPlan, peer: AddressPlan) -> LinkReport:
+    return LinkReport(
+        source=own.cluster,
+        target=peer.cluster,
+        destination_cidrs=link_destinations(peer.pod_cidr),
+        zone=peer.dns_zone,
+        mtu=min(own.mtu.pod, own.mtu.limit, peer.mtu.pod),
+        egress_policy=egress_policy_name(peer.cluster),
+        netbird_policies=netbird.policies(own.cluster, peer.cluster),
+    )
+
+
+def mtu_layers(chain: MtuChain) -> tuple[Layer, ...]:
+    """The chain, the outermost layer first."""
+    return (
+        Layer("underlay", chain.underlay, "what the path between the routers has to take at least"),
+        Layer("WireGuard", chain.underlay - WIREGUARD_OVERHEAD, f"underlay less {WIREGUARD_OVERHEAD}"),
+        Layer("NetBird", chain.netbird, "netbird.mtu, that of wt0"),
+        Layer("egress", chain.limit, f"wt0 less {REDIRECT_MARGIN}, which Cilium's redirect takes off"),
+        Layer("VXLAN", chain.cilium, "cilium.mtu, between the nodes"),
+        Layer("pod", chain.pod, f"VXLAN less {VXLAN_OVERHEAD}: what a pod may send"),
+    )

@@ -1,0 +1,343 @@
+"""Runs the program or a component under the SDK's mocks and keeps everything that was registered."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+import grpc
+import pulumi
+import pytest
+from pulumi.runtime import rpc
+from pulumi.runtime.config import set_all_config
+from pulumi.runtime.mocks import MockMonitor, MockResourceArgs, Mocks, set_mocks
+from pulumi.runtime.settings import reset_options
+from pulumi.runtime.stack import run_pulumi_func
+
+from tests.domain.samples import CLUSTER_SECRET, DE, GIVEN, MN, text
+
+ROOT: Final = Path(__file__).parents[2]
+SECRET_KEY: Final = "4dabf18193072939515e22adb298388d"
+
+HCLOUD_TOKEN: Final = "h" * 64
+NETBIRD_TOKEN: Final = "nbp_token_of_the_tests"
+SSH_KEY: Final = "-----BEGIN OPENSSH PRIVATE KEY-----\nof-the-tests\n-----END OPENSSH PRIVATE KEY-----\n"
+SECRET_VALUES: Final = {
+    "isthmus:clusterSecret": CLUSTER_SECRET,
+    "isthmus:netbirdApiToken": NETBIRD_TOKEN,
+    "isthmus:sshPrivateKey": SSH_KEY,
+    "hcloud:token": HCLOUD_TOKEN,
+}
+
+STACK_URN: Final = "urn:pulumi:{stack}::isthmus::pulumi:pulumi:Stack::isthmus-{stack}"
+
+KUBECONFIG: Final = """\
+apiVersion: v1
+kind: Config
+clusters: [{name: default, cluster: {server: "https://127.0.0.1:6443", certificate-authority-data: Y2E=}}]
+users: [{name: default, user: {client-certificate-data: Y2VydA==, client-key-data: c2VjcmV0LWtleQ==}}]
+contexts: [{name: default, context: {cluster: default, user: default}}]
+current-context: default
+"""
+PEER_ADDRESSES: Final = {"de-agent-1": "100.92.0.7", "mn-2": "100.92.0.8", "worker-b": "100.92.0.8"}
+
+LINKS: Final[dict[str, dict[str, Any]]] = {
+    "de": {
+        "schema_version": 1,
+        "cluster": "de",
+        "pod_cidr": "10.42.0.0/16",
+        "service_cidr": "10.43.0.0/16",
+        "dns_zone": "astring-de.internal",
+        "node_ips": ["10.0.1.11", "10.0.1.31"],
+        "routers": [{"node": "de-agent-1", "node_ip": "10.0.1.31", "peer_ip": "100.92.0.7"}],
+    },
+    "mn": {
+        "schema_version": 1,
+        "cluster": "mn",
+        "pod_cidr": "10.52.0.0/16",
+        "service_cidr": "10.53.0.0/16",
+        "dns_zone": "astring-mn.internal",
+        "node_ips": ["192.168.7.11", "192.168.7.12"],
+        "routers": [{"node": "mn-2", "node_ip": "192.168.7.12", "peer_ip": "100.92.0.8"}],
+    },
+}
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A resource as the engine would see it. ``inputs`` have wire names and no secret wrappers; ``secret_inputs`` names
+    the top-level inputs that are secret; ``raw`` is the text of the inputs with every secret taken out.
+    """
+
+    type: str
+    name: str
+    inputs: dict[str, Any]
+    secret_inputs: frozenset[str]
+    raw: str
+    urn: str
+    parent: str
+    provider: str
+    protect: bool
+    depends_on: frozenset[str]
+    ignore_changes: tuple[str, ...]
+    additional_secret_outputs: tuple[str, ...]
+    retain_on_delete: bool
+    timeouts: dict[str, str]
+
+
+@dataclass
+class Recorder(MockMonitor):
+    """A monitor that records and answers as the providers would."""
+
+    preview: bool
+    stacks: Mapping[str, Mapping[str, Any]]
+    registrations: list[Registration] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__(_Answers(self.preview, self.stacks))
+
+    def RegisterResource(self, request: Any) -> Any:  # noqa: N802 (the name is the SDK's)
+        """As the SDK does it, with a note of what was asked."""
+        response = super().RegisterResource(request)
+        if request.type != "pulumi:pulumi:Stack":
+            inputs = rpc.deserialize_properties(request.object)
+            self.registrations.append(
+                Registration(
+                    type=request.type,
+                    name=request.name,
+                    inputs=_plain(inputs),
+                    secret_inputs=frozenset(key for key, value in inputs.items() if _is_secret(value)),
+                    raw=json.dumps(_without_secrets(inputs), default=str),
+                    urn=response.urn,
+                    parent=request.parent,
+                    provider=request.provider,
+                    protect=request.protect,
+                    depends_on=frozenset(urn.rpartition("::")[2] for urn in request.dependencies),
+                    ignore_changes=tuple(request.ignoreChanges),
+                    additional_secret_outputs=tuple(request.additionalSecretOutputs),
+                    retain_on_delete=request.retainOnDelete,
+                    timeouts={
+                        key: getattr(request.customTimeouts, key)
+                        for key in ("create", "update", "delete")
+                        if getattr(request.customTimeouts, key)
+                    },
+                )
+            )
+        return response
+
+    def Invoke(self, request: Any) -> Any:  # noqa: N802
+        """The one function that is called: whether a stack exists."""
+        assert request.tok == "pulumi:pulumi:readStackOutputs", request.tok
+        stack = rpc.deserialize_properties(request.args)["name"]
+        if stack.rpartition("/")[2] not in self.stacks:
+            raise _EngineError(f'unknown stack "{stack}"')
+        return super().Invoke(request)
+
+
+class _EngineError(grpc.RpcError):
+    """An error as gRPC gives it."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNKNOWN
+
+    def details(self) -> str:
+        return str(self)
+
+
+class _Answers(Mocks):
+    def __init__(self, preview: bool, stacks: Mapping[str, Mapping[str, Any]]) -> None:
+        self._preview = preview
+        self._stacks = stacks
+        self._count = 100
+
+    def call(self, args: Any) -> Any:
+        return {}
+
+    def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        self._count += 1
+        state = dict(args.inputs)
+        if args.typ == "pulumi:pulumi:StackReference":
+            outputs = self._stacks[str(args.inputs["name"]).rpartition("/")[2]]
+            return args.name, {"name": args.inputs["name"], "outputs": outputs, "secretOutputNames": []}
+        if self._preview:
+            return "", {key: value for key, value in state.items() if value is not None}
+        if args.typ == "hcloud:index/server:Server":
+            state["ipv4Address"] = f"198.51.100.{self._count}"
+        if args.typ == "command:remote:Command":
+            state |= {"stdout": KUBECONFIG, "stderr": ""}
+        if args.typ.startswith("kubernetes:netbird.io/"):
+            state["metadata"] = {**state["metadata"], "uid": f"uid-of-{args.name}"}
+        if args.typ.endswith(":NetbirdRouterPeers"):
+            state["peers"] = {node: PEER_ADDRESSES[node] for node in state["hostnames"]}
+        return str(self._count), state
+
+
+def _is_secret(value: Any) -> bool:
+    return isinstance(value, dict) and SECRET_KEY in value
+
+
+def _plain(value: Any) -> Any:
+    if _is_secret(value):
+        return _plain(value["value"])
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _without_secrets(value: Any) -> Any:
+    if _is_secret(value):
+        return "[secret]"
+    if isinstance(value, dict):
+        return {key: _without_secrets(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(item) for item in value]
+    return value
+
+
+@dataclass(frozen=True)
+class Value:
+    """An output of the program: its value, whether it is secret, and whether it is known at all."""
+
+    value: Any
+    secret: bool
+    known: bool
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run registered and gave."""
+
+    stack: str
+    registrations: list[Registration]
+    outputs: dict[str, Value]
+
+    def one(self, type_: str, name: str | None = None) -> Registration:
+        """The one resource of a type (its end will do), and of a name where there are several."""
+        found = [item for item in self.of(type_) if name in (None, item.name)]
+        assert len(found) == 1, (type_, name, [item.name for item in found])
+        return found[0]
+
+    def of(self, type_: str) -> list[Registration]:
+        """All resources of a type (its end will do)."""
+        return [item for item in self.registrations if item.type.endswith(type_)]
+
+    def tree(self) -> str:
+        """Type and name of everything, indented below its parent, in a fixed order."""
+        lines: list[str] = []
+
+        def show(parent: str, depth: int) -> None:
+            below = [item for item in self.registrations if item.parent == parent]
+            for item in sorted(below, key=lambda item: (item.type, item.name)):
+                lines.append(f"{'  ' * depth}{item.type} {item.name}")
+                show(item.urn, depth + 1)
+
+        show(STACK_URN.format(stack=self.stack), 0)
+        return "\n".join(lines) + "\n"
+
+
+def program() -> ModuleType:
+    """``__main__.py``, imported under another name so that it registers nothing by itself."""
+    spec = importlib.util.spec_from_file_location("isthmus_program", ROOT / "__main__.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def engine_config_of(config: Mapping[str, Any], secrets: Mapping[str, str] = SECRET_VALUES) -> dict[str, str]:
+    """A stack file's config as the engine hands it to the program."""
+    result = {}
+    for key, value in config.items():
+        if key in secrets:
+            result[key] = secrets[key]
+        elif isinstance(value, dict | list):
+            result[key] = json.dumps(value)
+        else:
+            result[key] = str(value)
+    return result
+
+
+def write_stack_files(directory: Path, **stacks: Mapping[str, Any]) -> Path:
+    """Stack files in a directory; de and mn stand in where they are not given."""
+    for name, config in {"de": DE, "mn": MN, **stacks}.items():
+        (directory / f"Pulumi.{name}.yaml").write_text(text(config), encoding="utf-8")
+    return directory
+
+
+def run(
+    body: Callable[[], Awaitable[dict[str, Any] | None]],
+    *,
+    stack: str,
+    config: Mapping[str, str],
+    preview: bool,
+    stacks: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Run:
+    """Runs a coroutine as the program of a stack. ``stacks`` are the outputs of the stacks that exist."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    reset_options()
+    recorder = Recorder(preview=preview, stacks=stacks or {})
+    set_mocks(
+        recorder.mocks, project="isthmus", stack=stack, preview=preview, monitor=recorder, organization="organization"
+    )
+    set_all_config(dict(config))
+    outputs: dict[str, Value] = {}
+
+    async def whole() -> None:
+        for name, value in (await body() or {}).items():
+            output = pulumi.Output.from_input(value)
+            outputs[name] = Value(
+                value=await output.future(with_unknowns=True),
+                secret=await output.is_secret(),
+                known=await output.is_known(),
+            )
+
+    try:
+        loop.run_until_complete(run_pulumi_func(whole))
+    finally:
+        set_all_config({})
+        reset_options()
+        asyncio.set_event_loop(None)
+        loop.close()
+    return Run(stack, recorder.registrations, outputs)
+
+
+def run_stack(
+    directory: Path,
+    stack: str,
+    *,
+    preview: bool = False,
+    linked: bool = True,
+    config: Mapping[str, Any] | None = None,
+    secrets: Mapping[str, str] = SECRET_VALUES,
+) -> Run:
+    """Runs the program for de or mn, or for ``config``; ``linked`` says whether the peers have been raised."""
+    chosen = config or {"de": DE, "mn": MN}[stack]
+    write_stack_files(directory, **{stack: chosen})
+    values = engine_config_of(chosen, {**secrets, "isthmus:kubeconfig": KUBECONFIG})
+    stacks = {name: {"link": link} if linked else {} for name, link in LINKS.items() if name != stack}
+    module = program()
+    return run(
+        lambda: module.main(directory=directory, callbacks=False),
+        stack=stack,
+        config=values,
+        preview=preview,
+        stacks=stacks,
+    )
+
+
+CASES: Final = [
+    pytest.param("de", DE, id="hetzner"),
+    pytest.param("mn", MN, id="on-premise"),
+    pytest.param("mn", GIVEN, id="existing"),
+]
+"""The three ways to a cluster: the stack and its config."""

@@ -1,0 +1,292 @@
+"""The whole program under mocks: what it registers for each kind of cluster, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+
+from domain.keys import ClusterKeys
+from tests.components.recording import (
+    CASES,
+    HCLOUD_TOKEN,
+    KUBECONFIG,
+    LINKS,
+    NETBIRD_TOKEN,
+    ROOT,
+    SECRET_VALUES,
+    SSH_KEY,
+    STACK_URN,
+    Run,
+    engine_config_of,
+    program,
+    run,
+    run_stack,
+    write_stack_files,
+)
+from tests.domain.samples import CLUSTER_SECRET, DE, MN, REMOVE, changed, golden
+
+BOTH = pytest.mark.parametrize("preview", [False, True], ids=["up", "preview"])
+
+
+@BOTH
+@pytest.mark.parametrize(("stack", "config"), CASES)
+def test_every_kind_of_cluster(tmp_path: Path, stack: str, config: dict[str, Any], preview: bool) -> None:
+    found = run_stack(tmp_path, stack, config=config, preview=preview)
+    kind = {"de": "hetzner"}.get(stack) or ("on-premise" if config is MN else "existing")
+    golden(f"../../components/golden/{kind}.txt", found.tree())
+
+
+@BOTH
+def test_pending_peer_leaves_nothing_that_needs_it(tmp_path: Path, preview: bool) -> None:
+    found = run_stack(tmp_path, "de", linked=False, preview=preview)
+    assert found.of("EgressGateway") == []
+    assert found.of("CiliumEgressGatewayPolicy") == []
+    assert found.of("DnsRelay") == []
+    assert found.of("NetbirdPolicy") == []
+    assert list(found.one(":ConfigMap", "coredns-custom").inputs["data"]) == ["astring-de.internal.server"]
+    assert not [item for item in found.registrations if "10.52." in item.raw or "astring-mn" in item.raw]
+    status = found.outputs["links"].value["mn"]
+    assert status == {
+        "status": "pending",
+        "message": "link pending: stack mn has no link yet; run `pulumi up -s mn`, then this stack again",
+    }
+
+
+def test_peer_without_a_stack_is_pending(tmp_path: Path) -> None:
+    write_stack_files(tmp_path)
+    module = program()
+    found = run(
+        lambda: module.main(directory=tmp_path, callbacks=False),
+        stack="de",
+        config=engine_config_of(DE),
+        preview=True,
+        stacks={},
+    )
+    assert found.outputs["links"].value["mn"]["message"] == (
+        "link pending: there is no stack mn yet; run `pulumi up -s mn`, then this stack again"
+    )
+    assert found.of("StackReference") == []
+
+
+def test_link_is_what_the_peer_reads(tmp_path: Path) -> None:
+    link = run_stack(tmp_path, "de").outputs["link"]
+    assert link.value == LINKS["de"]
+    assert not link.secret
+
+
+def test_outputs(tmp_path: Path) -> None:
+    outputs = run_stack(tmp_path, "mn").outputs
+    assert outputs["kubeconfig"].secret
+    assert "server: https://192.168.7.11:6443" in outputs["kubeconfig"].value
+    assert outputs["node_ips"].value == {"mn-1": "192.168.7.11", "mn-2": "192.168.7.12"}
+    assert outputs["router_peers"].value == {"mn-2": "100.92.0.8"}
+    assert outputs["links"].value == {
+        "de": {"status": "linked", "message": "linked: pods 10.42.0.0/16 and zone astring-de.internal by 100.92.0.7"}
+    }
+
+
+def test_outputs_of_a_first_preview_are_unknown(tmp_path: Path) -> None:
+    outputs = run_stack(tmp_path, "de", preview=True).outputs
+    assert not outputs["link"].known
+    assert not outputs["kubeconfig"].known
+    assert outputs["kubeconfig"].secret
+    assert outputs["node_ips"].known
+
+
+@BOTH
+@pytest.mark.parametrize(("stack", "config"), CASES)
+def test_nothing_uses_a_default_provider(tmp_path: Path, stack: str, config: dict[str, Any], preview: bool) -> None:
+    found = run_stack(tmp_path, stack, config=config, preview=preview)
+    names = {"hcloud": "hcloud", "command": "command", "kubernetes": stack}
+    checked = 0
+    for item in found.registrations:
+        package = item.type.partition(":")[0]
+        if package in names:
+            assert f"pulumi:providers:{package}::{names[package]}::" in item.provider, item
+            checked += 1
+    assert checked > 10
+
+
+@BOTH
+@pytest.mark.parametrize(("stack", "config"), CASES)
+def test_no_secret_is_plain(tmp_path: Path, stack: str, config: dict[str, Any], preview: bool) -> None:
+    found = run_stack(tmp_path, stack, config=config, preview=preview)
+    keys = ClusterKeys.derive(CLUSTER_SECRET, stack)
+    hidden = [CLUSTER_SECRET, NETBIRD_TOKEN, HCLOUD_TOKEN, "of-the-tests", "c2VjcmV0LWtleQ==", keys.k3s_token]
+    hidden += keys.ssh_private_key.splitlines()[1:3]
+    for item in found.registrations:
+        for secret in hidden:
+            assert secret not in item.raw, item.name
+    # The same search finds them where the wrappers are taken off, so it would have found a plain one.
+    everything = "".join(str(item.inputs) for item in found.registrations)
+    assert NETBIRD_TOKEN in everything
+
+
+@pytest.mark.parametrize(("stack", "config"), CASES)
+def test_children_belong_to_their_components(tmp_path: Path, stack: str, config: dict[str, Any]) -> None:
+    found = run_stack(tmp_path, stack, config=config)
+    at_the_top = {item.type for item in found.registrations if item.parent == STACK_URN.format(stack=stack)}
+    assert at_the_top
+    allowed = ("isthmus:", "pulumi:providers:", "pulumi:pulumi:StackReference")
+    assert {kind for kind in at_the_top if not kind.startswith(allowed)} == set()
+
+
+@pytest.fixture(scope="module")
+def mn(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """mn, linked with de."""
+    return run_stack(tmp_path_factory.mktemp("mn"), "mn")
+
+
+class TestOrder:
+    """What has to exist before what; on destroy the same the other way round."""
+
+    @pytest.mark.parametrize(
+        ("later", "earlier"),
+        [
+            ("mn-2", "mn-1"),
+            ("isthmus-mn-kubeconfig", "mn-2"),
+            ("isthmus-cilium", "isthmus-mn-kubeconfig"),
+            ("isthmus-deny-metadata", "isthmus-cilium"),
+            ("isthmus-netbird-operator", "isthmus-cilium"),
+            ("isthmus-netbird-operator", "netbird-mgmt-api-key"),
+            ("networkrouter-isthmus-mn", "isthmus-netbird-operator"),
+            ("networkrouter-isthmus-mn", "mn.routers.isthmus.internal"),
+            ("setupkey-isthmus-mn-router", "isthmus-netbird-operator"),
+            ("isthmus-mn-peers", "setupkey-isthmus-mn-router"),
+            ("isthmus-mn-pods-resource", "networkrouter-isthmus-mn"),
+            ("isthmus-mn-to-de-pods", "isthmus-mn-peers"),
+            ("isthmus-mn-to-de-pods", "isthmus-mn-pods-resource"),
+            ("isthmus-wait-de", "isthmus-mn-to-de-dns-tcp"),
+            ("isthmus-to-de", "isthmus-wait-de"),
+            ("isthmus-dns-relay", "isthmus-mn-peers"),
+            ("coredns", "coredns-custom"),
+        ],
+    )
+    def test_after(self, mn: Run, later: str, earlier: str) -> None:
+        assert earlier in _all_before(mn, later)
+
+
+def _all_before(found: Run, name: str) -> set[str]:
+    """Everything that a resource waits for, directly or not."""
+    direct: dict[str, set[str]] = {}
+    for item in found.registrations:
+        direct.setdefault(item.name, set()).update(item.depends_on - {item.name})
+        if item.provider:
+            direct[item.name].add(item.provider.rpartition("::")[0].rpartition("::")[2])
+    seen: set[str] = set()
+    todo = {name}
+    while todo:
+        for one in direct.get(todo.pop(), set()) - seen:
+            seen.add(one)
+            todo.add(one)
+    return seen
+
+
+class TestRefusals:
+    """What is wrong stops the program before anything is registered, all of it at once and without a traceback."""
+
+    def refused(self, directory: Path, stack: str = "de", **stacks: dict[str, Any]) -> str:
+        write_stack_files(directory, **stacks)
+        module = program()
+        config = engine_config_of({"de": DE, "mn": MN, **stacks}[stack])
+        caught: list[str] = []
+
+        async def body() -> None:
+            with pytest.raises(pulumi.RunError) as refusal:
+                await module.main(directory=directory, callbacks=False)
+            caught.append(str(refusal.value))
+
+        found = run(body, stack=stack, config=config, preview=True, stacks={"mn": {}, "de": {}})
+        assert found.registrations == []
+        return caught[0]
+
+    def test_all_problems_of_all_stack_files(self, tmp_path: Path) -> None:
+        said = self.refused(
+            tmp_path,
+            de=changed(DE, {"hetzner.routers": 0}),
+            mn=changed(MN, {"network.pod_cidr": "10.42.0.0/16", "surprise": 1, "netbirdApiToken": REMOVE}),
+        )
+        lines = said.splitlines()
+        assert lines[0] == f"{len(lines) - 1} problems in the stack files; nothing was changed:"
+        assert any(line.startswith("de: hetzner.routers 0 ") for line in lines)
+        assert any("network.pod_cidr 10.42.0.0/16 overlaps" in line for line in lines)
+        assert any(line.startswith("mn: surprise is not a setting of this program") for line in lines)
+        assert any(line.startswith("mn: netbirdApiToken is missing") for line in lines)
+
+    def test_one_problem(self, tmp_path: Path) -> None:
+        said = self.refused(tmp_path, mn=changed(MN, {"surprise": 1}))
+        assert said.splitlines()[0] == "a problem in the stack files; nothing was changed:"
+
+    def test_secret_of_the_wrong_form(self, tmp_path: Path) -> None:
+        write_stack_files(tmp_path)
+        module = program()
+        caught: list[str] = []
+
+        async def body() -> None:
+            with pytest.raises(pulumi.RunError) as refusal:
+                await module.main(directory=tmp_path, callbacks=False)
+            caught.append(str(refusal.value))
+
+        secrets = {**SECRET_VALUES, "isthmus:clusterSecret": "tooshort", "hcloud:token": "alsoshort"}
+        run(body, stack="de", config=engine_config_of(DE, secrets), preview=True)
+        assert "de: clusterSecret has 8 characters, not 64; make one with" in caught[0]
+        assert "de: hcloud:token has 9 characters; Hetzner's tokens have 64; set it with" in caught[0]
+        assert "tooshort" not in caught[0]
+        assert "alsoshort" not in caught[0]
+
+    def test_values_of_the_engine_count_for_the_own_stack(self, tmp_path: Path) -> None:
+        write_stack_files(tmp_path)
+        module = program()
+        caught: list[str] = []
+
+        async def body() -> None:
+            with pytest.raises(pulumi.RunError) as refusal:
+                await module.main(directory=tmp_path, callbacks=False)
+            caught.append(str(refusal.value))
+
+        other = changed(DE, {"network.pod_cidr": "10.52.0.0/16"})
+        run(body, stack="de", config=engine_config_of(other), preview=True)
+        assert "10.52.0.0/16 overlaps" in caught[0]
+
+    @pytest.mark.parametrize(
+        ("link", "message"),
+        [
+            (
+                {"schema_version": 2},
+                "schema_version 2 is not 1; raise both stacks with the same version of the program, mn first.",
+            ),
+            (
+                {"pod_cidr": "10.42.0.0/17"},
+                "pod_cidr 10.42.0.0/17 overlaps network.pod_cidr 10.42.0.0/16; linked clusters need distinct ranges.",
+            ),
+        ],
+    )
+    def test_unusable_link(self, tmp_path: Path, link: dict[str, Any], message: str) -> None:
+        write_stack_files(tmp_path)
+        module = program()
+        caught: list[str] = []
+
+        async def body() -> None:
+            with pytest.raises(pulumi.RunError) as refusal:
+                await module.main(directory=tmp_path, callbacks=False)
+            caught.append(str(refusal.value))
+
+        stacks = {"mn": {"link": {**LINKS["mn"], **link}}}
+        run(body, stack="de", config=engine_config_of(DE), preview=True, stacks=stacks)
+        assert caught == [f"de: link of mn: {message}"]
+
+
+def test_the_program_names_no_stack() -> None:
+    files = [ROOT / "__main__.py", *(ROOT / "components").glob("*.py")]
+    for file in files:
+        words = file.read_text(encoding="utf-8")
+        assert '"de"' not in words, file
+        assert '"mn"' not in words, file
+
+
+def test_samples_of_this_test_are_secret() -> None:
+    assert "of-the-tests" in SSH_KEY
+    assert "c2VjcmV0LWtleQ==" in KUBECONFIG

@@ -1,0 +1,134 @@
+"""Running `pulumi`: what is streamed and logged, what Ctrl-C means, and what a killed run has left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lab import private_files, processes, project, pulumi_command, state
+from lab.errors import CommandFailed
+from lab.project import Tools
+from lab.pulumi_command import Pulumi
+
+FAKE = """#!/bin/sh
+# A pulumi that says what it was called with, and stops in an orderly way when asked.
+echo "called $*"
+case "$*" in
+*" up "*)
+    trap 'echo cancelling; exit 1' INT
+    echo started
+    [ -e "$FAKE_FAILS" ] && { echo "no such thing" >&2; exit 255; }
+    [ -e "$FAKE_WAITS" ] && while :; do sleep 0.05; done
+    echo finished ;;
+*" cancel "*) echo "$*" >> "$FAKE_CANCELS" ;;
+*" config set "*) cat >> "$FAKE_STDIN" ;;
+esac
+"""
+
+
+@pytest.fixture
+def pulumi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pulumi:
+    monkeypatch.setattr(state, "STATE", tmp_path / "state")
+    monkeypatch.setattr(project, "at_workstation", list)
+    program = tmp_path / "pulumi"
+    program.write_text(FAKE)
+    program.chmod(0o755)
+    for name in ("FAILS", "WAITS", "CANCELS", "STDIN"):
+        monkeypatch.setenv(f"FAKE_{name}", str(tmp_path / name.lower()))
+    (tmp_path / "state/project").mkdir(parents=True)
+    return Pulumi(tools=Tools(pulumi_bin=tmp_path, kubectl=Path("/none/kubectl")))
+
+
+def test_output_is_handed_on_line_by_line_and_kept(pulumi: Pulumi, tmp_path: Path) -> None:
+    lines: list[str] = []
+    log = tmp_path / "logs/up.log"
+    pulumi.stream("up", "--yes", "-s", "de", log=log, on_line=lines.append)
+    assert lines == [
+        f"called -C {tmp_path}/state/project up --yes -s de --non-interactive --color never",
+        "started",
+        "finished",
+    ]
+    assert log.read_text().splitlines() == ["$ pulumi up --yes -s de", *lines]
+
+
+def test_a_failure_names_the_log(pulumi: Pulumi, tmp_path: Path) -> None:
+    (tmp_path / "fails").touch()
+    lines: list[str] = []
+    log = tmp_path / "up.log"
+    with pytest.raises(CommandFailed) as caught:
+        pulumi.stream("up", "-s", "de", log=log, on_line=lines.append)
+    assert str(caught.value) == f"`pulumi up -s de` ended with code 255; it says why above and in {log}"
+    assert lines[-1] == "no such thing"
+
+
+def test_an_interruption_lets_pulumi_finish_what_it_has_begun(pulumi: Pulumi, tmp_path: Path) -> None:
+    (tmp_path / "waits").touch()
+    lines: list[str] = []
+
+    def on_line(line: str) -> None:
+        lines.append(line)
+        if line == "started":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pulumi.stream("up", "-s", "de", log=tmp_path / "up.log", on_line=on_line)
+    assert lines[-1] == "cancelling"
+    assert "Pulumi finishes what it has begun" in lines[-2]
+    assert not (state.STATE / "pulumi/running.json").exists()
+
+
+def test_a_second_interruption_ends_it(pulumi: Pulumi, tmp_path: Path) -> None:
+    (tmp_path / "waits").touch()
+
+    def on_line(line: str) -> None:
+        if line in ("started", "cancelling"):
+            raise KeyboardInterrupt
+
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        pulumi.stream("up", "-s", "de", log=tmp_path / "up.log", on_line=on_line)
+    assert time.monotonic() - start < 10
+
+
+def test_secrets_go_through_standard_input_and_only_when_missing(pulumi: Pulumi, tmp_path: Path) -> None:
+    project.stack_file("de").write_text("config:\n  isthmus:clusterSecret: {secure: x}\n")
+    pulumi.set_secrets("de", {"isthmus:clusterSecret": "old", "isthmus:netbirdApiToken": "tok"})
+    assert (tmp_path / "stdin").read_text() == "tok"
+
+
+def test_what_a_killed_run_has_left_is_ended_and_its_lock_removed(pulumi: Pulumi, tmp_path: Path) -> None:
+    locks = project.backend_directory() / ".pulumi/locks/organization/isthmus/de"
+    locks.mkdir(parents=True)
+    (locks / "1234.json").write_text("{}")
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], process_group=0)
+    try:
+        pulumi_command._remember(child.pid)
+        pulumi.release_locks()
+        assert child.wait(timeout=5) == -signal.SIGKILL
+    finally:
+        child.poll()
+        if child.returncode is None:
+            child.kill()
+            child.wait()
+    assert (tmp_path / "cancels").read_text().split(" --")[0].endswith("cancel")
+    assert "-s de" in (tmp_path / "cancels").read_text()
+
+
+def test_another_process_with_that_number_is_left_alone(pulumi: Pulumi) -> None:
+    own = processes.identity(os.getpid())
+    assert own is not None
+    record = f'{{"pid": {own.pid}, "start_time": {own.start_time - 1}}}'
+    private_files.write_secret(state.STATE / "pulumi/running.json", record)
+    pulumi.release_locks()
+    assert not (state.STATE / "pulumi/running.json").exists()
+
+
+def test_nothing_to_release_runs_nothing(pulumi: Pulumi, tmp_path: Path) -> None:
+    pulumi.release_locks()
+    assert not (tmp_path / "cancels").exists()

@@ -1,0 +1,84 @@
+"""The lab as the tests of the link find it: up, with both clusters joined. `./isthmus test link` raises it first.
+
+The modules are numbered: they share one lab and run in this order, from those that only look to those that
+take it apart.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+
+import pytest
+
+from lab import netbird_server, project
+from lab import up as lab_up
+from lab.kubernetes import Cluster
+from lab.netbird_api import NetBirdApi
+from lab.project import Tools
+from lab.pulumi_command import Pulumi
+from lab.reporting import Silent
+from lab.status import Status, collect
+from lab.topology import DEFAULT
+from lab.verify.results import CheckResult
+from lab.verify.run import verify
+
+Verify = Callable[..., dict[str, CheckResult]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _lab() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("the lab needs root")
+    if not project.passphrase_file().is_file():
+        pytest.skip("no lab is up: ./isthmus lab up, or ./isthmus test link, which raises one")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _workspace(_lab: None) -> Iterator[None]:
+    """What the tests start belongs to the lab, so that it ends with the lab."""
+    from lab import cgroups
+
+    cgroups.join()
+    yield
+    cgroups.leave()
+
+
+@pytest.fixture(scope="session")
+def tools(_lab: None) -> Tools:
+    """The person's programs."""
+    return lab_up.tools_of_person()
+
+
+@pytest.fixture(scope="session")
+def pulumi(tools: Tools) -> Pulumi:
+    """The real `pulumi` at the workstation."""
+    return Pulumi(tools=tools)
+
+
+@pytest.fixture(scope="session")
+def clusters(tools: Tools) -> Mapping[str, Cluster]:
+    """Both clusters by name."""
+    return {site.name: Cluster(name=site.name, tools=tools) for site in DEFAULT.sites}
+
+
+@pytest.fixture(scope="session")
+def netbird(_lab: None) -> NetBirdApi:
+    """NetBird's API with the lab's token."""
+    return netbird_server.api()
+
+
+@pytest.fixture(scope="session")
+def run_verify(tools: Tools) -> Verify:
+    """`lab verify` as a function: results by id."""
+
+    def run(*only: str) -> dict[str, CheckResult]:
+        return {result.id: result for result in verify(DEFAULT, tools, Silent(), only=only)}
+
+    return run
+
+
+@pytest.fixture
+def status(tools: Tools) -> Callable[[], Status]:
+    """`lab status` as a function."""
+    return lambda: collect(DEFAULT, tools)

@@ -1,0 +1,110 @@
+"""A lab that is up: what `lab up` said and did, what a person can do in it by hand, and that the link carries."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lab import state
+from lab.pulumi_command import Pulumi
+from lab.status import Status
+from lab.steps import read_timings
+from lab.topology import DEFAULT
+from tests.link.assertions import all_passed
+from tests.link.conftest import Verify
+
+pytestmark = pytest.mark.link
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def isthmus(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(REPOSITORY / "isthmus"), *arguments], capture_output=True, text=True, timeout=900, cwd="/"
+    )
+
+
+def test_the_real_pulumi_raised_every_stack_in_its_order() -> None:
+    steps = [step["step"] for run in read_timings() for step in run["steps"]]
+    raised = [step.rsplit(" ", 1)[-1] for step in steps if step.startswith("pulumi up ")]
+    assert raised[-3:] == ["de", "mn", "de"]
+
+
+def test_the_lab_is_up_with_direct_links(status: Callable[[], Status]) -> None:
+    found = status()
+    assert found.is_up, found
+    assert [(link.source, link.target, link.path) for link in found.links] == [
+        ("de", "mn", "direct"),
+        ("mn", "de", "direct"),
+    ]
+    assert all(link.round_trip_ms is not None and link.round_trip_ms < 100 for link in found.links)
+    assert {cluster.name: cluster.routers[0].node for cluster in found.clusters}["mn"] == "mn-2"
+
+
+def test_a_second_lab_up_says_that_all_is_up() -> None:
+    done = isthmus("lab", "up")
+    assert done.returncode == 0, done.stderr
+    assert "All is up already." in done.stderr
+    assert "pulumi up" not in done.stderr
+
+
+def test_status_as_json_names_every_router() -> None:
+    done = isthmus("lab", "status", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["up"] is True
+    assert all(cluster["routers"][0]["netbird_ip"].startswith("100.") for cluster in found["clusters"])
+
+
+@pytest.mark.parametrize("shell", ["bash", "sh"])
+@pytest.mark.parametrize("stack", ["de", "mn"])
+def test_preview_by_hand_says_that_nothing_changes(stack: str, shell: str) -> None:
+    script = (
+        f'eval "$({REPOSITORY}/isthmus lab env)" && pulumi preview -s {stack} --expect-no-changes --non-interactive'
+    )
+    done = subprocess.run([shell, "-c", script], capture_output=True, text=True, timeout=300, cwd="/")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " unchanged" in done.stdout
+
+
+def test_kubectl_by_hand_has_a_context_for_each_cluster() -> None:
+    for site in DEFAULT.sites:
+        script = f'eval "$({REPOSITORY}/isthmus lab env)" && kubectl --context {site.name} get nodes --output=json'
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=120, cwd="/")
+        assert done.returncode == 0, done.stderr
+        assert len(json.loads(done.stdout)["items"]) == site.node_count
+
+
+def test_the_link_output_has_what_a_peer_needs(pulumi: Pulumi) -> None:
+    for site in DEFAULT.sites:
+        outputs = pulumi.outputs(site.name)
+        link = outputs["link"]
+        assert link["schema_version"] == 1
+        assert link["cluster"] == site.name
+        assert link["pod_cidr"] == str(site.ranges.pods)
+        assert link["service_cidr"] == str(site.ranges.services)
+        assert link["dns_zone"] == site.ranges.dns_zone
+        assert len(link["node_ips"]) == site.node_count
+        assert len(link["routers"]) == 1
+
+
+def test_verify_passes(run_verify: Verify) -> None:
+    all_passed(run_verify())
+
+
+def test_verify_on_the_command_line_gives_json_and_an_exit_code() -> None:
+    done = isthmus("lab", "verify", "--json", "--only", "de-mn.router-other")
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = json.loads(done.stdout)
+    assert {one["id"].rsplit(".", 1)[-1] for one in results} == {"icmp", "tcp", "http", "pod-name", "mtu"}
+    assert all(one["status"] == "pass" and one["seconds"] >= 0 for one in results)
+
+
+def test_no_error_is_in_the_helpers_logs() -> None:
+    logs = state.STATE / "logs"
+    for name in ("mirror", "hetzner-api"):
+        assert "Traceback" not in (logs / f"{name}.log").read_text(errors="replace")

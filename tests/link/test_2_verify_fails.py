@@ -1,0 +1,268 @@
+"""Each check of `lab verify` is seen to fail when its part is broken, and to pass beside it, and again afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from lab import machines
+from lab.commands import wait_until
+from lab.kubernetes import Cluster
+from lab.netbird_api import NetBirdApi
+from lab.project import Tools
+from lab.reporting import Silent
+from lab.topology import DEFAULT, VERIFY_NAMESPACE
+from lab.verify.checks import World, all_checks
+from lab.verify.results import Verdict
+from lab.verify.run import world_of
+from lab.verify.throughput import POD_PORT
+
+pytestmark = pytest.mark.link
+
+CHECKS = {check.id: check for check in all_checks(DEFAULT)}
+PLACES = [f"{source}-{target}" for source in ("router", "other") for target in ("router", "other")]
+SETTLE_SECONDS = 90.0
+
+
+@pytest.fixture(scope="module")
+def world(tools: Tools) -> Iterator[World]:
+    """Probe pods for the whole module: a break is between two looks at the same pods."""
+    with world_of(DEFAULT, tools, Silent()) as made:
+        yield made
+
+
+def look(world: World, *identifiers: str) -> dict[str, Verdict]:
+    return {identifier: CHECKS[identifier].run(world) for identifier in identifiers}
+
+
+def wait_for(world: World, wanted: str, *identifiers: str) -> dict[str, Verdict]:
+    """Looks until all of these checks have the wanted status; what was seen last is in the error."""
+    last: dict[str, Verdict] = {}
+
+    def reached() -> dict[str, Verdict] | None:
+        last.update(look(world, *identifiers))
+        return dict(last) if all(one.status == wanted for one in last.values()) else None
+
+    return wait_until(
+        reached,
+        what=f"{', '.join(identifiers)}: {wanted}",
+        deadline_seconds=SETTLE_SECONDS,
+        state=lambda: "; ".join(f"{name}: {one.status}, {one.observed}" for name, one in last.items()),
+        every_seconds=0.5,
+    )
+
+
+@contextlib.contextmanager
+def broken(do: Callable[[], object], undo: Callable[[], object]) -> Iterator[None]:
+    """Breaks something for the block, and mends it whatever happens."""
+    do()
+    try:
+        yield
+    finally:
+        undo()
+
+
+def way(prefix: str, *kinds: str) -> list[str]:
+    return [f"{prefix}.{place}.{kind}" for place in PLACES for kind in kinds]
+
+
+def plain(found: Mapping[str, Any]) -> dict[str, Any]:
+    """An object without what the server adds, so that it can be made again."""
+    metadata = {key: found["metadata"][key] for key in ("name", "namespace", "labels") if key in found["metadata"]}
+    return {**{key: found[key] for key in ("apiVersion", "kind", "spec", "data") if key in found}, "metadata": metadata}
+
+
+def get(cluster: Cluster, *arguments: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(cluster.kubectl("get", *arguments, "--output=json").stdout)
+    return found
+
+
+def test_everything_passes_before_anything_is_broken(world: World) -> None:
+    bad = {name: verdict for name, verdict in look(world, *CHECKS).items() if verdict.status != "pass"}
+    assert bad == {}
+
+
+def test_without_the_egress_policy_no_pod_reaches_the_peer(world: World, clusters: Mapping[str, Cluster]) -> None:
+    de = clusters["de"]
+    policy = plain(get(de, "ciliumegressgatewaypolicies", "isthmus-to-mn"))
+    connecting = way("de-mn", "icmp", "tcp", "http", "pod-name")
+    with broken(
+        lambda: de.kubectl("delete", "ciliumegressgatewaypolicies", "isthmus-to-mn"),
+        lambda: de.apply([policy]),
+    ):
+        failed = wait_for(world, "fail", "de.egress-policy", "de-mn.other-other.icmp")
+        assert failed["de.egress-policy"].observed.startswith("policies lead to nothing")
+        seen = look(world, *connecting, *way("de-mn", "mtu"), "mn.egress-policy", "de.own-zone", *way("mn-de", "icmp"))
+        assert {name for name, one in seen.items() if one.status == "fail"} == {*connecting, *way("de-mn", "mtu")}
+    wait_for(world, "pass", "de.egress-policy", *connecting)
+
+
+def test_a_policy_that_covers_netbirds_range_is_found(world: World, clusters: Mapping[str, Cluster]) -> None:
+    de = clusters["de"]
+    policy = plain(get(de, "ciliumegressgatewaypolicies", "isthmus-to-mn"))
+    policy["metadata"]["name"] = "too-wide"
+    policy["spec"]["destinationCIDRs"] = ["100.64.0.0/10"]
+    with broken(lambda: de.apply([policy]), lambda: de.kubectl("delete", "ciliumegressgatewaypolicies", "too-wide")):
+        failed = wait_for(world, "fail", "de.egress-policy")
+        assert "a policy for 100.64.0.0/10 covers NetBird's 100.64.0.0/10" in failed["de.egress-policy"].observed
+        assert look(world, "mn.egress-policy")["mn.egress-policy"].status == "pass"
+    wait_for(world, "pass", "de.egress-policy")
+
+
+def test_without_netbirds_policy_the_routers_do_not_let_pods_through(world: World, netbird: NetBirdApi) -> None:
+    policy = netbird.named("policies", "isthmus-de-to-mn-pods")
+    assert policy is not None
+    whole = netbird.call("GET", f"/api/policies/{policy['id']}")
+
+    def body(*, enabled: bool) -> dict[str, Any]:
+        rules = []
+        for rule in whole["rules"]:
+            made = {key: value for key, value in rule.items() if value is not None}
+            for side in ("sources", "destinations"):
+                if side in made:
+                    made[side] = [group["id"] for group in made[side]]
+            rules.append({**made, "enabled": enabled})
+        return {"name": whole["name"], "description": whole.get("description", ""), "enabled": enabled, "rules": rules}
+
+    def put(*, enabled: bool) -> None:
+        netbird.call("PUT", f"/api/policies/{policy['id']}", body(enabled=enabled))
+
+    with broken(lambda: put(enabled=False), lambda: put(enabled=True)):
+        wait_for(world, "fail", *way("de-mn", "tcp"))
+        seen = look(world, *way("mn-de", "tcp"), "de.egress-policy")
+        assert all(one.status == "pass" for one in seen.values()), seen
+    wait_for(world, "pass", *way("de-mn", "icmp", "tcp", "http"))
+
+
+def test_a_port_that_is_closed_fails_tcp_and_http_but_not_icmp(world: World, clusters: Mapping[str, Cluster]) -> None:
+    mn = clusters["mn"]
+    closed = {
+        "apiVersion": "cilium.io/v2",
+        "kind": "CiliumNetworkPolicy",
+        "metadata": {"name": "closed", "namespace": VERIFY_NAMESPACE},
+        "spec": {
+            "endpointSelector": {},
+            "enableDefaultDeny": {"ingress": False},
+            "ingressDeny": [
+                {"fromEntities": ["all"], "toPorts": [{"ports": [{"port": "8080", "protocol": "TCP"}]}]},
+            ],
+        },
+    }
+    touched = way("de-mn", "tcp", "http", "pod-name")
+    with broken(
+        lambda: mn.apply([closed]),
+        lambda: mn.kubectl("delete", "ciliumnetworkpolicies", "closed", "-n", VERIFY_NAMESPACE),
+    ):
+        wait_for(world, "fail", *touched, "de-mn.router.service-name", "de-mn.other.service-name")
+        seen = look(world, *way("de-mn", "icmp"), *way("mn-de", "tcp"))
+        assert all(one.status == "pass" for one in seen.values()), seen
+    wait_for(world, "pass", *touched)
+
+
+def test_a_smaller_tunnel_loses_packets_of_the_planned_size(world: World) -> None:
+    router = world.probes["mn"].router.node
+
+    def set_mtu(size: int) -> None:
+        machines.exec(router, ["ip", "link", "set", "wt0", "mtu", str(size)], check=True)
+
+    before = int(machines.exec(router, ["cat", "/sys/class/net/wt0/mtu"], check=True).stdout)
+    with broken(lambda: set_mtu(1200), lambda: set_mtu(before)):
+        # Echoes have the size of their requests, so the way back is as good a place to break as the way there.
+        failed = wait_for(world, "fail", *way("de-mn", "mtu"))
+        assert all("0 of 3 packets of 1230 bytes came back" in one.observed for one in failed.values())
+        assert look(world, "de-mn.router-router.icmp")["de-mn.router-router.icmp"].status == "pass"
+    wait_for(world, "pass", *way("de-mn", "mtu"))
+
+
+def test_a_pod_that_may_send_larger_packets_is_found(world: World) -> None:
+    probes = world.probes["de"]
+    pod = probes.pod("router")
+
+    def set_mtu(size: int) -> None:
+        script = (
+            f'pid=$(for p in $(pgrep -f probe-server); do nsenter -t "$p" -n hostname -I | grep -qw {pod.address} '
+            f'&& echo "$p"; done | head -n 1); nsenter -t "$pid" -n sh -ec \'ip link set eth0 mtu {size}; '
+            f'for kind in default; do ip route change $(ip route show $kind | sed "s/ mtu [0-9]*//") mtu {size}; done\''
+        )
+        machines.exec(pod.node, ["sh", "-ec", script], check=True)
+
+    planned = min(world.pod_mtu.values())
+    with broken(lambda: set_mtu(planned + 20), lambda: set_mtu(planned)):
+        failed = wait_for(world, "fail", "de-mn.router-router.mtu", "de-mn.router-other.mtu")
+        assert all(f"3 of 3 of {planned + 1}" in one.observed for one in failed.values()), failed
+        assert look(world, "de-mn.other-other.mtu")["de-mn.other-other.mtu"].status == "pass"
+    wait_for(world, "pass", "de-mn.router-router.mtu", "de-mn.router-other.mtu")
+
+
+def test_without_the_relay_the_peers_names_fail_and_addresses_do_not(
+    world: World, clusters: Mapping[str, Cluster]
+) -> None:
+    de = clusters["de"]
+    relay = next(found for found in de.get("daemonsets", namespace="*") if "relay" in found["metadata"]["name"])
+    name, namespace = relay["metadata"]["name"], relay["metadata"]["namespace"]
+
+    def patch(selector: str | None) -> None:
+        value = json.dumps({"spec": {"template": {"spec": {"nodeSelector": {"broken": selector}}}}})
+        de.kubectl("patch", "daemonset", name, "-n", namespace, "--type=merge", f"--patch={value}")
+
+    named = [*way("de-mn", "pod-name"), "de-mn.router.service-name", "de-mn.other.service-name"]
+    with broken(lambda: patch("on-purpose"), lambda: patch(None)):
+        wait_for(world, "fail", *named)
+        seen = look(world, *way("de-mn", "http"), "de.own-zone", "mn-de.other-other.pod-name")
+        assert [one.status for name, one in seen.items() if name in way("de-mn", "http")] == ["pass"] * 4
+        assert seen["de.own-zone"].status == "pass"
+    wait_for(world, "pass", *named)
+
+
+def test_without_its_own_zone_a_cluster_does_not_answer_for_it(world: World, clusters: Mapping[str, Cluster]) -> None:
+    mn = clusters["mn"]
+    custom = plain(get(mn, "configmap", "coredns-custom", "-n", "kube-system"))
+    zone = DEFAULT.site("mn").ranges.dns_zone
+    without = {
+        **custom,
+        "data": {key: text.replace(zone, "elsewhere.internal") for key, text in custom["data"].items()},
+    }
+    with broken(lambda: replace(mn, without), lambda: replace(mn, custom)):
+        wait_for(world, "fail", "mn.own-zone", "de-mn.other.service-name")
+        assert look(world, "de.own-zone")["de.own-zone"].status == "pass"
+    wait_for(world, "pass", "mn.own-zone", "de-mn.other.service-name")
+
+
+def replace(cluster: Cluster, found: Mapping[str, Any]) -> None:
+    """Replaces a ConfigMap's data and has CoreDNS read it at once: its own look at the file takes up to two minutes."""
+    patch = json.dumps({"data": found["data"]})
+    name, namespace = found["metadata"]["name"], found["metadata"]["namespace"]
+    cluster.kubectl("patch", "configmap", name, "-n", namespace, "--type=merge", f"--patch={patch}")
+    cluster.kubectl("rollout", "restart", "deployment/coredns", "-n", "kube-system")
+    cluster.kubectl(
+        "rollout", "status", "deployment/coredns", "-n", "kube-system", "--timeout=60s", deadline_seconds=70
+    )
+
+
+def test_a_slow_pod_fails_the_throughput(world: World) -> None:
+    pod = world.probes["mn"].pod("router")
+    rules = (
+        "add table inet slow; add chain inet slow in { type filter hook input priority 0; }; "
+        f"add rule inet slow in tcp dport {POD_PORT} limit rate over 20 mbytes/second drop"
+    )
+
+    def inside(command: str) -> None:
+        script = (
+            f'for p in $(pgrep -f probe-server); do nsenter -t "$p" -n hostname -I | grep -qw {pod.address} && '
+            f'nsenter -t "$p" -n {command} && break; done'
+        )
+        machines.exec(pod.node, ["sh", "-c", script], check=True)
+
+    with broken(lambda: inside(f"nft '{rules}'"), lambda: inside("nft delete table inet slow")):
+        verdict = look(world, "de-mn.throughput")["de-mn.throughput"]
+        assert verdict.status == "fail"
+        assert float(verdict.observed.partition(":")[0]) < 0.9
+    assert look(world, "de-mn.throughput")["de-mn.throughput"].status == "pass"
+
+
+def test_the_measurement_leaves_no_policy_in_netbird(netbird: NetBirdApi) -> None:
+    assert netbird.named("policies", "isthmus-verify-tunnel") is None

@@ -1,0 +1,82 @@
+"""Routers come back by themselves with the same NetBird address, and the link with them, without a `pulumi up`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from lab import machines
+from lab.commands import wait_until
+from lab.kubernetes import Cluster
+from lab.status import NETBIRD_NAMESPACE, Status, router_pods, unready
+from tests.link.assertions import all_passed
+from tests.link.conftest import Verify
+
+pytestmark = pytest.mark.link
+
+BACK_SECONDS = 120.0
+REBOOT_SECONDS = 240.0
+
+
+def addresses(status: Status) -> dict[str, str]:
+    return {cluster.name: cluster.routers[0].netbird_ip for cluster in status.clusters}
+
+
+def wait_up(status: Callable[[], Status], *, within: float) -> Status:
+    """Waits until the whole lab is well again."""
+    last: list[str] = []
+
+    def up() -> Status | None:
+        found = status()
+        last[:] = unready(found)
+        return found if found.is_up else None
+
+    return wait_until(
+        up, what="the lab is up again", deadline_seconds=within, state=lambda: "; ".join(last), every_seconds=1.0
+    )
+
+
+def router_node(status: Status, cluster: str) -> str:
+    return next(one.routers[0].node for one in status.clusters if one.name == cluster)
+
+
+@pytest.mark.parametrize("name", ["de", "mn"])
+def test_the_agent_is_killed(name: str, status: Callable[[], Status], run_verify: Verify) -> None:
+    before = status()
+    killed = machines.exec(router_node(before, name), ["pkill", "--signal", "KILL", "-x", "netbird"])
+    assert killed.returncode == 0, "there was no agent to kill"
+    after = wait_up(status, within=BACK_SECONDS)
+    assert addresses(after) == addresses(before)
+    all_passed(run_verify("icmp", "service-name", "egress-policy"))
+
+
+@pytest.mark.parametrize("name", ["de", "mn"])
+def test_the_pod_is_deleted(
+    name: str, status: Callable[[], Status], clusters: Mapping[str, Cluster], run_verify: Verify
+) -> None:
+    before = status()
+    cluster = clusters[name]
+    old = router_pods(cluster)[0]["metadata"]
+    cluster.kubectl("delete", "pod", old["name"], "-n", NETBIRD_NAMESPACE, deadline_seconds=90)
+    after = wait_up(status, within=BACK_SECONDS)
+    assert addresses(after) == addresses(before)
+    assert [pod["metadata"]["uid"] for pod in router_pods(cluster)] != [old["uid"]]
+    assert len(router_pods(cluster)) == 1
+    all_passed(run_verify("icmp", "service-name", "egress-policy"))
+
+
+@pytest.mark.parametrize(("name", "graceful"), [("mn", True), ("de", False)])
+def test_the_machine_is_rebooted(name: str, graceful: bool, status: Callable[[], Status], run_verify: Verify) -> None:
+    before = status()
+    start = time.monotonic()
+    machines.reboot(router_node(before, name), graceful=graceful)
+    after = wait_up(status, within=REBOOT_SECONDS)
+    assert addresses(after) == addresses(before)
+    all_passed(run_verify("icmp", "tcp", "service-name", "pod-name", "egress-policy", "own-zone"))
+    assert time.monotonic() - start < REBOOT_SECONDS
+
+
+def test_every_check_passes_afterwards(run_verify: Verify) -> None:
+    all_passed(run_verify())

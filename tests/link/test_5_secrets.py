@@ -1,0 +1,144 @@
+"""No secret in plain text: not in Pulumi's state, outputs and logs, not in a process list, not in a machine's logs."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+
+from domain.keys import ClusterKeys
+from lab import machines, netbird_server, project, state
+from lab import up as lab_up
+from lab.kubernetes import Cluster
+from lab.pulumi_command import Pulumi
+from lab.topology import DEFAULT, HetznerSite
+
+pytestmark = pytest.mark.link
+
+
+def marks(text: str) -> Iterator[str]:
+    """What would give the secret away: itself or, of a key file, each long line; as it is and in base64."""
+    lines = [line.strip() for line in text.strip().splitlines()]
+    long = [line for line in lines if len(line) >= 32 and not line.startswith("-----")]
+    # The first line of an OpenSSH key is nearly the same in all of them.
+    for line in long[2:] if len(lines) > 3 else long:
+        yield line
+        yield base64.b64encode(line.encode()).decode().rstrip("=")[:-1]
+
+
+@pytest.fixture(scope="module")
+def secrets(pulumi: Pulumi, clusters: Mapping[str, Cluster]) -> dict[str, list[str]]:
+    """Every secret of the lab's clusters by a name for it."""
+    found = {
+        "NetBird API token": netbird_server.api().token,
+        "Hetzner API token": lab_up.hetzner_token_file().read_text(),
+        "person's SSH key": lab_up.ssh_key("user").read_text(),
+        "Pulumi passphrase": project.passphrase_file().read_text(),
+    }
+    for site in DEFAULT.sites:
+        name = site.name
+        config = json.loads(pulumi.run("config", "--show-secrets", "--json", "-s", name).stdout)
+        cluster_secret = config["isthmus:clusterSecret"]["value"]
+        keys = ClusterKeys.derive(cluster_secret, name)
+        found[f"{name}: clusterSecret"] = cluster_secret
+        found[f"{name}: k3s token"] = keys.k3s_token
+        if isinstance(site, HetznerSite):
+            found[f"{name}: SSH key"] = keys.ssh_private_key
+            for node in clusters[name].get("nodes"):
+                machine = node["metadata"]["name"]
+                found[f"{name}: host key of {machine}"] = keys.host_key(machine).private
+        for secret in clusters[name].get("secrets", namespace="netbird"):
+            if secret["metadata"]["name"].startswith("setup-key-"):
+                key = base64.b64decode(secret["data"]["setup-key"]).decode()
+                found[f"{name}: {secret['metadata']['name']}"] = key
+        kubeconfig = yaml.safe_load(pulumi.outputs(name, show_secrets=True)["kubeconfig"])
+        found[f"{name}: kubeconfig"] = kubeconfig["users"][0]["user"]["client-key-data"]
+    result = {name: list(marks(text)) for name, text in found.items()}
+    assert [name for name, texts in result.items() if not texts] == []
+    assert sum("setup-key" in name for name in result) >= len(DEFAULT.sites)
+    return result
+
+
+def shown(secrets: Mapping[str, list[str]], text: str) -> list[str]:
+    """The names of the secrets that the text holds."""
+    return [name for name, texts in secrets.items() if any(one in text for one in texts)]
+
+
+def files_below(directory: Path) -> Iterator[Path]:
+    for path in sorted(directory.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            yield path
+
+
+def test_the_search_finds_what_is_there(secrets: Mapping[str, list[str]]) -> None:
+    token = netbird_server.api().token
+    assert shown(secrets, f"x{token}y") == ["NetBird API token"]
+    assert shown(secrets, base64.b64encode(token.encode()).decode()) == ["NetBird API token"]
+    key = lab_up.ssh_key("user").read_text()
+    assert shown(secrets, json.dumps({"key": key})) == ["person's SSH key"]
+
+
+def test_state_and_stack_files(secrets: Mapping[str, list[str]]) -> None:
+    checked = [*files_below(project.backend_directory()), *(project.stack_file(site.name) for site in DEFAULT.sites)]
+    assert len(checked) > len(DEFAULT.sites)
+    bad = {str(path): names for path in checked if (names := shown(secrets, path.read_text(errors="replace")))}
+    assert bad == {}
+
+
+def test_outputs_previews_and_logs(secrets: Mapping[str, list[str]], pulumi: Pulumi) -> None:
+    bad = {}
+    for path in files_below(state.STATE / "logs"):
+        if names := shown(secrets, path.read_text(errors="replace")):
+            bad[str(path)] = names
+    for site in DEFAULT.sites:
+        for arguments in (("preview", "--diff", "--show-reads"), ("stack", "output", "--json"), ("stack", "export")):
+            done = pulumi.run(*arguments, "-s", site.name)
+            if names := shown(secrets, done.stdout + done.stderr):
+                bad[f"pulumi {' '.join(arguments)} -s {site.name}"] = names
+    assert bad == {}
+
+
+def test_process_lists(secrets: Mapping[str, list[str]]) -> None:
+    bad = {}
+    here = subprocess.run(["ps", "-eww", "-o", "args"], capture_output=True, text=True, check=True).stdout
+    if names := shown(secrets, here):
+        bad["this machine"] = names
+    for machine in machines.list_machines():
+        listed = machines.exec(machine, ["ps", "-eww", "-o", "args"], check=True).stdout
+        assert "systemd" in listed
+        if names := shown(secrets, listed):
+            bad[machine] = names
+    assert bad == {}
+
+
+def test_machines_logs(secrets: Mapping[str, list[str]]) -> None:
+    script = "journalctl --no-pager --quiet; find /var/log -type f -name '*.log' -exec cat {} +"
+    bad = {}
+    for machine in machines.list_machines():
+        text = machines.exec(machine, ["sh", "-c", script], deadline_seconds=120).stdout
+        assert len(text) > 1000, machine
+        if names := shown(secrets, text):
+            bad[machine] = names
+    assert bad == {}
+
+
+def test_pods_logs(secrets: Mapping[str, list[str]], clusters: Mapping[str, Cluster]) -> None:
+    bad = {}
+    for name, cluster in clusters.items():
+        for pod in cluster.get("pods", namespace="*"):
+            namespace, pod_name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+            done = cluster.kubectl("logs", "-n", namespace, pod_name, "--all-containers", check=False)
+            if names := shown(secrets, done.stdout):
+                bad[f"{name}: {namespace}/{pod_name}"] = names
+    assert bad == {}
+
+
+def test_files_with_secrets_are_for_root_only() -> None:
+    for path in (project.passphrase_file(), netbird_server.token_file(), project.kubeconfig_file()):
+        assert path.stat().st_mode & 0o077 == 0, path
+    assert state.STATE.stat().st_mode & 0o077 == 0
