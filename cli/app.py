@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -114,6 +114,48 @@ def plan(
     from cli.plan import plan as run
 
     return run(directory, as_json=json, running=running)
+
+
+@app.command("new")
+@guarded()
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the stack, and of its cluster.")],
+    hetzner: Annotated[bool, typer.Option("--hetzner", help="Machines that are made at Hetzner Cloud.")] = False,
+    on_premise: Annotated[bool, typer.Option("--on-premise", help="Machines that exist already.")] = False,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option("--peer", metavar="STACK", help="A stack to link with; repeatable. Default: all that are there."),
+    ] = None,
+    location: Annotated[str, typer.Option("--location", help="Hetzner's location.")] = "fsn1",
+    node_cidr: Annotated[
+        str | None, typer.Option("--node-cidr", metavar="CIDR", help="The LAN of the machines on-premise.")
+    ] = None,
+    directory: _Directory = Path(),
+) -> int:
+    """Write a stack file for another cluster, with ranges that are free in the fleet; never over a file.
+
+    Sets the cluster's secret where pulumi can, and says what is left to fill in.
+    """
+    if hetzner == on_premise:
+        raise typer.BadParameter("one of --hetzner and --on-premise is needed")
+    from cli.new import new as run
+
+    place: Literal["hetzner", "on_premise"] = "hetzner" if hetzner else "on_premise"
+    return run(name, place, directory, peers=peer, location=location, node_cidr=node_cidr)
+
+
+@app.command("schema")
+@guarded()
+def schema(
+    write: Annotated[
+        bool, typer.Option("--write", help="Renew docs/stack-file.schema.json and docs/settings.md.")
+    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Exit code 1 when one of the two is not current.")] = False,
+) -> int:
+    """Print the JSON Schema of stack files, made from the settings' models."""
+    from cli.schema import schema as run
+
+    return run(write=write, check=check)
 
 
 @app.command("check")

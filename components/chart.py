@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 
 from components.helm_records import RecoverRelease
 
@@ -29,7 +28,7 @@ class ChartSource:
     home: str
 
     def location(self, mirror: str | None) -> dict[str, Any]:
-        """The arguments of a Release that say where the chart is. A mirror holds ``NAME-VERSION.tgz`` files."""
+        """The inputs of a Release that say where the chart is. A mirror holds ``NAME-VERSION.tgz`` files."""
         if mirror is not None:
             return {"chart": f"{mirror.rstrip('/')}/{self.name}-{self.version}.tgz"}
         if self.home.startswith("oci://"):
@@ -37,7 +36,7 @@ class ChartSource:
         return {
             "chart": self.name,
             "version": self.version,
-            "repository_opts": kubernetes.helm.v3.RepositoryOptsArgs(repo=self.home),
+            "repositoryOpts": {"repo": self.home},
         }
 
 
@@ -50,22 +49,27 @@ def release(
     mirror: str | None,
     recover: RecoverRelease | None,
     opts: pulumi.ResourceOptions,
-) -> kubernetes.helm.v3.Release:
+) -> pulumi.Resource:
     """Installs a chart and waits until what it made is ready. ``values`` must be known in a preview.
 
     ``name`` is also the name of the release in the cluster. A failed installation stays in place (no ``atomic``) and
     the next ``up`` upgrades it: on a slow machine images that are already there are half of the way.
     """
-    return kubernetes.helm.v3.Release(
+    return pulumi.CustomResource(
+        "kubernetes:helm.sh/v3:Release",
         name,
-        name=name,
-        namespace=namespace,
-        values=dict(values),
-        timeout=RELEASE_TIMEOUT_SECONDS,
-        cleanup_on_fail=True,
-        max_history=5,
-        **source.location(mirror),
-        opts=pulumi.ResourceOptions.merge(
+        {
+            "name": name,
+            "namespace": namespace,
+            "values": dict(values),
+            "timeout": RELEASE_TIMEOUT_SECONDS,
+            "cleanupOnFail": True,
+            "maxHistory": 5,
+            # What the SDK's own class sends along.
+            "compat": "true",
+            **source.location(mirror),
+        },
+        pulumi.ResourceOptions.merge(
             opts,
             pulumi.ResourceOptions(
                 custom_timeouts=pulumi.CustomTimeouts(create="15m", update="15m", delete="10m"),

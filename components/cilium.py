@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 
 from components.chart import ChartSource, release
 from components.helm_records import RecoverRelease
+from components.kubernetes_object import KubernetesObject
 from domain.cilium_values import CHART, NAMESPACE, REPOSITORY
 from domain.metadata_policy import metadata_policy
 
@@ -53,17 +53,19 @@ class Cilium(pulumi.ComponentResource):
             recover=args.recover,
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),
         )
-        self.ready = kubernetes.apps.v1.DaemonSetPatch(
+        checksum = _checksum(args.version, args.values)
+        self.ready = KubernetesObject(
             "cilium-agents",
-            metadata={
-                "name": AGENTS,
-                "namespace": NAMESPACE,
-                "annotations": {
-                    "isthmus.dev/release-sha256": _checksum(args.version, args.values),
-                    "pulumi.com/patchForce": "true",
-                    "pulumi.com/patchFieldManager": "isthmus",
+            {
+                "apiVersion": "apps/v1",
+                "kind": "DaemonSet",
+                "metadata": {
+                    "name": AGENTS,
+                    "namespace": NAMESPACE,
+                    "annotations": {"isthmus.dev/release-sha256": checksum},
                 },
             },
+            patch=True,
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[installed],
@@ -74,13 +76,8 @@ class Cilium(pulumi.ComponentResource):
         )
         manifest = metadata_policy()
         # Cilium's operator makes the definitions, not the chart, and an agent is ready only when it has seen them.
-        kubernetes.apiextensions.CustomResource(
-            manifest["metadata"]["name"],
-            api_version=manifest["apiVersion"],
-            kind=manifest["kind"],
-            metadata=manifest["metadata"],
-            spec=manifest["spec"],
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[self.ready]),
+        KubernetesObject(
+            manifest["metadata"]["name"], manifest, opts=pulumi.ResourceOptions(parent=self, depends_on=[self.ready])
         )
         self.register_outputs({})
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 
+from components.kubernetes_object import KubernetesObject
 from domain.corefile import CUSTOM_CONFIG_MAP
 
 NAMESPACE = "kube-system"
@@ -39,23 +39,28 @@ class ClusterDns(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: ClusterDnsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:dns:ClusterDns", name, {}, opts)
-        zones = kubernetes.core.v1.ConfigMap(
+        zones = KubernetesObject(
             CUSTOM_CONFIG_MAP,
-            metadata={"name": CUSTOM_CONFIG_MAP, "namespace": NAMESPACE},
-            data=dict(args.zones),
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": CUSTOM_CONFIG_MAP, "namespace": NAMESPACE},
+                "data": dict(args.zones),
+            },
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),
         )
-        kubernetes.apps.v1.DeploymentPatch(
+        KubernetesObject(
             "coredns",
-            metadata={
-                "name": "coredns",
-                "namespace": NAMESPACE,
-                "annotations": {"pulumi.com/patchForce": "true", "pulumi.com/patchFieldManager": "isthmus"},
+            {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": {"name": "coredns", "namespace": NAMESPACE},
+                "spec": {
+                    "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+                    "template": {"metadata": {"annotations": {CHECKSUM_ANNOTATION: checksum(args.zones)}}},
+                },
             },
-            spec={
-                "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-                "template": {"metadata": {"annotations": {CHECKSUM_ANNOTATION: checksum(args.zones)}}},
-            },
+            patch=True,
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[zones],

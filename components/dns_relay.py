@@ -11,9 +11,9 @@ from ipaddress import IPv4Address
 from typing import Any, Final
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 
 from components.dns import CHECKSUM_ANNOTATION, NAMESPACE, checksum
+from components.kubernetes_object import KubernetesObject
 from components.route_wait import ROUTER_NODES, TOLERATIONS, container
 from domain.corefile import HEALTH_ADDRESS, HOST_IP_VARIABLE, READY_ADDRESS
 from domain.names import RELAY_PORT
@@ -44,36 +44,42 @@ class DnsRelay(pulumi.ComponentResource):
         super().__init__("isthmus:dns_relay:DnsRelay", name, {}, opts)
         metadata = {"name": NAME, "namespace": NAMESPACE, "labels": LABELS}
         data = {"Corefile": args.corefile}
-        config = kubernetes.core.v1.ConfigMap(
-            NAME, metadata=metadata, data=data, opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.after))
-        )
-        relay = kubernetes.apps.v1.DaemonSet(
+        config = KubernetesObject(
             NAME,
-            metadata=metadata,
-            spec=daemon_set_spec(args.image, args.agent_image, checksum(data)),
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data},
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),
+        )
+        spec = daemon_set_spec(args.image, args.agent_image, checksum(data))
+        relay = KubernetesObject(
+            NAME,
+            {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": metadata, "spec": spec},
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[config],
                 custom_timeouts=pulumi.CustomTimeouts(create="10m", update="10m"),
             ),
         )
-        kubernetes.core.v1.Service(
+        KubernetesObject(
             NAME,
-            metadata=metadata,
-            spec={
-                "type": "ClusterIP",
-                "clusterIP": str(args.service_ip),
-                "selector": LABELS,
-                "ports": [
-                    {"name": f"dns-{protocol.lower()}", "protocol": protocol, "port": 53, "targetPort": RELAY_PORT}
-                    for protocol in ("UDP", "TCP")
-                ],
-            },
+            {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": service_spec(args.service_ip)},
             # After the DaemonSet: the engine waits for a Service's endpoints.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[relay]),
         )
         self.ready = relay
         self.register_outputs({})
+
+
+def service_spec(service_ip: IPv4Address) -> dict[str, Any]:
+    """Port 53 of a fixed address, to the relay's own port."""
+    return {
+        "type": "ClusterIP",
+        "clusterIP": str(service_ip),
+        "selector": LABELS,
+        "ports": [
+            {"name": f"dns-{protocol.lower()}", "protocol": protocol, "port": 53, "targetPort": RELAY_PORT}
+            for protocol in ("UDP", "TCP")
+        ],
+    }
 
 
 def daemon_set_spec(image: str, agent_image: str, corefile_checksum: str) -> dict[str, Any]:

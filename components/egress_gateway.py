@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 
+from components.kubernetes_object import KubernetesObject
 from components.netbird_api import NetbirdPolicy
 from components.route_wait import job_name, job_spec
 from domain import netbird
@@ -53,10 +53,14 @@ class EgressGateway(pulumi.ComponentResource):
         # Some address of the peer's pods: the route covers all of them or none.
         pod = args.link.pod_cidr[1]
         waited_for = job_name(f"isthmus-wait-{peer}", args.agent_image, pod, addresses)
-        wait = kubernetes.batch.v1.Job(
+        wait = KubernetesObject(
             f"isthmus-wait-{peer}",
-            metadata={"name": waited_for, "namespace": NAMESPACE},
-            spec=job_spec(args.agent_image, [pod]),
+            {
+                "apiVersion": "batch/v1",
+                "kind": "Job",
+                "metadata": {"name": waited_for, "namespace": NAMESPACE},
+                "spec": job_spec(args.agent_image, [pod]),
+            },
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=policies,
@@ -65,12 +69,9 @@ class EgressGateway(pulumi.ComponentResource):
         )
         manifest = egress_policy(peer, [args.link.pod_cidr])
         own = args.own_peers.apply(lambda peers: ",".join(sorted(peers.values())))
-        kubernetes.apiextensions.CustomResource(
+        KubernetesObject(
             manifest["metadata"]["name"],
-            api_version=manifest["apiVersion"],
-            kind=manifest["kind"],
-            metadata={**manifest["metadata"], "annotations": {"isthmus.dev/source-addresses": own}},
-            spec=manifest["spec"],
+            {**manifest, "metadata": {**manifest["metadata"], "annotations": {"isthmus.dev/source-addresses": own}}},
             opts=pulumi.ResourceOptions(parent=self, depends_on=[wait]),
         )
         self.register_outputs({})

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 
 from components.cluster import Cluster
+from components.kubernetes_object import KubernetesObject
 from domain.plan import Node
 
 
@@ -34,13 +34,10 @@ class NodeLabels(pulumi.ComponentResource):
     def __init__(self, name: str, args: NodeLabelsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:existing_cluster:NodeLabels", name, {}, opts)
         self.ready = [
-            kubernetes.core.v1.NodePatch(
+            KubernetesObject(
                 node.name,
-                metadata={
-                    "name": node.name,
-                    "labels": node.labels,
-                    "annotations": {"pulumi.com/patchForce": "true", "pulumi.com/patchFieldManager": "isthmus"},
-                },
+                {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node.name, "labels": node.labels}},
+                patch=True,
                 opts=pulumi.ResourceOptions(parent=self),
             )
             for node in args.nodes

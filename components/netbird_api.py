@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
 from pulumi.dynamic import (
@@ -27,8 +27,9 @@ from pulumi.dynamic import (
 )
 
 from components.netbird_client import Json, NetbirdClient, NetbirdError
-from domain.netbird import Policy
-from domain.settings import NetbirdSettings
+
+if TYPE_CHECKING:
+    from domain.netbird import Policy
 
 OURS: Final = "isthmus-"
 """Every NetBird object of this program has a name with this start; nothing else is ever changed or deleted."""
@@ -48,8 +49,9 @@ class _Provider(ResourceProvider):
 
     def configure(self, req: ConfigureRequest) -> None:
         # Objects in the configuration come as JSON; everything in this section has a default.
-        section = NetbirdSettings.model_validate(json.loads(req.config.get("netbird") or "{}"))
-        self._client = NetbirdClient(section.management_url, req.config.require("netbirdApiToken"))
+        section = json.loads(req.config.get("netbird") or "{}")
+        url = section.get("management_url") or _default_management_url()
+        self._client = NetbirdClient(url, req.config.require("netbirdApiToken"))
 
     def _ensure(self, client: NetbirdClient, props: Json) -> tuple[str, Json]:
         """Makes the object or puts it right; gives its id and the resource's outputs."""
@@ -83,6 +85,13 @@ class _Provider(ResourceProvider):
         changed = sorted(key for key, value in _inputs(_news).items() if _olds.get(key) != value)
         replaces = [key for key in changed if key in self.replaced_by]
         return DiffResult(changes=bool(changed), replaces=replaces, delete_before_replace=True)
+
+
+def _default_management_url() -> str:
+    """The default of the settings, imported only where it is needed: the provider's process starts in every preview."""
+    from domain.settings import NetbirdSettings
+
+    return NetbirdSettings().management_url
 
 
 def _inputs(props: Mapping[str, Any]) -> Json:
@@ -124,20 +133,26 @@ def remove_policies_of_group(client: NetbirdClient, group: str) -> None:
 
 
 class GroupProvider(_Provider):
-    """Of :class:`NetbirdGroup`. A group takes this program's policies that name it along when it goes."""
+    """Of :class:`NetbirdGroup`. When a group goes it takes this program's policies that name it along, and its peers
+    if they are ours: a router's identity is durable, so its peer would stay in the account for good.
+    """
 
     replaced_by = ("name",)
 
     def _ensure(self, client: NetbirdClient, props: Json) -> tuple[str, Json]:
         group = client.ensure("/groups", {"name": props["name"]})
-        return group["id"], {"name": group["name"]}
+        return group["id"], props
 
     def _find(self, client: NetbirdClient, id_: str, props: Json) -> Json | None:
         group = client.get(f"/groups/{id_}")
-        return group and {"name": group["name"]}
+        return group and {**props, "name": group["name"]}
 
     def _remove(self, client: NetbirdClient, id_: str, props: Json) -> None:
         remove_policies_of_group(client, id_)
+        if props.get("owns_peers"):
+            group = client.get(f"/groups/{id_}") or {}
+            for peer in group.get("peers") or []:
+                client.delete(f"/peers/{peer['id']}")
         client.delete(f"/groups/{id_}")
 
 
@@ -226,9 +241,8 @@ class PolicyProvider(_Provider):
 
 
 class RouterPeersProvider(_Provider):
-    """The routing peers as NetBird sees them. Creating it waits for them, deleting it takes them out of NetBird.
-
-    A router's identity is durable, so its peer would stay in the account for good once the router is gone.
+    """Of :class:`NetbirdRouterPeers`. There is nothing to delete: the peers go with their group, when no agent is left
+    that would enrol again.
     """
 
     def _ensure(self, client: NetbirdClient, props: Json) -> tuple[str, Json]:
@@ -240,19 +254,17 @@ class RouterPeersProvider(_Provider):
         return {**props, "peers": peers} if peers else None
 
     def _remove(self, client: NetbirdClient, id_: str, props: Json) -> None:
-        groups = [group for group in client.list("/groups") if group["name"] == props["group"]]
-        for group in groups:
-            remove_policies_of_group(client, group["id"])
-            for peer in group.get("peers") or []:
-                client.delete(f"/peers/{peer['id']}")
+        pass
 
 
 def _peers(client: NetbirdClient, group: str) -> dict[str, Json]:
-    """The peers of a group by host name; of two with the same the connected one counts."""
+    """The peers of a group by name, which is NB_HOSTNAME (`hostname` is that of the node); of two with the same name the
+    connected one counts.
+    """
     found = [
         peer for peer in client.list("/peers") if any(entry["name"] == group for entry in peer.get("groups") or [])
     ]
-    return {peer["hostname"]: peer for peer in sorted(found, key=lambda peer: bool(peer["connected"]))}
+    return {peer["name"]: peer for peer in sorted(found, key=lambda peer: bool(peer["connected"]))}
 
 
 def wait_for_peers(
@@ -290,12 +302,14 @@ def _state_of(peer: Json | None) -> str:
 
 
 class NetbirdGroup(Resource, module="isthmus", name="NetbirdGroup"):
-    """A NetBird group that this program fills by resources."""
+    """A NetBird group. ``owns_peers``: whoever is in it goes with it."""
 
     name: pulumi.Output[str]
 
-    def __init__(self, resource_name: str, *, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(GroupProvider(), resource_name, {"name": name}, opts)
+    def __init__(
+        self, resource_name: str, *, name: str, owns_peers: bool = False, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__(GroupProvider(), resource_name, {"name": name, "owns_peers": owns_peers}, opts)
 
 
 class NetbirdDnsZone(Resource, module="isthmus", name="NetbirdDnsZone"):
@@ -373,7 +387,7 @@ class NetbirdRouterPeers(Resource, module="isthmus", name="NetbirdRouterPeers"):
         self,
         resource_name: str,
         *,
-        group: str,
+        group: pulumi.Input[str],
         hostnames: Mapping[str, str],
         router_uid: pulumi.Input[str],
         opts: pulumi.ResourceOptions | None = None,

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 
 from components.chart import ChartSource, release
 from components.helm_records import RecoverRelease
+from components.kubernetes_object import KubernetesObject
 from domain.netbird import API_KEY_ENTRY, API_KEY_SECRET, NAMESPACE
 
 CHART: Final = "netbird-operator"
@@ -38,15 +38,19 @@ class NetbirdOperator(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: NetbirdOperatorArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:netbird:NetbirdOperator", name, {"version": args.version}, opts)
-        namespace = kubernetes.core.v1.Namespace(
+        namespace = KubernetesObject(
             NAMESPACE,
-            metadata={"name": NAMESPACE},
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),
         )
-        token = kubernetes.core.v1.Secret(
+        token = KubernetesObject(
             API_KEY_SECRET,
-            metadata={"name": API_KEY_SECRET, "namespace": NAMESPACE},
-            string_data={API_KEY_ENTRY: pulumi.Output.secret(args.api_token)},
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": API_KEY_SECRET, "namespace": NAMESPACE},
+                "stringData": {API_KEY_ENTRY: pulumi.Output.secret(args.api_token)},
+            },
             opts=pulumi.ResourceOptions(parent=self, depends_on=[namespace]),
         )
         self.ready = release(

@@ -13,8 +13,8 @@ from ipaddress import IPv4Network
 from typing import Any, cast
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 
+from components.kubernetes_object import KubernetesObject
 from components.netbird_api import NetbirdDnsZone, NetbirdGroup, NetbirdNetworkResource, NetbirdRouterPeers
 from domain import netbird
 from domain.router_rollout import alone_on_its_node, old_pod_first
@@ -53,11 +53,6 @@ def host_network_transform(cluster: str, settings: NetbirdSettings) -> Transform
     return transform
 
 
-def metadata_of(resource: kubernetes.apiextensions.CustomResource) -> pulumi.Output[dict[str, Any]]:
-    """The live metadata of a custom resource, which the SDK gives no attribute for."""
-    return pulumi.Output.from_input(pulumi.get(resource, "metadata"))
-
-
 class NetbirdRouter(pulumi.ComponentResource):
     """The routing peer of one cluster and the pods behind it.
 
@@ -77,23 +72,25 @@ class NetbirdRouter(pulumi.ComponentResource):
         zone = NetbirdDnsZone(
             zone_name, name=zone_name, domain=zone_name, group=group.name, opts=pulumi.ResourceOptions(parent=self)
         )
+        routers_name = netbird.router_group(cluster)
+        routers = NetbirdGroup(
+            routers_name, name=routers_name, owns_peers=True, opts=pulumi.ResourceOptions(parent=self)
+        )
         manifest = netbird.network_router(cluster, args.settings)
         router = self._custom_resource(
             manifest,
-            depends_on=[zone, args.operator],
+            # After the group, so that on destroy no agent is left when its peer goes.
+            depends_on=[zone, routers, args.operator],
             transforms=[host_network_transform(cluster, args.settings)] if args.transforms else None,
         )
         # Side by side with the router: the operator retries the key until the router's group is there, and the
         # router's pod can't start before the key is.
-        setup_key = self._custom_resource(netbird.setup_key(cluster), depends_on=[args.operator])
+        setup_key = self._custom_resource(netbird.setup_key(cluster), depends_on=[args.operator, routers])
         patch = old_pod_first(cluster)
-        deployment = kubernetes.apps.v1.DeploymentPatch(
+        deployment = KubernetesObject(
             patch["metadata"]["name"],
-            metadata={
-                **patch["metadata"],
-                "annotations": {"pulumi.com/patchForce": "true", "pulumi.com/patchFieldManager": "isthmus"},
-            },
-            spec=patch["spec"],
+            {"apiVersion": "apps/v1", "kind": "Deployment", **patch},
+            patch=True,
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[router, setup_key],
@@ -103,7 +100,7 @@ class NetbirdRouter(pulumi.ComponentResource):
             ),
         )
         # A preview that can't reach the cluster has no uid.
-        uid = metadata_of(router).apply(lambda metadata: metadata.get("uid", pulumi.UNKNOWN))
+        uid = router.metadata.apply(lambda metadata: metadata.get("uid", pulumi.UNKNOWN))
         pods = netbird.pods_resource(cluster, args.pod_cidr)
         resource = NetbirdNetworkResource(
             f"{pods.name}-resource",
@@ -117,7 +114,7 @@ class NetbirdRouter(pulumi.ComponentResource):
         hostname = netbird.router_hostname(cluster)
         peers = NetbirdRouterPeers(
             f"{netbird.router_name(cluster)}-peers",
-            group=netbird.router_group(cluster),
+            group=routers.name,
             hostnames=dict.fromkeys(args.nodes, hostname),
             router_uid=uid,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[deployment]),
@@ -132,14 +129,11 @@ class NetbirdRouter(pulumi.ComponentResource):
         *,
         depends_on: Sequence[pulumi.Resource],
         transforms: list[Transform] | None = None,
-    ) -> kubernetes.apiextensions.CustomResource:
+    ) -> KubernetesObject:
         metadata = manifest["metadata"]
-        return kubernetes.apiextensions.CustomResource(
+        return KubernetesObject(
             f"{manifest['kind'].lower()}-{metadata['name']}",
-            api_version=manifest["apiVersion"],
-            kind=manifest["kind"],
-            metadata={**metadata, "annotations": WAIT_READY},
-            spec=manifest["spec"],
+            {**manifest, "metadata": {**metadata, "annotations": WAIT_READY}},
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=list(depends_on),

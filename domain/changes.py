@@ -54,6 +54,8 @@ def _addresses(outputs: Mapping[str, Any], settings: StackSettings) -> Iterator[
     if settings.on_premise is not None:
         # The LAN of machines that exist may be described better at any time; their addresses count, see below.
         given.pop("node_cidr", None)
+    if given.get("service_cidr") != wanted["service_cidr"]:
+        given.pop("cluster_dns", None)  # it follows, and one message is enough
     for name, reason in _RANGES.items():
         runs, value = given.get(name), wanted.get(name)
         if isinstance(runs, str) and value is not None and _is_address(runs) and runs != value:

@@ -117,6 +117,14 @@ def clashes(user: Mapping[str, Any], mtu: int, *, installs_k3s: bool) -> list[Cl
     return sorted(found, key=lambda clash: clash.path)
 
 
+def fixed_values() -> list[Clash]:
+    """Every value that must not be changed, by its path, with what it must be and why; for the reference."""
+    needed = {path: (value, _REASONS[path]) for path, value in _leaves(required(0)).items()}
+    needed["MTU"] = ("cilium.mtu", _REASONS["MTU"])
+    needed |= _FORBIDDEN
+    return [Clash(path, None, value, reason) for path, (value, reason) in sorted(needed.items())]
+
+
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(below)
     for name, value in above.items():

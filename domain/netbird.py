@@ -31,6 +31,7 @@ OPERATOR_ENVIRONMENT: Final = (
     "NB_LOG_LEVEL",
     "NB_LOG_FILE",
     "NB_DISABLE_PROFILES",
+    "NB_DISABLE_UPDATE_SETTINGS",
     "NB_DAEMON_ADDR",
     "NB_ENTRYPOINT_SERVICE_TIMEOUT",
 )
@@ -50,9 +51,14 @@ def router_deployment(cluster: str) -> str:
     return f"networkrouter-{router_name(cluster)}"
 
 
-def router_group(cluster: str) -> str:
-    """The group of the cluster's routers: Group resource and NetBird group of the operator have the same name."""
+def operator_group(cluster: str) -> str:
+    """The Group resource that the operator makes for the routers. The NetBird group behind it has ids in its name."""
     return f"networkrouter-{router_name(cluster)}"
+
+
+def router_group(cluster: str) -> str:
+    """Our own NetBird group of the cluster's routers, which peers' stacks find by this name."""
+    return f"isthmus-{cluster}-routers"
 
 
 def router_hostname(cluster: str) -> str:
@@ -139,7 +145,12 @@ FORBIDDEN_ENVIRONMENT: Final = {
 def pod_template_override(cluster: str, netbird: NetbirdSettings) -> dict[str, Any]:
     """``workloadOverride.podTemplate``: the node's network, on the router node, with an identity that lasts."""
     entries: list[dict[str, Any]] = [{"name": name} for name in OPERATOR_ENVIRONMENT]
-    entries[0]["valueFrom"] = {"secretKeyRef": {"name": setup_key_secret(cluster), "key": SETUP_KEY_ENTRY}}
+    environment = {entry["name"]: entry for entry in entries}
+    environment["NB_SETUP_KEY"]["valueFrom"] = {
+        "secretKeyRef": {"name": setup_key_secret(cluster), "key": SETUP_KEY_ENTRY}
+    }
+    # The operator says true, and with that agents from 0.77 on refuse `netbird up`: the router would never log in.
+    environment["NB_DISABLE_UPDATE_SETTINGS"]["value"] = "false"
     ours = owned_environment(cluster, netbird) | dict(sorted(netbird.agent_env.items()))
     entries += [{"name": name, "value": value} for name, value in ours.items()]
     return {
@@ -156,6 +167,18 @@ def pod_template_override(cluster: str, netbird: NetbirdSettings) -> dict[str, A
                     "name": "netbird",
                     "env": entries,
                     "volumeMounts": [{"name": "state", "mountPath": "/var/lib/netbird"}],
+                    # The operator's probes give the command 1 s, which a busy node exceeds.
+                    "startupProbe": {"timeoutSeconds": 10, "failureThreshold": 30},
+                    "readinessProbe": {"timeoutSeconds": 10},
+                    # Fails for an agent that needs to log in, not for one whose uplink is away: a router that was
+                    # deleted in NetBird enrols again (netbirdio/kubernetes-operator#390).
+                    "livenessProbe": {
+                        "exec": {"command": ["netbird", "status", "--check", "ready"]},
+                        "initialDelaySeconds": 180,
+                        "periodSeconds": 30,
+                        "timeoutSeconds": 10,
+                        "failureThreshold": 6,
+                    },
                 }
             ],
         }
@@ -173,7 +196,7 @@ def setup_key(cluster: str) -> dict[str, Any]:
         "spec": {
             "name": setup_key_name(cluster),
             "ephemeral": False,
-            "autoGroups": [{"localRef": {"name": router_group(cluster)}}],
+            "autoGroups": [{"localRef": {"name": operator_group(cluster)}}, {"name": router_group(cluster)}],
         },
     }
 

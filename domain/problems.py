@@ -31,10 +31,10 @@ class Problem:
         """Plain data: the parts and the whole text. A name that is no UTF-8 is escaped."""
         return {
             "stack": shown(self.stack),
-            "setting": self.setting,
+            "setting": printable(self.setting),
             "value": self.value,
-            "rule": self.rule,
-            "fix": self.fix,
+            "rule": printable(self.rule),
+            "fix": printable(self.fix),
             "line": self.line,
             "text": str(self),
         }
@@ -44,7 +44,7 @@ class Problem:
         stack = shown(self.stack)
         place = "" if self.line is None else f" [Pulumi.{stack}.yaml:{self.line}]"
         end = "" if self.fix.endswith("?") else "."
-        return f"{stack}: {said}; {self.fix}{end}{place}"
+        return printable(f"{stack}: {said}; {self.fix}{end}{place}")
 
 
 class SettingsError(Exception):
@@ -53,6 +53,13 @@ class SettingsError(Exception):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def printable(text: str) -> str:
+    """The text with everything escaped that no terminal should get: names of files may hold anything."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def shown(value: object) -> str:

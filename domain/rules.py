@@ -98,6 +98,7 @@ def prefix_length(minimum: int, maximum: int, reason: str) -> Callable[[IPv4Netw
             f"take a /{nearest}",
         )
 
+    size.__doc__ = f"From /{minimum} to /{maximum}: {reason}."
     return size
 
 
@@ -339,28 +340,49 @@ _CIDR_SCHEMA: Final = WithJsonSchema(
 )
 _ADDRESS_SCHEMA: Final = WithJsonSchema({"type": "string", "format": "ipv4"})
 
+_LABEL_PATTERN: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+
+
+def _pattern(pattern: str) -> WithJsonSchema:
+    """For editors; the rule itself says more than its form."""
+    return WithJsonSchema({"type": "string", "pattern": f"^({pattern})$"})
+
+
 Cidr = Annotated[IPv4Network, BeforeValidator(cidr), _AS_TEXT, _CIDR_SCHEMA]
 """Any IPv4 network, for example who may reach the API."""
 NodeRange = Annotated[Cidr, AfterValidator(usable_range)]
 HostAddress = Annotated[IPv4Address, BeforeValidator(address), _AS_TEXT, _ADDRESS_SCHEMA]
-NodeName = Annotated[StrictStr, AfterValidator(dns_label)]
-StackName = Annotated[StrictStr, AfterValidator(stack_name)]
-DnsZone = Annotated[StrictStr, AfterValidator(dns_zone)]
-UserName = Annotated[StrictStr, AfterValidator(user_name)]
-ProviderWord = Annotated[StrictStr, AfterValidator(provider_word)]
-ServerImage = Annotated[ProviderWord, BeforeValidator(server_image), WithJsonSchema({"type": ["string", "integer"]})]
-K3sVersion = Annotated[StrictStr, AfterValidator(k3s_version)]
-Sha256 = Annotated[StrictStr, AfterValidator(sha256_hex)]
-CiliumVersion = Annotated[StrictStr, AfterValidator(cilium_version)]
-ChartVersion = Annotated[StrictStr, AfterValidator(chart_version)]
-Image = Annotated[StrictStr, AfterValidator(image)]
-RelayImage = Annotated[StrictStr, AfterValidator(image), AfterValidator(relay_image)]
-Url = Annotated[StrictStr, AfterValidator(url)]
-RegistryHost = Annotated[StrictStr, AfterValidator(registry_host)]
-SshPublicKey = Annotated[StrictStr, AfterValidator(ssh_public_key)]
-EnvironmentName = Annotated[StrictStr, AfterValidator(environment_name)]
+NodeName = Annotated[StrictStr, AfterValidator(dns_label), _pattern(_LABEL_PATTERN)]
+StackName = Annotated[StrictStr, AfterValidator(stack_name), _pattern(r"[a-z]([a-z0-9-]{0,28}[a-z0-9])?")]
+DnsZone = Annotated[StrictStr, AfterValidator(dns_zone), _pattern(rf"{_LABEL_PATTERN}(\.{_LABEL_PATTERN})+")]
+UserName = Annotated[StrictStr, AfterValidator(user_name), _pattern(r"[a-z_][a-z0-9_-]{0,31}")]
+ProviderWord = Annotated[StrictStr, AfterValidator(provider_word), _pattern(r"[a-z0-9][a-z0-9._-]{0,62}")]
+ServerImage = Annotated[
+    StrictStr,
+    BeforeValidator(server_image),
+    AfterValidator(provider_word),
+    WithJsonSchema({"type": ["string", "integer"]}),
+]
+K3sVersion = Annotated[
+    StrictStr, AfterValidator(k3s_version), _pattern(r"v1\.[0-9]{1,3}\.[0-9]{1,3}(-rc[0-9]{1,3})?\+k3s[0-9]{1,3}")
+]
+Sha256 = Annotated[StrictStr, AfterValidator(sha256_hex), _pattern(r"[0-9a-f]{64}")]
+CiliumVersion = Annotated[
+    StrictStr, AfterValidator(cilium_version), _pattern(rf"{CILIUM_MINOR.replace('.', '[.]')}[.][0-9]{{1,3}}")
+]
+ChartVersion = Annotated[StrictStr, AfterValidator(chart_version), _pattern(r"[0-9]{1,4}(\.[0-9]{1,4}){2}(-.+)?")]
+Image = Annotated[StrictStr, AfterValidator(image), _pattern(r"[a-z0-9].*[:@].+")]
+RelayImage = Annotated[StrictStr, AfterValidator(image), AfterValidator(relay_image), _pattern(r"[a-z0-9].*[:@].+")]
+Url = Annotated[StrictStr, AfterValidator(url), _pattern(r"https?://[^\s?#]+")]
+RegistryHost = Annotated[
+    StrictStr, AfterValidator(registry_host), _pattern(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
+]
+SshPublicKey = Annotated[
+    StrictStr, AfterValidator(ssh_public_key), _pattern(r"(ssh|ecdsa)-[a-z0-9-]+ [A-Za-z0-9+/=]+( .*)?")
+]
+EnvironmentName = Annotated[StrictStr, AfterValidator(environment_name), _pattern(ENVIRONMENT_NAME.pattern)]
 K3sConfig = dict[
-    Annotated[StrictStr, AfterValidator(k3s_key)],
+    Annotated[StrictStr, AfterValidator(k3s_key), _pattern(K3S_KEY.pattern)],
     Annotated[
         object,
         AfterValidator(k3s_value),

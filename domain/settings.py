@@ -63,6 +63,8 @@ NodeCidr = Annotated[
 ]
 Mtu = Annotated[StrictInt, Field(ge=MTU_MINIMUM, le=MTU_MAXIMUM)]
 Seconds = Annotated[StrictInt, Field(ge=0, le=3600)]
+UNITS: Final = {"mtu": "bytes", "underlay_mtu": "bytes", "count": "servers"}
+"""Units of settings whose names don't say them; ``..._seconds`` does."""
 
 
 class Section(BaseModel):
@@ -509,10 +511,10 @@ def _read_field(stack: str, path: str, field: FieldInfo, values: Mapping[str, An
 
 
 def _read_value(stack: str, path: str, field: FieldInfo, value: Any, problems: list[Problem]) -> Any:
-    model = _model_of(field.annotation)
+    model = model_of(field.annotation)
     if model is not None and isinstance(value, Mapping):
         return _read_model(stack, path, model, value, problems)
-    item = _item_model_of(field.annotation)
+    item = item_model_of(field.annotation)
     if item is not None and isinstance(value, list) and value:
         items = [
             _read_model(stack, f"{path}.{index}", item, one, problems)
@@ -577,7 +579,7 @@ def _adapter(field: FieldInfo) -> TypeAdapter[Any]:
     return adapters[id(field)]
 
 
-def _model_of(annotation: Any) -> type[Section] | None:
+def model_of(annotation: Any) -> type[Section] | None:
     """The model behind ``Model`` or ``Model | None``."""
     for one in (annotation, *get_args(annotation)):
         if isinstance(one, type) and issubclass(one, Section):
@@ -585,7 +587,7 @@ def _model_of(annotation: Any) -> type[Section] | None:
     return None
 
 
-def _item_model_of(annotation: Any) -> type[Section] | None:
+def item_model_of(annotation: Any) -> type[Section] | None:
     """The model behind ``tuple[Model, ...]``."""
     if get_origin(annotation) is tuple:
         item = get_args(annotation)[0]
@@ -635,8 +637,10 @@ def _problem(stack: str, path: str, field: FieldInfo, error: Any) -> Problem:
             return Problem(stack, setting, value, f"is more than {context['le']}", _bounds(field) or example)
         case "literal_error":
             return Problem(stack, setting, value, "is not one of the possible values", f"take {context['expected']}")
-        case "too_short" | "string_too_short":
+        case "too_short":
             return Problem(stack, setting, "", "is empty; at least one entry is needed", example)
+        case "string_too_short":
+            return Problem(stack, setting, "", "is empty", example)
         case "too_long" | "string_too_long":
             return Problem(stack, setting, "", f"is longer than {context['max_length']}", example)
         case "string_pattern_mismatch":
@@ -652,11 +656,25 @@ def _missing(stack: str, path: str, field: FieldInfo) -> Problem:
 def _example(field: FieldInfo) -> str:
     if field.examples:
         return f"write it like {field.examples[0]}"
-    meaning = (field.description or "").split("\n")[0].split(". ")[0].rstrip(".")
+    meaning = (field.description or "").replace("``", "`").split("\n")[0].split(". ")[0].rstrip(".")
     return f"it says: {meaning[:1].lower()}{meaning[1:]}" if meaning else "see the example stack files"
 
 
 def _bounds(field: FieldInfo) -> str | None:
-    low = next((entry.ge for entry in field.metadata if hasattr(entry, "ge")), None)
-    high = next((entry.le for entry in field.metadata if hasattr(entry, "le")), None)
+    entries = list(_constraints([*field.metadata, field.annotation]))
+    low = next((entry.ge for entry in entries if hasattr(entry, "ge")), None)
+    high = next((entry.le for entry in entries if hasattr(entry, "le")), None)
     return None if low is None or high is None else f"take {low} to {high}"
+
+
+def _constraints(parts: Collection[Any]) -> Iterator[Any]:
+    """What is annotated on the field and on what it is made of, for example on the number of ``int | None``."""
+    for part in parts:
+        if isinstance(part, FieldInfo):
+            yield from part.metadata
+        elif metadata := getattr(part, "__metadata__", ()):
+            yield from _constraints([*metadata, *get_args(part)])
+        elif args := get_args(part):
+            yield from _constraints(args)
+        else:
+            yield part

@@ -54,6 +54,11 @@ def _read(path: Path) -> str | Unreadable:
     except OSError as error:
         rule, fix = _REASONS.get(error.errno or 0, (f"can't be read ({os.strerror(error.errno or 0)})", "look at it"))
         return Unreadable(rule, fix)
+    return decoded(content)
+
+
+def decoded(content: bytes) -> str | Unreadable:
+    """The text of a file with this content."""
     if len(content) > SIZE_LIMIT:
         return too_large(len(content))
     try:

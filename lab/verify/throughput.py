@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from domain.netbird import router_group
 from lab import machines
 from lab.commands import wait_until
 from lab.errors import DeadlinePassed, LabError
@@ -101,7 +102,7 @@ def _server(machine: str, address: str, port: str) -> Iterator[None]:
 def open_port(api: NetBirdApi, source: Probes, target: Probes) -> Iterator[None]:
     """Lets the source's router reach the target's on the measuring port, by a policy that goes with the block."""
     groups = {group["name"]: group["id"] for group in api.list("groups")}
-    names = [f"networkrouter-isthmus-{probes.site.name}" for probes in (source, target)]
+    names = [router_group(probes.site.name) for probes in (source, target)]
     missing = [name for name in names if name not in groups]
     if missing:
         raise LabError(f"NetBird has no group {' and no group '.join(missing)}")

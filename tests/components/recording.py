@@ -104,7 +104,7 @@ class Recorder(MockMonitor):
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802 (the name is the SDK's)
         """As the SDK does it, with a note of what was asked."""
-        response = super().RegisterResource(request)
+        response = super().RegisterResource(request)  # type: ignore[no-untyped-call]
         if request.type != "pulumi:pulumi:Stack":
             inputs = rpc.deserialize_properties(request.object)
             self.registrations.append(
@@ -137,10 +137,10 @@ class Recorder(MockMonitor):
         stack = rpc.deserialize_properties(request.args)["name"]
         if stack.rpartition("/")[2] not in self.stacks:
             raise _EngineError(f'unknown stack "{stack}"')
-        return super().Invoke(request)
+        return super().Invoke(request)  # type: ignore[no-untyped-call]
 
 
-class _EngineError(grpc.RpcError):
+class _EngineError(grpc.RpcError):  # type: ignore[misc]
     """An error as gRPC gives it."""
 
     def code(self) -> grpc.StatusCode:

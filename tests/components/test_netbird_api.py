@@ -115,6 +115,7 @@ class TestGroup:
         provider = configured(GroupProvider(), netbird)
         made = provider.create({"name": "isthmus-de-pods", "__provider": "x"})
         assert provider.read(made.id, made.outs).outs == {"name": "isthmus-de-pods"}
+        assert provider.diff(made.id, made.outs, {"name": "isthmus-de-pods", "__provider": "x"}).changes is False
         provider.delete(made.id, made.outs)
         assert netbird.names("/groups") == []
         assert provider.read(made.id, made.outs).id == ""
@@ -142,6 +143,16 @@ class TestGroup:
         with pytest.raises(NetbirdError, match=r"DELETE /groups/id1: 400: group has been linked to policy$"):
             provider.delete(pods.id, pods.outs)
         assert netbird.names("/policies") == ["office"]
+
+    @pytest.mark.parametrize("owns_peers", [True, False])
+    def test_peers_go_with_the_group_that_owns_them(self, netbird: Netbird, owns_peers: bool) -> None:
+        peer = netbird.add("/peers", name="isthmus-de-router")
+        laptop = netbird.add("/peers", name="laptop")
+        group = netbird.add("/groups", name="isthmus-de-routers", peers=[{"id": peer["id"], "name": peer["name"]}])
+        props = {"name": "isthmus-de-routers", "owns_peers": owns_peers}
+        configured(GroupProvider(), netbird).delete(group["id"], props)
+        assert netbird.objects["/peers"] == [laptop] if owns_peers else [peer, laptop]
+        assert netbird.names("/groups") == []
 
 
 class TestZone:
@@ -315,16 +326,10 @@ class TestRouterPeers:
         found = wait_for_peers(client_of(netbird), self.GROUP, {"n": "isthmus-de-router"}, sleep=time_passes)
         assert found == {"n": "100.92.0.7"}
 
-    def test_delete_takes_peers_and_policies_away(self, netbird: Netbird) -> None:
+    def test_deleting_leaves_the_peers_to_their_group(self, netbird: Netbird) -> None:
         peer = self.peer(netbird)
-        other = self.peer(netbird, name="laptop", groups=[])
-        group = netbird.add("/groups", name=self.GROUP, peers=[{"id": peer["id"], "name": peer["name"]}])
-        rule = {"sources": [], "destinations": [{"id": group["id"], "name": self.GROUP}]}
-        netbird.add("/policies", name="isthmus-mn-to-de-dns-udp", rules=[rule])
         configured(RouterPeersProvider(), netbird).delete(self.GROUP, {**self.PROPS, "peers": {}})
-        assert netbird.objects["/peers"] == [other]
-        assert netbird.names("/policies") == []
-        assert netbird.names("/groups") == [self.GROUP], "the group is the operator's"
+        assert netbird.objects["/peers"] == [peer]
 
     def test_outputs_make_no_difference(self) -> None:
         news = {**self.PROPS, "peers": None}

@@ -154,6 +154,8 @@ class TestOrder:
             ("isthmus-netbird-operator", "netbird-mgmt-api-key"),
             ("networkrouter-isthmus-mn", "isthmus-netbird-operator"),
             ("networkrouter-isthmus-mn", "mn.routers.isthmus.internal"),
+            ("networkrouter-isthmus-mn", "isthmus-mn-routers"),
+            ("setupkey-isthmus-mn-router", "isthmus-mn-routers"),
             ("setupkey-isthmus-mn-router", "isthmus-netbird-operator"),
             ("isthmus-mn-peers", "setupkey-isthmus-mn-router"),
             ("isthmus-mn-pods-resource", "networkrouter-isthmus-mn"),

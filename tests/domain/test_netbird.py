@@ -79,7 +79,7 @@ def test_rest_objects() -> None:
         )
         for policy in netbird.policies("de", "mn")
     ] == [
-        ("isthmus-de-to-mn-pods", "networkrouter-isthmus-de", "isthmus-mn-pods", "all", (), False),
-        ("isthmus-de-to-mn-dns-udp", "networkrouter-isthmus-de", "networkrouter-isthmus-mn", "udp", ("1053",), False),
-        ("isthmus-de-to-mn-dns-tcp", "networkrouter-isthmus-de", "networkrouter-isthmus-mn", "tcp", ("1053",), False),
+        ("isthmus-de-to-mn-pods", "isthmus-de-routers", "isthmus-mn-pods", "all", (), False),
+        ("isthmus-de-to-mn-dns-udp", "isthmus-de-routers", "isthmus-mn-routers", "udp", ("1053",), False),
+        ("isthmus-de-to-mn-dns-tcp", "isthmus-de-routers", "isthmus-mn-routers", "tcp", ("1053",), False),
     ]

@@ -1,18 +1,42 @@
-"""Every mistake in a stack file gives its message, word for word, and its good neighbour gives none."""
+"""Every mistake in a stack file gives its message, word for word, and its good neighbour gives none.
+
+The cases are data in ``bad_settings.yaml``. That none is left out, and that every rule has a case and a neighbour, is
+tested here as well.
+"""
 
 from __future__ import annotations
 
+import ast
+import functools
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from domain import consistency, fleet, rules
+from domain.fleet import Fleet, parse_fleet
 from domain.problems import Problem
-from tests.domain.samples import CLUSTER_SECRET, DE, GIVEN, HOST_KEYS, MN, REMOVE, changed, problems_of, said
+from tests.domain.samples import (
+    CLUSTER_SECRET,
+    DE,
+    GIVEN,
+    HOST_KEYS,
+    MN,
+    REMOVE,
+    changed,
+    problems_of,
+    said,
+    text,
+)
 
+HERE = Path(__file__).parent
 BASES = {"de": ("de", DE), "mn": ("mn", MN), "given": ("mn", GIVEN)}
-BAD: list[dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "bad_settings.yaml").read_text(encoding="utf-8"))
+BAD: list[dict[str, Any]] = yaml.safe_load((HERE / "bad_settings.yaml").read_text(encoding="utf-8"))
+WITH_NEIGHBOUR = [case for case in BAD if "good" in case]
 
 FOUR_MACHINES = [
     {"name": f"m-{n}", "address": f"192.168.7.{n}", "role": role, "router": n == 14, "host_key": HOST_KEYS[0]}
@@ -69,29 +93,55 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
 ]  # fmt: skip
 
 
-def check(stack: str, changes: dict[str, Any]) -> list[Problem]:
-    """What is said of both stacks; under ``peer`` stand changes of the other one."""
+def configs(stack: str, changes: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Both stacks of the case; under ``peer`` stand changes of the other one."""
     name, base = BASES[stack]
     other, other_base = ("mn", MN) if name == "de" else ("de", DE)
     own = {setting: value for setting, value in changes.items() if setting != "peer"}
-    return problems_of(**{name: changed(base, own), other: changed(other_base, changes.get("peer", {}))})
+    return {name: changed(base, own), other: changed(other_base, changes.get("peer", {}))}
+
+
+def check(stack: str, changes: dict[str, Any]) -> list[Problem]:
+    return problems_of(**configs(stack, changes))
+
+
+def bad_changes(case: dict[str, Any]) -> dict[str, Any]:
+    return {**case.get("set", {}), **dict.fromkeys(case.get("remove", []), REMOVE)}
+
+
+def neighbour_changes(case: dict[str, Any]) -> dict[str, Any]:
+    changes = bad_changes(case) | case["good"]
+    return {setting: value for setting, value in changes.items() if value is not None}
 
 
 def test_there_are_many_cases_and_none_is_there_twice() -> None:
-    assert len(BAD) >= 130
+    assert len(BAD) >= 150
     assert len({case["id"] for case in BAD}) == len(BAD)
+
+
+def test_every_case_is_collected() -> None:
+    """A parametrization that lost a case would pass in silence."""
+    listed = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", str(Path(__file__))],
+        cwd=HERE.parents[1],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    ).stdout.splitlines()
+    collected = {line.partition("::")[2] for line in listed}
+    missing = [case["id"] for case in BAD if f"test_bad[{case['id']}]" not in collected]
+    missing += [case["id"] for case in WITH_NEIGHBOUR if f"test_good_neighbour[{case['id']}]" not in collected]
+    assert missing == []
 
 
 @pytest.mark.parametrize("case", BAD, ids=lambda case: case["id"])
 def test_bad(case: dict[str, Any]) -> None:
-    changes = case.get("set", {}) | dict.fromkeys(case.get("remove", []), REMOVE)
-    assert said(check(case["stack"], changes)) == case["says"]
+    assert said(check(case["stack"], bad_changes(case))) == case["says"]
 
 
 @pytest.mark.parametrize("case", BAD, ids=lambda case: case["id"])
 def test_bad_has_setting_rule_fix_and_line(case: dict[str, Any]) -> None:
-    changes = case.get("set", {}) | dict.fromkeys(case.get("remove", []), REMOVE)
-    for problem in check(case["stack"], changes):
+    for problem in check(case["stack"], bad_changes(case)):
         assert problem.setting
         assert problem.rule
         assert problem.fix
@@ -100,6 +150,86 @@ def test_bad_has_setting_rule_fix_and_line(case: dict[str, Any]) -> None:
             assert secret not in str(problem)
 
 
+@pytest.mark.parametrize("case", WITH_NEIGHBOUR, ids=lambda case: case["id"])
+def test_good_neighbour(case: dict[str, Any]) -> None:
+    assert said(check(case["stack"], neighbour_changes(case))) == []
+
+
 @pytest.mark.parametrize(("stack", "changes"), GOOD, ids=[f"{n}-{stack}" for n, (stack, _) in enumerate(GOOD)])
 def test_good(stack: str, changes: dict[str, Any]) -> None:
     assert said(check(stack, changes)) == []
+
+
+def test_too_many_machines() -> None:
+    machines = [
+        {"name": f"m-{n}", "address": f"192.168.7.{n}", "role": "server" if n == 1 else "agent", "router": n == 2,
+         "host_key": HOST_KEYS[0]}
+        for n in range(1, 202)
+    ]  # fmt: skip
+    assert said(check("mn", {"on_premise.machines": machines})) == [
+        "mn: on_premise.machines has 201 entries; at most 200 are possible; make more clusters of them."
+    ]
+    assert said(check("mn", {"on_premise.machines": machines[:200]})) == []
+
+
+# --- every rule has a case and a neighbour ----------------------------------------------------------------------------
+
+
+def value_rules() -> set[str]:
+    """The functions of ``rules.py`` that refuse a value, inner ones included."""
+    tree = ast.parse(Path(rules.__file__).read_text(encoding="utf-8"))
+    found = {
+        function.name
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Raise) and "RuleError" in ast.dump(node)
+    }
+    return found - {"prefix_length"}  # makes the rule `size`
+
+
+def stack_and_fleet_rules() -> dict[str, Callable[[Fleet], list[Problem]]]:
+    """Each rule between settings, as a function of the fleet."""
+
+    def of_stacks(rule: consistency.Rule) -> Callable[[Fleet], list[Problem]]:
+        return lambda all_: [problem for draft in all_.drafts.values() for problem in rule(draft)]
+
+    found: dict[str, Callable[[Fleet], list[Problem]]] = {
+        rule.__name__: of_stacks(rule) for rule in consistency.STACK_RULES
+    }
+
+    def of_fleet(rule: Callable[[Fleet], Iterator[Problem]]) -> Callable[[Fleet], list[Problem]]:
+        return lambda all_: list(rule(all_))
+
+    found |= {rule.__name__: of_fleet(rule) for rule in fleet.FLEET_RULES}
+    found["range_problems"] = lambda all_: consistency.range_problems(list(all_.drafts.values()))
+    return found
+
+
+@functools.cache
+def rules_of_cases() -> dict[str, frozenset[str]]:
+    """The id of each bad case, with the rules that spoke."""
+    spoke: list[str] = []
+    init = rules.RuleError.__init__
+
+    def noted(self: rules.RuleError, *arguments: Any, **options: Any) -> None:
+        spoke.append(sys._getframe(1).f_code.co_name)
+        init(self, *arguments, **options)
+
+    between = stack_and_fleet_rules()
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rules.RuleError, "__init__", noted)
+        for case in BAD:
+            spoke.clear()
+            both = configs(case["stack"], bad_changes(case))
+            read = parse_fleet({name: text(config) for name, config in both.items()})
+            found[case["id"]] = frozenset([*spoke, *(name for name, rule in between.items() if rule(read))])
+    return found
+
+
+@pytest.mark.parametrize("rule", sorted({*value_rules(), *stack_and_fleet_rules()}))
+def test_every_rule_has_a_bad_case_and_a_good_neighbour(rule: str) -> None:
+    cases = [name for name, spoke in rules_of_cases().items() if rule in spoke]
+    assert cases, "no bad case"
+    assert [case["id"] for case in WITH_NEIGHBOUR if case["id"] in cases], f"no good neighbour of {cases}"

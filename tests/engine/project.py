@@ -84,6 +84,10 @@ class Result:
         assert self.code == code, f"ended with code {self.code}, not {code}:\n{self.output}"
         return self
 
+    def says(self, text: str) -> None:
+        """Fails, with everything that was said, if the text is not in it."""
+        assert text in self.output, f"{text!r} is not in:\n{self.output}"
+
 
 @dataclass(frozen=True)
 class Step:
@@ -169,6 +173,8 @@ class Engine:
     environment: dict[str, str] = field(default_factory=dict)
     salt: str = ""
     encrypted: dict[str, Any] = field(default_factory=dict)
+    vault: Project | None = None
+    """The project in which the secrets were encrypted; its backend has de and mn, never raised."""
 
     @classmethod
     def start(cls, directory: Path) -> Engine:
@@ -197,8 +203,9 @@ class Engine:
             # Also off the pull of a terminal of whoever runs the tests.
             "NO_COLOR": "1",
         }
-        vault = Project(engine, directory / "vault")
-        vault.run("stack", "init", "de").expect(0)
+        vault = engine.vault = Project(engine, directory / "vault")
+        for stack in ("de", "mn"):
+            vault.run("stack", "init", stack).expect(0)
         values = [part for name, value in SECRETS.items() for part in ("--secret", f"{name}={value}")]
         vault.run("config", "set-all", "-s", "de", *values).expect(0)
         written = yaml.safe_load((vault.directory / "Pulumi.de.yaml").read_text(encoding="utf-8"))
@@ -236,8 +243,12 @@ class Project:
         (self.directory / f"Pulumi.{stack}.yaml").write_text(text, encoding="utf-8")
 
     def init(self, stack: str) -> None:
-        """`pulumi stack init`."""
-        self.run("stack", "init", stack).expect(0)
+        """What `pulumi stack init` leaves in the backend, without another start of the engine."""
+        assert self._engine.vault is not None
+        for name in ("meta.yaml", f"stacks/{NAME}/{stack}.json"):
+            target = self.backend / ".pulumi" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self._engine.vault.backend / ".pulumi" / name, target)
 
     def run(self, *arguments: str, deadline_seconds: float = COMMAND_DEADLINE_SECONDS) -> Result:
         """Runs `pulumi` to its end; at the deadline it and its plugins are killed."""

@@ -1,7 +1,7 @@
 """The machines of de raised by the real engine and the real Hetzner provider, with all that can go wrong on the way.
 
-The whole program runs, but only the Hetzner resources are its targets: what comes after them needs machines that boot. The
-engine then ends with one error, that of the Kubernetes provider whose kubeconfig was no target.
+The whole program runs, but only the Hetzner resources are its targets: what comes after them needs machines that boot.
+The engine then ends with one error, that of the Kubernetes provider whose kubeconfig was no target.
 """
 
 from __future__ import annotations
@@ -128,6 +128,11 @@ def edit_components(project: Project, *files: str) -> bool:
             id="423 for the subnet",
         ),
         pytest.param(
+            {"method": "POST", "path": "^/servers/[0-9]+/actions/attach_to_network$", "answer": 500},
+            "ordered by a test (server_error",
+            id="500 between a server and its private network",
+        ),
+        pytest.param(
             {"action": "create_server"}, "ordered by a test (action_failed", id="a server that fails while it is made"
         ),
     ],
@@ -138,7 +143,7 @@ def test_an_error_of_the_api(raised: Project, hetzner: StandIn, fault: dict[str,
 
     failed = raised.run(*UP).expect(1)
 
-    assert message in failed.output
+    failed.says(message)
     assert "Traceback" not in failed.output
     hidden_in({"up": failed.output, **backend_files(raised)})
 
@@ -218,8 +223,8 @@ def test_killed_alone(project: Project, start_hetzner: StartHetzner) -> None:
     up.wait_for(lambda: starts_both(hetzner, up), "both servers start")
     with ended(up.kill_alone()):
         locked = project.run(*UP).expect(1)
-        assert "the stack is currently locked by 1 lock(s)" in locked.output
-        assert "`pulumi cancel`" in locked.output
+        locked.says("the stack is currently locked by 1 lock(s)")
+        locked.says("`pulumi cancel`")
 
         release_lock(project)
         finish(project, hetzner)

@@ -26,6 +26,10 @@ NO_CLUSTER_SECRET: Final = (
 )
 UNKNOWN_KEY: Final = "de: hetzner.locatoin is not a setting of this program; did you mean location?"
 NO_ROUTER: Final = "de: hetzner.routers 0 gives nothing that would carry the link; write 1, or leave it out."
+SAME_ZONE: Final = (
+    "mn: network.dns_zone astring-de.internal is the zone of de, too; "
+    "a name has to say which cluster is meant; take another one, like mn.internal."
+)
 BROKEN_YAML: Final = "config:\n  isthmus:network: {pod_cidr: [\n"
 
 CASES: Final = {
@@ -46,8 +50,7 @@ CASES: Final = {
             UNKNOWN_KEY,
             NO_ROUTER,
             "mn: cilium.mtu 9000 is more than 8192; take 576 to 8192.",
-            "mn: network.dns_zone astring-de.internal is the zone of de, too; a name has to say which cluster is meant; "
-            "take another one, like mn.internal.",
+            SAME_ZONE,
             OVERLAP,
         ],
     ),
@@ -99,7 +102,7 @@ def test_ones_own_file_that_is_not_yaml(project: Project, hetzner: StandIn) -> N
     result = project.run("preview", "-s", "de").expect(1)
 
     # The engine reads this file before the program starts; the words are its own.
-    assert "error: getting stack configuration: invalid YAML file: yaml: line 2" in result.output
+    result.says("error: getting stack configuration: invalid YAML file: yaml: line 2")
     nothing_was_made(project, hetzner, result)
 
 
@@ -109,7 +112,7 @@ def refused(project: Project, hetzner: StandIn, result: Result, messages: list[s
     found = [line.strip().partition(PLACE)[0] for line in result.output.splitlines() if PLACE in line]
     assert found == messages
     count = "a problem" if len(messages) == 1 else f"{len(messages)} problems"
-    assert f"error: {count} in the stack files; nothing was changed:" in result.output
+    result.says(f"error: {count} in the stack files; nothing was changed:")
     nothing_was_made(project, hetzner, result)
 
 

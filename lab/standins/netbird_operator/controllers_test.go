@@ -213,6 +213,19 @@ func TestRouterFollowsItsSpec(t *testing.T) {
 	}
 }
 
+func TestDisruptionBudgetGoesWithTheSecondReplica(t *testing.T) {
+	w := newWorld(t, testRouter(nil))
+	w.account.add("/dns/zones", map[string]any{"name": "zone.example"})
+	w.settle()
+	router, one := get[networkRouter](w, "r"), int32(1)
+	router.Spec.WorkloadOverride = &workloadOverride{Replicas: &one}
+	must(t, w.Update(t.Context(), router))
+	w.settle()
+	if exists[policyv1.PodDisruptionBudget](w, "networkrouter-r") {
+		t.Error("it is still there")
+	}
+}
+
 func TestRouterKeepsFieldsOfOthersAndTakesItsOwnBack(t *testing.T) {
 	w := newWorld(t, testRouter(nil))
 	w.account.add("/dns/zones", map[string]any{"name": "zone.example"})
@@ -344,8 +357,13 @@ func TestGroupKeepsItsMembersAndDoesNotAdopt(t *testing.T) {
 	w.account.objects[path]["resources"] = []any{map[string]any{"id": "res-1", "type": "subnet"}}
 	must(t, w.reconcile(w.groups, "own"))
 	kept := w.account.objects[path]
-	if !slices.Equal(kept["peers"].([]any), []any{"peer-1", "peer-2"}) || len(kept["resources"].([]any)) != 1 {
+	peers, _ := kept["peers"].([]any)
+	resources, _ := kept["resources"].([]any)
+	if !slices.Equal(peers, []any{"peer-1", "peer-2"}) || len(resources) != 1 {
 		t.Errorf("the group is %v", kept)
+	}
+	if generation := get[group](w, "own").Status.ObservedGeneration; generation != 3 {
+		t.Errorf("observed generation %d", generation)
 	}
 }
 

@@ -16,7 +16,8 @@
 //     DNS record).
 //   - Ready means that the last reconcile got to its end. It does not go back to False when pods fail later.
 //   - A finalizer on each of them deletes what it made in NetBird. A group that something still uses is refused there, and
-//     tried again until nothing does.
+//     tried again until nothing does. So is one that is not in NetBird any more: NetBird answers 400 to that and not 404,
+//     and the Group hangs on its finalizer, as the operator's.
 //   - A Group does not adopt a NetBird group of the same name: NetBird refuses the second one, as it does for the operator.
 //
 // What it does not do: NetworkEgress, ClusterProxy, SidecarProfile and the whole deprecated API v1 (their CRDs are not

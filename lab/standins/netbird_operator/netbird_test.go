@@ -73,6 +73,10 @@ func (a *account) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodGet:
 		answer(w, a.shown(path))
 	case r.Method == http.MethodPut:
+		if strings.HasPrefix(path, "/groups/") { // what a change of a group leaves out is taken away
+			delete(a.objects[path], "peers")
+			delete(a.objects[path], "resources")
+		}
 		for key, value := range body {
 			a.objects[path][key] = value
 		}

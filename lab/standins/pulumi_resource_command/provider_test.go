@@ -273,6 +273,11 @@ func TestChangedInputUpdatesAndChangedTriggerReplaces(t *testing.T) {
 		if len(response.Replaces) == 0 || response.DeleteBeforeReplace {
 			t.Errorf("changed triggers (%s) give %v, want a replacement, create first", name, response)
 		}
+		for where, change := range response.DetailedDiff {
+			if !strings.HasSuffix(change.Kind.String(), "_REPLACE") {
+				t.Errorf("changed triggers (%s): %s is %s", name, where, change.Kind)
+			}
+		}
 	}
 	if response := e.diff(with(base, object{"triggers": nil})); len(response.Replaces) == 0 {
 		t.Errorf("removed triggers give %v, want a replacement", response)

@@ -1,0 +1,142 @@
+"""`./isthmus new`: writes a stack file for another cluster, never over one, and says what is left to do."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Final
+
+from rich.text import Text
+
+from cli import console
+from cli.directory import cannot, read_fleet
+from cli.errors import FAILED
+from domain import rules
+from domain.settings import CLUSTER_SECRET
+from domain.stack_file import stack_file_name
+from domain.starter import Place, Starter, starter
+
+PULUMI_DEADLINE_SECONDS: Final = 120.0
+CLUSTER_SECRET_BYTES: Final = 32
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a call of Pulumi: ``said`` is its reason where it failed, ``initialised`` tells of the stack."""
+
+    good: bool
+    said: str = ""
+    initialised: bool = False
+
+
+Pulumi = Callable[[Sequence[str], Path, str], Answer]
+
+
+def new(
+    name: str, place: Place, directory: Path, *, peers: Sequence[str] | None, location: str, node_cidr: str | None
+) -> int:
+    """Writes the file, sets the cluster's secret where Pulumi can, and prints what is left."""
+    fleet = read_fleet(directory)
+    made = starter(name, place, fleet, peers=peers, location=location, node_cidr=_lan(node_cidr))
+    if not isinstance(made, Starter):
+        for problem in made:
+            console.messages().print(Text.assemble(("error: ", "bold red"), str(problem)))
+        return FAILED
+    path = directory / stack_file_name(name)
+    try:
+        # Never over a file, not even one that has come into being since we looked.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    except FileExistsError:
+        cannot(f"{path} is there already, and is not overwritten; take another name.")
+    except OSError as error:
+        cannot(f"{path} can't be written: {error.strerror}.")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(made.text)
+    answer = set_cluster_secret(name, directory)
+    print_next(made, path, answer)
+    return 0
+
+
+def _lan(text: str | None) -> IPv4Network | None:
+    if text is None:
+        return None
+    try:
+        return rules.usable_range(rules.cidr(text))
+    except rules.RuleError as broken:
+        cannot(f"--node-cidr {text} {broken.rule}; {broken.fix or 'write it like 192.168.7.0/24'}.")
+
+
+def set_cluster_secret(name: str, directory: Path, pulumi: Pulumi | None = None) -> Answer:
+    """Initialises the stack and sets a new clusterSecret. The value goes in by standard input and shows nowhere."""
+    call = pulumi or _pulumi
+    if pulumi is None and shutil.which("pulumi") is None:
+        return Answer(False, "there is no `pulumi` on PATH")
+    if not (directory / "Pulumi.yaml").is_file():
+        return Answer(False, f"there is no Pulumi.yaml in {directory}")
+    made = call(["stack", "init", "--non-interactive", "--no-select", "--stack", name], directory, "")
+    if not made.good:
+        return made
+    key = CLUSTER_SECRET.key.partition(":")[2]
+    done = call(
+        ["config", "set", "--non-interactive", "--secret", key, "--stack", name],
+        directory,
+        secrets.token_hex(CLUSTER_SECRET_BYTES),
+    )
+    return Answer(done.good, done.said, initialised=True)
+
+
+def _pulumi(arguments: Sequence[str], directory: Path, standard_input: str) -> Answer:
+    try:
+        done = subprocess.run(
+            ["pulumi", *arguments],
+            cwd=directory,
+            input=standard_input,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PULUMI_DEADLINE_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Answer(False, f"`pulumi {arguments[0]} {arguments[1]}` did not end well ({type(error).__name__})")
+    if done.returncode == 0:
+        return Answer(True)
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    return Answer(False, lines[-1].removeprefix("error: ") if lines else f"pulumi ended with code {done.returncode}")
+
+
+def print_next(made: Starter, path: Path, answer: Answer) -> None:
+    """What was made, and what is left: blanks, secrets, other files, commands."""
+    out = console.results()
+    out.print(Text.assemble("Wrote ", (str(path), "bold"), "."))
+    for setting, network in made.ranges.items():
+        out.print(Text(f"  {setting:<22} {network}"))
+    if answer.good:
+        out.print("The stack is initialised and its clusterSecret set.")
+    steps: list[tuple[str, list[str]]] = []
+    if made.blanks:
+        # The secret has moved lines: Pulumi writes it into the same file.
+        steps.append(
+            (f"Fill in {path.name}:", [f"{blank.setting}: {blank.meaning}" for blank in made.blanks]),
+        )
+    commands = [] if answer.initialised else [f"pulumi stack init {made.stack}"]
+    commands += [
+        secret.command.format(stack=made.stack)
+        for secret in made.secrets
+        if secret != CLUSTER_SECRET or not answer.good
+    ]
+    why = f" (not done here: {answer.said})" if not answer.good else ""
+    steps.append((f"Set the secrets{why}:", commands))
+    if made.peer_lines:
+        steps.append(("Let the other stacks list this one:", [str(line) for line in made.peer_lines]))
+    steps.append(("Look at the plan, then raise it:", ["./isthmus plan", f"pulumi up -s {made.stack}"]))
+    out.print("\nWhat is left:")
+    for number, (title, lines) in enumerate(steps, start=1):
+        out.print(Text(f"{number}. {title}"))
+        for line in lines:
+            out.print(Text(f"     {line}"))

@@ -1,0 +1,47 @@
+"""Kubernetes objects as the data they are, registered without the typed classes of the SDK.
+
+The classes are worth little to manifests that are plain data already, and their modules take a second to import, in
+every preview. Type tokens and inputs are those of the typed classes, so a class can take the place of this at any
+time without a change in the state. https://www.pulumi.com/registry/packages/kubernetes/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pulumi
+
+FORCED: Final = {"pulumi.com/patchForce": "true", "pulumi.com/patchFieldManager": "isthmus"}
+"""Annotations of a patch: fields of other managers are taken over, under a manager's name that is the same in every
+run, so that a patch that was interrupted leaves no manager behind.
+"""
+
+
+class KubernetesObject(pulumi.CustomResource):
+    """One object, from its manifest. With ``patch`` only its given fields, on an object that others make."""
+
+    def __init__(
+        self, name: str, manifest: Mapping[str, Any], *, patch: bool = False, opts: pulumi.ResourceOptions
+    ) -> None:
+        if manifest["kind"] == "Secret":
+            secret = pulumi.ResourceOptions(additional_secret_outputs=["data", "stringData"])
+            opts = pulumi.ResourceOptions.merge(opts, secret)
+        props = dict(manifest)
+        if patch:
+            metadata = manifest["metadata"]
+            props["metadata"] = {**metadata, "annotations": {**metadata.get("annotations", {}), **FORCED}}
+        super().__init__(type_token(manifest, patch=patch), name, props, opts)
+
+    @property
+    @pulumi.getter
+    def metadata(self) -> pulumi.Output[dict[str, Any]]:
+        """The live metadata."""
+        return pulumi.Output.from_input(pulumi.get(self, "metadata"))
+
+
+def type_token(manifest: Mapping[str, Any], *, patch: bool) -> str:
+    """The engine's type: ``kubernetes:apps/v1:Deployment``, ``kubernetes:core/v1:NodePatch``."""
+    version = manifest["apiVersion"]
+    group_version = version if "/" in version else f"core/{version}"
+    return f"kubernetes:{group_version}:{manifest['kind']}{'Patch' if patch else ''}"

@@ -1,0 +1,109 @@
+"""The JSON Schema of a stack file, for editors, made from the models of ``settings.py``.
+
+It says less than the checks: forms, kinds and names, not what has to fit together. Draft 7, which every editor knows.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import yaml
+
+from domain.names import PROJECT
+from domain.settings import SECRETS, SECTIONS, HcloudSettings, StackSettings
+
+SCHEMA_FILE: Final = "docs/stack-file.schema.json"
+"""Where it lies in the repository; every stack file names it in a comment."""
+DRAFT: Final = "http://json-schema.org/draft-07/schema#"
+
+_ENGINE: Final = {
+    "secretsprovider": "Pulumi: what encrypts the secrets.",
+    "encryptedkey": "Pulumi: the encrypted key of the secrets.",
+    "encryptionsalt": "Pulumi: the salt of the passphrase.",
+}
+
+
+def stack_file_schema() -> dict[str, Any]:
+    """The schema as plain data."""
+    models = StackSettings.model_json_schema(ref_template="#/definitions/{model}")
+    definitions = {name: _tidy(model) for name, model in sorted(models["$defs"].items()) if name != "HcloudSettings"}
+    fields = models["properties"]
+    config: dict[str, Any] = {f"{PROJECT}:{name}": _section(name, _tidy(fields[name])) for name in SECTIONS}
+    secret = {
+        "type": "object",
+        "properties": {"secure": {"type": "string", "minLength": 1}},
+        "required": ["secure"],
+        "additionalProperties": False,
+    }
+    for one in SECRETS.values():
+        config[one.key] = {"description": f"Secret: {one.purpose}. Set it by `pulumi config set --secret`.", **secret}
+    provider = HcloudSettings.model_json_schema()["properties"]
+    for name in HcloudSettings.model_fields:
+        config[f"hcloud:{name}"] = _tidy(provider[name])
+    return {
+        "$schema": DRAFT,
+        "title": "Stack file of Isthmus",
+        "description": "One stack, which is one cluster.",
+        "type": "object",
+        "properties": {
+            **{name: {"type": "string", "description": meaning} for name, meaning in _ENGINE.items()},
+            "config": {
+                "type": "object",
+                "properties": config,
+                "required": [f"{PROJECT}:network"],
+                "oneOf": [{"required": [f"{PROJECT}:hetzner"]}, {"required": [f"{PROJECT}:on_premise"]}],
+                "additionalProperties": False,
+                "patternProperties": {f"^(?!{PROJECT}:|hcloud:)[^:]+:": {}},
+            },
+        },
+        "required": ["config"],
+        "definitions": definitions,
+    }
+
+
+def schema_text() -> str:
+    """The file's content."""
+    return json.dumps(stack_file_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _section(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Draft 7 knows nothing beside a $ref, and an absent section is left out rather than null."""
+    for one in [schema, *schema.get("anyOf", [])]:
+        if "$ref" in one:
+            return {"$ref": one["$ref"]}
+    return schema
+
+
+def _tidy(schema: Any) -> Any:
+    """Without pydantic's titles, with descriptions as editors show them and examples of the right kind."""
+    if isinstance(schema, list):
+        return [_tidy(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    result: dict[str, Any] = {}
+    for name, value in schema.items():
+        if name == "properties":
+            result[name] = {key: _tidy(one) for key, one in value.items()}
+        elif name == "description":
+            result[name] = plain(value)
+        elif name == "examples":
+            result[name] = [yaml.safe_load(one) if _is_text_of_other_kind(schema, one) else one for one in value]
+        elif name == "title" or (name == "default" and value is None):
+            continue
+        else:
+            result[name] = _tidy(value)
+    if "$ref" in result and len(result) > 1:
+        # In draft 7 everything beside a $ref is ignored.
+        result = {"allOf": [{"$ref": result.pop("$ref")}], **result}
+    return result
+
+
+def _is_text_of_other_kind(schema: dict[str, Any], example: object) -> bool:
+    kinds = [schema.get("type"), *(one.get("type") for one in schema.get("anyOf", []))]
+    return isinstance(example, str) and "string" not in kinds and not isinstance(kinds[0], list)
+
+
+def plain(text: str) -> str:
+    """A docstring as one line of Markdown."""
+    return " ".join(text.split()).replace("``", "`")

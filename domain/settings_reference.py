@@ -1,0 +1,195 @@
+"""``docs/settings.md``: every setting with its kind, default, unit, meaning and rules, made from the models.
+
+It owns the form of the page. What it says stands in the models, in the rules, and in their docstrings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, get_args
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator
+from pydantic.fields import FieldInfo
+
+from domain.cilium_values import fixed_values
+from domain.consistency import STACK_RULES
+from domain.fleet import FLEET_RULES
+from domain.names import NETBIRD_RANGE, PROJECT
+from domain.netbird import FORBIDDEN_ENVIRONMENT
+from domain.node_files import FORBIDDEN_K3S_SETTINGS
+from domain.schema import SCHEMA_FILE, plain
+from domain.settings import (
+    SECRETS,
+    SECTIONS,
+    UNITS,
+    HcloudSettings,
+    Section,
+    StackSettings,
+    item_model_of,
+    model_of,
+)
+
+REFERENCE_FILE: Final = "docs/settings.md"
+
+_KINDS: Final = {
+    "string": "text",
+    "integer": "whole number",
+    "boolean": "true or false",
+    "array": "list",
+    "object": "object",
+}
+
+
+def settings_reference() -> str:
+    """The page."""
+    parts = [_HEAD]
+    for name in SECTIONS:
+        parts += _section(f"{PROJECT}:{name}", name, StackSettings.model_fields[name])
+    parts.append("\n## Settings of the Hetzner provider\n")
+    parts.append(f"\n{plain(HcloudSettings.__doc__ or '')}\n")
+    parts += [_field("hcloud:", HcloudSettings, name) for name in HcloudSettings.model_fields]
+    parts += _secrets()
+    parts += [*_rules(), *_refused()]
+    return "".join(parts)
+
+
+_HEAD: Final = f"""\
+# Settings
+
+Made from the models in `domain/settings.py` by `./isthmus schema --write`; a test keeps it current. The same models
+give [the JSON Schema of a stack file](stack-file.schema.json), which editors read by a comment in each stack file:
+`# yaml-language-server: $schema={SCHEMA_FILE}`.
+
+A stack file `Pulumi.NAME.yaml` is one cluster. Its settings stand under `config`, each section under its key. Unknown
+names are refused. `./isthmus plan` checks all stack files together, as `pulumi preview` and `pulumi up` do.
+"""
+
+
+def _section(key: str, path: str, field: FieldInfo) -> Iterator[str]:
+    yield f"\n## `{key}`\n"
+    model = model_of(field.annotation)
+    if model is None:
+        yield _body(StackSettings, path, field)
+        return
+    need = "" if field.is_required() else " May be left out."
+    yield f"\n{plain(model.__doc__ or '')}{' ' + plain(field.description) if field.description else ''}{need}\n"
+    yield from _model(path, model)
+
+
+def _model(path: str, model: type[Section]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield _field(f"{path}.", model, name)
+        inner, item = model_of(field.annotation), item_model_of(field.annotation)
+        if inner is not None:
+            yield from _model(f"{path}.{name}", inner)
+        elif item is not None:
+            yield from _model(f"{path}.{name}.N", item)
+
+
+def _field(prefix: str, model: type[BaseModel], name: str) -> str:
+    return f"\n### `{prefix}{name}`\n" + _body(model, name, model.model_fields[name])
+
+
+def _body(model: type[BaseModel], name: str, field: FieldInfo) -> str:
+    schema = model.model_json_schema()["properties"][name]
+    facts = [_kind(schema, field)]
+    if (unit := _unit(name)) is not None:
+        facts.append(f"in {unit}")
+    facts.append("required" if field.is_required() else _default(field))
+    lines = [f"\n{', '.join(facts)}."]
+    if field.description:
+        lines.append(f"\n\n{plain(field.description)}")
+    if field.examples:
+        lines.append(f"\n\nExample: `{name}: {_as_yaml(field.examples[0])}`")
+    if rules := list(dict.fromkeys(_rule_texts(field))):
+        lines.append("\n\nRules:\n" + "".join(f"\n- {plain(rule)}" for rule in rules))
+    return "".join(lines) + "\n"
+
+
+def _kind(schema: dict[str, Any], field: FieldInfo) -> str:
+    inner = model_of(field.annotation)
+    if inner is not None:
+        return "Object, see below"
+    if item_model_of(field.annotation) is not None:
+        return "List of objects, see below"
+    one = next((part for part in schema.get("anyOf", [schema]) if part.get("type") != "null"), schema)
+    if "enum" in one:
+        return "One of " + ", ".join(f"`{value}`" for value in one["enum"])
+    kinds = one.get("type", "object")
+    if isinstance(kinds, list):
+        text = " or ".join(_KINDS[kind] for kind in kinds)
+    elif kinds == "array":
+        text = f"list of {_KINDS[one['items'].get('type', 'object')]}s"
+    else:
+        text = _KINDS[kinds]
+    if one.get("pattern") == _CIDR_PATTERN or one.get("items", {}).get("pattern") == _CIDR_PATTERN:
+        text = "IPv4 network" if kinds == "string" else "list of IPv4 networks"
+    if one.get("format") == "ipv4":
+        text = "IPv4 address"
+    if "minimum" in one and "maximum" in one:
+        text += f" from {one['minimum']} to {one['maximum']}"
+    return text[:1].upper() + text[1:]
+
+
+_CIDR_PATTERN: Final = r"^(\d{1,3}\.){3}\d{1,3}/\d{1,2}$"
+
+
+def _unit(name: str) -> str | None:
+    return "seconds" if name.endswith("_seconds") else UNITS.get(name)
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True)
+    if value is None or value == () or value == {}:
+        return "may be left out"
+    return f"default `{_as_yaml(value)}`"
+
+
+def _as_yaml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _rule_texts(field: FieldInfo) -> Iterator[str]:
+    for validator in _validators([*field.metadata, field.annotation]):
+        text = validator.func.__doc__
+        if text:
+            yield text
+
+
+def _validators(parts: list[Any]) -> Iterator[AfterValidator | BeforeValidator]:
+    for part in parts:
+        if isinstance(part, AfterValidator | BeforeValidator):
+            yield part
+        else:
+            yield from _validators([*getattr(part, "__metadata__", ()), *get_args(part)])
+
+
+def _secrets() -> Iterator[str]:
+    yield "\n## Secrets\n\nThey stand in the file encrypted, and are set by command. No message shows one.\n\n"
+    yield "| secret | what for | command |\n|---|---|---|\n"
+    for secret in SECRETS.values():
+        command = secret.command.format(stack="NAME").replace("|", "\\|")
+        yield f"| `{secret.key}` | {secret.purpose} | `{command}` |\n"
+
+
+def _rules() -> Iterator[str]:
+    yield "\n## What has to fit together\n\nWithin a stack:\n\n"
+    for rule in STACK_RULES:
+        yield f"- {plain(rule.__doc__ or '')}\n"
+    yield "\nOver all stack files:\n\n"
+    yield f"- No two ranges overlap, and none touches NetBird's {NETBIRD_RANGE}. A message proposes a free one.\n"
+    for fleet_rule in FLEET_RULES:
+        yield f"- {plain(fleet_rule.__doc__ or '')}\n"
+
+
+def _refused() -> Iterator[str]:
+    yield "\n## What is refused, and why\n\n### In `cilium.values`\n\n| value | must be | because |\n|---|---|---|\n"
+    for clash in fixed_values():
+        yield f"| `{clash.path}` | `{_as_yaml(clash.needed)}` | {clash.reason} |\n"
+    for where, reasons in (
+        ("`k3s.server_config` and `k3s.agent_config`", FORBIDDEN_K3S_SETTINGS),
+        ("`netbird.agent_env`", FORBIDDEN_ENVIRONMENT),
+    ):
+        yield f"\n### In {where}\n\n| name | because |\n|---|---|\n"
+        for name, reason in reasons.items():
+            yield f"| `{name}` | {reason} |\n"

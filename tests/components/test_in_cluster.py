@@ -1,0 +1,215 @@
+"""What is put into a cluster: charts, router, egress, names."""
+
+from __future__ import annotations
+
+import copy
+from ipaddress import IPv4Address
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pulumi
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from components.chart import ChartSource
+from components.dns import checksum
+from components.dns_relay import daemon_set_spec
+from components.netbird_router import host_network_transform
+from components.route_wait import job_name, job_spec
+from domain import netbird
+from domain.settings import NetbirdSettings
+from tests.components.recording import LINKS, Run, run_stack
+from tests.domain.samples import MN, changed
+
+
+@pytest.fixture(scope="module")
+def mn(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """mn, linked with de."""
+    return run_stack(tmp_path_factory.mktemp("mn"), "mn")
+
+
+class TestCharts:
+    def test_from_a_repository(self) -> None:
+        source = ChartSource("cilium", "1.19.6", "https://helm.cilium.io/").location(None)
+        assert source == {
+            "chart": "cilium",
+            "version": "1.19.6",
+            "repositoryOpts": {"repo": "https://helm.cilium.io/"},
+        }
+
+    def test_from_a_registry(self) -> None:
+        source = ChartSource("op", "0.8.0", "oci://ghcr.io/x/op").location(None)
+        assert source == {"chart": "oci://ghcr.io/x/op", "version": "0.8.0"}
+
+    def test_from_the_mirror(self, tmp_path: Path) -> None:
+        config = changed(MN, {"mirrors": {"charts": "http://192.0.2.1/charts"}})
+        found = run_stack(tmp_path, "mn", config=config)
+        charts = {item.name: item.inputs["chart"] for item in found.of("Release")}
+        assert charts == {
+            "isthmus-cilium": "http://192.0.2.1/charts/cilium-1.19.6.tgz",
+            "isthmus-netbird-operator": "http://192.0.2.1/charts/netbird-operator-0.8.0.tgz",
+        }
+
+    def test_releases_wait_and_are_not_purged(self, mn: Run) -> None:
+        for item in mn.of("Release"):
+            assert item.inputs["timeout"] == 600
+            assert "atomic" not in item.inputs
+            assert "skipAwait" not in item.inputs
+            assert item.inputs["name"] == item.name, "a random name would make a second release after a lost state"
+
+    def test_values_are_known_in_a_first_preview(self, tmp_path: Path) -> None:
+        values = run_stack(tmp_path, "mn", preview=True).one("Release", "isthmus-cilium").inputs["values"]
+        assert values["MTU"] == 1280
+        assert values["egressGateway"] == {"enabled": True}
+
+
+class TestOperator:
+    def test_values(self, mn: Run) -> None:
+        release = mn.one("Release", "isthmus-netbird-operator")
+        assert release.inputs["namespace"] == "netbird"
+        assert release.inputs["values"] == {
+            "managementURL": "https://api.netbird.io",
+            "routingClientImage": "netbirdio/netbird:0.77.1",
+            "netbirdAPI": {"keyFromSecret": {"name": "netbird-mgmt-api-key", "key": "NB_API_KEY"}},
+            "webhook": {"enableCertManager": False, "keepTLSSecret": True},
+        }
+
+    def test_token(self, mn: Run) -> None:
+        secret = mn.one("core/v1:Secret")
+        assert secret.inputs["metadata"] == {"name": "netbird-mgmt-api-key", "namespace": "netbird"}
+        assert secret.inputs["stringData"] == {"NB_API_KEY": "nbp_token_of_the_tests"}
+
+
+class TestRouter:
+    def test_transform_adds_the_override_and_nothing_else(self) -> None:
+        settings = NetbirdSettings()
+        manifest = netbird.network_router("mn", settings)
+        before = copy.deepcopy(manifest)
+        args = _transform_args("kubernetes:netbird.io/v1alpha1:NetworkRouter", manifest)
+        result = cast("pulumi.ResourceTransformResult", host_network_transform("mn", settings)(args))
+        assert manifest == before
+        spec = cast("dict[str, Any]", result.props["spec"])
+        pod = spec["workloadOverride"].pop("podTemplate")["spec"]
+        assert pod["hostNetwork"] is True
+        assert pod["dnsPolicy"] == "ClusterFirstWithHostNet"
+        assert pod["nodeSelector"] == {"isthmus.dev/router": "true"}
+        assert {"name": "state", "hostPath": {"path": "/var/lib/netbird-router", "type": "DirectoryOrCreate"}} in pod[
+            "volumes"
+        ]
+        assert {**result.props, "spec": spec} == before
+        assert result.opts is args.opts
+
+    def test_transform_leaves_other_resources_alone(self) -> None:
+        args = _transform_args("kubernetes:netbird.io/v1alpha1:SetupKey", {"spec": {}})
+        assert host_network_transform("mn", NetbirdSettings())(args) is None
+
+    def test_custom_resources_are_waited_for(self, mn: Run) -> None:
+        for item in mn.of(":NetworkRouter") + mn.of(":SetupKey"):
+            assert item.inputs["metadata"]["annotations"] == {"pulumi.com/waitFor": "condition=Ready"}
+            assert item.inputs["metadata"]["namespace"] == "netbird"
+
+    def test_the_setup_key_does_not_wait_for_the_router(self, mn: Run) -> None:
+        """Its pod can't start without the key: an operator that waits for the pod would wait for ever."""
+        assert "networkrouter-isthmus-mn" not in mn.one(":SetupKey").depends_on
+
+    def test_the_old_pod_goes_first(self, mn: Run) -> None:
+        patch = mn.one(":DeploymentPatch", "networkrouter-isthmus-mn")
+        assert patch.inputs["spec"] == {
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
+        }
+        assert patch.retain_on_delete
+
+    def test_a_new_router_means_a_new_resource_and_new_peers(self, mn: Run) -> None:
+        uid = "uid-of-networkrouter-isthmus-mn"
+        assert mn.one(":NetbirdNetworkResource").inputs["router_uid"] == uid
+        assert mn.one(":NetbirdRouterPeers").inputs["router_uid"] == uid
+
+
+def _transform_args(type_: str, manifest: dict[str, Any]) -> pulumi.ResourceTransformArgs:
+    return cast(
+        "pulumi.ResourceTransformArgs",
+        SimpleNamespace(custom=True, type_=type_, name="x", props=manifest, opts=pulumi.ResourceOptions()),
+    )
+
+
+class TestEgress:
+    def test_policy(self, mn: Run) -> None:
+        policy = mn.one(":CiliumEgressGatewayPolicy")
+        assert policy.inputs["spec"]["destinationCIDRs"] == ["10.42.0.0/16"]
+        assert "namespace" not in policy.inputs["metadata"]
+
+    def test_a_new_own_address_is_looked_at_again(self, mn: Run) -> None:
+        annotations = mn.one(":CiliumEgressGatewayPolicy").inputs["metadata"]["annotations"]
+        assert annotations == {"isthmus.dev/source-addresses": "100.92.0.8"}
+
+    def test_policies_name_the_peers_routers(self, mn: Run) -> None:
+        for policy in mn.of(":NetbirdPolicy"):
+            assert policy.inputs["description"].endswith("(routers 100.92.0.7)")
+
+    def test_job_waits_on_the_router(self) -> None:
+        spec = job_spec("netbirdio/netbird:0.77.1", [IPv4Address("10.42.0.1")])
+        pod = spec["template"]["spec"]
+        assert spec["activeDeadlineSeconds"] == 300
+        assert "ttlSecondsAfterFinished" not in spec, "a job that goes away would be made again by every up"
+        assert (pod["hostNetwork"], pod["nodeSelector"]) == (True, {"isthmus.dev/router": "true"})
+        environment = {entry["name"]: entry["value"] for entry in pod["containers"][0]["env"]}
+        assert environment == {"INTERFACE": "wt0", "ROUTES": "10.42.0.1", "DEADLINE_SECONDS": "290"}
+
+    def test_job_is_another_for_another_peer_address(self, tmp_path: Path, mn: Run) -> None:
+        routers = [{**LINKS["de"]["routers"][0], "peer_ip": "100.92.0.9"}]
+        name = mn.one(":Job").inputs["metadata"]["name"]
+        assert name == job_name("isthmus-wait-de", "netbirdio/netbird:0.77.1", "10.42.0.1", "100.92.0.7")
+        assert name != job_name("isthmus-wait-de", "netbirdio/netbird:0.77.1", "10.42.0.1", routers[0]["peer_ip"])
+
+
+@given(some.lists(some.text(), max_size=4), some.lists(some.text(), max_size=4))
+def test_job_names_differ_when_what_they_wait_for_does(first: list[str], second: list[str]) -> None:
+    assert (job_name("j", *first) == job_name("j", *second)) is (first == second)
+
+
+@given(some.dictionaries(some.text(), some.text(), max_size=5))
+def test_checksum_does_not_hang_on_the_order(data: dict[str, str]) -> None:
+    assert checksum(data) == checksum(dict(reversed(data.items())))
+
+
+class TestNames:
+    def test_rollout_never_leaves_the_cluster_without_names(self, mn: Run) -> None:
+        patch = mn.one(":DeploymentPatch", "coredns")
+        zones = mn.one(":ConfigMap", "coredns-custom").inputs["data"]
+        assert sorted(zones) == ["astring-de.internal.server", "astring-mn.internal.server"]
+        assert patch.inputs["spec"] == {
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "template": {"metadata": {"annotations": {"isthmus.dev/corefile-sha256": checksum(zones)}}},
+        }
+
+    def test_relay_service_is_where_the_corefile_asks(self, mn: Run) -> None:
+        service = mn.one("core/v1:Service").inputs["spec"]
+        assert service["clusterIP"] == "10.53.0.53"
+        assert (
+            "forward . 10.53.0.53"
+            in mn.one(":ConfigMap", "coredns-custom").inputs["data"]["astring-de.internal.server"]
+        )
+        assert service["ports"] == [
+            {"name": "dns-udp", "protocol": "UDP", "port": 53, "targetPort": 1053},
+            {"name": "dns-tcp", "protocol": "TCP", "port": 53, "targetPort": 1053},
+        ]
+        labels = mn.one(":DaemonSet").inputs["spec"]["template"]["metadata"]["labels"]
+        assert service["selector"] == labels
+
+    def test_relay_pod(self) -> None:
+        spec = daemon_set_spec("coredns/coredns:1.14.7", "netbirdio/netbird:0.77.1", "sum")
+        pod = spec["template"]["spec"]
+        assert (pod["hostNetwork"], pod["dnsPolicy"]) == (True, "Default")
+        assert pod["nodeSelector"] == {"isthmus.dev/router": "true"}
+        assert spec["updateStrategy"]["rollingUpdate"] == {"maxUnavailable": 1, "maxSurge": 0}
+        wait, relay = pod["initContainers"][0], pod["containers"][0]
+        assert wait["image"] == "netbirdio/netbird:0.77.1"
+        assert relay["livenessProbe"]["httpGet"] == {"host": "127.0.0.1", "port": 8053, "path": "/health"}
+        assert relay["readinessProbe"]["httpGet"] == {"host": "127.0.0.1", "port": 8054, "path": "/ready"}
+
+    def test_changed_corefile_restarts_the_relay(self, mn: Run) -> None:
+        data = mn.one(":ConfigMap", "isthmus-dns-relay").inputs["data"]
+        annotations = mn.one(":DaemonSet").inputs["spec"]["template"]["metadata"]["annotations"]
+        assert annotations == {"isthmus.dev/corefile-sha256": checksum(data)}

@@ -1,0 +1,133 @@
+"""What holds for any fleet: accepted means disjoint, what is proposed is free, and newcomers move nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from ipaddress import IPv4Network
+from typing import Any
+
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from domain.consistency import ranges_of
+from domain.fleet import Fleet, check_fleet, parse_fleet
+from domain.names import NETBIRD_RANGE
+from domain.plan import address_plan
+from domain.plan_report import fleet_report
+from tests.domain.samples import DE, GIVEN, MN, changed, text
+
+SMALL = st.sampled_from([16, 17, 18, 20, 22])
+POOLS = st.sampled_from(["10.0.0.0/8", "172.16.0.0/13", "192.168.0.0/16", "100.64.0.0/10"])
+
+
+@st.composite
+def networks(draw: st.DrawFn, sizes: st.SearchStrategy[int] = SMALL) -> IPv4Network:
+    """A private network of a random size; now and then one in NetBird's range."""
+    pool = IPv4Network(draw(POOLS if draw(st.integers(0, 7)) == 0 else st.just("10.0.0.0/8")))
+    size = max(draw(sizes), pool.prefixlen)
+    number = draw(st.integers(0, (1 << (size - pool.prefixlen)) - 1))
+    return IPv4Network((int(pool.network_address) + (number << (32 - size)), size))
+
+
+@st.composite
+def clusters(draw: st.DrawFn, number: int, names: list[str]) -> dict[str, Any]:
+    """A cluster of any kind that is right by itself, as far as its ranges are."""
+    base = draw(st.sampled_from([DE, MN, GIVEN]))
+    peers = [other for other in names if other != names[number]]
+    changes: dict[str, Any] = {
+        "network.pod_cidr": str(draw(networks())),
+        "network.service_cidr": str(draw(networks())),
+        "network.dns_zone": f"{names[number]}.internal",
+        "peers": peers,
+    }
+    if base is DE:
+        network = draw(networks(st.sampled_from([16, 20, 24])))
+        node_cidr = next(network.subnets(new_prefix=24))
+        return changed(DE, {**changes, "hetzner.network_cidr": str(network), "network.node_cidr": str(node_cidr)})
+    lan = draw(networks(st.just(24)))
+    changes["network.node_cidr"] = str(lan)
+    machines = (base["isthmus:on_premise"])["machines"]
+    for index, address in zip(range(len(machines)), lan.hosts(), strict=False):
+        changes[f"on_premise.machines.{index}.address"] = str(address)
+    return changed(base, changes)
+
+
+@st.composite
+def fleets(draw: st.DrawFn) -> dict[str, str]:
+    """Up to five clusters of all kinds that list each other."""
+    names = [f"c{number}" for number in range(draw(st.integers(1, 5)))]
+    return {name: text(draw(clusters(number, names))) for number, name in enumerate(names)}
+
+
+def all_ranges(fleet: Fleet) -> list[IPv4Network]:
+    return [network for draft in fleet.drafts.values() for _, network in ranges_of(draft)]
+
+
+SEEN: Counter[str] = Counter()
+
+
+@settings(max_examples=80)
+@given(fleets())
+def test_in_an_accepted_fleet_nothing_overlaps(files: dict[str, str]) -> None:
+    fleet = parse_fleet(files)
+    accepted = check_fleet(fleet) == []
+    SEEN["accepted" if accepted else "refused"] += 1
+    # Every range of every plan, those within a Hetzner network included, against NetBird's and against each other's.
+    ranges = [*all_ranges(fleet), NETBIRD_RANGE]
+    overlap = any(one.overlaps(other) for n, one in enumerate(ranges) for other in ranges[:n])
+    assert accepted == (not overlap)
+    if not accepted:
+        return
+    plans = [address_plan(stack) for stack in fleet.stacks.values()]
+    for plan in plans:
+        assert plan.cluster_dns in plan.service_cidr
+        assert plan.relay_service_ip in plan.service_cidr
+        assert plan.kubernetes_service in plan.service_cidr
+        assert len({plan.cluster_dns, plan.relay_service_ip, plan.kubernetes_service}) == 3
+        addresses = [node.address for node in plan.nodes]
+        assert len(set(addresses)) == len(addresses)
+        assert all(address in plan.node_cidr for address in addresses)
+        for other in plans:
+            if other is not plan:
+                assert not any(
+                    plan.pod_cidr.overlaps(one) for one in (other.pod_cidr, other.service_cidr, other.node_cidr)
+                )
+                assert not any(address in other.node_cidr for address in addresses)
+    for link in fleet_report(fleet.stacks).links:
+        assert link.source != link.target
+        assert not any(network.overlaps(NETBIRD_RANGE) for network in link.destination_cidrs)
+
+
+def test_both_kinds_of_fleets_were_seen() -> None:
+    """The property above would say nothing if all fleets were refused."""
+    if not SEEN:
+        test_in_an_accepted_fleet_nothing_overlaps()
+    assert SEEN["accepted"] >= 10
+    assert SEEN["refused"] >= 10
+
+
+@settings(max_examples=40)
+@given(fleets())
+def test_proposals_are_free_and_taking_them_ends_all_conflicts(files: dict[str, str]) -> None:
+    fleet = parse_fleet(files)
+    problems = check_fleet(fleet)
+    proposed: list[IPv4Network] = []
+    for problem in problems:
+        assert "overlaps" in problem.rule
+        assert problem.fix.endswith(" is free")
+        proposal = IPv4Network(problem.fix.split()[0])
+        assert proposal.is_private
+        assert not any(proposal.overlaps(other) for other in [*all_ranges(fleet), *proposed, NETBIRD_RANGE])
+        proposed.append(proposal)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.filter_too_much])
+@given(fleets(), st.data())
+def test_a_further_cluster_moves_nothing(files: dict[str, str], data: st.DataObject) -> None:
+    fleet = parse_fleet(files)
+    assume(not check_fleet(fleet))
+    name = data.draw(st.sampled_from(["a0", "b9", "zz"]))
+    newcomer = text(changed(data.draw(clusters(0, [name])), {"peers": []}))
+    before = {one: address_plan(stack) for one, stack in fleet.stacks.items()}
+    after = parse_fleet({**files, name: newcomer}).stacks
+    assert {one: address_plan(after[one]) for one in before} == before

@@ -1,0 +1,148 @@
+"""The schema and the settings reference are what the models say, and the schema takes what the checks take."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from domain.schema import SCHEMA_FILE, schema_text, stack_file_schema
+from domain.settings import SECTIONS, HcloudSettings, Section, StackSettings, item_model_of, model_of
+from domain.settings_reference import REFERENCE_FILE, settings_reference
+from tests.domain.samples import DE, GIVEN, HOST_KEYS, MN, SHA256, changed
+from tests.domain.test_settings_messages import GOOD, WITH_NEIGHBOUR, configs, neighbour_changes
+
+TOP = Path(__file__).parents[2]
+STALE = "run `./isthmus schema --write`"
+VALIDATOR = jsonschema.Draft7Validator(stack_file_schema(), format_checker=jsonschema.FormatChecker())
+
+
+@functools.cache
+def reference() -> str:
+    """The page, made once."""
+    return settings_reference()
+
+
+def errors(config: dict[str, Any]) -> list[str]:
+    """Where the schema refuses a stack file with this config."""
+    found = VALIDATOR.iter_errors(yaml.safe_load(yaml.safe_dump({"config": config})))
+    return [".".join(map(str, error.absolute_path)) for error in found]
+
+
+def test_the_schema_in_the_repository_is_current() -> None:
+    assert (TOP / SCHEMA_FILE).read_text(encoding="utf-8") == schema_text(), STALE
+
+
+def test_the_reference_in_the_repository_is_current() -> None:
+    assert (TOP / REFERENCE_FILE).read_text(encoding="utf-8") == reference(), STALE
+
+
+def test_the_schema_is_one() -> None:
+    jsonschema.Draft7Validator.check_schema(stack_file_schema())
+
+
+@pytest.mark.parametrize("name", ["de", "mn"])
+def test_shipped_files_name_the_schema_and_are_right_but_for_their_blanks(name: str) -> None:
+    path = TOP / f"Pulumi.{name}.yaml"
+    content = path.read_text(encoding="utf-8")
+    named = re.match(r"# yaml-language-server: \$schema=(.*)\n", content)
+    assert named is not None
+    assert (path.parent / named[1]).resolve() == TOP / SCHEMA_FILE
+    config = yaml.safe_load(content)["config"]
+    blanks = [place for place in errors(config) if "<" not in str(_at(config, place))]
+    assert blanks == []
+    config["isthmus:k3s"]["sha256"] = SHA256
+    for machine in config.get("isthmus:on_premise", {}).get("machines", []):
+        machine["host_key"] = HOST_KEYS[0]
+    assert errors(config) == []
+
+
+def _at(config: dict[str, Any], place: str) -> Any:
+    value: Any = {"config": config}
+    for part in place.split("."):
+        value = value[int(part)] if isinstance(value, list) else value[part]
+    return value
+
+
+@pytest.mark.parametrize("case", WITH_NEIGHBOUR, ids=lambda case: case["id"])
+def test_good_neighbours_pass(case: dict[str, Any]) -> None:
+    for config in configs(case["stack"], neighbour_changes(case)).values():
+        assert errors(config) == []
+
+
+@pytest.mark.parametrize(("stack", "changes"), GOOD, ids=[f"{n}-{stack}" for n, (stack, _) in enumerate(GOOD)])
+def test_good_files_pass(stack: str, changes: dict[str, Any]) -> None:
+    for config in configs(stack, changes).values():
+        assert errors(config) == []
+
+
+@pytest.mark.parametrize(
+    ("base", "changes", "place"),
+    [
+        (DE, {"network.pod_cdir": "10.42.0.0/16"}, "isthmus:network"),
+        (DE, {"network.pod_cidr": 10}, "isthmus:network.pod_cidr"),
+        (DE, {"network.pod_cidr": "10.42.0.0"}, "isthmus:network.pod_cidr"),
+        (DE, {"netwerk": {}}, ""),
+        (DE, {"hcloud:endpont": "https://x"}, ""),
+        (DE, {"hetzner.workers.count": 11}, "isthmus:hetzner.workers.count"),
+        (DE, {"clusterSecret": "in plain text"}, "isthmus:clusterSecret"),
+        (DE, {"cilium": {"mtu": "1280"}}, "isthmus:cilium.mtu"),
+        (DE, {"k3s.version": "1.34"}, "isthmus:k3s.version"),
+        (MN, {"on_premise.machines.0.role": "worker"}, "isthmus:on_premise.machines.0.role"),
+        (MN, {"on_premise.machines.0.address": "mn-1"}, "isthmus:on_premise.machines.0.address"),
+        (MN, {"hetzner": DE["isthmus:hetzner"]}, ""),
+        (GIVEN, {"on_premise.kubeconfig.contxt": "mn"}, "isthmus:on_premise.kubeconfig"),
+    ],
+)
+def test_what_an_editor_marks(base: dict[str, Any], changes: dict[str, Any], place: str) -> None:
+    assert errors(copy.deepcopy(base)) == []
+    assert f"config.{place}".rstrip(".") in errors(changed(base, changes))
+
+
+# --- the reference ----------------------------------------------------------------------------------------------------
+
+
+def all_fields() -> dict[str, tuple[type[Section], str]]:
+    """Every setting by its name in the reference, with its model and field."""
+    found: dict[str, tuple[type[Section], str]] = {}
+
+    def walk(path: str, model: type[Section]) -> None:
+        for name, field in model.model_fields.items():
+            found[f"{path}{name}"] = (model, name)
+            inner, item = model_of(field.annotation), item_model_of(field.annotation)
+            if inner is not None:
+                walk(f"{path}{name}.", inner)
+            if item is not None:
+                walk(f"{path}{name}.N.", item)
+
+    for section in SECTIONS:
+        model = model_of(StackSettings.model_fields[section].annotation)
+        if model is not None:
+            walk(f"{section}.", model)
+    for name in HcloudSettings.model_fields:
+        found[f"hcloud:{name}"] = (HcloudSettings, name)
+    return found
+
+
+@pytest.mark.parametrize("setting", sorted(all_fields()))
+def test_every_setting_has_its_place_and_meaning(setting: str) -> None:
+    assert f"\n### `{setting}`\n" in reference()
+    model, name = all_fields()[setting]
+    assert model.model_fields[name].description
+
+
+@pytest.mark.parametrize("setting", sorted(all_fields()))
+def test_every_default_says_why(setting: str) -> None:
+    model, name = all_fields()[setting]
+    field = model.model_fields[name]
+    if field.is_required():
+        return
+    described = " ".join((field.description or "").split())
+    reason = described.partition("Default: ")[2]
+    assert re.match(r"[^.;,]+(\.[0-9]+)*[^;,]*(, |; |: )\S+", reason) or "the one that" in reason, described

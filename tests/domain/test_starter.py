@@ -1,0 +1,194 @@
+"""A new stack file collides with nothing, moves nothing, and is right once its blanks are filled in."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from domain.consistency import ranges_of
+from domain.fleet import check_files, check_fleet, parse_fleet
+from domain.names import NETBIRD_RANGE
+from domain.stack_file import Unreadable
+from domain.starter import Place, Starter, starter
+from tests.domain.samples import DE, HOST_KEYS, MN, SECRET, SHA256, changed, said, text
+
+FLEET = {"de": text(DE), "mn": text(MN)}
+
+
+def made(name: str, place: Place, files: dict[str, str], **options: object) -> Starter:
+    found = starter(name, place, parse_fleet(files), **options)  # type: ignore[arg-type]
+    assert isinstance(found, Starter), [str(problem) for problem in found]
+    return found
+
+
+def filled_in(new: Starter) -> str:
+    """What its user would write into the blanks, and the secrets."""
+    config = yaml.safe_load(new.text)["config"]
+    config["isthmus:k3s"]["sha256"] = SHA256
+    if "isthmus:hetzner" in config:
+        hetzner = config["isthmus:hetzner"]
+        hetzner |= {"api_allowed_cidrs": ["203.0.113.0/24"], "ssh_allowed_cidrs": ["203.0.113.0/24"]}
+        if "<" in hetzner["network_zone"]:
+            hetzner["network_zone"] = "moon-north"
+        for pool in ("control_plane", "workers"):
+            if "<" in hetzner[pool]["server_type"]:
+                hetzner[pool]["server_type"] = "cpx11"
+    else:
+        lan = new.ranges.get("network.node_cidr", IPv4Network("192.168.99.0/24"))
+        config["isthmus:network"]["node_cidr"] = str(lan)
+        for machine, key, address in zip(
+            config["isthmus:on_premise"]["machines"], HOST_KEYS, lan.hosts(), strict=False
+        ):
+            machine |= {"address": str(address), "host_key": key}
+    return text({**config, **{secret.key: SECRET for secret in new.secrets}})
+
+
+def listed(files: dict[str, str], new: Starter) -> dict[str, str]:
+    """The other files with the lines that the starter asks for."""
+    result = dict(files)
+    for line in new.peer_lines:
+        config = yaml.safe_load(result[line.stack])["config"]
+        result[line.stack] = text(config | yaml.safe_load(line.text))
+    return result
+
+
+@pytest.mark.parametrize(
+    ("place", "options"),
+    [
+        ("hetzner", {}),
+        ("hetzner", {"location": "ash"}),
+        ("hetzner", {"location": "moon1"}),
+        ("on_premise", {}),
+        ("on_premise", {"node_cidr": IPv4Network("192.168.9.0/24")}),
+        ("on_premise", {"peers": ["de"]}),
+    ],
+)
+def test_right_once_it_is_filled_in(place: Place, options: dict[str, object]) -> None:
+    new = made("us", place, FLEET, **options)
+    assert said(check_files({**listed(FLEET, new), "us": filled_in(new)})) == []
+
+
+@pytest.mark.parametrize("place", ["hetzner", "on_premise"])
+def test_the_plan_lists_exactly_what_is_left(place: Place) -> None:
+    new = made("us", place, {}, node_cidr=None)
+    problems = check_files({"us": new.text})
+    left = {blank.setting for blank in new.blanks} | {secret.key.removeprefix("isthmus:") for secret in new.secrets}
+    assert {problem.setting for problem in problems} == left
+    lines = {problem.setting: problem.line for problem in problems}
+    for blank in new.blanks:
+        assert blank.line == lines[blank.setting]
+        assert blank.meaning in new.text.splitlines()[blank.line - 1]
+
+
+def test_ranges() -> None:
+    new = made("us", "hetzner", FLEET)
+    assert {setting: str(network) for setting, network in new.ranges.items()} == {
+        "network.pod_cidr": "10.44.0.0/16",
+        "network.service_cidr": "10.45.0.0/16",
+        "hetzner.network_cidr": "10.1.0.0/16",
+        "network.node_cidr": "10.1.1.0/24",
+    }
+    assert [str(line) for line in new.peer_lines] == [
+        "Pulumi.de.yaml, line 7: isthmus:peers: [mn, us]",
+        "Pulumi.mn.yaml, line 7: isthmus:peers: [de, us]",
+    ]
+
+
+def test_a_peer_that_lists_it_already_needs_no_line() -> None:
+    files = {"de": text(changed(DE, {"peers": ["us"]}))}
+    new = made("us", "hetzner", files)
+    assert new.peer_lines == ()
+
+
+def test_peers_that_come_later() -> None:
+    new = made("us", "hetzner", {}, peers=["de", "mn", "de"])
+    assert "isthmus:peers: [de, mn]\n" in new.text
+    assert new.peer_lines == ()
+
+
+@pytest.mark.parametrize(
+    ("zones", "expected"),
+    [
+        (["de.internal"], "us.internal"),
+        (["us.internal"], "us.isthmus.internal"),
+        (["internal.net", "web.us.internal"], "us.isthmus.internal"),
+    ],
+)
+def test_zone(zones: list[str], expected: str) -> None:
+    files = {f"s{n}": text(changed(DE, {"network.dns_zone": zone})) for n, zone in enumerate(zones)}
+    assert f"dns_zone: {expected} #" in made("us", "hetzner", files).text
+
+
+NO_NAME = (
+    "is not a stack name of lower-case letters, digits and hyphens, a letter first, with at most 30 characters; "
+    "write it like de."
+)
+
+NO_WORD = "is not a name of lower-case letters, digits, dots and hyphens; take it from Hetzner's list."
+OVERLAP = (
+    "us: network.node_cidr 192.168.0.0/21 overlaps mn: network.node_cidr 192.168.7.0/24; all ranges of the fleet have "
+    "to be distinct; one of the two sites needs other addresses."
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("de", {}, ["de: Pulumi.de.yaml is there already, and is not overwritten; take another name."]),
+        ("US", {}, [f"US: stack US {NO_NAME}"]),
+        (
+            "us",
+            {"peers": ["de\nx: y", "us"]},
+            [f"us: peers.0 'de\\nx: y' {NO_NAME}", "us: peers us is this stack itself; remove it."],
+        ),
+        ("us", {"location": "fsn1 # x"}, [f"us: hetzner.location fsn1 # x {NO_WORD}"]),
+        ("us", {"place": "on_premise", "node_cidr": IPv4Network("192.168.0.0/21")}, [OVERLAP]),
+    ],
+)
+def test_refused(name: str, options: dict[str, object], expected: list[str]) -> None:
+    place = options.pop("place", "hetzner")
+    found = starter(name, place, parse_fleet(FLEET), **options)  # type: ignore[arg-type]
+    assert isinstance(found, list)
+    assert [str(problem) for problem in found] == expected
+
+
+def test_no_ranges_are_chosen_beside_a_file_that_cannot_be_read() -> None:
+    for content in ("[", Unreadable("is a directory", "remove it")):
+        found = starter("us", "hetzner", parse_fleet({"de": content}))
+        assert isinstance(found, list)
+        assert [problem.setting for problem in found] == ["Pulumi.de.yaml"]
+
+
+def test_nothing_is_free() -> None:
+    large = {
+        f"s{n}": text(changed(MN, {"network.pod_cidr": f"{cidr}", "network.service_cidr": "10.0.0.0/22"}))
+        for n, cidr in enumerate(["10.0.0.0/10", "10.64.0.0/10", "10.128.0.0/10", "10.192.0.0/10", "172.16.0.0/12",
+                                  "192.168.0.0/16"])
+    }  # fmt: skip
+    found = starter("us", "hetzner", parse_fleet(large))
+    assert isinstance(found, list)
+    assert [str(problem) for problem in found] == [
+        "us: network.pod_cidr has no free range left in the private ranges; make others smaller."
+    ]
+
+
+@settings(max_examples=25)
+@given(st.lists(st.sampled_from(["hetzner", "on_premise"]), min_size=1, max_size=8), st.integers(0, 200))
+def test_a_fleet_of_starters_has_no_conflict_and_nothing_moves(places: list[Place], at: int) -> None:
+    files = {"zz": text(changed(DE, {"network.pod_cidr": f"10.{at}.0.0/17", "network.service_cidr": f"10.{at}.128.0/17",
+                                     "hetzner.network_cidr": "10.250.0.0/16", "network.node_cidr": "10.250.1.0/24",
+                                     "peers": []}))}  # fmt: skip
+    for number, place in enumerate(places):
+        before = {name: ranges_of(draft) for name, draft in parse_fleet(files).drafts.items()}
+        lan = IPv4Network(f"192.168.{number}.0/24") if place == "on_premise" else None
+        new = made(f"s{number}", place, files, node_cidr=lan)
+        files = {**listed(files, new), f"s{number}": filled_in(new)}
+        fleet = parse_fleet(files)
+        assert said(check_fleet(fleet)) == []
+        assert {name: ranges_of(fleet.drafts[name]) for name in before} == before
+    ranges = [network for draft in fleet.drafts.values() for _, network in ranges_of(draft)] + [NETBIRD_RANGE]
+    assert not any(one.overlaps(other) for n, one in enumerate(ranges) for other in ranges[:n])
