@@ -158,6 +158,24 @@ def schema(
     return run(write=write, check=check)
 
 
+benchmark = typer.Typer(help="Measurements, each a ratio in one run.", no_args_is_help=True, context_settings=HELP)
+app.add_typer(benchmark, name="benchmark")
+
+
+@benchmark.command("preview")
+@guarded()
+def benchmark_preview(
+    stack: Annotated[str, typer.Option("--stack", help="A converged stack of the running lab.")] = "de",
+    runs: Annotated[int, typer.Option("--runs", min=1, help="Previews of each.")] = 5,
+    at_most: Annotated[float, typer.Option("--at-most", help="The greatest ratio of medians that passes.")] = 2.5,
+    json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> int:
+    """Compare the preview of a converged stack with that of an empty program; exit code 1 above --at-most."""
+    from cli.benchmark import preview
+
+    return preview(stack=stack, runs=runs, at_most=at_most, as_json=json)
+
+
 @app.command("check")
 @guarded()
 def check() -> int:

@@ -52,6 +52,24 @@ class HetznerClient:
         answer = self._request("GET", f"/networks/{id_}", missing_is_fine=True)
         return dict(answer["network"]) if answer else None
 
+    def server(self, id_: int) -> dict[str, Any] | None:
+        """The server as the API shows it; None when it is gone."""
+        answer = self._request("GET", f"/servers/{id_}", missing_is_fine=True)
+        return dict(answer["server"]) if answer else None
+
+    def act(self, path: str, body: Mapping[str, Any]) -> None:
+        """Asks for an action and waits for its end. Raises HetznerError with the API's words when it fails."""
+        answer = self._request("POST", path, body)
+        action = (answer or {})["action"]["id"]
+
+        def done() -> bool:
+            found = (self._request("GET", f"/actions/{action}") or {})["action"]
+            if found["status"] == "error":
+                raise HetznerError(f"Hetzner API: {path}: {found['error']['message']}")
+            return bool(found["status"] == "success")
+
+        self._until(done, path)
+
     def delete_subnet(self, network: int, ip_range: str) -> None:
         """Deletes a subnet and waits until it is gone."""
         self._request("POST", f"/networks/{network}/actions/delete_subnet", {"ip_range": ip_range})
@@ -137,6 +155,24 @@ def remove_leftover_subnet(client: HetznerClient, network: int, ip_range: str) -
     return True
 
 
+def complete_server(client: HetznerClient, id_: int, inputs: Mapping[str, Any]) -> None:
+    """Does what an earlier ``up`` left undone on a server that Hetzner had accepted: the private network, power.
+
+    The provider notes such a server as one that needs an update and then finds nothing to update, so without this it
+    would run without its private network for good. ``inputs`` are those of the resource.
+    """
+    server = client.server(id_)
+    if server is None:
+        return
+    present = {int(one["network"]) for one in server["private_net"]}
+    for one in inputs.get("networks") or []:
+        if int(one["networkId"]) not in present:
+            body = {"network": int(one["networkId"]), "ip": one["ip"]}
+            client.act(f"/servers/{id_}/actions/attach_to_network", body)
+    if server["status"] == "off":
+        client.act(f"/servers/{id_}/actions/poweron", {})
+
+
 class _InstanceProvider(ResourceProvider):
     serialize_as_secret_always = False
 
@@ -177,7 +213,16 @@ class RemoveLeftovers:
         """For the options of a resource; ``kind`` as of :meth:`HetznerClient.by_name`, or ``subnets``."""
         if kind not in self._hooks:
             self._hooks[kind] = pulumi.ResourceHook(f"hetzner-leftover-{kind}", self._hook(kind))
-        return pulumi.ResourceHookBinding(before_create=[self._hooks[kind]])
+        binding = pulumi.ResourceHookBinding(before_create=[self._hooks[kind]])
+        if kind == "servers":
+            if "repair" not in self._hooks:
+                self._hooks["repair"] = pulumi.ResourceHook("hetzner-repair-server", self._repair)
+            binding.before_update = [self._hooks["repair"]]
+        return binding
+
+    async def _repair(self, args: pulumi.ResourceHookArgs) -> None:
+        client = HetznerClient(str(await self._token.future()), self._endpoint)
+        await asyncio.to_thread(complete_server, client, int(args.id or 0), args.new_inputs or {})
 
     def _hook(self, kind: str) -> pulumi.ResourceHookFunction:
         async def before_create(args: pulumi.ResourceHookArgs) -> None:

@@ -258,8 +258,8 @@ class RouterPeersProvider(_Provider):
 
 
 def _peers(client: NetbirdClient, group: str) -> dict[str, Json]:
-    """The peers of a group by name, which is NB_HOSTNAME (`hostname` is that of the node); of two with the same name the
-    connected one counts.
+    """The peers of a group by name, which is NB_HOSTNAME (``hostname`` is that of the node). Of two with the same name
+    the connected one counts.
     """
     found = [
         peer for peer in client.list("/peers") if any(entry["name"] == group for entry in peer.get("groups") or [])

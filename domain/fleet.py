@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 from domain.consistency import range_problems, stack_problems
@@ -65,12 +66,17 @@ def check_files(files: Mapping[str, str | Unreadable]) -> list[Problem]:
     return check_fleet(parse_fleet(files))
 
 
+NAMES_SHOWN: Final = 10
+"""Stacks that a message lists at most."""
+
+
 def peers_exist(fleet: Fleet) -> Iterator[Problem]:
     """Every peer has a stack file beside the others."""
     for name, draft in fleet.drafts.items():
         for index, peer in enumerate(known(draft.settings, "peers") or ()):
             if peer not in fleet.files:
-                there = ", ".join(one for one in fleet.files if one != name) or "none"
+                others = [one for one in islice(fleet.files, NAMES_SHOWN + 2) if one != name]
+                there = ", ".join([*others[:NAMES_SHOWN], *(["..."] if len(others) > NAMES_SHOWN else [])]) or "none"
                 rule = f"has no stack file Pulumi.{peer}.yaml"
                 yield Problem(name, f"peers.{index}", peer, rule, f"other stacks here: {there}")
 

@@ -67,6 +67,7 @@ class FreeRanges:
                 self._spans[-1] = (self._spans[-1][0], max(last, self._spans[-1][1]))
             else:
                 self._spans.append((first, last))
+        self._skips: dict[int, dict[int, int]] = {}
 
     def take(self, prefix_length: int, after: IPv4Network | None = None) -> IPv4Network | None:
         """The next free range of this size: the first one behind the start of ``after``, else the first of all.
@@ -87,15 +88,30 @@ class FreeRanges:
             if prefix_length < pool.prefixlen:
                 continue
             end = int(pool.broadcast_address)
-            at = _aligned(max(start, int(pool.network_address)), size)
-            index = bisect_left(self._spans, at, key=lambda span: span[1])
-            while at + size - 1 <= end:
-                if index == len(self._spans) or self._spans[index][0] > at + size - 1:
-                    return IPv4Network((at, prefix_length))
-                at = _aligned(self._spans[index][1] + 1, size)
-                while index < len(self._spans) and self._spans[index][1] < at:
-                    index += 1
+            at = self._first_free(_aligned(max(start, int(pool.network_address)), size), size)
+            if at + size - 1 <= end:
+                return IPv4Network((at, prefix_length))
         return None
+
+    def _first_free(self, at: int, size: int) -> int:
+        """The first multiple of the size from ``at`` on where nothing is taken.
+
+        Nothing that is taken gets free again, so every place that was found taken is remembered with where to look
+        instead: many searches together cost about as much as one walk over all spans.
+        """
+        skips = self._skips.setdefault(size, {})
+        passed = []
+        while True:
+            if (further := skips.get(at)) is None:
+                index = bisect_left(self._spans, at, key=lambda span: span[1])
+                if index == len(self._spans) or self._spans[index][0] > at + size - 1:
+                    break
+                further = _aligned(self._spans[index][1] + 1, size)
+            passed.append(at)
+            at = further
+        for one in passed:
+            skips[one] = at
+        return at
 
 
 def _aligned(address: int, size: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import yaml
 
 from domain.plan import address_plan
 from domain.settings import parse_stack
-from lab import netbird_server, project
+from lab import netbird_server, project, state
 from lab.commands import wait_until
 from lab.errors import DeadlinePassed, LabError
 from lab.kubernetes import Cluster
@@ -66,6 +67,23 @@ def _make(check: Check, world: World, reporter: Reporter, *, position: tuple[int
 @contextlib.contextmanager
 def world_of(lab: Topology, tools: Tools, reporter: Reporter, *, keep: bool = False) -> Iterator[World]:
     """Probe pods in every cluster with an open session to each; removed at the end unless they are to be kept."""
+    with _alone(), _world(lab, tools, reporter, keep=keep) as world:
+        yield world
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Two runs at once would remove each other's pods and share the bandwidth."""
+    with (state.STATE / "verify.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LabError("Another `lab verify` is running; wait for its end.") from None
+        yield
+
+
+@contextlib.contextmanager
+def _world(lab: Topology, tools: Tools, reporter: Reporter, *, keep: bool) -> Iterator[World]:
     api = netbird_server.api()
     pod_mtu = {site.name: planned_pod_mtu(site.name) for site in lab.sites}
     with contextlib.ExitStack() as stack:

@@ -1,0 +1,156 @@
+"""How long `./isthmus plan` takes: against importing pydantic and parsing the same YAML alone, and for large fleets.
+
+    python -m tests.benchmark_plan [--json]
+
+The first figure is of whole processes, in turn, the best of several; the start of the interpreter counts on both sides. The
+second is of one process: reading and checking fleets up to 1,000 clusters, where each cluster has two peers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any, Final
+
+from domain.fleet import check_fleet, parse_fleet
+from domain.plan_report import fleet_report
+from tests.domain.samples import MN, changed, text
+
+REPOSITORY: Final = Path(__file__).resolve().parents[1]
+FILES: Final = 50
+RATIO_LIMIT: Final = 3.0
+SIZES: Final = (125, 250, 500, 1000)
+GROWTH_TOLERANCE: Final = 1.4
+"""A run may be that much slower than n log n says, since a busy machine is never quiet."""
+
+ALONE: Final = """
+import sys, pathlib, yaml
+from pydantic import BaseModel
+for path in sorted(pathlib.Path(sys.argv[1]).glob("Pulumi.*.yaml")):
+    yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+"""
+"""The other side: with the fast parser, which is the harder comparison."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Seconds of whole processes."""
+
+    files: int
+    plan_seconds: float
+    alone_seconds: float
+    ratio: float
+    limit: float
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Seconds for each size, and how much slower the largest is than n log n says from the smallest."""
+
+    seconds: dict[int, float]
+    over_n_log_n: float
+    limit: float
+
+
+def fleet_files(count: int, *, conflicts: bool = False) -> dict[str, str]:
+    """A fleet of clusters in a ring; with ``conflicts`` all of them have the same ranges."""
+    names = [f"c{number}" for number in range(count)]
+    pods = IPv4Network("10.0.0.0/8").subnets(new_prefix=20)
+    lans = IPv4Network("172.16.0.0/12").subnets(new_prefix=24)
+    files = {}
+    for number, name in enumerate(names):
+        pod, service, lan = next(pods), next(pods), next(lans)
+        if conflicts:
+            pod, service = IPv4Network("10.0.0.0/20"), IPv4Network("10.0.16.0/20")
+        hosts = lan.hosts()
+        changes: dict[str, Any] = {
+            "network.pod_cidr": str(pod),
+            "network.service_cidr": str(service),
+            "network.node_cidr": str(lan),
+            "network.dns_zone": f"{name}.internal",
+            "on_premise.machines.0.address": str(next(hosts)),
+            "on_premise.machines.1.address": str(next(hosts)),
+            "peers": sorted({names[number - 1], names[(number + 1) % count]} - {name}),
+        }
+        files[name] = text(changed(MN, changes))
+    return files
+
+
+def seconds_of(command: list[str]) -> float:
+    """How long a process takes that has to end well."""
+    start = time.perf_counter()
+    subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def compare(*, files: int = FILES, rounds: int = 7) -> Comparison:
+    """The plan of that many stack files against pydantic and YAML alone."""
+    with tempfile.TemporaryDirectory() as name:
+        for stack, content in fleet_files(files).items():
+            (Path(name) / f"Pulumi.{stack}.yaml").write_text(content, encoding="utf-8")
+        plan = [sys.executable, "-m", "cli", "plan", "--directory", name]
+        alone = [sys.executable, "-c", ALONE, name]
+        pairs = [(seconds_of(plan), seconds_of(alone)) for _ in range(rounds)]
+    best_plan, best_alone = min(pair[0] for pair in pairs), min(pair[1] for pair in pairs)
+    return Comparison(files, round(best_plan, 3), round(best_alone, 3), round(best_plan / best_alone, 2), RATIO_LIMIT)
+
+
+def grow(make: Callable[[int], dict[str, str]] = fleet_files, *, rounds: int = 3) -> Growth:
+    """Reading, checking and reporting fleets of each size."""
+    seconds: dict[int, float] = {}
+    for size in SIZES:
+        files = make(size)
+        seconds[size] = min(_plan_seconds(files) for _ in range(rounds))
+    first, last = SIZES[0], SIZES[-1]
+    expected = (last * math.log(last)) / (first * math.log(first))
+    over = seconds[last] / seconds[first] / expected
+    return Growth({size: round(value, 3) for size, value in seconds.items()}, round(over, 2), GROWTH_TOLERANCE)
+
+
+def _plan_seconds(files: dict[str, str]) -> float:
+    start = time.perf_counter()
+    fleet = parse_fleet(files)
+    if not check_fleet(fleet):
+        json.dumps(fleet_report(fleet.stacks).as_json())
+    return time.perf_counter() - start
+
+
+def main() -> int:
+    """The command; exit code 1 when a limit is passed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmark_plan", description=__doc__.partition("\n")[0])
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments = parser.parse_args()
+    comparison = compare()
+    growth = grow()
+    conflicts = grow(lambda count: fleet_files(count, conflicts=True))
+    good = comparison.ratio <= RATIO_LIMIT and max(growth.over_n_log_n, conflicts.over_n_log_n) <= GROWTH_TOLERANCE
+    if arguments.json:
+        found = {
+            "comparison": asdict(comparison),
+            "growth": asdict(growth),
+            "conflicts": asdict(conflicts),
+            "good": good,
+        }
+        print(json.dumps(found, indent=2))
+        return 0 if good else 1
+    print(
+        f"plan of {comparison.files} stack files: {comparison.plan_seconds} s; pydantic and YAML alone: "
+        f"{comparison.alone_seconds} s; {comparison.ratio} times as long (at most {RATIO_LIMIT})"
+    )
+    for name, one in (("right fleets", growth), ("fleets where all collide", conflicts)):
+        times = ", ".join(f"{size} in {seconds} s" for size, seconds in one.seconds.items())
+        print(f"{name}: {times}; {one.over_n_log_n} times n log n (at most {GROWTH_TOLERANCE})")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
