@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from cli import console
@@ -18,7 +16,7 @@ from cli.directory import cannot, print_problems, read_fleet
 from cli.errors import FAILED
 from domain.changes import changes_refused
 from domain.fleet import Fleet, check_fleet, place_problems
-from domain.plan_report import ClusterReport, FleetReport, fleet_report
+from domain.plan_report import ClusterReport, FleetReport, LinkReport, fleet_report
 from domain.problems import Problem
 
 PULUMI_DEADLINE_SECONDS: Final = 60.0
@@ -91,75 +89,88 @@ def stack_outputs(stack: str, directory: Path) -> Mapping[str, Any]:
 # --- printing ---------------------------------------------------------------------------------------------------------
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for name in columns:
-        table.add_column(name, no_wrap=True)
-    return table
+Row = Sequence[str]
 
 
 def print_report(out: Console, report: FleetReport) -> None:
-    """Tables for people: addresses, nodes, names, MTU, links."""
-    _title(out, "Addresses")
-    addresses = _table("cluster", "where", "pods", "services", "nodes", "zone")
-    for cluster in report.clusters:
-        plan = cluster.plan
-        network = "" if cluster.hetzner_network is None else f" in {cluster.hetzner_network}"
-        nodes = f"{plan.node_cidr}{network}"
-        addresses.add_row(cluster.name, cluster.place, str(plan.pod_cidr), str(plan.service_cidr), nodes, plan.dns_zone)
-    out.print(addresses)
-
-    _title(out, "Nodes")
-    nodes_table = _table("cluster", "node", "role", "address", "")
-    for cluster in report.clusters:
-        for node in cluster.plan.nodes:
-            nodes_table.add_row(
-                cluster.name, node.name, node.role, str(node.address), "carries the link" if node.router else ""
-            )
-    out.print(nodes_table)
-
-    _title(out, "Fixed addresses of services")
-    fixed = _table("cluster", "Kubernetes API", "DNS", "DNS relay")
-    for cluster in report.clusters:
-        plan = cluster.plan
-        fixed.add_row(cluster.name, str(plan.kubernetes_service), str(plan.cluster_dns), str(plan.relay_service_ip))
-    out.print(fixed)
-
-    _title(out, "MTU, in bytes")
-    out.print(_mtu_table(report.clusters))
-
-    if not report.links:
-        out.print("No stack has peers, so there is no link.")
-        return
-    _title(out, "Links")
-    links = _table("link", "carries packets to", "of at most", "names in", "egress policy", "NetBird policies")
-    for link in report.links:
-        policies = link.netbird_policies
-        for number in range(max(len(link.destination_cidrs), len(policies))):
-            policy = policies[number] if number < len(policies) else None
-            first = number == 0
-            links.add_row(
-                f"{link.source} → {link.target}" if first else "",
-                str(link.destination_cidrs[number]) if number < len(link.destination_cidrs) else "",
-                f"{link.mtu} bytes" if first else "",
-                link.zone if first else "",
-                link.egress_policy if first else "",
-                "" if policy is None else f"{policy.name} ({', '.join([policy.protocol, *policy.ports])})",
-            )
-    out.print(links)
-
-
-def _mtu_table(clusters: Sequence[ClusterReport]) -> Table:
-    table = _table("cluster", *(layer.name for layer in clusters[0].layers))
-    for cluster in clusters:
-        table.add_row(
-            cluster.name,
-            *(f"≥ {layer.mtu}" if layer.name == "underlay" else str(layer.mtu) for layer in cluster.layers),
+    """Tables for people: addresses, nodes, fixed addresses, MTU, links."""
+    text = Text()
+    _table(
+        text,
+        "Addresses",
+        ("cluster", "where", "pods", "services", "nodes", "zone"),
+        [_address_row(cluster) for cluster in report.clusters],
+    )
+    _table(
+        text,
+        "Nodes",
+        ("cluster", "node", "role", "address", ""),
+        [
+            (cluster.name, node.name, node.role, str(node.address), "carries the link" if node.router else "")
+            for cluster in report.clusters
+            for node in cluster.plan.nodes
+        ],
+    )
+    _table(
+        text,
+        "Fixed addresses of services",
+        ("cluster", "Kubernetes API", "DNS", "DNS relay"),
+        [
+            (plan.cluster, str(plan.kubernetes_service), str(plan.cluster_dns), str(plan.relay_service_ip))
+            for plan in (cluster.plan for cluster in report.clusters)
+        ],
+    )
+    layers = report.clusters[0].layers
+    _table(
+        text,
+        "MTU, in bytes",
+        ("cluster", *(layer.name for layer in layers)),
+        [(cluster.name, *(str(layer.mtu) for layer in cluster.layers)) for cluster in report.clusters],
+        notes=[f"{layer.name}: {layer.meaning}" for layer in layers],
+    )
+    if report.links:
+        _table(
+            text,
+            "Links",
+            ("link", "carries packets to", "of at most", "names in", "egress policy", "NetBird policies"),
+            [row for link in report.links for row in _link_rows(link)],
         )
-    table.caption = "\n".join(f"{layer.name}: {layer.meaning}" for layer in clusters[0].layers)
-    table.caption_justify = "left"
-    return table
+    else:
+        text.append("No stack has peers, so there is no link.\n")
+    text.rstrip()
+    # In one go: a fleet may have many lines, and each call of the console costs.
+    out.print(text)
 
 
-def _title(out: Console, text: str) -> None:
-    out.print(Text(text, style="bold cyan"))
+def _address_row(cluster: ClusterReport) -> Row:
+    plan = cluster.plan
+    network = "" if cluster.hetzner_network is None else f" in {cluster.hetzner_network}"
+    nodes = f"{plan.node_cidr}{network}"
+    return (cluster.name, cluster.place, str(plan.pod_cidr), str(plan.service_cidr), nodes, plan.dns_zone)
+
+
+def _link_rows(link: LinkReport) -> Iterator[Row]:
+    """One line for each policy; what holds for the whole link stands in the first."""
+    whole = (
+        f"{link.source} → {link.target}",
+        ", ".join(map(str, link.destination_cidrs)),
+        f"{link.mtu} bytes",
+        link.zone,
+        link.egress_policy,
+    )
+    for policy in link.netbird_policies:
+        yield (*whole, f"{policy.name} ({', '.join([policy.protocol, *policy.ports])})")
+        whole = ("",) * 5
+
+
+def _table(text: Text, title: str, heads: Row, rows: Sequence[Row], notes: Sequence[str] = ()) -> None:
+    widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
+
+    def line(row: Row) -> str:
+        return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n"
+
+    text.append(f"{title}\n", style="bold cyan")
+    text.append(f"  {line(heads)}", style="bold")
+    text.append("".join(f"  {line(row)}" for row in rows))
+    text.append("".join(f"  {note}\n" for note in notes), style="dim")
+    text.append("\n")

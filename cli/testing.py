@@ -65,7 +65,7 @@ def run_parts(parts: Sequence[str], *, no_skips: bool) -> int:
         return 2
     run: dict[str, Callable[[], PartResult]] = {
         "check": _check,
-        "unit": lambda: run_pytest("unit", "not engine and not link"),
+        "unit": lambda: run_pytest("unit", "not engine and not link", "--numprocesses=auto"),
         "engine": lambda: run_pytest("engine", "engine"),
         "link": _link,
     }

@@ -12,7 +12,6 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
 from domain.cilium_values import clashes
-from domain.keys import cluster_secret_fault, ssh_private_key_fault
 from domain.mtu import (
     ETHERNET_MTU,
     HETZNER_PRIVATE_MTU,
@@ -207,6 +206,9 @@ HCLOUD_TOKEN_LENGTH: Final = 64
 
 def secret_value_problems(stack: str, values: Mapping[str, str]) -> list[Problem]:
     """What is wrong with the form of secrets, given in plain as key -> value. Only lengths show, no value."""
+    # Here, because a plan looks at no secret and does without the cryptography that the module brings along.
+    from domain.keys import cluster_secret_fault, ssh_private_key_fault
+
     faults = {
         CLUSTER_SECRET: cluster_secret_fault,
         HCLOUD_TOKEN: _hcloud_token_fault,

@@ -9,8 +9,11 @@ import json
 from typing import Any, Final
 
 import yaml
+from pydantic import BaseModel
 
+from domain import settings
 from domain.names import PROJECT
+from domain.setting_docs import description
 from domain.settings import SECRETS, SECTIONS, HcloudSettings, StackSettings
 
 SCHEMA_FILE: Final = "docs/stack-file.schema.json"
@@ -27,8 +30,10 @@ _ENGINE: Final = {
 def stack_file_schema() -> dict[str, Any]:
     """The schema as plain data."""
     models = StackSettings.model_json_schema(ref_template="#/definitions/{model}")
+    for name, model in models["$defs"].items():
+        _describe(getattr(settings, name), model)
     definitions = {name: _tidy(model) for name, model in sorted(models["$defs"].items()) if name != "HcloudSettings"}
-    fields = models["properties"]
+    fields = _describe(StackSettings, models)["properties"]
     config: dict[str, Any] = {f"{PROJECT}:{name}": _section(name, _tidy(fields[name])) for name in SECTIONS}
     secret = {
         "type": "object",
@@ -38,7 +43,7 @@ def stack_file_schema() -> dict[str, Any]:
     }
     for one in SECRETS.values():
         config[one.key] = {"description": f"Secret: {one.purpose}. Set it by `pulumi config set --secret`.", **secret}
-    provider = HcloudSettings.model_json_schema()["properties"]
+    provider = models["$defs"]["HcloudSettings"]["properties"]
     for name in HcloudSettings.model_fields:
         config[f"hcloud:{name}"] = _tidy(provider[name])
     return {
@@ -65,6 +70,14 @@ def stack_file_schema() -> dict[str, Any]:
 def schema_text() -> str:
     """The file's content."""
     return json.dumps(stack_file_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _describe(model: type[BaseModel], schema: dict[str, Any]) -> dict[str, Any]:
+    """Gives every property the docstring of its field."""
+    for name, one in schema["properties"].items():
+        if text := description(model, name):
+            one["description"] = text
+    return schema
 
 
 def _section(name: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -70,8 +70,9 @@ UNITS: Final = {"mtu": "bytes", "underlay_mtu": "bytes", "count": "servers"}
 class Section(BaseModel):
     """Base of all models: unknown keys are refused, and nothing changes after the check."""
 
-    # Fields are checked one by one (see read_stack), so pydantic needs to build no checker for a whole model at import.
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True)
+    # Fields are checked one by one (see read_stack), so pydantic need not build a checker for a whole model. What a
+    # setting means stands in docstrings, read where it is wanted (setting_docs.py): that takes longer than all checks.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class NetworkSettings(Section):
@@ -189,7 +190,7 @@ class K3sSettings(Section):
 
     version: rules.K3sVersion = Field(examples=["v1.34.9+k3s1"])
     """Tag of the release (https://github.com/k3s-io/k3s/releases)."""
-    sha256: rules.Sha256
+    sha256: rules.Sha256 = Field(examples=["64 HEXADECIMAL DIGITS"])
     """Checksum of the file ``k3s`` of that release, from its ``sha256sum-amd64.txt``."""
     server_config: rules.K3sConfig = Field(default_factory=dict, examples=["{kube-apiserver-arg: [v=2]}"])
     """Further settings of k3s on the nodes that run the API, in the words of its config file
@@ -304,11 +305,12 @@ class StackSettings(Section):
     k3s: K3sSettings | None = None
     """Needed wherever the program installs k3s, that is without ``on_premise.kubeconfig``. Default: none, because an
     existing cluster has its own."""
-    cilium: CiliumSettings = CiliumSettings()
-    netbird: NetbirdSettings = NetbirdSettings()
-    dns: DnsSettings = DnsSettings()
-    mirrors: MirrorSettings = MirrorSettings()
-    hcloud: HcloudSettings = HcloudSettings()
+    # model_construct, because a call of the class would build its checker.
+    cilium: CiliumSettings = CiliumSettings.model_construct()
+    netbird: NetbirdSettings = NetbirdSettings.model_construct()
+    dns: DnsSettings = DnsSettings.model_construct()
+    mirrors: MirrorSettings = MirrorSettings.model_construct()
+    hcloud: HcloudSettings = HcloudSettings.model_construct()
 
     @property
     def installs_k3s(self) -> bool:
@@ -506,7 +508,8 @@ def _read_field(stack: str, path: str, field: FieldInfo, values: Mapping[str, An
         if field.is_required():
             problems.append(_missing(stack, path, field))
             return _REFUSED
-        return field.get_default(call_default_factory=True)
+        # Not get_default, which copies: nothing changes a default.
+        return field.default if field.default_factory is None else field.get_default(call_default_factory=True)
     return _read_value(stack, path, field, values[name], problems)
 
 
@@ -654,10 +657,7 @@ def _missing(stack: str, path: str, field: FieldInfo) -> Problem:
 
 
 def _example(field: FieldInfo) -> str:
-    if field.examples:
-        return f"write it like {field.examples[0]}"
-    meaning = (field.description or "").replace("``", "`").split("\n")[0].split(". ")[0].rstrip(".")
-    return f"it says: {meaning[:1].lower()}{meaning[1:]}" if meaning else "see the example stack files"
+    return f"write it like {field.examples[0]}" if field.examples else "see the example stack files"
 
 
 def _bounds(field: FieldInfo) -> str | None:

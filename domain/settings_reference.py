@@ -18,6 +18,7 @@ from domain.names import NETBIRD_RANGE, PROJECT
 from domain.netbird import FORBIDDEN_ENVIRONMENT
 from domain.node_files import FORBIDDEN_K3S_SETTINGS
 from domain.schema import SCHEMA_FILE, plain
+from domain.setting_docs import description
 from domain.settings import (
     SECRETS,
     SECTIONS,
@@ -72,7 +73,8 @@ def _section(key: str, path: str, field: FieldInfo) -> Iterator[str]:
         yield _body(StackSettings, path, field)
         return
     need = "" if field.is_required() else " May be left out."
-    yield f"\n{plain(model.__doc__ or '')}{' ' + plain(field.description) if field.description else ''}{need}\n"
+    said = plain(f"{model.__doc__ or ''} {description(StackSettings, path)}")
+    yield f"\n{said}{need}\n"
     yield from _model(path, model)
 
 
@@ -97,8 +99,8 @@ def _body(model: type[BaseModel], name: str, field: FieldInfo) -> str:
         facts.append(f"in {unit}")
     facts.append("required" if field.is_required() else _default(field))
     lines = [f"\n{', '.join(facts)}."]
-    if field.description:
-        lines.append(f"\n\n{plain(field.description)}")
+    if text := description(model, name):
+        lines.append(f"\n\n{plain(text)}")
     if field.examples:
         lines.append(f"\n\nExample: `{name}: {_as_yaml(field.examples[0])}`")
     if rules := list(dict.fromkeys(_rule_texts(field))):

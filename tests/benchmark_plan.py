@@ -2,8 +2,8 @@
 
     python -m tests.benchmark_plan [--json]
 
-The first figure is of whole processes, in turn, the best of several; the start of the interpreter counts on both sides. The
-second is of one process: reading and checking fleets up to 1,000 clusters, where each cluster has two peers.
+The first figure is of whole processes, in turn, the best of several; the start of the interpreter counts on both
+sides. The second is of one process: reading and checking fleets up to 1,000 clusters, where each cluster has two peers.
 """
 
 from __future__ import annotations

@@ -7,15 +7,12 @@ exactly the version that the Python packages ask for, and the Automation API com
 from __future__ import annotations
 
 import hashlib
-import http.client
 import json
 import os
 import platform
 import shutil
 import tarfile
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Final
@@ -155,6 +152,8 @@ def unpack(archive: Path, target: Path) -> None:
 
 
 def _published_checksum(url: str, name: str, report: Reporter) -> str | None:
+    import urllib.error
+
     try:
         with _open(url) as answer:
             lines = answer.read().decode().splitlines()
@@ -173,6 +172,11 @@ def _published_checksum(url: str, name: str, report: Reporter) -> str | None:
 
 def _open(url: str) -> IO[bytes]:
     """Opens the URL, or fails within the deadline. A name server that never answers has no deadline of its own."""
+    # Here, because commands that download nothing start a tenth of a second sooner without them.
+    import http.client
+    import urllib.error
+    import urllib.request
+
     answers: list[IO[bytes]] = []
     errors: list[Exception] = []
 

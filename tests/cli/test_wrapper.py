@@ -88,6 +88,8 @@ def test_an_environment_is_made_and_serves_from_any_folder(wrapper: ModuleType, 
     done = subprocess.run(
         [str(tmp_path / ".venv/bin/python"), "-P", "-m", "cli"],
         cwd=elsewhere,
+        # The tests themselves may run with the checkout on PYTHONPATH.
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         capture_output=True,
         text=True,
         check=True,

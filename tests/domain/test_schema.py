@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from domain.schema import SCHEMA_FILE, schema_text, stack_file_schema
+from domain.setting_docs import description
 from domain.settings import SECTIONS, HcloudSettings, Section, StackSettings, item_model_of, model_of
 from domain.settings_reference import REFERENCE_FILE, settings_reference
 from tests.domain.samples import DE, GIVEN, HOST_KEYS, MN, SHA256, changed
@@ -134,7 +135,7 @@ def all_fields() -> dict[str, tuple[type[Section], str]]:
 def test_every_setting_has_its_place_and_meaning(setting: str) -> None:
     assert f"\n### `{setting}`\n" in reference()
     model, name = all_fields()[setting]
-    assert model.model_fields[name].description
+    assert description(model, name)
 
 
 @pytest.mark.parametrize("setting", sorted(all_fields()))
@@ -143,6 +144,6 @@ def test_every_default_says_why(setting: str) -> None:
     field = model.model_fields[name]
     if field.is_required():
         return
-    described = " ".join((field.description or "").split())
+    described = " ".join(description(model, name).split())
     reason = described.partition("Default: ")[2]
     assert re.match(r"[^.;,]+(\.[0-9]+)*[^;,]*(, |; |: )\S+", reason) or "the one that" in reason, described

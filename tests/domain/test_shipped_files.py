@@ -9,6 +9,7 @@ import yaml
 
 from domain.fleet import check_files
 from domain.plan import address_plan
+from domain.schema import stack_file_schema
 from domain.settings import SECRETS, SECTIONS, StackSettings, engine_config, parse_stack
 from tests.domain.samples import HOST_KEYS, MN, SECRET, SHA256, changed
 
@@ -101,12 +102,13 @@ def test_ranges_are_checked_for_a_stack_alone() -> None:
 
 
 def test_every_setting_is_described() -> None:
-    schema = StackSettings.model_json_schema()
-    for name, model in {**schema["$defs"], "StackSettings": schema}.items():
+    schema = stack_file_schema()
+    for name, model in schema["definitions"].items():
         assert model["description"], name
         for field, value in model["properties"].items():
-            described = value.get("description") or "$ref" in str(value)
-            assert described, f"{name}.{field}"
+            assert value["description"], f"{name}.{field}"
+    for key, value in schema["properties"]["config"]["properties"].items():
+        assert "$ref" in value or value["description"], key
 
 
 def test_sections() -> None:

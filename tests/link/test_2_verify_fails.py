@@ -82,22 +82,26 @@ def get(cluster: Cluster, *arguments: str) -> dict[str, Any]:
 
 
 def test_everything_passes_before_anything_is_broken(world: World) -> None:
-    bad = {name: verdict for name, verdict in look(world, *CHECKS).items() if verdict.status != "pass"}
+    quick = [name for name in CHECKS if not name.endswith("throughput")]
+    bad = {name: verdict for name, verdict in look(world, *quick).items() if verdict.status != "pass"}
     assert bad == {}
 
 
-def test_without_the_egress_policy_no_pod_reaches_the_peer(world: World, clusters: Mapping[str, Cluster]) -> None:
+def test_without_the_egress_policy_pods_of_other_nodes_do_not_reach_the_peer(
+    world: World, clusters: Mapping[str, Cluster]
+) -> None:
     de = clusters["de"]
     policy = plain(get(de, "ciliumegressgatewaypolicies", "isthmus-to-mn"))
-    connecting = way("de-mn", "icmp", "tcp", "http", "pod-name")
+    # From the router's own node the agent's route and masquerade carry packets without the policy.
+    connecting = [name for name in way("de-mn", "icmp", "tcp", "http", "pod-name", "mtu") if ".other-" in name]
     with broken(
         lambda: de.kubectl("delete", "ciliumegressgatewaypolicies", "isthmus-to-mn"),
         lambda: de.apply([policy]),
     ):
         failed = wait_for(world, "fail", "de.egress-policy", "de-mn.other-other.icmp")
         assert failed["de.egress-policy"].observed.startswith("policies lead to nothing")
-        seen = look(world, *connecting, *way("de-mn", "mtu"), "mn.egress-policy", "de.own-zone", *way("mn-de", "icmp"))
-        assert {name for name, one in seen.items() if one.status == "fail"} == {*connecting, *way("de-mn", "mtu")}
+        seen = look(world, *connecting, "mn.egress-policy", "de.own-zone", *way("mn-de", "icmp"))
+        assert {name for name, one in seen.items() if one.status == "fail"} == set(connecting)
     wait_for(world, "pass", "de.egress-policy", *connecting)
 
 
