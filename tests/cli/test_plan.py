@@ -1,0 +1,240 @@
+"""`./isthmus plan` and `./isthmus schema`: exit codes, what is printed, and that nothing ends in a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli import plan as plan_module
+from cli import schema as schema_module
+from domain.changes import network_output
+from domain.plan import address_plan
+from tests.benchmark_plan import fleet_files, grow
+from tests.domain.samples import DE, MN, changed, settings_of, text
+from tests.domain.test_stack_directory import ODD
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ABOUT_THE_START_SECONDS = 8.0
+"""Starting the command line on a busy machine; what is measured is that nothing hangs."""
+
+
+def isthmus(*arguments: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "100"}
+    if path is not None:
+        environment["PATH"] = path
+    return subprocess.run(
+        [sys.executable, "-m", "cli", *arguments],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """Two stack files that go together."""
+    write(tmp_path, de=DE, mn=MN)
+    return tmp_path
+
+
+def write(directory: Path, **stacks: Any) -> None:
+    for name, config in stacks.items():
+        (directory / f"Pulumi.{name}.yaml").write_text(text(config), encoding="utf-8")
+
+
+def test_for_people(directory: Path) -> None:
+    done = isthmus("plan", "--directory", str(directory))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    for expected in (
+        "de Hetzner fsn1 10.42.0.0/16 10.43.0.0/16 10.0.1.0/24 in 10.0.0.0/16 astring-de.internal",
+        "mn on-premise 10.52.0.0/16 10.53.0.0/16 192.168.7.0/24 astring-mn.internal",
+        "mn mn-2 agent 192.168.7.12 carries the link",
+        "de 10.43.0.1 10.43.0.10 10.43.0.53",
+        "cluster underlay WireGuard NetBird egress VXLAN pod",
+        "de 1340 1280 1280 1270 1280 1230",
+        "de → mn 10.52.0.0/16 1230 bytes astring-mn.internal isthmus-to-mn isthmus-de-to-mn-pods (all)",
+        "mn → de 10.42.0.0/16 1230 bytes astring-de.internal isthmus-to-de isthmus-mn-to-de-pods (all)",
+    ):
+        assert expected in lines, done.stdout
+
+
+def test_for_machines(directory: Path) -> None:
+    done = isthmus("plan", "--json", "--directory", str(directory))
+    assert done.returncode == 0
+    found = json.loads(done.stdout)
+    assert [cluster["cluster"] for cluster in found["clusters"]] == ["de", "mn"]
+    assert [(link["from"], link["to"], link["mtu"]) for link in found["links"]] == [
+        ("de", "mn", 1230),
+        ("mn", "de", 1230),
+    ]
+    assert found["problems"] == []
+
+
+def test_every_problem_and_exit_code_1(directory: Path) -> None:
+    write(directory, de=changed(DE, {"hetzner.routers": 0}), mn=changed(MN, {"network.pod_cidr": "10.42.0.0/16"}))
+    done = isthmus("plan", "--directory", str(directory))
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        "de: hetzner.routers 0 gives nothing that would carry the link; write 1, or leave it out. [Pulumi.de.yaml:20]",
+        "mn: network.pod_cidr 10.42.0.0/16 overlaps de: network.pod_cidr 10.42.0.0/16; linked clusters need distinct pod "
+        "CIDRs; 10.44.0.0/16 is free. [Pulumi.mn.yaml:3]",
+        "2 problems in the stack files; `pulumi up` would refuse, and change nothing.",
+    ]
+    machine = isthmus("plan", "--json", "--directory", str(directory))
+    assert machine.returncode == 1
+    found = json.loads(machine.stdout)
+    assert (found["clusters"], found["links"]) == ([], [])
+    assert [(problem["stack"], problem["setting"], problem["line"]) for problem in found["problems"]] == [
+        ("de", "hetzner.routers", 20),
+        ("mn", "network.pod_cidr", 3),
+    ]
+    assert found["problems"][1]["text"] == done.stdout.splitlines()[1]
+
+
+@pytest.mark.parametrize(("make", "says"), [case[1:] for case in ODD], ids=[case[0] for case in ODD])
+def test_odd_files(tmp_path: Path, make: Callable[[Path], object], says: str) -> None:
+    write(tmp_path, de=DE)
+    make(tmp_path / "Pulumi.mn.yaml")
+    start = time.monotonic()
+    done = isthmus("plan", "--directory", str(tmp_path))
+    assert time.monotonic() - start < ABOUT_THE_START_SECONDS
+    assert done.returncode == 1
+    assert f"mn: Pulumi.mn.yaml {says}" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_an_empty_file_lacks_everything(tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.mn.yaml").touch()
+    done = isthmus("plan", "--directory", str(tmp_path))
+    assert done.returncode == 1
+    assert [line.split()[1] for line in done.stdout.splitlines()[:-1]] == [
+        "network",
+        "hetzner",
+        "k3s",
+        "netbirdApiToken",
+    ]
+
+
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"Pulumi.\xff\n.yaml")).touch()
+    for options in ((), ("--json",)):
+        done = isthmus("plan", "--directory", str(tmp_path), *options)
+        assert done.returncode == 1, done.stderr
+        assert r"\udcff\n" in done.stdout
+        assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--directory", "/nowhere/at/all"), "error: /nowhere/at/all can't be read: No such file or directory.\n"),
+        (("--directory", "/dev/null"), "error: /dev/null can't be read: Not a directory.\n"),
+    ],
+)
+def test_no_directory(arguments: tuple[str, ...], says: str) -> None:
+    done = isthmus("plan", *arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", says)
+
+
+def test_no_stack_file(tmp_path: Path) -> None:
+    done = isthmus("plan", "--directory", str(tmp_path))
+    assert done.returncode == 3
+    assert done.stderr == f"error: there is no stack file in {tmp_path}; `./isthmus new NAME --hetzner` makes one.\n"
+
+
+# --- what runs --------------------------------------------------------------------------------------------------------
+
+FAKE_PULUMI = """#!{python}
+import json, pathlib, sys
+assert sys.argv[1:6] == ["stack", "output", "--json", "--non-interactive", "--stack"], sys.argv
+answer = pathlib.Path(__file__).parent / f"{{sys.argv[6]}}.json"
+if not answer.exists():
+    sys.exit(f"error: no stack named '{{sys.argv[6]}}' found")
+if not answer.stat().st_size:
+    sys.exit("error: PULUMI_ACCESS_TOKEN must be set")
+print(answer.read_text())
+"""
+
+
+@pytest.fixture
+def pulumi(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a `pulumi` that answers with the files beside it."""
+    directory = tmp_path_factory.mktemp("bin")
+    program = directory / "pulumi"
+    program.write_text(FAKE_PULUMI.format(python=sys.executable), encoding="utf-8")
+    program.chmod(0o755)
+    return directory
+
+
+def test_running_clusters_refuse_what_they_cannot_follow(directory: Path, pulumi: Path) -> None:
+    outputs = {"network": network_output(address_plan(settings_of("mn", MN)), None)}
+    (pulumi / "mn.json").write_text(json.dumps(outputs), encoding="utf-8")
+    done = isthmus("plan", "--running", "--directory", str(directory), path=str(pulumi))
+    assert done.returncode == 0, done.stdout + done.stderr
+    write(directory, mn=changed(MN, {"network.pod_cidr": "10.60.0.0/16"}))
+    done = isthmus("plan", "--running", "--directory", str(directory), path=str(pulumi))
+    assert done.returncode == 1
+    assert done.stdout.startswith(
+        "mn: network.pod_cidr 10.60.0.0/16 is not 10.52.0.0/16, with which the cluster runs; every node holds a part of it"
+    )
+    assert "[Pulumi.mn.yaml:3]" in done.stdout
+    # Without the question, nobody knows.
+    assert isthmus("plan", "--directory", str(directory)).returncode == 0
+
+
+def test_pulumi_that_cannot_say(directory: Path, pulumi: Path) -> None:
+    (pulumi / "de.json").touch()
+    done = isthmus("plan", "--running", "--directory", str(directory), path=str(pulumi))
+    assert done.returncode == 3
+    assert done.stderr.endswith("failed: error: PULUMI_ACCESS_TOKEN must be set\n")
+
+
+def test_no_pulumi(directory: Path, tmp_path: Path) -> None:
+    done = isthmus("plan", "--running", "--directory", str(directory), path=str(tmp_path))
+    assert done.returncode == 3
+    assert done.stderr == "error: there is no `pulumi` on PATH, which knows what runs; leave out --running.\n"
+
+
+# --- schema, large fleets ---------------------------------------------------------------------------------------------
+
+
+def test_schema_is_printed() -> None:
+    done = isthmus("schema")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["title"] == "Stack file of Isthmus"
+
+
+def test_schema_files_are_checked_and_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert schema_module.schema(write=False, check=True) == 0
+    monkeypatch.setattr(schema_module, "REPOSITORY", tmp_path)
+    (tmp_path / "docs").mkdir()
+    assert schema_module.schema(write=False, check=True) == 1
+    assert "docs/settings.md is not what the models say; run `./isthmus schema --write`." in capsys.readouterr().out
+    assert schema_module.schema(write=True, check=False) == 0
+    assert schema_module.schema(write=False, check=True) == 0
+    assert sorted(path.name for path in (tmp_path / "docs").iterdir()) == ["settings.md", "stack-file.schema.json"]
+
+
+def test_the_plan_of_a_thousand_clusters_grows_no_worse_than_n_log_n() -> None:
+    """Generous, because tests run beside others; `python -m tests.benchmark_plan` is exact."""
+    assert grow(rounds=1).over_n_log_n < 4
+    assert grow(lambda count: fleet_files(count, conflicts=True), rounds=1).over_n_log_n < 4
+
+
+def test_json_of_problems_and_report_have_one_form() -> None:
+    assert plan_module.as_plain_data(None, []) == {"clusters": [], "links": [], "problems": []}
