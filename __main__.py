@@ -24,8 +24,10 @@ from components.netbird_operator import RELEASE as OPERATOR_RELEASE
 from components.netbird_operator import NetbirdOperator, NetbirdOperatorArgs
 from components.netbird_router import NetbirdRouter, NetbirdRouterArgs
 from components.peer_link import read_peer_link
+from components.reachability import warn_if_unreachable
 from components.secrets import read_secrets
 from domain import cilium_values, corefile, netbird
+from domain.changes import NETWORK_OUTPUT, network_output
 from domain.plan import address_plan
 
 
@@ -35,13 +37,14 @@ async def main(*, directory: Path | None = None, callbacks: bool = True) -> dict
     ``directory`` holds the stack files; by default it is the project's. ``callbacks`` False leaves out what the
     engine calls back for (transforms and hooks): the mocks of the SDK can't.
     """
-    settings = read_settings(directory or Path.cwd())
+    settings = await read_settings(directory or Path.cwd())
     plan = address_plan(settings)
     secrets = read_secrets(settings.stack)
     peers = await asyncio.gather(*(read_peer_link(peer, plan) for peer in settings.peers))
 
     running = running_cluster(settings, plan, secrets, hooks=callbacks)
     cluster, in_cluster = running.cluster, running.in_cluster
+    warn_if_unreachable(cluster.kubeconfig, cluster.context)
 
     def recover(release: str, namespace: str) -> RecoverRelease | None:
         return RecoverRelease(release, namespace, cluster.kubeconfig, cluster.context) if callbacks else None
@@ -130,6 +133,7 @@ async def main(*, directory: Path | None = None, callbacks: bool = True) -> dict
     return {
         "link": link_output(plan, router.peers),
         "links": {peer.peer: peer.status for peer in peers},
+        NETWORK_OUTPUT: network_output(plan, None if settings.hetzner is None else settings.hetzner.network_cidr),
         "kubeconfig": pulumi.Output.secret(cluster.kubeconfig),
         "node_ips": {node.name: str(node.address) for node in plan.nodes},
         "router_peers": router.peers,

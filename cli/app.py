@@ -136,11 +136,11 @@ def new(
 
     Sets the cluster's secret where pulumi can, and says what is left to fill in.
     """
-    if hetzner == on_premise:
-        raise typer.BadParameter("one of --hetzner and --on-premise is needed")
     from cli.new import new as run
 
-    place: Literal["hetzner", "on_premise"] = "hetzner" if hetzner else "on_premise"
+    place: Literal["hetzner", "on_premise"] | None = None
+    if hetzner != on_premise:
+        place = "hetzner" if hetzner else "on_premise"
     return run(name, place, directory, peers=peer, location=location, node_cidr=node_cidr)
 
 

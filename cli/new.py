@@ -23,6 +23,8 @@ from domain.stack_file import stack_file_name
 from domain.starter import Place, Starter, starter
 
 PULUMI_DEADLINE_SECONDS: Final = 120.0
+WRONG_USAGE: Final = 2
+"""As typer ends for a wrong option."""
 CLUSTER_SECRET_BYTES: Final = 32
 
 
@@ -39,9 +41,20 @@ Pulumi = Callable[[Sequence[str], Path, str], Answer]
 
 
 def new(
-    name: str, place: Place, directory: Path, *, peers: Sequence[str] | None, location: str, node_cidr: str | None
+    name: str,
+    place: Place | None,
+    directory: Path,
+    *,
+    peers: Sequence[str] | None,
+    location: str,
+    node_cidr: str | None,
 ) -> int:
     """Writes the file, sets the cluster's secret where Pulumi can, and prints what is left."""
+    if place is None:
+        console.messages().print(
+            Text.assemble(("error: ", "bold red"), "one of --hetzner and --on-premise is needed, and only one.")
+        )
+        return WRONG_USAGE
     fleet = read_fleet(directory)
     made = starter(name, place, fleet, peers=peers, location=location, node_cidr=_lan(node_cidr))
     if not isinstance(made, Starter):

@@ -13,23 +13,28 @@ from typing import Any
 import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env
 
-from domain.fleet import Fleet, check_fleet, parse_fleet
+from components.stack_outputs import last_outputs
+from domain.changes import changes_refused
+from domain.fleet import Fleet, check_fleet, parse_fleet, place_problems
 from domain.keys import cluster_secret_fault
 from domain.problems import Problem, in_file_order
 from domain.settings import CLUSTER_SECRET, HCLOUD_TOKEN, StackSettings, engine_config, read_stack
+from domain.stack_directory import read_stack_files
 from domain.stack_file import StackFile
 
 HCLOUD_TOKEN_LENGTH = 64
 
 
-def read_settings(directory: Path) -> StackSettings:
+async def read_settings(directory: Path) -> StackSettings:
     """The settings of the current stack. ``directory`` holds the stack files ``Pulumi.NAME.yaml``.
 
-    Raises ``pulumi.RunError``, which the engine shows without a traceback, with every problem of every stack file.
+    They are compared with the outputs of the stack's last update as well, since a cluster that runs can't follow every
+    change. Raises ``pulumi.RunError``, which the engine shows without a traceback, with every problem of every stack
+    file.
     """
     stack = pulumi.get_stack()
     values = engine_values()
-    fleet = parse_fleet(stack_files(directory))
+    fleet = parse_fleet(read_stack_files(directory))
     # For this stack the engine's word counts: values may come from elsewhere than the file (`-c`, `--config-file`).
     own = read_stack(stack, engine_config(values))
     fleet = Fleet(
@@ -37,6 +42,8 @@ def read_settings(directory: Path) -> StackSettings:
         drafts={**fleet.drafts, stack: own},
     )
     problems = in_file_order([*check_fleet(fleet), *secret_problems(stack, values, fleet.files[stack])])
+    if not problems:
+        problems = place_problems(fleet, changes_refused(await last_outputs(stack) or {}, own.settings))
     if problems:
         count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise pulumi.RunError("\n".join([f"{count} in the stack files; nothing was changed:", *map(str, problems)]))
@@ -46,14 +53,6 @@ def read_settings(directory: Path) -> StackSettings:
 def engine_values() -> dict[str, str]:
     """Every key and value of the stack's configuration; objects as JSON, secrets in plain."""
     return {**get_config_env(), **CONFIG.get()}
-
-
-def stack_files(directory: Path) -> dict[str, str]:
-    """The text of each stack file by its stack's name. What can't be decoded stays visible as a problem of its file."""
-    return {
-        path.name.removeprefix("Pulumi.").removesuffix(".yaml"): path.read_text(encoding="utf-8", errors="replace")
-        for path in sorted(directory.glob("Pulumi.*.yaml"))
-    }
 
 
 def secret_problems(stack: str, values: dict[str, Any], file: StackFile) -> list[Problem]:

@@ -15,7 +15,7 @@ from components.kubernetes_object import KubernetesObject
 from components.netbird_api import NetbirdPolicy
 from components.route_wait import job_name, job_spec
 from domain import netbird
-from domain.egress_policy import egress_policy
+from domain.egress_policy import egress_policy, link_destinations
 from domain.link import Link
 
 NAMESPACE = "kube-system"
@@ -67,7 +67,7 @@ class EgressGateway(pulumi.ComponentResource):
                 custom_timeouts=pulumi.CustomTimeouts(create="6m", update="6m"),
             ),
         )
-        manifest = egress_policy(peer, [args.link.pod_cidr])
+        manifest = egress_policy(peer, link_destinations(args.link.pod_cidr))
         own = args.own_peers.apply(lambda peers: ",".join(sorted(peers.values())))
         KubernetesObject(
             manifest["metadata"]["name"],

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pulumi
 
+from components.stack_outputs import last_outputs, stack_name
 from domain.link import Link, LinkError, overlaps_of, parse_link
 from domain.plan import AddressPlan
 
@@ -36,11 +37,10 @@ async def read_peer_link(peer: str, plan: AddressPlan) -> PeerLink:
     Raises ``pulumi.RunError`` when there is one that can't be used. Has to be awaited by the program itself, so that
     in a preview, too, it is known whether the objects of this link exist.
     """
-    stack = f"{pulumi.get_organization()}/{pulumi.get_project()}/{peer}"
     then = f"run `pulumi up -s {peer}`, then this stack again"
-    if not await _stack_exists(stack):
+    if await last_outputs(peer) is None:
         return PeerLink(peer, None, f"link pending: there is no stack {peer} yet; {then}")
-    details = await pulumi.StackReference(peer, stack_name=stack).get_output_details(LINK_OUTPUT)
+    details = await pulumi.StackReference(peer, stack_name=stack_name(peer)).get_output_details(LINK_OUTPUT)
     value = details.value if details.value is not None else details.secret_value
     if value is None:
         return PeerLink(peer, None, f"link pending: stack {peer} has no link yet; {then}")
@@ -52,18 +52,3 @@ async def read_peer_link(peer: str, plan: AddressPlan) -> PeerLink:
         raise pulumi.RunError(f"{plan.cluster}: link of {'; '.join(overlaps)}; linked clusters need distinct ranges.")
     addresses = ", ".join(str(address) for address in link.router_addresses)
     return PeerLink(peer, link, f"linked: pods {link.pod_cidr} and zone {link.dns_zone} by {addresses}")
-
-
-async def _stack_exists(stack: str) -> bool:
-    """Whether the backend knows the stack.
-
-    A StackReference to a missing stack fails the whole run and can't be caught
-    (https://github.com/pulumi/pulumi/issues/3540); the engine's own function, which it is built on, can be.
-    """
-    try:
-        await pulumi.runtime.invoke_async("pulumi:pulumi:readStackOutputs", {"name": stack})
-    except Exception as error:  # the SDK raises bare Exceptions for a failed invoke
-        if "unknown stack" in str(error):
-            return False
-        raise
-    return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import hypothesis  # noqa: F401 -- early: imported at the end of a run, Python 3.11 fails with an AST recursion SystemError
 import pytest
 
 LINK_TIMEOUT_SECONDS = 1800.0

@@ -89,8 +89,10 @@ def test_every_problem_and_exit_code_1(directory: Path) -> None:
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
         "de: hetzner.routers 0 gives nothing that would carry the link; write 1, or leave it out. [Pulumi.de.yaml:20]",
-        "mn: network.pod_cidr 10.42.0.0/16 overlaps de: network.pod_cidr 10.42.0.0/16; linked clusters need distinct pod "
-        "CIDRs; 10.44.0.0/16 is free. [Pulumi.mn.yaml:3]",
+        (
+            "mn: network.pod_cidr 10.42.0.0/16 overlaps de: network.pod_cidr 10.42.0.0/16; linked clusters need "
+            "distinct pod CIDRs; 10.44.0.0/16 is free. [Pulumi.mn.yaml:3]"
+        ),
         "2 problems in the stack files; `pulumi up` would refuse, and change nothing.",
     ]
     machine = isthmus("plan", "--json", "--directory", str(directory))
@@ -133,7 +135,7 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     for options in ((), ("--json",)):
         done = isthmus("plan", "--directory", str(tmp_path), *options)
         assert done.returncode == 1, done.stderr
-        assert r"\udcff\n" in done.stdout
+        assert r"\udcff\n" in done.stdout.replace("\\\\", "\\")
         assert done.stderr == ""
 
 
@@ -188,7 +190,7 @@ def test_running_clusters_refuse_what_they_cannot_follow(directory: Path, pulumi
     done = isthmus("plan", "--running", "--directory", str(directory), path=str(pulumi))
     assert done.returncode == 1
     assert done.stdout.startswith(
-        "mn: network.pod_cidr 10.60.0.0/16 is not 10.52.0.0/16, with which the cluster runs; every node holds a part of it"
+        "mn: network.pod_cidr 10.60.0.0/16 is not 10.52.0.0/16, with which the cluster runs; every node holds a part"
     )
     assert "[Pulumi.mn.yaml:3]" in done.stdout
     # Without the question, nobody knows.

@@ -157,7 +157,7 @@ class _Answers(Mocks):
         self._count = 100
 
     def call(self, args: Any) -> Any:
-        return {}
+        return {"outputs": dict(self._stacks[str(args.args["name"]).rpartition("/")[2]])}
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         self._count += 1

@@ -1,0 +1,52 @@
+"""Says in a preview that a cluster can't be reached from here. The preview itself goes on: it still shows the plan."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Final
+from urllib.parse import urlsplit
+
+import pulumi
+import yaml
+
+CONNECT_SECONDS: Final = 3.0
+
+
+def api_server(kubeconfig: str, context: str | None) -> tuple[str, int]:
+    """Host and port of the API server that a kubeconfig names. Raises KeyError where the kubeconfig lacks something."""
+    parsed = yaml.safe_load(kubeconfig)
+    chosen = next(entry for entry in parsed["contexts"] if entry["name"] == (context or parsed["current-context"]))
+    cluster = next(entry for entry in parsed["clusters"] if entry["name"] == chosen["context"]["cluster"])
+    url = urlsplit(cluster["cluster"]["server"])
+    return str(url.hostname), url.port or 443
+
+
+def why_unreachable(host: str, port: int) -> str | None:
+    """What stands in the way of a connection; None when there is one."""
+    try:
+        socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        return str(error)
+    return None
+
+
+def warn_if_unreachable(kubeconfig: pulumi.Output[str], context: str | None) -> None:
+    """In a preview, once the kubeconfig is known: a warning when its API server does not take a connection."""
+    if not pulumi.runtime.is_dry_run():
+        return
+
+    async def look(text: str) -> str:
+        try:
+            host, port = api_server(text, context)
+        except (KeyError, StopIteration, TypeError, yaml.YAMLError):
+            return ""  # The provider says what is wrong with a kubeconfig.
+        reason = await asyncio.to_thread(why_unreachable, host, port)
+        if reason is not None:
+            pulumi.log.warn(
+                f"the cluster's API at {host}:{port} can't be reached from here ({reason}): this preview shows the "
+                "plan without what the cluster would say to it; an `up` from here would fail"
+            )
+        return reason or ""
+
+    kubeconfig.apply(look)

@@ -1,0 +1,59 @@
+"""The program compares its settings with what runs, and refuses what a running cluster can't follow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+
+from tests.components.recording import LINKS, engine_config_of, program, run, run_stack, write_stack_files
+from tests.domain.samples import MN, changed
+
+
+def outputs_after_up(directory: Path) -> dict[str, Any]:
+    """What a first `up` of mn leaves."""
+    return {name: output.value for name, output in run_stack(directory, "mn").outputs.items()}
+
+
+def said_by(directory: Path, config: dict[str, Any], outputs: dict[str, Any], *, preview: bool) -> str:
+    """The refusal of the next run, empty where there is none."""
+    write_stack_files(directory, mn=config)
+    module = program()
+    said: list[str] = []
+
+    async def body() -> dict[str, Any] | None:
+        try:
+            result: dict[str, Any] = await module.main(directory=directory, callbacks=False)
+        except pulumi.RunError as refusal:
+            said.append(str(refusal))
+            return None
+        return result
+
+    stacks = {"mn": outputs, "de": {"link": LINKS["de"]}}
+    found = run(body, stack="mn", config=engine_config_of(config), preview=preview, stacks=stacks)
+    assert bool(said) == (found.registrations == [])
+    return "".join(said)
+
+
+@pytest.mark.parametrize("preview", [False, True], ids=["up", "preview"])
+def test_the_pod_cidr_of_a_running_cluster(tmp_path: Path, preview: bool) -> None:
+    outputs = outputs_after_up(tmp_path)
+    said = said_by(tmp_path, changed(MN, {"network.pod_cidr": "10.60.0.0/16"}), outputs, preview=preview)
+    assert said == (
+        "a problem in the stack files; nothing was changed:\n"
+        "mn: network.pod_cidr 10.60.0.0/16 is not 10.52.0.0/16, with which the cluster runs; every node holds a part "
+        "of it, and the peers route it; write 10.52.0.0/16 again, or raise the cluster anew: `pulumi destroy -s mn`, "
+        "then `pulumi up -s mn`. [Pulumi.mn.yaml:3]"
+    )
+
+
+def test_all_else_goes_on(tmp_path: Path) -> None:
+    outputs = outputs_after_up(tmp_path)
+    assert said_by(tmp_path, MN, outputs, preview=False) == ""
+    assert said_by(tmp_path, changed(MN, {"dns": {"record_ttl_seconds": 10}}), outputs, preview=False) == ""
+
+
+def test_before_the_first_up_and_after_a_destroy_everything_may_change(tmp_path: Path) -> None:
+    assert said_by(tmp_path, changed(MN, {"network.pod_cidr": "10.60.0.0/16"}), {}, preview=False) == ""
