@@ -49,4 +49,4 @@ def warn_if_unreachable(kubeconfig: pulumi.Output[str], context: str | None) -> 
             )
         return reason or ""
 
-    kubeconfig.apply(look)
+    _looked: pulumi.Output[str] = kubeconfig.apply(look)
