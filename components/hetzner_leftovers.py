@@ -222,7 +222,12 @@ class RemoveLeftovers:
 
     async def _repair(self, args: pulumi.ResourceHookArgs) -> None:
         client = HetznerClient(str(await self._token.future()), self._endpoint)
-        await asyncio.to_thread(complete_server, client, int(args.id or 0), args.new_inputs or {})
+        try:
+            await asyncio.to_thread(complete_server, client, int(args.id or 0), args.new_inputs or {})
+        except HetznerError as error:
+            raise HetznerError(
+                f"{error}; Hetzner can't complete this server, make it anew: `pulumi up --replace '{args.urn}'`"
+            ) from None
 
     def _hook(self, kind: str) -> pulumi.ResourceHookFunction:
         async def before_create(args: pulumi.ResourceHookArgs) -> None:

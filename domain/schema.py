@@ -82,7 +82,7 @@ def _describe(model: type[BaseModel], schema: dict[str, Any]) -> dict[str, Any]:
 
 def _section(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     """Draft 7 knows nothing beside a $ref, and an absent section is left out rather than null."""
-    for one in [schema, *schema.get("anyOf", [])]:
+    for one in [schema, *schema.get("anyOf", []), *schema.get("allOf", [])]:
         if "$ref" in one:
             return {"$ref": one["$ref"]}
     return schema
