@@ -27,7 +27,7 @@ from components.peer_link import read_peer_link
 from components.reachability import warn_if_unreachable
 from components.secrets import read_secrets
 from domain import cilium_values, corefile, netbird
-from domain.changes import NETWORK_OUTPUT, network_output
+from domain.changes import RAISED_WITH, raised_with
 from domain.plan import address_plan
 
 
@@ -133,7 +133,7 @@ async def main(*, directory: Path | None = None, callbacks: bool = True) -> dict
     return {
         "link": link_output(plan, router.peers),
         "links": {peer.peer: peer.status for peer in peers},
-        NETWORK_OUTPUT: network_output(plan, None if settings.hetzner is None else settings.hetzner.network_cidr),
+        RAISED_WITH: raised_with(settings),
         "kubeconfig": pulumi.Output.secret(cluster.kubeconfig),
         "node_ips": {node.name: str(node.address) for node in plan.nodes},
         "router_peers": router.peers,

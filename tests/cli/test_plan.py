@@ -15,8 +15,7 @@ import pytest
 
 from cli import plan as plan_module
 from cli import schema as schema_module
-from domain.changes import network_output
-from domain.plan import address_plan
+from domain.changes import RAISED_WITH, raised_with
 from tests.benchmark_plan import fleet_files, grow
 from tests.domain.samples import DE, MN, changed, settings_of, text
 from tests.domain.test_stack_directory import ODD
@@ -182,7 +181,7 @@ def pulumi(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_running_clusters_refuse_what_they_cannot_follow(directory: Path, pulumi: Path) -> None:
-    outputs = {"network": network_output(address_plan(settings_of("mn", MN)), None)}
+    outputs = {RAISED_WITH: raised_with(settings_of("mn", MN))}
     (pulumi / "mn.json").write_text(json.dumps(outputs), encoding="utf-8")
     done = isthmus("plan", "--running", "--directory", str(directory), path=str(pulumi))
     assert done.returncode == 0, done.stdout + done.stderr

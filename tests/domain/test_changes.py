@@ -7,23 +7,22 @@ from typing import Any
 
 import pytest
 
-from domain.changes import changes_refused, network_output
+from domain.changes import RAISED_WITH, changes_refused, raised_with
 from domain.plan import address_plan
 from domain.settings import StackSettings
 from tests.domain.samples import DE, GIVEN, HOST_KEYS, MN, SHA256, changed, settings_of
 
 
 def outputs_of(settings: StackSettings, *, old: bool = False) -> dict[str, Any]:
-    """What the stack's last update left; ``old`` as versions left it that had no output ``network``."""
+    """What the stack's last update left; ``old`` as versions left it that had no output ``raised_with``."""
     plan = address_plan(settings)
-    hetzner = settings.hetzner
     outputs: dict[str, Any] = {
         "link": {"pod_cidr": str(plan.pod_cidr), "service_cidr": str(plan.service_cidr), "cluster": plan.cluster},
         "node_ips": {node.name: str(node.address) for node in plan.nodes},
         "kubeconfig": "[secret]",
     }
     if not old:
-        outputs["network"] = network_output(plan, None if hetzner is None else hetzner.network_cidr)
+        outputs[RAISED_WITH] = raised_with(settings)
     return outputs
 
 
@@ -43,7 +42,7 @@ ANEW = {
 }
 
 
-@pytest.mark.parametrize("old", [False, True], ids=["network output", "link output only"])
+@pytest.mark.parametrize("old", [False, True], ids=["raised_with", "link only"])
 def test_pod_and_service_cidr(old: bool) -> None:
     changes = {"network.pod_cidr": "10.60.0.0/16", "network.service_cidr": "10.61.0.0/16"}
     assert refused("mn", changes, old=old) == [
@@ -64,14 +63,30 @@ def test_pod_and_service_cidr(old: bool) -> None:
         ("de", {"network.node_cidr": "10.0.2.0/24"}, "network.node_cidr"),
         ("de", {"hetzner.network_cidr": "10.0.0.0/20"}, "hetzner.network_cidr"),
         ("de", {"network.cluster_dns": "10.43.0.11"}, "network.cluster_dns"),
+        ("de", {"hetzner.location": "nbg1"}, "hetzner.location"),
+        ("de", {"hetzner.location": "new1", "hetzner.network_zone": "eu-new"}, "hetzner.location"),
         ("mn", {"on_premise.machines.1.address": "192.168.7.13"}, "on_premise.machines.1.address"),
         ("given", {"on_premise.machines.0.address": "192.168.7.13"}, "on_premise.machines.0.address"),
     ],
 )
 def test_addresses(base: str, changes: dict[str, Any], setting: str) -> None:
-    (said,) = refused(base, changes)
-    assert said.split()[1] == setting
-    assert "again" in said
+    said = refused(base, changes)
+    assert said[0].split()[1] == setting
+    assert len(said) == len(changes)
+    assert all("again" in line for line in said)
+
+
+def test_a_cluster_does_not_move() -> None:
+    on_premise, hetzner = changed(MN, {"peers": ["us"]}), changed(DE, {"peers": ["us"]})
+    found = changes_refused(outputs_of(settings_of("de", hetzner)), settings_of("de", on_premise))
+    assert [str(problem) for problem in found] == [
+        (
+            "de: on_premise stands in the place of hetzner, where the cluster runs; a cluster does not move; write "
+            f"hetzner again, {ANEW['de']}"
+        )
+    ]
+    back = changes_refused(outputs_of(settings_of("mn", on_premise)), settings_of("mn", hetzner))
+    assert [problem.setting for problem in back] == ["hetzner"]
 
 
 @pytest.mark.parametrize(
@@ -114,8 +129,13 @@ def test_all_else_may_change(base: str, changes: dict[str, Any]) -> None:
 NOTHING: list[Any] = [
     {},
     {"link": None},
-    {"link": "[secret]", "network": [], "node_ips": 3},
-    {"link": {"pod_cidr": 10, "service_cidr": "x"}, "network": {"pod_cidr": None}, "node_ips": {1: 2, "mn-1": None}},
+    {"raised_with": {"pod_cidr": "10.1.0.0/16\nx"}},
+    {"link": "[secret]", "raised_with": [], "node_ips": 3},
+    {
+        "link": {"pod_cidr": 10, "service_cidr": "<x>"},
+        "raised_with": {"pod_cidr": None},
+        "node_ips": {1: 2, "mn-1": None},
+    },
 ]
 
 

@@ -1,4 +1,4 @@
-"""The rendered Corefiles start in a real CoreDNS. Skipped where the toolchain has built none so far."""
+"""The rendered Corefiles start in a real CoreDNS, which the toolchain builds where it is missing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import pytest
 
 from domain.corefile import PeerZone, custom_zones, relay_corefile
 from domain.settings import DnsSettings
-from toolchain import cache
+from toolchain import ensure
+
+pytestmark = pytest.mark.engine
 
 PEERS = [
     PeerZone("astring-mn.internal", (IPv4Address("127.0.0.7"),)),
@@ -21,10 +23,7 @@ PEERS = [
 
 @pytest.fixture
 def coredns() -> Path:
-    found = [path for path in (cache.root() / "tools/coredns").glob("*/coredns") if path.is_file()]
-    if not found:
-        pytest.skip("no CoreDNS in the toolchain's cache")
-    return max(found, key=lambda path: path.stat().st_mtime)
+    return ensure(["coredns"])["coredns"] / "coredns"
 
 
 def starts(coredns: Path, corefile: str, tmp_path: Path, zones: int) -> str:

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from domain.changes import network_output
-from domain.plan import address_plan
+from domain.changes import RAISED_WITH, raised_with
 from tests.domain.samples import DE, MN, changed, settings_of
 from tests.engine.project import Project
 
@@ -30,7 +29,7 @@ def raised(project: Project, stack: str, outputs: dict[str, Any], directory: Pat
 def test_pod_cidr_of_a_running_cluster(project: Project, tmp_path: Path) -> None:
     project.write("de", DE)
     project.write("mn", MN)
-    raised(project, "mn", {"network": network_output(address_plan(settings_of("mn", MN)), None)}, tmp_path)
+    raised(project, "mn", {RAISED_WITH: raised_with(settings_of("mn", MN))}, tmp_path)
     before = project.state_text("mn")
     project.preview("mn")
 
