@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import shlex
 from dataclasses import dataclass, field
-from importlib import resources
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -225,6 +224,8 @@ def systemd_unit(node: Node) -> str:
 @functools.cache
 def script(name: str) -> str:
     """A shell script that ships with this package."""
+    from importlib import resources  # here, because it takes long to import, and a plan renders no files
+
     return resources.files("domain").joinpath("files", name).read_text(encoding="utf-8")
 
 

@@ -4,6 +4,7 @@
 
 The first figure is of whole processes, in turn, the best of several; the start of the interpreter counts on both
 sides. The second is of one process: reading and checking fleets up to 1,000 clusters, where each cluster has two peers.
+Both are judged by the time of the processor, so that what else the machine does counts little.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import resource
 import subprocess
 import sys
 import tempfile
@@ -43,12 +45,15 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("Pulumi.*.yaml")):
 
 @dataclass(frozen=True)
 class Comparison:
-    """Seconds of whole processes."""
+    """Seconds of whole processes, of the processor and on the clock, the best of all rounds."""
 
     files: int
     plan_seconds: float
     alone_seconds: float
     ratio: float
+    plan_clock_seconds: float
+    alone_clock_seconds: float
+    clock_ratio: float
     limit: float
 
 
@@ -85,11 +90,12 @@ def fleet_files(count: int, *, conflicts: bool = False) -> dict[str, str]:
     return files
 
 
-def seconds_of(command: list[str]) -> float:
-    """How long a process takes that has to end well."""
-    start = time.perf_counter()
+def seconds_of(command: list[str]) -> tuple[float, float]:
+    """What a process takes that has to end well: of the processor, and on the clock."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - start
+    clock, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, clock
 
 
 def compare(*, files: int = FILES, rounds: int = 7) -> Comparison:
@@ -99,9 +105,18 @@ def compare(*, files: int = FILES, rounds: int = 7) -> Comparison:
             (Path(name) / f"Pulumi.{stack}.yaml").write_text(content, encoding="utf-8")
         plan = [sys.executable, "-m", "cli", "plan", "--directory", name]
         alone = [sys.executable, "-c", ALONE, name]
-        pairs = [(seconds_of(plan), seconds_of(alone)) for _ in range(rounds)]
-    best_plan, best_alone = min(pair[0] for pair in pairs), min(pair[1] for pair in pairs)
-    return Comparison(files, round(best_plan, 3), round(best_alone, 3), round(best_plan / best_alone, 2), RATIO_LIMIT)
+        rows = [(*seconds_of(plan), *seconds_of(alone)) for _ in range(rounds)]
+    plan_cpu, plan_clock, alone_cpu, alone_clock = (round(min(column), 3) for column in zip(*rows, strict=True))
+    return Comparison(
+        files=files,
+        plan_seconds=plan_cpu,
+        alone_seconds=alone_cpu,
+        ratio=round(plan_cpu / alone_cpu, 2),
+        plan_clock_seconds=plan_clock,
+        alone_clock_seconds=alone_clock,
+        clock_ratio=round(plan_clock / alone_clock, 2),
+        limit=RATIO_LIMIT,
+    )
 
 
 def grow(make: Callable[[int], dict[str, str]] = fleet_files, *, rounds: int = 3) -> Growth:
@@ -117,11 +132,11 @@ def grow(make: Callable[[int], dict[str, str]] = fleet_files, *, rounds: int = 3
 
 
 def _plan_seconds(files: dict[str, str]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     fleet = parse_fleet(files)
     if not check_fleet(fleet):
         json.dumps(fleet_report(fleet.stacks).as_json())
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def main() -> int:
@@ -144,7 +159,8 @@ def main() -> int:
         return 0 if good else 1
     print(
         f"plan of {comparison.files} stack files: {comparison.plan_seconds} s; pydantic and YAML alone: "
-        f"{comparison.alone_seconds} s; {comparison.ratio} times as long (at most {RATIO_LIMIT})"
+        f"{comparison.alone_seconds} s; {comparison.ratio} times as long (at most {RATIO_LIMIT}; on the clock "
+        f"{comparison.plan_clock_seconds} s and {comparison.alone_clock_seconds} s, {comparison.clock_ratio} times)"
     )
     for name, one in (("right fleets", growth), ("fleets where all collide", conflicts)):
         times = ", ".join(f"{size} in {seconds} s" for size, seconds in one.seconds.items())
