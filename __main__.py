@@ -25,6 +25,7 @@ from components.netbird_operator import NetbirdOperator, NetbirdOperatorArgs
 from components.netbird_router import NetbirdRouter, NetbirdRouterArgs
 from components.peer_link import read_peer_link
 from components.reachability import warn_if_unreachable
+from components.sdk_debug import leave_out_debug_messages
 from components.secrets import read_secrets
 from domain import cilium_values, corefile, netbird
 from domain.changes import RAISED_WITH, raised_with
@@ -141,4 +142,5 @@ async def main(*, directory: Path | None = None, callbacks: bool = True) -> dict
 
 
 if __name__ == "__main__":
+    leave_out_debug_messages()
     pulumi.run(main)

@@ -83,7 +83,8 @@ def set_sysctls(namespace: str, values: dict[str, str]) -> None:
 def create_internet() -> None:
     """The Internet's router, and the namespace of the services with their public addresses."""
     create_namespace(WAN_NAMESPACE, forward=True)
-    set_firewalls({})
+    # Those of a lab that goes on: its servers' firewalls must not fall by a second call.
+    set_firewalls(_firewalls())
     create_namespace(topology.SERVICES_NAMESPACE)
     attach_public(topology.SERVICES_NAMESPACE, *topology.SERVICE_ADDRESSES)
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
-from lab import state
+from lab import project, state
+from lab.inside import call_inside
 from lab.pulumi_command import Pulumi
 from lab.status import Status
 from lab.steps import read_timings
-from lab.topology import DEFAULT
+from lab.topology import DEFAULT, SERVICES_NAMESPACE, WORKSTATION_NAMESPACE
 from tests.link.assertions import all_passed
 from tests.link.conftest import Verify
 
@@ -50,6 +54,25 @@ def test_a_second_lab_up_says_that_all_is_up() -> None:
     assert done.returncode == 0, done.stderr
     assert "All is up already." in done.stderr
     assert "pulumi up" not in done.stderr
+
+
+def reaches(namespace: str, address: str, port: int) -> bool:
+    def connect() -> bool:
+        try:
+            with socket.create_connection((address, port), timeout=3):
+                return True
+        except TimeoutError:
+            return False
+
+    return call_inside(namespace, connect)
+
+
+def test_the_firewall_of_a_server_stands_after_a_second_lab_up() -> None:
+    kubeconfig = yaml.safe_load(project.kubeconfig_file().read_text())
+    servers = {one["name"]: urlsplit(one["cluster"]["server"]) for one in kubeconfig["clusters"]}
+    address, port = str(servers["de"].hostname), int(servers["de"].port or 443)
+    assert reaches(WORKSTATION_NAMESPACE, address, port)
+    assert not reaches(SERVICES_NAMESPACE, address, port)
 
 
 def test_status_as_json_names_every_router() -> None:
