@@ -1,7 +1,7 @@
 """Leaves out the debug messages of Pulumi's SDK, which cost a tenth of a preview.
 
 The SDK sends every one of them to the engine (a request each, some two hundred in a preview) and waits for the answer;
-the engine then drops them unless it runs with ``--debug``. ``ISTHMUS_SDK_DEBUG=1`` keeps them, for looking into the SDK.
+the engine then drops them unless it runs with ``--debug``. ``ISTHMUS_SDK_DEBUG=1`` keeps them, to look into the SDK.
 """
 
 from __future__ import annotations
