@@ -20,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
 )
 lab = typer.Typer(
-    help="Two real clusters on this machine, one of them behind a NAT, and the link between them.",
+    help="Two or three real clusters on this machine, all but one behind a NAT, and the links between them.",
     no_args_is_help=True,
     context_settings=HELP,
 )
@@ -33,14 +33,26 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.
 @guarded(
     when_interrupted="What was made stays; `./isthmus lab up` goes on from there, `./isthmus lab down` removes it."
 )
-def lab_up() -> int:
+def lab_up(
+    sites: Annotated[
+        int | None,
+        typer.Option(
+            "--sites",
+            min=2,
+            max=3,
+            help="How many clusters: one at Hetzner, the others behind a NAT each. Default: 2, or what the lab has.",
+            show_default=False,
+        ),
+    ] = None,
+) -> int:
     """Raise the lab: builds what is missing, starts networks and machines, runs `pulumi up` for every stack.
 
-    It can be called again at any time: it goes on where the last one stopped, or says that all is up. Needs root.
+    It can be called again at any time: it goes on where the last one stopped, adds a site, or says that all is up.
+    Needs root.
     """
     from cli.lab import up
 
-    return up()
+    return up(sites=sites)
 
 
 @lab.command("status")

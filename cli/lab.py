@@ -16,17 +16,19 @@ from cli import console
 from cli.errors import CANNOT, FAILED
 from lab import env as lab_env
 from lab import machines, preflight, project, state
+from lab import sites as lab_sites
 from lab import up as lab_up
 from lab.status import ClusterStatus, LinkStatus, Status, collect, unready
-from lab.topology import DEFAULT
 from lab.verify.results import CheckResult, exit_code
 from lab.verify.run import verify as run_verify
 
 
-def up() -> int:
+def up(*, sites: int | None) -> int:
     """`lab up`."""
     reporter = console.reporter()
-    status = lab_up.raise_lab(reporter, colour=console.messages().is_terminal and not os.environ.get("NO_COLOR"))
+    status = lab_up.raise_lab(
+        reporter, site_count=sites, colour=console.messages().is_terminal and not os.environ.get("NO_COLOR")
+    )
     out = console.results()
     print_status(out, status)
     if not status.is_up:
@@ -39,7 +41,7 @@ def up() -> int:
 def status(*, as_json: bool) -> int:
     """`lab status`."""
     lab_env.require_lab()
-    found = collect(DEFAULT, lab_up.tools_of_person())
+    found = collect(lab_sites.of_lab(), lab_up.tools_of_person())
     if as_json:
         print(json.dumps(found.as_json(), indent=2))
         return 0 if found.is_up else FAILED
@@ -56,7 +58,7 @@ def verify(*, as_json: bool, only: tuple[str, ...], keep: bool) -> int:
     lab_env.require_lab()
     out = console.results()
     reporter = console.reporter()
-    results = run_verify(DEFAULT, lab_up.tools_of_person(), reporter, only=only, keep=keep)
+    results = run_verify(lab_sites.of_lab(), lab_up.tools_of_person(), reporter, only=only, keep=keep)
     if as_json:
         print(json.dumps([result.as_json() for result in results], indent=2))
         return exit_code(results)

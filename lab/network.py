@@ -240,10 +240,21 @@ def create_site(name: str, wan_address: IPv4Address, lan: IPv4Network) -> str:
     return namespace
 
 
-def create_workstation(site_namespace: str, address: IPv4Interface, gateway: IPv4Address) -> None:
-    """The namespace that a person's commands run in, in a site's LAN."""
+def create_workstation(site: topology.OnPremiseSite, others: Iterable[topology.OnPremiseSite] = ()) -> None:
+    """The namespace that a person's commands run in: at a desk in one site's LAN, with a leg in those of the others.
+
+    A leg is what a management network is to a real person: the way to machines that nobody else reaches. No packet
+    goes from one LAN to another by it.
+    """
     create_namespace(topology.WORKSTATION_NAMESPACE)
-    plug(site_namespace, topology.WORKSTATION_NAMESPACE, "eth0", address, gateway=gateway)
+    for number, one in enumerate((site, *others)):
+        plug(
+            one.nat_namespace,
+            topology.WORKSTATION_NAMESPACE,
+            f"eth{number}",
+            one.interface(one.workstation_address),
+            gateway=one.gateway if one is site else None,
+        )
 
 
 def create_all(lab_topology: topology.Topology = topology.DEFAULT) -> None:
@@ -251,8 +262,10 @@ def create_all(lab_topology: topology.Topology = topology.DEFAULT) -> None:
     create_internet()
     for site in lab_topology.on_premise:
         create_site(site.name, site.public_address, site.ranges.nodes)
-    site = lab_topology.workstation_site
-    create_workstation(site.nat_namespace, site.interface(lab_topology.workstation.address), site.gateway)
+    create_workstation(
+        lab_topology.workstation_site,
+        [site for site in lab_topology.on_premise if site is not lab_topology.workstation_site],
+    )
 
 
 # Tools

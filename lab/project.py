@@ -224,22 +224,48 @@ def stack_file(stack: str) -> Path:
     return directory() / f"Pulumi.{stack}.yaml"
 
 
-def write_stack_file(stack: str, settings: Mapping[str, Any]) -> bool:
-    """Writes the plain settings, keeping what is there besides (secrets, the salt, settings added by hand).
+def starter_command(site: Site) -> list[str]:
+    """What a person types for a new stack file, in the checkout; the project's folder is added by the caller."""
+    if isinstance(site, HetznerSite):
+        return ["./isthmus", "new", site.name, "--hetzner"]
+    return ["./isthmus", "new", site.name, "--on-premise", "--node-cidr", str(site.ranges.nodes)]
 
-    Returns whether the file changed. A setting of the lab's own that was changed by hand is kept as well: a person who
-    tries something in the lab is right.
+
+def complete_stack_file(stack: str, settings: Mapping[str, Any]) -> bool:
+    """Fills in what `./isthmus new` has left blank and adds what only the lab needs; returns whether the file changed.
+
+    What is there otherwise stays (the ranges, secrets, the salt). A setting of the lab's own that was changed by hand
+    stays as well: a person who tries something in the lab is right.
     """
     path = stack_file(stack)
-    present: dict[str, Any] = {}
-    if path.is_file():
-        present = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    merged = {**present, "config": {**settings, **(present.get("config") or {})}}
-    if merged == present:
+    present = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    completed = {**present, "config": filled(present.get("config") or {}, settings)}
+    if completed == present:
         return False
-    text = yaml.safe_dump(merged, sort_keys=False, default_flow_style=False, width=120)
-    path.write_text(text, encoding="utf-8")
+    _write(path, completed)
     return True
+
+
+def filled(present: Any, wanted: Any) -> Any:
+    """``present`` with ``wanted`` in the place of every blank (``<...>``) and of every key that it lacks."""
+    if isinstance(present, str) and present.startswith("<") and present.endswith(">"):
+        return wanted
+    if isinstance(present, Mapping) and isinstance(wanted, Mapping):
+        both = {key: filled(value, wanted[key]) if key in wanted else value for key, value in present.items()}
+        return {**both, **{key: value for key, value in wanted.items() if key not in present}}
+    if isinstance(present, list) and isinstance(wanted, list) and len(present) == len(wanted):
+        return [filled(*pair) for pair in zip(present, wanted, strict=True)]
+    return present
+
+
+def add_peers(stack: str, peers: Sequence[str]) -> None:
+    """Lets the stack list these peers, too; those that it lists stay."""
+    path = stack_file(stack)
+    present = yaml.safe_load(path.read_text(encoding="utf-8"))
+    listed = present["config"].get("isthmus:peers") or []
+    if missing := [peer for peer in peers if peer not in listed]:
+        present["config"]["isthmus:peers"] = [*listed, *missing]
+        _write(path, present)
 
 
 def renew_settings(stack: str, names: Sequence[str], settings: Mapping[str, Any]) -> None:
@@ -250,7 +276,11 @@ def renew_settings(stack: str, names: Sequence[str], settings: Mapping[str, Any]
     wanted = {name: settings[name] for name in names if name in settings}
     if any(config.get(name) != value for name, value in wanted.items()):
         config |= wanted
-        path.write_text(yaml.safe_dump(present, sort_keys=False, width=120), encoding="utf-8")
+        _write(path, present)
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(yaml.safe_dump(content, sort_keys=False, default_flow_style=False, width=120), encoding="utf-8")
 
 
 # --- secrets ---------------------------------------------------------------------------------------------------------

@@ -8,8 +8,7 @@ The public networks are those reserved for documentation (RFC 5737), so nothing 
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Final, Literal
@@ -90,6 +89,11 @@ class OnPremiseSite:
         return next(self.ranges.nodes.hosts())
 
     @property
+    def workstation_address(self) -> IPv4Address:
+        """The address of the workstation's leg in the LAN: the second one."""
+        return self.ranges.nodes[2]
+
+    @property
     def nat_namespace(self) -> str:
         """The network namespace of the NAT router; it holds the LAN's bridge as well."""
         return f"{PREFIX}{self.name}-nat"
@@ -108,19 +112,10 @@ Site = HetznerSite | OnPremiseSite
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workstation:
-    """Where the person sits: in the LAN of one of the sites."""
-
-    site: str
-    address: IPv4Address
-
-
-@dataclass(frozen=True, kw_only=True)
 class Topology:
     """A whole lab. Every site is a peer of every other."""
 
     sites: tuple[Site, ...]
-    workstation: Workstation
 
     def site(self, name: str) -> Site:
         """The site of that name; KeyError when there is none."""
@@ -136,10 +131,10 @@ class Topology:
 
     @property
     def workstation_site(self) -> OnPremiseSite:
-        """The site that the workstation is in."""
-        site = self.site(self.workstation.site)
-        assert isinstance(site, OnPremiseSite), "the workstation is in a LAN"
-        return site
+        """The site that the person sits at: the first one behind a NAT. The workstation's default route goes through
+        its NAT; in the LAN of every other such site it has a leg, and forwards nothing between them.
+        """
+        return self.on_premise[0]
 
     def peers(self, site: Site) -> tuple[str, ...]:
         """The names of all other sites."""
@@ -152,43 +147,57 @@ class Topology:
                 if source is not target:
                     yield source, target
 
-    def up_order(self) -> tuple[str, ...]:
-        """The stacks in the order of `pulumi up`: each once, then again all that ran before their peers were there."""
+    def up_order(self, raised: Iterable[str] = ()) -> tuple[str, ...]:
+        """The stacks in the order of `pulumi up`: those not raised yet, then all that missed one that came later.
+
+        Where all are raised and something is wrong all the same, it is the order of a lab with none.
+        """
         names = tuple(site.name for site in self.sites)
-        return (*names, *names[:-1])
+        done = set(raised)
+        first = tuple(name for name in names if name not in done) or names
+        return (*first, *(name for name in names if name != first[-1]))
 
 
-def _network(text: str) -> IPv4Network:
-    return ipaddress.IPv4Network(text)
+def _ranges(pods: str, services: str, nodes: str, dns_zone: str) -> Ranges:
+    return Ranges(pods=IPv4Network(pods), services=IPv4Network(services), nodes=IPv4Network(nodes), dns_zone=dns_zone)
 
 
-DEFAULT: Final = Topology(
-    sites=(
-        HetznerSite(
-            name="de",
-            ranges=Ranges(
-                pods=_network("10.42.0.0/16"),
-                services=_network("10.43.0.0/16"),
-                nodes=_network("10.0.1.0/24"),
-                dns_zone="astring-de.internal",
-            ),
-            network=_network("10.0.0.0/16"),
+def _behind_a_nat(name: str, ranges: Ranges, public_address: str) -> OnPremiseSite:
+    server, agent = ranges.nodes[11], ranges.nodes[12]
+    return OnPremiseSite(
+        name=name,
+        ranges=ranges,
+        public_address=IPv4Address(public_address),
+        machines=(
+            LanMachine(name=f"{name}-1", address=server, role="server"),
+            LanMachine(name=f"{name}-2", address=agent, role="agent", router=True),
         ),
-        OnPremiseSite(
-            name="mn",
-            ranges=Ranges(
-                pods=_network("10.52.0.0/16"),
-                services=_network("10.53.0.0/16"),
-                nodes=_network("192.168.7.0/24"),
-                dns_zone="astring-mn.internal",
-            ),
-            public_address=IPv4Address("198.51.100.50"),
-            machines=(
-                LanMachine(name="mn-1", address=IPv4Address("192.168.7.11"), role="server"),
-                LanMachine(name="mn-2", address=IPv4Address("192.168.7.12"), role="agent", router=True),
-            ),
-        ),
+    )
+
+
+SITES: Final[tuple[Site, ...]] = (
+    HetznerSite(
+        name="de",
+        ranges=_ranges("10.42.0.0/16", "10.43.0.0/16", "10.0.1.0/24", "de.internal"),
+        network=IPv4Network("10.0.0.0/16"),
     ),
-    workstation=Workstation(site="mn", address=IPv4Address("192.168.7.2")),
+    _behind_a_nat("mn", _ranges("10.44.0.0/16", "10.45.0.0/16", "192.168.7.0/24", "mn.internal"), "198.51.100.50"),
+    _behind_a_nat("kz", _ranges("10.46.0.0/16", "10.47.0.0/16", "192.168.8.0/24", "kz.internal"), "198.51.100.60"),
 )
+"""All sites that a lab can have. Pods, services, zones and Hetzner's network are what `./isthmus new` takes for these
+names and LANs in this order, so a site that comes later moves nothing of those before it.
+"""
+
+LEAST_SITES: Final = 2
+MOST_SITES: Final = len(SITES)
+
+
+def of_sites(count: int) -> Topology:
+    """The lab with the first ``count`` sites; ValueError for fewer than a link needs or more than there are."""
+    if not LEAST_SITES <= count <= MOST_SITES:
+        raise ValueError(f"a lab has {LEAST_SITES} to {MOST_SITES} sites, not {count}")
+    return Topology(sites=SITES[:count])
+
+
+DEFAULT: Final = of_sites(LEAST_SITES)
 """One cluster at "Hetzner", one behind a NAT, and a person at a desk in the second one's LAN."""

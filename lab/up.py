@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -29,17 +29,19 @@ from lab import (
     processes,
     programs,
     project,
+    sites,
     state,
     topology,
 )
 from lab.commands import run, wait_until
+from lab.errors import LabError
 from lab.inside import http_request
 from lab.project import REPOSITORY, Artifacts, Tools
 from lab.pulumi_command import Pulumi
 from lab.reporting import Reporter
 from lab.status import Status, collect
 from lab.steps import Steps
-from lab.topology import OnPremiseSite, Topology
+from lab.topology import OnPremiseSite, Site, Topology
 from toolchain import RECIPES, debian, ensure, pulumi_bin, versions
 from toolchain import pulumi_home as toolchain_pulumi_home
 
@@ -76,8 +78,10 @@ def tools_of_person() -> Tools:
     return Tools(pulumi_bin=pulumi_bin(), kubectl=ensure(["kubernetes"])["kubernetes"] / "kubectl")
 
 
-def raise_lab(reporter: Reporter, *, lab: Topology = topology.DEFAULT, colour: bool = False) -> Status:
-    """Raises the lab, or completes it, and returns what is up.
+def raise_lab(reporter: Reporter, *, site_count: int | None = None, colour: bool = False) -> Status:
+    """Raises the lab with that many sites, or completes it, and returns what is up.
+
+    Without ``site_count`` it has the sites that it has, and a new one two.
 
     Raises a :class:`~lab.errors.LabError` or a :class:`toolchain.ToolchainError`; what was made until then stays, and
     the next call goes on from there.
@@ -87,6 +91,7 @@ def raise_lab(reporter: Reporter, *, lab: Topology = topology.DEFAULT, colour: b
         state.claim(REPOSITORY)
         # From here on everything that is started is in the lab's control group, whatever happens to this process.
         cgroups.join()
+        lab = sites.choose(site_count)
         steps = Steps(reporter, "lab up")
         raising = Raising(lab=lab, reporter=reporter, steps=steps, colour=colour)
         _build(raising)
@@ -94,7 +99,7 @@ def raise_lab(reporter: Reporter, *, lab: Topology = topology.DEFAULT, colour: b
         _prepare_project(raising)
         status = collect(lab, tools_of_person())
         if not status.is_up:
-            _raise_stacks(raising)
+            _raise_stacks(raising, [cluster.name for cluster in status.clusters if cluster.ready])
             with steps.step("Looking at the result"):
                 status = collect(lab, tools_of_person())
         else:
@@ -280,27 +285,21 @@ def public_key(private: Path) -> str:
 
 def _prepare_project(raising: Raising) -> None:
     lab, pulumi = raising.lab, raising.pulumi
-    assert raising.artifacts is not None
     with raising.steps.step(f"Pulumi project in {project.directory()}"):
         project.link_program()
         project.backend_directory().mkdir(parents=True, exist_ok=True)
         project.temporary_directory().mkdir(parents=True, exist_ok=True)
         project.prepare_passphrase()
         pulumi.release_locks()
+    for site in lab.sites:
+        if not project.stack_file(site.name).exists():
+            with raising.steps.step(" ".join(project.starter_command(site))):
+                _new_stack_file(raising, site)
+    with raising.steps.step("Settings and secrets of the stacks"):
         existing = pulumi.stacks()
         for site in lab.sites:
-            settings = project.stack_settings(
-                lab,
-                site,
-                raising.artifacts,
-                host_keys=raising.host_keys,
-                privileged=preflight.lacks_sys_resource(),
-            )
-            project.write_stack_file(site.name, settings)
-            # What the mirror offers may have changed with the checkout: facts, not choices.
-            project.renew_settings(site.name, ["isthmus:k3s", "isthmus:mirrors"], settings)
-        for site in lab.sites:
             raising.reporter.update(f"stack {site.name}")
+            _complete_settings(raising, site)
             if site.name not in existing:
                 pulumi.run("stack", "init", site.name, "--secrets-provider", "passphrase")
             secrets = {
@@ -314,8 +313,40 @@ def _prepare_project(raising: Raising) -> None:
             pulumi.set_secrets(site.name, secrets)
 
 
-def _raise_stacks(raising: Raising) -> None:
-    for number, stack in enumerate(raising.lab.up_order(), start=1):
+def _new_stack_file(raising: Raising, site: Site) -> None:
+    """The file as a person gets it, by the same command; it makes the stack and its secret as well."""
+    done = subprocess.run(
+        [*project.starter_command(site), "--directory", str(project.directory())],
+        cwd=REPOSITORY,
+        env=project.environment(raising.person),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
+    if done.returncode != 0:
+        raise LabError(f"`{' '.join(project.starter_command(site))}` ended with code {done.returncode}:\n{done.stderr}")
+
+
+def _complete_settings(raising: Raising, site: Site) -> None:
+    assert raising.artifacts is not None
+    settings = project.stack_settings(
+        raising.lab,
+        site,
+        raising.artifacts,
+        host_keys=raising.host_keys,
+        privileged=preflight.lacks_sys_resource(),
+    )
+    project.complete_stack_file(site.name, settings)
+    # What the mirror offers may have changed with the checkout: facts, not choices.
+    project.renew_settings(site.name, ["isthmus:k3s", "isthmus:mirrors"], settings)
+    project.add_peers(site.name, raising.lab.peers(site))
+
+
+def _raise_stacks(raising: Raising, well: Sequence[str]) -> None:
+    """Every `pulumi up` that it takes. ``well`` are the clusters that are ready already."""
+    raised = [stack for stack in well if "link" in raising.pulumi.outputs(stack)]
+    for number, stack in enumerate(raising.lab.up_order(raised), start=1):
         arguments = ("up", "--yes", "--non-interactive", "-s", stack)
         try:
             with raising.steps.step(f"pulumi {' '.join(arguments)}"):

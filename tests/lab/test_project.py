@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
+from domain.fleet import check_fleet, parse_fleet
 from domain.settings import StackSettings, parse_stack
+from domain.stack_file import Unreadable
+from domain.starter import Place, Starter, starter
 from lab import project, state
 from lab.project import Artifacts, Tools, environment, stack_settings
-from lab.topology import DEFAULT
+from lab.topology import DEFAULT, MOST_SITES, HetznerSite, OnPremiseSite, of_sites
 
 ARTIFACTS = Artifacts(
     k3s_version="v1.34.2+k3s1",
@@ -24,7 +27,8 @@ ARTIFACTS = Artifacts(
     agent_image="netbirdio/netbird:0.77.1",
 )
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGWpLXLgHqbQFzLYoiwqJu5hkbfOkYOsaVW5bQwqVzQB"
-HOST_KEYS = {"mn-1": HOST_KEY, "mn-2": HOST_KEY}
+HOST_KEYS = {"mn-1": HOST_KEY, "mn-2": HOST_KEY, "kz-1": HOST_KEY, "kz-2": HOST_KEY}
+ALL = of_sites(MOST_SITES)
 
 
 @pytest.fixture
@@ -69,6 +73,54 @@ def test_machines_come_with_their_host_keys() -> None:
     ]
 
 
+def new_files() -> dict[str, str | Unreadable]:
+    """What `./isthmus new` writes for all sites in their order, each beside those before it."""
+    files: dict[str, str | Unreadable] = {}
+    for site in ALL.sites:
+        place: Place = "hetzner" if isinstance(site, HetznerSite) else "on_premise"
+        lan = site.ranges.nodes if isinstance(site, OnPremiseSite) else None
+        made = starter(site.name, place, parse_fleet(files), node_cidr=lan)
+        assert isinstance(made, Starter), made
+        files[site.name] = made.text
+    return files
+
+
+def test_the_map_has_the_ranges_that_new_takes() -> None:
+    for site in ALL.sites:
+        config = yaml.safe_load(str(new_files()[site.name]))["config"]
+        assert config["isthmus:network"] == {
+            "pod_cidr": str(site.ranges.pods),
+            "service_cidr": str(site.ranges.services),
+            "node_cidr": str(site.ranges.nodes),
+            "dns_zone": site.ranges.dns_zone,
+        }
+        if isinstance(site, HetznerSite):
+            assert config["isthmus:hetzner"]["network_cidr"] == str(site.network)
+
+
+def test_what_new_leaves_blank_is_filled_in_and_the_fleet_is_good(state_directory: Path) -> None:
+    for site in ALL.sites:
+        path = project.stack_file(site.name)
+        path.write_text(str(new_files()[site.name]))
+        settings = stack_settings(ALL, site, ARTIFACTS, host_keys=HOST_KEYS, privileged=False)
+        assert project.complete_stack_file(site.name, settings) is True
+        project.renew_settings(site.name, ["isthmus:k3s", "isthmus:mirrors"], settings)
+        project.add_peers(site.name, ALL.peers(site))
+        config = yaml.safe_load(path.read_text())
+        assert "<" not in path.read_text()
+        assert {**settings, **config["config"]} == config["config"]
+        secrets = ["clusterSecret", "netbirdApiToken", "sshPrivateKey" if isinstance(site, OnPremiseSite) else ""]
+        config["config"] |= {f"isthmus:{name}": {"secure": "v1:x"} for name in secrets if name}
+        if isinstance(site, HetznerSite):
+            config["config"]["hcloud:token"] = {"secure": "v1:x"}
+        path.write_text(yaml.safe_dump(config))
+    fleet = parse_fleet({site.name: project.stack_file(site.name).read_text() for site in ALL.sites})
+    assert [str(problem) for problem in check_fleet(fleet)] == []
+    assert {name: set(stack.peers) for name, stack in fleet.stacks.items()} == {
+        site.name: set(ALL.peers(site)) for site in ALL.sites
+    }
+
+
 def test_a_stack_file_keeps_what_a_person_or_pulumi_wrote(state_directory: Path) -> None:
     path = project.stack_file("de")
     written = {
@@ -76,22 +128,44 @@ def test_a_stack_file_keeps_what_a_person_or_pulumi_wrote(state_directory: Path)
         "config": {
             "isthmus:clusterSecret": {"secure": "v1:x"},
             "isthmus:dns": {"stale_seconds": 0},
+            "isthmus:network": {"pod_cidr": "10.99.0.0/16"},
+            "isthmus:peers": ["us"],
             "hcloud:pollInterval": "1s",
         },
     }
     path.write_text(yaml.safe_dump(written))
-    assert project.write_stack_file("de", settings_of("de")) is True
+    assert project.complete_stack_file("de", settings_of("de")) is True
+    project.add_peers("de", ["mn"])
     after = yaml.safe_load(path.read_text())
     assert after["encryptionsalt"] == "v1:abc"
     assert after["config"]["isthmus:clusterSecret"] == {"secure": "v1:x"}
     assert after["config"]["isthmus:dns"] == {"stale_seconds": 0}
     assert after["config"]["hcloud:pollInterval"] == "1s"
-    assert after["config"]["isthmus:network"]["pod_cidr"] == "10.42.0.0/16"
-    assert project.write_stack_file("de", settings_of("de")) is False
+    assert after["config"]["isthmus:network"]["pod_cidr"] == "10.99.0.0/16"
+    assert after["config"]["isthmus:network"]["service_cidr"] == "10.43.0.0/16"
+    assert after["config"]["isthmus:peers"] == ["us", "mn"]
+    assert project.complete_stack_file("de", settings_of("de")) is False
+
+
+@pytest.mark.parametrize(
+    ("present", "wanted", "result"),
+    [
+        ("<its address>", "192.168.7.11", "192.168.7.11"),
+        ("192.168.7.9", "192.168.7.11", "192.168.7.9"),
+        (["<yours>"], ["10.0.0.1/32"], ["10.0.0.1/32"]),
+        (["10.0.0.9/32", "10.0.0.8/32"], ["10.0.0.1/32"], ["10.0.0.9/32", "10.0.0.8/32"]),
+        ({"a": {"b": "<x>", "c": 1}}, {"a": {"b": 2, "c": 3, "d": 4}, "e": 5}, {"a": {"b": 2, "c": 1, "d": 4}, "e": 5}),
+        ({"a": "<x>"}, {}, {"a": "<x>"}),
+        (None, {"a": 1}, None),
+    ],
+)
+def test_blanks_and_gaps_are_filled_and_nothing_else(present: object, wanted: object, result: object) -> None:
+    assert project.filled(present, wanted) == result
 
 
 def test_a_changed_checksum_reaches_the_stack_file(state_directory: Path) -> None:
-    project.write_stack_file("de", settings_of("de"))
+    project.stack_file("de").write_text("config: {}\n")
+    project.complete_stack_file("de", settings_of("de"))
     newer = {**settings_of("de"), "isthmus:k3s": {"version": "v1.34.2+k3s1", "sha256": "cd" * 32}}
     project.renew_settings("de", ["isthmus:k3s"], newer)
     assert yaml.safe_load(project.stack_file("de").read_text())["config"]["isthmus:k3s"]["sha256"] == "cd" * 32

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from itertools import combinations
 
+import pytest
+
 from lab import topology
-from lab.topology import DEFAULT, HetznerSite, OnPremiseSite
+from lab.topology import DEFAULT, LEAST_SITES, MOST_SITES, SITES, HetznerSite, OnPremiseSite, of_sites
+
+ALL = of_sites(MOST_SITES)
 
 
 def test_no_two_ranges_of_the_sites_overlap() -> None:
     ranges = [
         (f"{site.name} {name}", network)
-        for site in DEFAULT.sites
+        for site in SITES
         for name, network in (
             ("pods", site.ranges.pods),
             ("services", site.ranges.services),
@@ -23,18 +27,46 @@ def test_no_two_ranges_of_the_sites_overlap() -> None:
 
 
 def test_addresses_lie_where_they_belong() -> None:
-    for site in DEFAULT.sites:
+    for site in SITES:
         if isinstance(site, OnPremiseSite):
+            assert site.workstation_address in site.ranges.nodes
+            assert site.workstation_address not in [site.gateway, *(machine.address for machine in site.machines)]
             assert all(machine.address in site.ranges.nodes for machine in site.machines)
             assert site.gateway == next(site.ranges.nodes.hosts())
             assert sum(machine.router for machine in site.machines) == 1
         elif isinstance(site, HetznerSite):
             assert site.ranges.nodes.subnet_of(site.network)
-    assert DEFAULT.workstation.address in DEFAULT.workstation_site.ranges.nodes
-    used = [*topology.SERVICE_ADDRESSES, *(site.public_address for site in DEFAULT.on_premise)]
+    used = [*topology.SERVICE_ADDRESSES, *(site.public_address for site in ALL.on_premise)]
     assert len(set(used)) == len(used)
+
+
+def test_two_sites_are_the_default_and_the_person_sits_behind_the_first_nat() -> None:
+    assert [site.name for site in DEFAULT.sites] == ["de", "mn"]
+    assert DEFAULT.workstation_site.name == ALL.workstation_site.name == "mn"
+    assert [site.name for site in ALL.on_premise] == ["mn", "kz"]
+
+
+@pytest.mark.parametrize("count", [LEAST_SITES - 1, MOST_SITES + 1])
+def test_a_lab_has_neither_fewer_nor_more_sites(count: int) -> None:
+    with pytest.raises(ValueError, match=f"a lab has 2 to 3 sites, not {count}"):
+        of_sites(count)
 
 
 def test_each_stack_is_raised_and_those_before_their_peers_once_more() -> None:
     assert DEFAULT.up_order() == ("de", "mn", "de")
     assert [(a.name, b.name) for a, b in DEFAULT.directions()] == [("de", "mn"), ("mn", "de")]
+    assert ALL.up_order() == ("de", "mn", "kz", "de", "mn")
+    assert len(list(ALL.directions())) == 6
+
+
+@pytest.mark.parametrize(
+    ("raised", "order"),
+    [
+        (["de"], ("mn", "kz", "de", "mn")),
+        (["de", "mn"], ("kz", "de", "mn")),
+        (["mn", "kz"], ("de", "mn", "kz")),
+        (["de", "mn", "kz"], ("de", "mn", "kz", "de", "mn")),
+    ],
+)
+def test_a_stack_that_is_raised_waits_for_those_that_are_not(raised: list[str], order: tuple[str, ...]) -> None:
+    assert ALL.up_order(raised) == order

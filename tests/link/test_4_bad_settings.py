@@ -13,8 +13,11 @@ import yaml
 
 from lab import project
 from lab.pulumi_command import Pulumi
+from lab.topology import DEFAULT
 
 pytestmark = pytest.mark.link
+
+MN_PODS = str(DEFAULT.site("mn").ranges.pods)
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def test_every_mistake_is_told_at_once(
     preview: Callable[[Callable[[dict[str, Any]], None]], subprocess.CompletedProcess[str]],
 ) -> None:
     def spoil(config: dict[str, Any]) -> None:
-        config["isthmus:network"]["pod_cidr"] = "10.52.0.0/16"
+        config["isthmus:network"]["pod_cidr"] = MN_PODS
         config["isthmus:hetzner"]["routers"] = 0
         config["isthmus:cilium"]["mtuu"] = 1280
         del config["isthmus:netbirdApiToken"]
@@ -52,7 +55,7 @@ def test_every_mistake_is_told_at_once(
     said = done.stdout + done.stderr
     assert done.returncode != 0, said
     assert "nothing was changed" in said
-    for setting in ("network.pod_cidr 10.52.0.0/16", "hetzner.routers 0", "cilium.mtuu", "netbirdApiToken"):
+    for setting in (f"network.pod_cidr {MN_PODS}", "hetzner.routers 0", "cilium.mtuu", "netbirdApiToken"):
         assert setting in said, said
     assert "mn: network.pod_cidr" in said
     assert "Traceback" not in said

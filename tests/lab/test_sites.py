@@ -1,0 +1,54 @@
+"""A lab remembers its sites: they can be added, and are not taken away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.app import app
+from lab import sites, state
+from lab.errors import LabError
+from lab.topology import DEFAULT, LEAST_SITES, MOST_SITES, of_sites
+
+
+@pytest.fixture(autouse=True)
+def _state_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "STATE", tmp_path)
+
+
+def test_a_new_lab_has_two_sites_unless_more_are_asked_for() -> None:
+    assert sites.of_lab() == DEFAULT
+    assert sites.choose(None) == DEFAULT
+    assert sites.of_lab() == DEFAULT
+
+
+def test_a_site_can_be_added_and_is_remembered() -> None:
+    sites.choose(None)
+    assert sites.choose(MOST_SITES) == of_sites(MOST_SITES)
+    assert sites.choose(None) == sites.of_lab() == of_sites(MOST_SITES)
+
+
+def test_a_site_is_not_taken_out_of_a_lab() -> None:
+    sites.choose(MOST_SITES)
+    with pytest.raises(LabError) as refused:
+        sites.choose(LEAST_SITES)
+    assert str(refused.value) == (
+        "The lab that is up has 3 sites (de, mn, kz), and sites are not taken out of a lab one by one. Leave out "
+        "--sites, or `./isthmus lab down` first."
+    )
+    assert sites.of_lab() == of_sites(MOST_SITES)
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (LEAST_SITES - 1, f"greater than or equal to {LEAST_SITES}"),
+        (MOST_SITES + 1, f"less than or equal to {MOST_SITES}"),
+    ],
+)
+def test_the_command_line_offers_what_the_map_has(count: int, said: str) -> None:
+    refused = CliRunner().invoke(app, ["lab", "up", "--sites", str(count)])
+    assert refused.exit_code == 2
+    assert said in " ".join(refused.output.split())
