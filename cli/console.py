@@ -102,6 +102,27 @@ class PlainReporter:
         self._last_tool = event.tool
 
 
+SPINNER_WIDTH = 3
+"""Columns of the spinner and the gaps beside it."""
+SHORTEST_TITLE = 20
+
+
+def moving_line(title: str, time_: str, detail: str, *, width: int) -> Text:
+    """What a step is, how long it takes, and what it is at, in ``width`` columns.
+
+    Where that is too narrow the title gives way first: it stood there from the beginning, the detail is the news.
+    """
+    text = Text(title, style="bold")
+    needed = len(time_) + len(detail) + (4 if detail else 2)
+    text.truncate(max(SHORTEST_TITLE, width - needed), overflow="ellipsis")
+    text.append(f"  {time_}", style="dim")
+    if detail:
+        text.append(f"  {detail}", style="cyan")
+    text.no_wrap = True
+    text.truncate(width, overflow="ellipsis")
+    return text
+
+
 class TerminalReporter:
     """One moving line with a spinner, the step's title, its time and what it is at; lasting lines scroll above it."""
 
@@ -116,13 +137,12 @@ class TerminalReporter:
         """The moving line, made anew at each refresh so that its seconds run."""
         line = Table.grid(padding=(0, 1))
         title, start = self._titles[-1] if self._titles else ("", time.monotonic())
-        text = Text(title, style="bold")
-        text.append(f"  {duration(time.monotonic() - start)}", style="dim")
-        if self._detail:
-            text.append(f"  {self._detail}", style="cyan")
-        text.no_wrap = True
-        text.overflow = "ellipsis"
-        line.add_row(self._spinner, text)
+        line.add_row(
+            self._spinner,
+            moving_line(
+                title, duration(time.monotonic() - start), self._detail, width=self._console.width - SPINNER_WIDTH
+            ),
+        )
         return line
 
     @contextmanager

@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -42,8 +42,9 @@ from lab.reporting import Reporter
 from lab.status import Status, collect
 from lab.steps import Steps
 from lab.topology import OnPremiseSite, Site, Topology
-from toolchain import RECIPES, debian, ensure, pulumi_bin, versions
+from toolchain import RECIPES, Progress, debian, ensure, pulumi_bin, versions
 from toolchain import pulumi_home as toolchain_pulumi_home
+from toolchain.progress import Report
 
 HETZNER: Final = "hetzner-api"
 MIRROR: Final = "mirror"
@@ -117,8 +118,8 @@ def _build(raising: Raising) -> None:
             list(dict.fromkeys([*preflight.PACKAGES, *base.HOST_PACKAGES, *images.HOST_PACKAGES])), progress=progress
         )
         preflight.check_kernel()
-    with steps.step(f"Tools: {len(RECIPES)} in all, built from source where they are missing"):
-        raising.tools = ensure(list(RECIPES), progress=progress)
+    with steps.step(f"{len(RECIPES)} tools, built from source where they are missing"):
+        raising.tools = ensure(list(RECIPES), progress=_counted(progress))
         pulumi_bin(progress=progress)
         toolchain_pulumi_home(directory=project.pulumi_home(), progress=progress)
     with steps.step("Debian system of the machines"):
@@ -141,6 +142,17 @@ def _build(raising: Raising) -> None:
             operator_version=images.NETBIRD_OPERATOR_IMAGE.rpartition(":v")[2],
             agent_image=images.AGENT_IMAGE.removeprefix("docker.io/"),
         )
+
+
+def _counted(report: Report) -> Report:
+    """Each event says which tool of how many it is about: a first build takes half an hour."""
+    places = {name: place for place, name in enumerate(RECIPES, start=1)}
+
+    def counted(event: Progress) -> None:
+        place = places.get(event.tool)
+        report(event if place is None else replace(event, tool=f"{event.tool} ({place} of {len(places)})"))
+
+    return counted
 
 
 def k3s_version() -> str:
