@@ -102,6 +102,18 @@ def test_parse_version(text: str, expected: tuple[int, ...] | None) -> None:
     assert golang.parse_version(text) == expected
 
 
+@pytest.mark.parametrize(
+    ("memory", "own", "gogc"),
+    [(16 * 2**30, {}, "400"), (8 * 2**30, {}, None), (16 * 2**30, {"GOGC": "50"}, "50")],
+)
+def test_only_a_roomy_machine_lets_garbage_lie(memory: int, own: dict[str, str], gogc: str | None) -> None:
+    made = golang.compile_environment(memory_bytes=memory, environment={"HOME": "/home/me", **own})
+    assert made.get("GOGC") == gogc
+    assert {name: value for name, value in made.items() if name != "GOGC"} == golang.build_environment(
+        environment={"HOME": "/home/me"}
+    )
+
+
 def test_what_changes_the_result_is_fixed_and_the_rest_is_the_callers() -> None:
     given = {"GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "auto", "GOWORK": "/x", "GOPROXY": "off", "HOME": "/home/me"}
     assert golang.build_environment(cgo=True, environment=given) == {
@@ -189,7 +201,7 @@ def test_programs_with_equal_tags_are_built_together(
     first, second = [call["arguments"] for call in builds]
     assert isinstance(first, list)
     assert isinstance(second, list)
-    assert first[:4] == ["build", "-v", "-ldflags", "-s -w -X 'example.org/v.V=1 2'"]
+    assert first[:5] == ["build", "-v", "-gcflags=all=-dwarf=false", "-ldflags", "-s -w -X 'example.org/v.V=1 2'"]
     assert first[-2:] == ["example.org/a", "example.org/c"]
     assert second[:4] == ["build", "-v", "-tags", "x,y"]
 
