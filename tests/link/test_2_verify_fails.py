@@ -36,8 +36,13 @@ def world(tools: Tools) -> Iterator[World]:
         yield made
 
 
+SEEN_TO_FAIL: set[str] = set()
+
+
 def look(world: World, *identifiers: str) -> dict[str, Verdict]:
-    return {identifier: CHECKS[identifier].run(world) for identifier in identifiers}
+    verdicts = {identifier: CHECKS[identifier].run(world) for identifier in identifiers}
+    SEEN_TO_FAIL.update(identifier for identifier, verdict in verdicts.items() if verdict.status == "fail")
+    return verdicts
 
 
 def wait_for(world: World, wanted: str, *identifiers: str) -> dict[str, Verdict]:
@@ -86,6 +91,13 @@ def test_everything_passes_before_anything_is_broken(world: World) -> None:
     quick = [name for name in CHECKS if not name.endswith("throughput")]
     bad = {name: verdict for name, verdict in look(world, *quick).items() if verdict.status != "pass"}
     assert bad == {}
+
+
+def test_the_probes_ask_for_names_by_glibc(world: World, clusters: Mapping[str, Cluster]) -> None:
+    command = ["python3", "-c", "import platform; print(platform.libc_ver()[0])"]
+    for name, cluster in clusters.items():
+        pod = world.probes[name].pod("other").name
+        assert cluster.execute(VERIFY_NAMESPACE, pod, "probe", command).strip() == "glibc"
 
 
 def test_without_the_egress_policy_pods_of_other_nodes_do_not_reach_the_peer(
@@ -137,8 +149,8 @@ def test_without_netbirds_policy_the_routers_do_not_let_pods_through(world: Worl
         netbird.call("PUT", f"/api/policies/{policy['id']}", body(enabled=enabled))
 
     with broken(lambda: put(enabled=False), lambda: put(enabled=True)):
-        wait_for(world, "fail", *way("de-mn", "tcp"))
-        seen = look(world, *way("mn-de", "tcp"), "de.egress-policy")
+        wait_for(world, "fail", *way("de-mn", "icmp", "tcp"))
+        seen = look(world, *way("mn-de", "icmp", "tcp"), "de.egress-policy")
         assert all(one.status == "pass" for one in seen.values()), seen
     wait_for(world, "pass", *way("de-mn", "icmp", "tcp", "http"))
 
@@ -270,3 +282,14 @@ def test_a_slow_pod_fails_the_throughput(world: World) -> None:
 
 def test_the_measurement_leaves_no_policy_in_netbird(netbird: NetBirdApi) -> None:
     assert netbird.named("policies", "isthmus-verify-tunnel") is None
+
+
+def kind(identifier: str) -> tuple[str, str]:
+    """Where a check's packets start (router, other, or nowhere in particular) and what it is about."""
+    _, *place, what = identifier.split(".")
+    return "".join(place).partition("-")[0], what
+
+
+def test_every_kind_of_check_was_seen_to_fail_from_every_place() -> None:
+    """Of what the tests above have broken; a kind of check that is new needs a break of its own."""
+    assert sorted({kind(name) for name in CHECKS} - {kind(name) for name in SEEN_TO_FAIL}) == []

@@ -9,64 +9,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-import yaml
 
-from domain.keys import ClusterKeys
 from lab import machines, netbird_server, project, state
 from lab import up as lab_up
 from lab.kubernetes import Cluster
 from lab.pulumi_command import Pulumi
-from lab.topology import DEFAULT, HetznerSite
+from lab.topology import DEFAULT
+from tests.link.secret_search import lab_secrets, shown
 
 pytestmark = pytest.mark.link
-
-
-def marks(text: str) -> Iterator[str]:
-    """What would give the secret away: itself or, of a key file, each long line; as it is and in base64."""
-    lines = [line.strip() for line in text.strip().splitlines()]
-    long = [line for line in lines if len(line) >= 32 and not line.startswith("-----")]
-    # The first line of an OpenSSH key is nearly the same in all of them.
-    for line in long[2:] if len(lines) > 3 else long:
-        yield line
-        yield base64.b64encode(line.encode()).decode().rstrip("=")[:-1]
 
 
 @pytest.fixture(scope="module")
 def secrets(pulumi: Pulumi, clusters: Mapping[str, Cluster]) -> dict[str, list[str]]:
     """Every secret of the lab's clusters by a name for it."""
-    found = {
-        "NetBird API token": netbird_server.api().token,
-        "Hetzner API token": lab_up.hetzner_token_file().read_text(),
-        "person's SSH key": lab_up.ssh_key("user").read_text(),
-        "Pulumi passphrase": project.passphrase_file().read_text(),
-    }
-    for site in DEFAULT.sites:
-        name = site.name
-        config = json.loads(pulumi.run("config", "--show-secrets", "--json", "-s", name).stdout)
-        cluster_secret = config["isthmus:clusterSecret"]["value"]
-        keys = ClusterKeys.derive(cluster_secret, name)
-        found[f"{name}: clusterSecret"] = cluster_secret
-        found[f"{name}: k3s token"] = keys.k3s_token
-        if isinstance(site, HetznerSite):
-            found[f"{name}: SSH key"] = keys.ssh_private_key
-            for node in clusters[name].get("nodes"):
-                machine = node["metadata"]["name"]
-                found[f"{name}: host key of {machine}"] = keys.host_key(machine).private
-        for secret in clusters[name].get("secrets", namespace="netbird"):
-            if secret["metadata"]["name"].startswith("setup-key-"):
-                key = base64.b64decode(secret["data"]["setup-key"]).decode()
-                found[f"{name}: {secret['metadata']['name']}"] = key
-        kubeconfig = yaml.safe_load(pulumi.outputs(name, show_secrets=True)["kubeconfig"])
-        found[f"{name}: kubeconfig"] = kubeconfig["users"][0]["user"]["client-key-data"]
-    result = {name: list(marks(text)) for name, text in found.items()}
-    assert [name for name, texts in result.items() if not texts] == []
-    assert sum("setup-key" in name for name in result) >= len(DEFAULT.sites)
-    return result
-
-
-def shown(secrets: Mapping[str, list[str]], text: str) -> list[str]:
-    """The names of the secrets that the text holds."""
-    return [name for name, texts in secrets.items() if any(one in text for one in texts)]
+    return lab_secrets(pulumi, clusters)
 
 
 def files_below(directory: Path) -> Iterator[Path]:
@@ -78,7 +35,8 @@ def files_below(directory: Path) -> Iterator[Path]:
 def test_the_search_finds_what_is_there(secrets: Mapping[str, list[str]]) -> None:
     token = netbird_server.api().token
     assert shown(secrets, f"x{token}y") == ["NetBird API token"]
-    assert shown(secrets, base64.b64encode(token.encode()).decode()) == ["NetBird API token"]
+    for before in ("", "x", "xy"):
+        assert shown(secrets, base64.b64encode(f"{before}{token}:".encode()).decode()) == ["NetBird API token"]
     key = lab_up.ssh_key("user").read_text()
     assert shown(secrets, json.dumps({"key": key})) == ["person's SSH key"]
 
