@@ -1,0 +1,34 @@
+"""`./isthmus lab ...` as a program sees it: exit codes and JSON."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cli import lab
+from lab.verify.results import CheckResult, Verdict, result
+
+PASSED = Verdict(status="pass", observed="3 of 3 replies", expected="3 of 3 replies", fix="")
+FAILED = Verdict(status="fail", observed="0 of 3 replies", expected="3 of 3 replies", fix="Is the router up?")
+
+
+@pytest.mark.parametrize(("second", "code"), [(PASSED, 0), (FAILED, 1)])
+@pytest.mark.parametrize("as_json", [True, False])
+def test_verify_ends_with_1_when_any_check_fails(
+    second: Verdict, code: int, as_json: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[CheckResult] = [result("de-mn.one", "one", PASSED, 0.1), result("de-mn.two", "two", second, 0.2)]
+    monkeypatch.setattr(lab.lab_env, "require_lab", lambda: None)
+    monkeypatch.setattr(lab.lab_up, "tools_of_person", lambda: None)
+    monkeypatch.setattr(lab, "run_verify", lambda *_, **__: made)
+    assert lab.verify(as_json=as_json, only=(), keep=False) == code
+    said = capsys.readouterr().out
+    if as_json:
+        assert [(one["id"], one["status"]) for one in json.loads(said)] == [
+            ("de-mn.one", "pass"),
+            ("de-mn.two", second.status),
+        ]
+    else:
+        assert f"{2 - code} of 2 checks passed" in said
+        assert ("Is the router up?" in said) == bool(code)
