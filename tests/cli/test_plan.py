@@ -245,8 +245,9 @@ def test_schema_files_are_checked_and_written(
 
 def test_the_plan_of_a_thousand_clusters_grows_no_worse_than_n_log_n() -> None:
     """Generous, because tests run beside others; `python -m tests.benchmark_plan` is exact."""
-    assert grow(rounds=1).over_n_log_n < 4
-    assert grow(lambda count: fleet_files(count, conflicts=True), rounds=1).over_n_log_n < 4
+    ends = (125, 1000)
+    assert grow(sizes=ends, rounds=1).over_n_log_n < 4
+    assert grow(lambda count: fleet_files(count, conflicts=True), sizes=ends, rounds=1).over_n_log_n < 4
 
 
 def test_a_plan_takes_a_small_multiple_of_reading_the_yaml() -> None:
