@@ -25,7 +25,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from cli import console
+from cli import console, reporters
 from cli.errors import FAILED
 from lab import env as lab_env
 from lab import project
@@ -103,7 +103,7 @@ def preview(*, stack: str, runs: int, at_most: float, as_json: bool) -> int:
     """`benchmark preview`."""
     lab_env.require_lab()
     tools = lab_up.tools_of_person()
-    reporter = console.reporter()
+    reporter = reporters.reporter()
     with _empty_program(tools) as empty:
         sides = {
             EMPTY: lambda: _run(tools, ["-C", str(empty), "preview", "-s", EMPTY], _environment(tools, empty)),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from cli import console
+from cli import console, reporters
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -130,7 +130,7 @@ def run_all() -> int:
     """Runs everything, prints what failed and a summary; returns the exit code."""
     found, left_out = all_checks()
     start = time.monotonic()
-    with console.reporter().step(f"Checking: {', '.join(check.name for check in found)}"):
+    with reporters.reporter().step(f"Checking: {', '.join(check.name for check in found)}"):
         outcomes = run_checks(found)
     print_outcomes(outcomes, left_out, time.monotonic() - start)
     return 0 if all(outcome.passed for outcome in outcomes) else 1

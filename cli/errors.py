@@ -12,11 +12,6 @@ from types import FrameType
 from typing import ParamSpec
 
 import typer
-from rich.text import Text
-
-from cli import console
-from lab.errors import LabError
-from toolchain import ToolchainError
 
 P = ParamSpec("P")
 
@@ -40,10 +35,6 @@ def guarded(*, when_interrupted: str = "") -> Callable[[Callable[P, int | None]]
             except KeyboardInterrupt:
                 _say("interrupted", f"Interrupted. {when_interrupted}".strip())
                 raise typer.Exit(INTERRUPTED) from None
-            except (LabError, ToolchainError) as error:
-                _debug()
-                _say("error", str(error))
-                raise typer.Exit(CANNOT) from None
             except BrokenPipeError:
                 # The reader has gone (`| head`): nobody is left to tell.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -51,6 +42,10 @@ def guarded(*, when_interrupted: str = "") -> Callable[[Callable[P, int | None]]
             except typer.Exit:
                 raise
             except Exception as error:
+                if _is_expected(error):
+                    _debug()
+                    _say("error", str(error))
+                    raise typer.Exit(CANNOT) from None
                 if _debugging():
                     raise
                 _say(
@@ -69,6 +64,14 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _is_expected(error: Exception) -> bool:
+    # Imported only here: most commands fail with neither, and the toolchain alone takes longer to load than the rest.
+    from lab.errors import LabError
+    from toolchain import ToolchainError
+
+    return isinstance(error, LabError | ToolchainError)
+
+
 def _debugging() -> bool:
     return os.environ.get("ISTHMUS_DEBUG", "") not in ("", "0")
 
@@ -79,6 +82,10 @@ def _debug() -> None:
 
 
 def _say(kind: str, text: str) -> None:
+    from rich.text import Text
+
+    from cli import console
+
     style = "bold yellow" if kind == "interrupted" else "bold red"
     line = Text.assemble((f"{kind}: ", style), text) if kind == "error" else Text(text, style=style)
     console.messages().print(line)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli import console
+from cli import console, reporters
 from cli.errors import CANNOT, FAILED
 from lab import env as lab_env
 from lab import machines, preflight, project, state
@@ -25,7 +25,7 @@ from lab.verify.run import verify as run_verify
 
 def up(*, sites: int | None) -> int:
     """`lab up`."""
-    reporter = console.reporter()
+    reporter = reporters.reporter()
     status = lab_up.raise_lab(
         reporter, site_count=sites, colour=console.messages().is_terminal and not os.environ.get("NO_COLOR")
     )
@@ -57,7 +57,7 @@ def verify(*, as_json: bool, only: tuple[str, ...], keep: bool) -> int:
     """`lab verify`."""
     lab_env.require_lab()
     out = console.results()
-    reporter = console.reporter()
+    reporter = reporters.reporter()
     results = run_verify(lab_sites.of_lab(), lab_up.tools_of_person(), reporter, only=only, keep=keep)
     if as_json:
         print(json.dumps([result.as_json() for result in results], indent=2))
@@ -99,7 +99,7 @@ def down() -> int:
         console.results().print("There is no lab.")
         return 0
     preflight.require_root("Taking the lab down")
-    left = lab_up.take_down(console.reporter())
+    left = lab_up.take_down(reporters.reporter())
     for line in left:
         console.messages().print(Text(f"left: {line}", style="bold red"))
     if left:

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from rich.console import Console
-from rich.text import Text
+from rich.segment import Segment, Segments
+from rich.style import Style
 
 from cli import console
 from cli.directory import cannot, print_problems, read_fleet
 from cli.errors import FAILED
-from domain.changes import changes_refused
-from domain.fleet import Fleet, check_fleet, place_problems
+from domain.fleet import check_fleet
 from domain.plan_report import ClusterReport, FleetReport, LinkReport, fleet_report
 from domain.problems import Problem
-
-PULUMI_DEADLINE_SECONDS: Final = 60.0
-NO_STACK: Final = "no stack named"
-"""In Pulumi's answer for a stack that nobody has initialised."""
 
 
 def plan(directory: Path, *, as_json: bool, running: bool) -> int:
@@ -34,7 +29,9 @@ def plan(directory: Path, *, as_json: bool, running: bool) -> int:
         cannot(f"there is no stack file in {directory}; `./isthmus new NAME --hetzner` makes one.")
     problems = check_fleet(fleet)
     if running and not problems:
-        problems = _changes(fleet, directory)
+        from cli.running import changes
+
+        problems = changes(fleet, directory)
     report = None if problems else fleet_report(fleet.stacks)
     if as_json:
         print(json.dumps(as_plain_data(report, problems), indent=2))
@@ -51,41 +48,6 @@ def as_plain_data(report: FleetReport | None, problems: Sequence[Problem]) -> di
     return {**found, "problems": [problem.as_json() for problem in problems]}
 
 
-# --- what runs --------------------------------------------------------------------------------------------------------
-
-
-def _changes(fleet: Fleet, directory: Path) -> list[Problem]:
-    problems = []
-    for name, settings in fleet.stacks.items():
-        problems += changes_refused(stack_outputs(name, directory), settings)
-    return place_problems(fleet, problems)
-
-
-def stack_outputs(stack: str, directory: Path) -> Mapping[str, Any]:
-    """The outputs of the stack's last update, none where there was none. Secrets stay hidden."""
-    command = ["pulumi", "stack", "output", "--json", "--non-interactive", "--stack", stack]
-    try:
-        done = subprocess.run(
-            command,
-            cwd=directory,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=PULUMI_DEADLINE_SECONDS,
-        )
-    except FileNotFoundError:
-        cannot("there is no `pulumi` on PATH, which knows what runs; leave out --running.")
-    except subprocess.TimeoutExpired:
-        cannot(f"`{' '.join(command)}` has not answered within {PULUMI_DEADLINE_SECONDS:.0f} s.")
-    if done.returncode != 0:
-        if NO_STACK in done.stderr:
-            return {}
-        cannot(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
-    outputs = json.loads(done.stdout or "{}")
-    return outputs if isinstance(outputs, Mapping) else {}
-
-
 # --- printing ---------------------------------------------------------------------------------------------------------
 
 
@@ -94,15 +56,15 @@ Row = Sequence[str]
 
 def print_report(out: Console, report: FleetReport) -> None:
     """Tables for people: addresses, nodes, fixed addresses, MTU, links."""
-    text = Text()
+    lines: list[Segment] = []
     _table(
-        text,
+        lines,
         "Addresses",
         ("cluster", "where", "pods", "services", "nodes", "zone"),
         [_address_row(cluster) for cluster in report.clusters],
     )
     _table(
-        text,
+        lines,
         "Nodes",
         ("cluster", "node", "role", "address", ""),
         [
@@ -112,7 +74,7 @@ def print_report(out: Console, report: FleetReport) -> None:
         ],
     )
     _table(
-        text,
+        lines,
         "Fixed addresses of services",
         ("cluster", "Kubernetes API", "DNS", "DNS relay"),
         [
@@ -122,7 +84,7 @@ def print_report(out: Console, report: FleetReport) -> None:
     )
     layers = report.clusters[0].layers
     _table(
-        text,
+        lines,
         "MTU, in bytes",
         ("cluster", *(layer.name for layer in layers)),
         [(cluster.name, *(str(layer.mtu) for layer in cluster.layers)) for cluster in report.clusters],
@@ -130,16 +92,17 @@ def print_report(out: Console, report: FleetReport) -> None:
     )
     if report.links:
         _table(
-            text,
+            lines,
             "Links",
             ("link", "carries packets to", "of at most", "names in", "egress policy", "NetBird policies"),
             [row for link in report.links for row in _link_rows(link)],
         )
     else:
-        text.append("No stack has peers, so there is no link.\n")
-    text.rstrip()
-    # In one go: a fleet may have many lines, and each call of the console costs.
-    out.print(text)
+        lines.append(Segment("No stack has peers, so there is no link.\n"))
+    if lines[-1] == _EMPTY_LINE:
+        lines.pop()
+    # In one go, and as what the console makes of any text: a fleet may have many lines, and this is most of the time.
+    out.print(Segments(lines))
 
 
 def _address_row(cluster: ClusterReport) -> Row:
@@ -163,14 +126,23 @@ def _link_rows(link: LinkReport) -> Iterator[Row]:
         whole = ("",) * 5
 
 
-def _table(text: Text, title: str, heads: Row, rows: Sequence[Row], notes: Sequence[str] = ()) -> None:
-    widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
+_EMPTY_LINE = Segment.line()
+_TITLE, _HEAD, _NOTE = Style(bold=True, color="cyan"), Style(bold=True), Style(dim=True)
+
+
+def _table(lines: list[Segment], title: str, heads: Row, rows: Sequence[Row], notes: Sequence[str] = ()) -> None:
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
 
     def line(row: Row) -> str:
-        return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n"
+        return "  " + "  ".join(map(str.ljust, row, widths)).rstrip()
 
-    text.append(f"{title}\n", style="bold cyan")
-    text.append(f"  {line(heads)}", style="bold")
-    text.append("".join(f"  {line(row)}" for row in rows))
-    text.append("".join(f"  {note}\n" for note in notes), style="dim")
-    text.append("\n")
+    def styled(text: str, style: Style) -> tuple[Segment, Segment]:
+        # The end of a line has no style, so that a colour never reaches over it.
+        return Segment(text, style), _EMPTY_LINE
+
+    lines += styled(title, _TITLE)
+    lines += styled(line(heads), _HEAD)
+    lines += [Segment("".join(f"{line(row)}\n" for row in rows))]
+    for note in notes:
+        lines += styled(f"  {note}", _NOTE)
+    lines.append(_EMPTY_LINE)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import difflib
 import functools
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
-from typing import Annotated, Any, Final, Literal, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, cast, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, TypeAdapter
 from pydantic import ValidationError as PydanticError
@@ -509,16 +509,16 @@ def _read_field(stack: str, path: str, field: FieldInfo, values: Mapping[str, An
         if field.is_required():
             problems.append(_missing(stack, path, field))
             return _REFUSED
-        # Not get_default, which copies: nothing changes a default.
-        return field.default if field.default_factory is None else field.get_default(call_default_factory=True)
+        # Not get_default, which copies, and looks anew at how a factory is called: nothing changes a default.
+        return field.default if field.default_factory is None else cast("Callable[[], Any]", field.default_factory)()
     return _read_value(stack, path, field, values[name], problems)
 
 
 def _read_value(stack: str, path: str, field: FieldInfo, value: Any, problems: list[Problem]) -> Any:
-    model = model_of(field.annotation)
-    if model is not None and isinstance(value, Mapping):
-        return _read_model(stack, path, model, value, problems)
-    item = item_model_of(field.annotation)
+    form = _form_of(field)
+    if form.model is not None and isinstance(value, Mapping):
+        return _read_model(stack, path, form.model, value, problems)
+    item = form.item
     if item is not None and isinstance(value, list) and value:
         items = [
             _read_model(stack, f"{path}.{index}", item, one, problems)
@@ -532,7 +532,7 @@ def _read_value(stack: str, path: str, field: FieldInfo, value: Any, problems: l
             problems.append(Problem(stack, path, "", f"has {len(items)} entries; at most {too_many} are possible", fix))
         return tuple(items)
     try:
-        return _adapter(field).validate_python(value)
+        return form.adapter.validate_python(value)
     except PydanticError as error:
         problems.extend(_problem(stack, path, field, one) for one in _distinct(rules.without_followers(error.errors())))
         return _REFUSED
@@ -549,38 +549,53 @@ def _read_model(
     stack: str, path: str, model: type[Section], values: Mapping[Any, Any], problems: list[Problem]
 ) -> Section:
     before = len(problems)
+    known_fields = model.model_fields
     for key in values:
-        if key not in model.model_fields:
+        if key not in known_fields:
             setting = f"{path}.{shown(key)}"
             rule = "is not a setting of this program"
-            problems.append(Problem(stack, setting, "", rule, _guess(str(key), list(model.model_fields))))
+            problems.append(Problem(stack, setting, "", rule, _guess(str(key), list(known_fields))))
     fields = {
         name: value
-        for name, field in model.model_fields.items()
+        for name, field in known_fields.items()
         if (value := _read_field(stack, f"{path}.{name}", field, values, problems)) is not _REFUSED
     }
     if len(problems) == before:
         return model.model_construct(**fields)
     built = model.model_construct()
-    for name in model.model_fields:
+    for name in known_fields:
         built.__dict__.pop(name, None)
     built.__dict__.update(fields)
     return built
 
 
+class _Form:
+    """What the values of a field have to be, found out once for all stack files."""
+
+    def __init__(self, field: FieldInfo) -> None:
+        self.model = model_of(field.annotation)
+        self.item = item_model_of(field.annotation)
+        self._field = field
+
+    @functools.cached_property
+    def adapter(self) -> TypeAdapter[Any]:
+        annotation: Any = self._field.annotation
+        if self._field.metadata:
+            annotation = Annotated[(annotation, *self._field.metadata)]
+        return TypeAdapter(annotation)
+
+
 @functools.cache
-def _adapters() -> dict[int, TypeAdapter[Any]]:
+def _forms() -> dict[int, _Form]:
     return {}
 
 
-def _adapter(field: FieldInfo) -> TypeAdapter[Any]:
-    adapters = _adapters()
-    if id(field) not in adapters:
-        annotation: Any = field.annotation
-        if field.metadata:
-            annotation = Annotated[(annotation, *field.metadata)]
-        adapters[id(field)] = TypeAdapter(annotation)
-    return adapters[id(field)]
+def _form_of(field: FieldInfo) -> _Form:
+    """The field's form. The fields live as long as their models, so their ids tell them apart."""
+    forms = _forms()
+    if (form := forms.get(id(field))) is None:
+        form = forms[id(field)] = _Form(field)
+    return form
 
 
 def model_of(annotation: Any) -> type[Section] | None:

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -119,13 +119,15 @@ def compare(*, files: int = FILES, rounds: int = 7) -> Comparison:
     )
 
 
-def grow(make: Callable[[int], dict[str, str]] = fleet_files, *, rounds: int = 3) -> Growth:
+def grow(
+    make: Callable[[int], dict[str, str]] = fleet_files, *, sizes: Sequence[int] = SIZES, rounds: int = 3
+) -> Growth:
     """Reading, checking and reporting fleets of each size."""
     seconds: dict[int, float] = {}
-    for size in SIZES:
+    for size in sizes:
         files = make(size)
         seconds[size] = min(_plan_seconds(files) for _ in range(rounds))
-    first, last = SIZES[0], SIZES[-1]
+    first, last = sizes[0], sizes[-1]
     expected = (last * math.log(last)) / (first * math.log(first))
     over = seconds[last] / seconds[first] / expected
     return Growth({size: round(value, 3) for size, value in seconds.items()}, round(over, 2), GROWTH_TOLERANCE)

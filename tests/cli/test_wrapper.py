@@ -15,20 +15,33 @@ import pytest
 WRAPPER = Path(__file__).resolve().parents[2] / "isthmus"
 
 
-@pytest.fixture
-def wrapper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The wrapper as a module, for a checkout with small lock files."""
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+def wrapper_of(checkout: Path) -> ModuleType:
+    """The wrapper as a module of its own, for a checkout with small lock files."""
     loader = importlib.machinery.SourceFileLoader("isthmus_wrapper", str(WRAPPER))
     spec = importlib.util.spec_from_loader("isthmus_wrapper", loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    monkeypatch.setattr(module, "ROOT", str(tmp_path))
-    monkeypatch.setattr(module, "VENV", str(tmp_path / ".venv"))
-    monkeypatch.setattr(module, "STAMP", str(tmp_path / ".venv/.isthmus-stamp"))
-    (tmp_path / "requirements.txt").write_text("")
-    (tmp_path / "requirements-dev.txt").write_text("")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "dont_write_bytecode", True)
+        loader.exec_module(module)
+    places = {"ROOT": checkout, "VENV": checkout / ".venv", "STAMP": checkout / ".venv/.isthmus-stamp"}
+    vars(module).update({name: str(path) for name, path in places.items()})
+    (checkout / "requirements.txt").write_text("")
+    (checkout / "requirements-dev.txt").write_text("")
+    return module
+
+
+@pytest.fixture
+def wrapper(tmp_path: Path) -> ModuleType:
+    """The wrapper of a checkout without an environment."""
+    return wrapper_of(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    """The wrapper of a checkout whose environment it has made, which takes seconds."""
+    module = wrapper_of(tmp_path_factory.mktemp("checkout"))
+    module.install(["requirements.txt"])
     return module
 
 
@@ -77,16 +90,16 @@ def test_a_moved_checkout_gets_a_new_environment(
     assert not wrapper.is_ready(["requirements.txt"])
 
 
-def test_an_environment_is_made_and_serves_from_any_folder(wrapper: ModuleType, tmp_path: Path) -> None:
-    wrapper.install(["requirements.txt"])
-    assert wrapper.is_ready(["requirements.txt"])
-    (tmp_path / "cli").mkdir()
-    (tmp_path / "cli/__main__.py").write_text("import os; print('in', os.getcwd())")
+def test_an_environment_is_made_and_serves_from_any_folder(made: ModuleType, tmp_path: Path) -> None:
+    checkout = Path(made.ROOT)
+    assert made.is_ready(["requirements.txt"])
+    (checkout / "cli").mkdir()
+    (checkout / "cli/__main__.py").write_text("import os; print('in', os.getcwd())")
     elsewhere = tmp_path / "elsewhere"
     (elsewhere / "cli").mkdir(parents=True)
     (elsewhere / "cli/__main__.py").write_text("print('wrong module')")
     done = subprocess.run(
-        [str(tmp_path / ".venv/bin/python"), "-P", "-m", "cli"],
+        [str(checkout / ".venv/bin/python"), "-P", "-m", "cli"],
         cwd=elsewhere,
         # The tests themselves may run with the checkout on PYTHONPATH.
         env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
@@ -97,17 +110,17 @@ def test_an_environment_is_made_and_serves_from_any_folder(wrapper: ModuleType, 
     assert done.stdout == f"in {elsewhere}\n"
 
 
-def test_pip_that_fails_leaves_no_stamp_and_shows_its_end(
-    wrapper: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "requirements.txt").write_text("pydantic==2.0\n")
+def test_pip_that_fails_leaves_no_stamp_and_shows_its_end(made: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    assert Path(made.STAMP).exists()
+    (Path(made.ROOT) / "requirements.txt").write_text("pydantic==2.0\n")
     with pytest.raises(SystemExit) as caught:
-        wrapper.install(["requirements.txt"])
+        made.install(["requirements.txt"])
     assert caught.value.code == 1
     said = capsys.readouterr().err
     assert "isthmus: pip could not install the packages:" in said
     assert "hash" in said.lower()
-    assert not wrapper.is_ready(["requirements.txt"])
+    assert not Path(made.STAMP).exists()
+    assert not made.is_ready(["requirements.txt"])
 
 
 def test_an_old_python_is_told_what_is_needed(

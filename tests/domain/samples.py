@@ -104,10 +104,15 @@ def changed(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     return result
 
 
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+"""The fast one: thousands of stack files are written in a run of the tests."""
+
+
 def text(config: Mapping[str, Any]) -> str:
     """The stack file that holds the config."""
     without_shared_parts = json.loads(json.dumps({"config": config}))  # else YAML makes aliases of them
-    return yaml.safe_dump(without_shared_parts, sort_keys=False)
+    written: str = yaml.dump(without_shared_parts, Dumper=_Dumper, sort_keys=False)
+    return written
 
 
 def problems_of(**stacks: Mapping[str, Any]) -> list[Problem]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cli.console import moving_line
+from cli.reporters import moving_line
 
 TITLE = "12 tools, built from source where they are missing"
 DETAIL = "cilium (12 of 12): compile 812 of 1100 packages (241 s)"
