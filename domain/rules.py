@@ -318,6 +318,18 @@ def k3s_value(value: object) -> object:
     raise RuleError("is neither text, a whole number, true, false nor a list of texts", "write it like [max-pods=200]")
 
 
+FORWARD_SERVERS_LIMIT: Final = 15
+"""CoreDNS takes no more in a ``forward``."""
+
+
+def few_servers(value: object) -> object:
+    """At most 15 servers."""
+    if isinstance(value, list | tuple) and len(value) > FORWARD_SERVERS_LIMIT:
+        rule = f"has {len(value)} entries; at most {FORWARD_SERVERS_LIMIT} are possible"
+        raise RuleError(rule, "write fewer", hide_value=True)
+    return value
+
+
 def foreign_zone(value: str) -> str:
     """A zone that is not of Kubernetes; arpa zones are possible, for names of addresses."""
     labels = value.split(".")
@@ -391,9 +403,10 @@ K3sConfig = dict[
 ]
 ForwardZones = dict[
     Annotated[StrictStr, AfterValidator(foreign_zone)],
-    Annotated[tuple[HostAddress, ...], Field(min_length=1, max_length=15)],
+    Annotated[
+        tuple[HostAddress, ...], Field(min_length=1, max_length=FORWARD_SERVERS_LIMIT), BeforeValidator(few_servers)
+    ],
 ]
-"""CoreDNS takes at most 15 addresses in a ``forward``."""
 
 
 def cause_of(error: Any) -> RuleError | None:
@@ -404,11 +417,5 @@ def cause_of(error: Any) -> RuleError | None:
 
 def without_followers(errors: Sequence[Any]) -> list[Any]:
     """Errors of pydantic without "too short" for a list that is short only because its entries were refused."""
-
-    def follows(error: Any) -> bool:
-        place = error["loc"]
-        return error["type"] == "too_short" and any(
-            len(other["loc"]) > len(place) and other["loc"][: len(place)] == place for other in errors
-        )
-
-    return [error for error in errors if not follows(error)]
+    places = {error["loc"][:length] for error in errors for length in range(len(error["loc"]))}
+    return [error for error in errors if error["type"] != "too_short" or error["loc"] not in places]
