@@ -481,7 +481,12 @@ def one_router_on_premise(draft: StackDraft) -> Iterator[Problem]:
 def servers_on_premise(draft: StackDraft) -> Iterator[Problem]:
     """An odd number of machines runs the API, where the program raises the cluster."""
     machines = _machines(draft)
-    if _given(draft) or not machines or not all(hasattr(machine, "role") for machine in machines):
+    if (
+        _given(draft)
+        or _access_unclear(draft)
+        or not machines
+        or not all(hasattr(machine, "role") for machine in machines)
+    ):
         return
     count = sum(machine.role == "server" for machine in machines)
     if count == 0:

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+HIDDEN = "(hidden)"
+"""Stands for a text that may hold a password."""
 VALUE_LIMIT = 80
 """Characters of a value that a message shows; a longer value is cut."""
 PROBLEMS_LIMIT = 100
@@ -69,7 +71,7 @@ def printable(text: str) -> str:
 
 def shown(value: object) -> str:
     """The value as a message shows it: one line, printable, at most :data:`VALUE_LIMIT` characters; a list or an object
-    only by its kind, since it may hold anything.
+    only by its kind, since it may hold anything, and nothing of what may be ``user:password@host``.
     """
     if value is None:
         return "(empty)"
@@ -84,6 +86,8 @@ def shown(value: object) -> str:
     text = str(value)
     if not text:
         return '""'
+    if "@" in text and ":" in text.replace("@sha256:", "").rpartition("@")[0]:
+        return HIDDEN
     if not text.isprintable() or text != text.strip():
         text = ascii(text[: VALUE_LIMIT + 1])
     return text if len(text) <= VALUE_LIMIT else text[: VALUE_LIMIT - 3] + "..."
@@ -109,6 +113,15 @@ def bounded(problems: Iterable[Problem]) -> list[Problem]:
         rule = f"has {count} more problem{'' if count == 1 else 's'}"
         result.append(Problem(stack, f"Pulumi.{shown(stack)}.yaml", "", rule, "mend those above first", count=count))
     return in_file_order(result)
+
+
+def kind_of(value: object) -> str:
+    """What a message says of a value that it must not show."""
+    if isinstance(value, str) and value:
+        return "(a text)"
+    if isinstance(value, bool):
+        return "(a truth value)"
+    return "(a number)" if isinstance(value, int | float) else shown(value)
 
 
 def in_file_order(problems: Iterable[Problem]) -> list[Problem]:

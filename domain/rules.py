@@ -246,17 +246,19 @@ def relay_image(value: str) -> str:
 
 def url(value: str) -> str:
     """An http or https address without user, password, query or fragment; a trailing slash is dropped."""
+    # Where a part is missing, any other may be taken for something else; so it is the characters that count.
+    secret = not value.isascii() or any(sign in value for sign in "@?#")
     try:
         parts = urlsplit(value)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise RuleError("is not an http or https address", hide_value=True) from None
+        raise RuleError("is not an http or https address", hide_value=secret) from None
     if parts.username is not None or parts.password is not None:
         raise RuleError("holds a user name or password, which would show in plain text", hide_value=True)
     if len(value) > 500 or parts.scheme not in ("http", "https") or not host or not value.isascii():
-        raise RuleError("is not an http or https address")
+        raise RuleError("is not an http or https address", hide_value=secret)
     if not re.fullmatch(r"[A-Za-z0-9.-]+|[0-9A-Fa-f:]+", host) or re.search(r"[\s\"'`$\\<>|;&(){}]", value):
-        raise RuleError("is not an http or https address")
+        raise RuleError("is not an http or https address", hide_value=secret)
     if parts.query or parts.fragment:
         raise RuleError("has a query or a fragment", hide_value=True)
     return value.rstrip("/")
@@ -265,7 +267,7 @@ def url(value: str) -> str:
 def registry_host(value: str) -> str:
     """The name of a registry as images name it, with a port where it has one."""
     if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,200}[a-z0-9])?(:[0-9]{1,5})?", value, re.ASCII):
-        raise RuleError("is not the name of an image registry", "write it like docker.io")
+        raise RuleError("is not the name of an image registry", "write it like docker.io", hide_value="@" in value)
     return value
 
 

@@ -29,7 +29,7 @@ from domain.mtu import (
     largest_netbird_mtu,
 )
 from domain.names import CLUSTER_DNS_OFFSET, PROJECT
-from domain.problems import PROBLEMS_LIMIT, Problem, shown
+from domain.problems import HIDDEN, PROBLEMS_LIMIT, Problem, kind_of, shown
 
 SERVICE_PREFIX_MINIMUM: Final = 12
 """kube-apiserver takes at most 2^20 service addresses."""
@@ -574,7 +574,7 @@ def _too_many(stack: str, path: str, field: FieldInfo, value: list[Any] | dict[A
 
 
 def _wrong_kind(stack: str, path: str, value: object, kind: str, fix: str, problems: list[Problem]) -> Any:
-    problems.append(Problem(stack, path, shown(value), f"is not {kind}", fix))
+    problems.append(Problem(stack, path, kind_of(value), f"is not {kind}", fix))
     return _REFUSED
 
 
@@ -654,14 +654,26 @@ _TYPE_RULES: Final = {
 }
 
 
+UNSHOWN: Final = ("netbird.agent_env", "k3s.server_config", "k3s.agent_config")
+"""Settings whose values no message shows, since somebody may have put a secret there."""
+_OBJECTS: Final = ("dict_type", "model_type", "model_attributes_type")
+
+
 def _problem(stack: str, path: str, field: FieldInfo, error: Any) -> Problem:
-    place = [part for part in error["loc"] if part != "[key]"]
-    setting = ".".join([path, *(shown(part) for part in place)])
-    value = "" if "[key]" in error["loc"] else shown(error["input"])
+    cause = rules.cause_of(error)
+    place = [
+        HIDDEN if path in UNSHOWN and "=" in str(part) else shown(part) for part in error["loc"] if part != "[key]"
+    ]
+    if "[key]" in error["loc"] and cause is not None and cause.hide_value:
+        place[-1] = HIDDEN
+    setting = ".".join([path, *place])
+    # A text where an object should be may be anything: a whole kubeconfig, for example.
+    unshown = path in UNSHOWN or error["type"] in _OBJECTS
+    value = "" if "[key]" in error["loc"] else (kind_of if unshown else shown)(error["input"])
     if isinstance(error["input"], str) and error["type"] in ("int_type", "bool_type"):
         value = f'"{value}"'
     example = _example(field)
-    if (cause := rules.cause_of(error)) is not None:
+    if cause is not None:
         return Problem(stack, setting, "" if cause.hide_value else value, cause.rule, cause.fix or example)
     context = error.get("ctx", {})
     match error["type"]:

@@ -39,7 +39,7 @@ SCALARS: Final[tuple[Any, ...]] = (
     "192.168.7.12", "256.1.1.1", "fd00::/48", "::1", "::ffff:10.0.0.1", "1" * 5000, "x" * 70_000, "ä.internal",
     "\u202e", "\u0661\u0660.0.0.0/8", "de", "mn", "us", "de.internal", "a..b", "-", "server", "v1.34.9+k3s1",
     "5f" * 32, "http://[::1]:99999/", "http://a:b@c", "https://x/?y", "http://\u212a", "ssh-ed25519 AAAA", "{}", "[]",
-    "!!python", "&a",
+    "!!python", "&a", f"me:{CANARY}@example.net", f"https://me:{CANARY}@example.net:x", f"http://{CANARY}@c",
 )  # fmt: skip
 FRAGMENTS: Final = (
     "&a ", "*a", "!!binary |", "!tag ", "<<: *a", "? ", "- ", "---\n", "...\n", "%YAML 9.9\n", "{", "}", "[", "]",
@@ -59,6 +59,7 @@ NAMES: Final = (
     "a.b",
     "ü",
     "x" * 200,
+    f"me:{CANARY}@example.net",
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from domain import rules, settings
+from domain import settings
 from domain.fleet import check_files
 from domain.problems import PROBLEMS_LIMIT, Problem, bounded, count_of
 from domain.settings import Section, StackSettings, item_model_of, model_of
@@ -142,15 +142,6 @@ def test_more_than_the_limit(setting: str) -> None:
         f"{stack}: {setting} has {limit + 1} entries; at most {limit} are possible; {fewer}."
     ]
     assert len(messages(limit)) > 1  # each entry has its own
-
-
-def test_more_servers_of_a_zone_than_the_limit() -> None:
-    limit = rules.FORWARD_SERVERS_LIMIT
-    servers = [f"192.168.9.{n}" for n in range(1, limit + 2)]
-    assert said(problems_of(de=changed(DE, {"dns": {"forward_zones": {"corp": servers}}}))) == [
-        f"de: dns.forward_zones.corp has {limit + 1} entries; at most {limit} are possible; write fewer."
-    ]
-    assert said(problems_of(de=changed(DE, {"dns": {"forward_zones": {"corp": servers[:limit]}}}))) == []
 
 
 # --- many problems ----------------------------------------------------------------------------------------------------
