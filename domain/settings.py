@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, TypeAdapter
 from pydantic import ValidationError as PydanticError
 from pydantic.fields import FieldInfo
+from yaml import safe_load
 
 from domain import rules
 from domain.mtu import (
@@ -542,7 +543,7 @@ def _read_value(stack: str, path: str, field: FieldInfo, value: Any, problems: l
         return tuple(
             _read_model(stack, f"{path}.{index}", item, one, problems)
             if isinstance(one, Mapping)
-            else _wrong_kind(stack, f"{path}.{index}", one, "an object", _example(field), problems)
+            else _wrong_kind(stack, f"{path}.{index}", one, "an object", _example(field, 1), problems)
             for index, one in enumerate(value)
         )
     try:
@@ -672,7 +673,7 @@ def _problem(stack: str, path: str, field: FieldInfo, error: Any) -> Problem:
     value = "" if "[key]" in error["loc"] else (kind_of if unshown else shown)(error["input"])
     if isinstance(error["input"], str) and error["type"] in ("int_type", "bool_type"):
         value = f'"{value}"'
-    example = _example(field)
+    example = _example(field, len(place), of_name="[key]" in error["loc"])
     if cause is not None:
         return Problem(stack, setting, "" if cause.hide_value else value, cause.rule, cause.fix or example)
     context = error.get("ctx", {})
@@ -703,8 +704,29 @@ def _missing(stack: str, path: str, field: FieldInfo) -> Problem:
     return Problem(stack, path, "", "is missing", _example(field))
 
 
-def _example(field: FieldInfo) -> str:
-    return f"write it like {field.examples[0]}" if field.examples else "see the example stack files"
+def _example(field: FieldInfo, depth: int = 0, *, of_name: bool = False) -> str:
+    """The example of the setting, or that many levels within it the one of an entry, or of an entry's name."""
+    if not field.examples:
+        return "see the example stack files"
+    example = str(field.examples[0])
+    if depth:
+        value = safe_load(example)
+        for level in range(depth, 0, -1):
+            if isinstance(value, dict):
+                value = next(iter(value if of_name and level == 1 else value.values()))
+            elif isinstance(value, list):
+                value = value[0]
+        example = _flow(value)
+    return f"write it like {example}"
+
+
+def _flow(value: object) -> str:
+    """Of the kinds that examples have, as YAML in one line."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{name}: {_flow(one)}' for name, one in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_flow, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _bounds(field: FieldInfo) -> str | None:
