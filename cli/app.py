@@ -138,7 +138,7 @@ def new(
         list[str] | None,
         typer.Option("--peer", metavar="STACK", help="A stack to link with; repeatable. Default: all that are there."),
     ] = None,
-    location: Annotated[str, typer.Option("--location", help="Hetzner's location.")] = "fsn1",
+    location: Annotated[str | None, typer.Option("--location", help="Hetzner's location. Default: fsn1.")] = None,
     node_cidr: Annotated[
         str | None, typer.Option("--node-cidr", metavar="CIDR", help="The LAN of the machines on-premise.")
     ] = None,

@@ -12,7 +12,7 @@ from rich.text import Text
 from cli import console
 from cli.errors import CANNOT
 from domain.fleet import Fleet, parse_fleet
-from domain.problems import Problem
+from domain.problems import Problem, count_of
 from domain.stack_directory import read_stack_files
 
 
@@ -35,5 +35,6 @@ def print_problems(problems: Sequence[Problem]) -> None:
     out = console.results()
     for problem in problems:
         out.print(Text(str(problem)))
-    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    number = count_of(problems)
+    count = "1 problem" if number == 1 else f"{number} problems"
     out.print(Text(f"{count} in the stack files; `pulumi up` would refuse, and change nothing.", style="bold red"))

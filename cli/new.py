@@ -25,6 +25,7 @@ from domain.starter import Place, Starter, starter
 PULUMI_DEADLINE_SECONDS: Final = 120.0
 WRONG_USAGE: Final = 2
 """As typer ends for a wrong option."""
+LOCATION: Final = "fsn1"
 CLUSTER_SECRET_BYTES: Final = 32
 
 
@@ -46,17 +47,18 @@ def new(
     directory: Path,
     *,
     peers: Sequence[str] | None,
-    location: str,
-    node_cidr: str | None,
+    location: str | None = None,
+    node_cidr: str | None = None,
 ) -> int:
     """Writes the file, sets the cluster's secret where Pulumi can, and prints what is left."""
     if place is None:
-        console.messages().print(
-            Text.assemble(("error: ", "bold red"), "one of --hetzner and --on-premise is needed, and only one.")
-        )
-        return WRONG_USAGE
+        return _wrong_usage("one of --hetzner and --on-premise is needed, and only one.")
+    if place == "hetzner" and node_cidr is not None:
+        return _wrong_usage("--node-cidr is the LAN of machines on-premise; at Hetzner a free range is taken.")
+    if place == "on_premise" and location is not None:
+        return _wrong_usage("--location is Hetzner's; leave it out with --on-premise.")
     fleet = read_fleet(directory)
-    made = starter(name, place, fleet, peers=peers, location=location, node_cidr=_lan(node_cidr))
+    made = starter(name, place, fleet, peers=peers, location=location or LOCATION, node_cidr=_lan(node_cidr))
     if not isinstance(made, Starter):
         for problem in made:
             console.messages().print(Text.assemble(("error: ", "bold red"), str(problem)))
@@ -69,18 +71,27 @@ def new(
         cannot(f"{path} is there already, and is not overwritten; take another name.")
     except OSError as error:
         cannot(f"{path} can't be written: {error.strerror}.")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(made.text)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(made.text)
+    except OSError as error:
+        path.unlink()  # half of a file is nothing to go on with
+        cannot(f"{path} can't be written: {error.strerror}.")
     answer = set_cluster_secret(name, directory)
     print_next(made, path, answer)
     return 0
+
+
+def _wrong_usage(text: str) -> int:
+    console.messages().print(Text.assemble(("error: ", "bold red"), text))
+    return WRONG_USAGE
 
 
 def _lan(text: str | None) -> IPv4Network | None:
     if text is None:
         return None
     try:
-        return rules.usable_range(rules.cidr(text))
+        return rules.cidr(text)
     except rules.RuleError as broken:
         cannot(f"--node-cidr {text} {broken.rule}; {broken.fix or 'write it like 192.168.7.0/24'}.")
 

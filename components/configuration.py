@@ -17,7 +17,7 @@ from components.stack_outputs import last_outputs
 from domain.changes import changes_refused
 from domain.fleet import Fleet, check_fleet, parse_fleet, place_problems, with_common_mtus
 from domain.keys import cluster_secret_fault
-from domain.problems import Problem, in_file_order
+from domain.problems import Problem, count_of, in_file_order
 from domain.settings import CLUSTER_SECRET, HCLOUD_TOKEN, StackSettings, engine_config, read_stack
 from domain.stack_directory import read_stack_files
 from domain.stack_file import StackFile
@@ -46,7 +46,8 @@ async def read_settings(directory: Path) -> StackSettings:
     if not problems:
         problems = place_problems(fleet, changes_refused(await last_outputs(stack) or {}, own.settings))
     if problems:
-        count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
+        number = count_of(problems)
+        count = "a problem" if number == 1 else f"{number} problems"
         raise pulumi.RunError("\n".join([f"{count} in the stack files; nothing was changed:", *map(str, problems)]))
     return own.settings
 

@@ -481,7 +481,12 @@ def one_router_on_premise(draft: StackDraft) -> Iterator[Problem]:
 def servers_on_premise(draft: StackDraft) -> Iterator[Problem]:
     """An odd number of machines runs the API, where the program raises the cluster."""
     machines = _machines(draft)
-    if _given(draft) or not machines or not all(hasattr(machine, "role") for machine in machines):
+    if (
+        _given(draft)
+        or _access_unclear(draft)
+        or not machines
+        or not all(hasattr(machine, "role") for machine in machines)
+    ):
         return
     count = sum(machine.role == "server" for machine in machines)
     if count == 0:
@@ -580,7 +585,8 @@ def k3s_settings_allowed(draft: StackDraft) -> Iterator[Problem]:
         for name, value in (known(draft.settings, "k3s", section) or {}).items():
             setting = f"k3s.{section}.{name}"
             if name == "disable" and section == "server_config":
-                for addon in [value] if isinstance(value, str) else value if isinstance(value, tuple) else ():
+                addons = [value] if isinstance(value, str) else value if isinstance(value, tuple) else ()
+                for addon in dict.fromkeys(addons):
                     if addon in NEEDED_ADDONS:
                         yield Problem(draft.stack, setting, addon, f"is needed: {NEEDED_ADDONS[addon]}", "remove it")
             elif (reason := FORBIDDEN_K3S_SETTINGS.get(name)) is not None:
@@ -634,13 +640,14 @@ def agent_environment_allowed(draft: StackDraft) -> Iterator[Problem]:
 
 def peers_of_others(draft: StackDraft) -> Iterator[Problem]:
     """A stack is not its own peer, and lists each peer once."""
-    peers = known(draft.settings, "peers") or ()
-    for index, peer in enumerate(peers):
+    seen: set[str] = set()
+    for index, peer in enumerate(known(draft.settings, "peers") or ()):
         setting = f"peers.{index}"
         if peer == draft.stack:
             yield Problem(draft.stack, setting, peer, "is this stack itself", "remove it")
-        elif peer in peers[:index]:
+        elif peer in seen:
             yield Problem(draft.stack, setting, peer, "is listed twice", "remove one")
+        seen.add(peer)
 
 
 STACK_RULES: Final[tuple[Rule, ...]] = (

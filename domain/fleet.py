@@ -13,7 +13,7 @@ from typing import Final
 
 from domain.consistency import range_problems, stack_problems
 from domain.mtu import VXLAN_OVERHEAD, MtuChain
-from domain.problems import Problem, in_file_order
+from domain.problems import Problem, bounded, in_file_order
 from domain.settings import StackDraft, StackSettings, known, read_stack
 from domain.stack_file import StackFile, Unreadable, parse_stack_file
 
@@ -80,15 +80,16 @@ def check_fleet(fleet: Fleet) -> list[Problem]:
 
 
 def place_problems(fleet: Fleet, problems: Sequence[Problem]) -> list[Problem]:
-    """The problems with their lines, by stack and in the order of each file."""
+    """The problems with their lines, by stack and in the order of each file, not too many of one stack."""
     places = {name: {setting: index for index, setting in enumerate(file.lines)} for name, file in fleet.files.items()}
     ordered = sorted(problems, key=lambda problem: places[problem.stack].get(problem.setting, 0))
-    return in_file_order(
+    placed = in_file_order(
         problem
         if problem.line is not None
         else replace(problem, line=fleet.files[problem.stack].line_of(problem.setting))
         for problem in ordered
     )
+    return bounded(placed)
 
 
 def check_files(files: Mapping[str, str | Unreadable]) -> list[Problem]:

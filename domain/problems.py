@@ -4,11 +4,16 @@ else.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+HIDDEN = "(hidden)"
+"""Stands for a text that may hold a password."""
 VALUE_LIMIT = 80
 """Characters of a value that a message shows; a longer value is cut."""
+PROBLEMS_LIMIT = 100
+"""Problems of one stack file that are shown; of more there is only the number."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,7 @@ class Problem:
     ``rule`` reads on from the value (``overlaps de: network.pod_cidr 10.42.0.0/16; linked clusters need distinct pod
     CIDRs``) and ``fix`` says what to write instead. ``value`` is what the file says, shortened and printable; it is
     empty where a setting is missing and always for a secret. ``line`` counts from 1, None where no text was parsed.
+    ``count`` is the number of mistakes that it stands for, see :func:`bounded`.
     """
 
     stack: str
@@ -26,6 +32,7 @@ class Problem:
     rule: str
     fix: str
     line: int | None = None
+    count: int = 1
 
     def as_json(self) -> dict[str, str | int | None]:
         """Plain data: the parts and the whole text. A name that is no UTF-8 is escaped."""
@@ -64,7 +71,7 @@ def printable(text: str) -> str:
 
 def shown(value: object) -> str:
     """The value as a message shows it: one line, printable, at most :data:`VALUE_LIMIT` characters; a list or an object
-    only by its kind, since it may hold anything.
+    only by its kind, since it may hold anything, and nothing of what may be ``user:password@host``.
     """
     if value is None:
         return "(empty)"
@@ -79,9 +86,42 @@ def shown(value: object) -> str:
     text = str(value)
     if not text:
         return '""'
+    if "@" in text and ":" in text.replace("@sha256:", "").rpartition("@")[0]:
+        return HIDDEN
     if not text.isprintable() or text != text.strip():
         text = ascii(text[: VALUE_LIMIT + 1])
     return text if len(text) <= VALUE_LIMIT else text[: VALUE_LIMIT - 3] + "..."
+
+
+def count_of(problems: Iterable[Problem]) -> int:
+    """How many mistakes there are."""
+    return sum(problem.count for problem in problems)
+
+
+def bounded(problems: Iterable[Problem]) -> list[Problem]:
+    """The first :data:`PROBLEMS_LIMIT` of each stack; a last one says how many more it has."""
+    result: list[Problem] = []
+    shown_of: Counter[str] = Counter()
+    more: Counter[str] = Counter()
+    for problem in problems:
+        if shown_of[problem.stack] < PROBLEMS_LIMIT:
+            shown_of[problem.stack] += 1
+            result.append(problem)
+        else:
+            more[problem.stack] += problem.count
+    for stack, count in more.items():
+        rule = f"has {count} more problem{'' if count == 1 else 's'}"
+        result.append(Problem(stack, f"Pulumi.{shown(stack)}.yaml", "", rule, "mend those above first", count=count))
+    return in_file_order(result)
+
+
+def kind_of(value: object) -> str:
+    """What a message says of a value that it must not show."""
+    if isinstance(value, str) and value:
+        return "(a text)"
+    if isinstance(value, bool):
+        return "(a truth value)"
+    return "(a number)" if isinstance(value, int | float) else shown(value)
 
 
 def in_file_order(problems: Iterable[Problem]) -> list[Problem]:

@@ -256,17 +256,19 @@ def relay_image(value: str) -> str:
 
 def url(value: str) -> str:
     """An http or https address without user, password, query or fragment; a trailing slash is dropped."""
+    # Where a part is missing, any other may be taken for something else; so it is the characters that count.
+    secret = not value.isascii() or any(sign in value for sign in "@?#")
     try:
         parts = urlsplit(value)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise RuleError("is not an http or https address", hide_value=True) from None
+        raise RuleError("is not an http or https address", hide_value=secret) from None
     if parts.username is not None or parts.password is not None:
         raise RuleError("holds a user name or password, which would show in plain text", hide_value=True)
     if len(value) > 500 or parts.scheme not in ("http", "https") or not host or not value.isascii():
-        raise RuleError("is not an http or https address")
+        raise RuleError("is not an http or https address", hide_value=secret)
     if not re.fullmatch(r"[A-Za-z0-9.-]+|[0-9A-Fa-f:]+", host) or re.search(r"[\s\"'`$\\<>|;&(){}]", value):
-        raise RuleError("is not an http or https address")
+        raise RuleError("is not an http or https address", hide_value=secret)
     if parts.query or parts.fragment:
         raise RuleError("has a query or a fragment", hide_value=True)
     return value.rstrip("/")
@@ -275,7 +277,7 @@ def url(value: str) -> str:
 def registry_host(value: str) -> str:
     """The name of a registry as images name it, with a port where it has one."""
     if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,200}[a-z0-9])?(:[0-9]{1,5})?", value, re.ASCII):
-        raise RuleError("is not the name of an image registry", "write it like docker.io")
+        raise RuleError("is not the name of an image registry", "write it like docker.io", hide_value="@" in value)
     return value
 
 
@@ -326,6 +328,18 @@ def k3s_value(value: object) -> object:
     if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
         return tuple(value)
     raise RuleError("is neither text, a whole number, true, false nor a list of texts", "write it like [max-pods=200]")
+
+
+FORWARD_SERVERS_LIMIT: Final = 15
+"""CoreDNS takes no more in a ``forward``."""
+
+
+def few_servers(value: object) -> object:
+    """At most 15 servers."""
+    if isinstance(value, list | tuple) and len(value) > FORWARD_SERVERS_LIMIT:
+        rule = f"has {len(value)} entries; at most {FORWARD_SERVERS_LIMIT} are possible"
+        raise RuleError(rule, "write fewer", hide_value=True)
+    return value
 
 
 def foreign_zone(value: str) -> str:
@@ -401,9 +415,10 @@ K3sConfig = dict[
 ]
 ForwardZones = dict[
     Annotated[StrictStr, AfterValidator(foreign_zone)],
-    Annotated[tuple[HostAddress, ...], Field(min_length=1, max_length=15)],
+    Annotated[
+        tuple[HostAddress, ...], Field(min_length=1, max_length=FORWARD_SERVERS_LIMIT), BeforeValidator(few_servers)
+    ],
 ]
-"""CoreDNS takes at most 15 addresses in a ``forward``."""
 
 
 def cause_of(error: Any) -> RuleError | None:
@@ -414,11 +429,5 @@ def cause_of(error: Any) -> RuleError | None:
 
 def without_followers(errors: Sequence[Any]) -> list[Any]:
     """Errors of pydantic without "too short" for a list that is short only because its entries were refused."""
-
-    def follows(error: Any) -> bool:
-        place = error["loc"]
-        return error["type"] == "too_short" and any(
-            len(other["loc"]) > len(place) and other["loc"][: len(place)] == place for other in errors
-        )
-
-    return [error for error in errors if not follows(error)]
+    places = {error["loc"][:length] for error in errors for length in range(len(error["loc"]))}
+    return [error for error in errors if error["type"] != "too_short" or error["loc"] not in places]

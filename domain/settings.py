@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final, Literal, cast, get_args, get_origin
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, TypeAdapter
 from pydantic import ValidationError as PydanticError
 from pydantic.fields import FieldInfo
+from yaml import safe_load
 
 from domain import rules
 from domain.mtu import (
@@ -29,7 +30,7 @@ from domain.mtu import (
     largest_netbird_mtu,
 )
 from domain.names import CLUSTER_DNS_OFFSET, PROJECT
-from domain.problems import Problem, shown
+from domain.problems import HIDDEN, PROBLEMS_LIMIT, Problem, kind_of, shown
 
 SERVICE_PREFIX_MINIMUM: Final = 12
 """kube-apiserver takes at most 2^20 service addresses."""
@@ -41,6 +42,12 @@ POD_PREFIX_MAXIMUM: Final = 23
 HETZNER_SERVER_LIMIT: Final = 10
 """Servers of one stack: a spread placement group holds no more
 (https://docs.hetzner.com/cloud/placement-groups/overview)."""
+PEERS_LIMIT: Final = 200
+CIDRS_LIMIT: Final = 100
+MACHINES_LIMIT: Final = 200
+ENTRIES_LIMIT: Final = 100
+"""Entries of lists and mappings: more than anybody needs, and few enough to look at each of them in no time. What is
+longer is refused as a whole."""
 
 PodCidr = Annotated[
     rules.NodeRange,
@@ -104,7 +111,8 @@ class NodePool(Section):
     """How many servers."""
 
 
-LabelMap = dict[StrictStr, StrictStr]
+LabelMap = Annotated[dict[StrictStr, StrictStr], Field(max_length=ENTRIES_LIMIT)]
+AllowedCidrs = Annotated[tuple[rules.Cidr, ...], Field(min_length=1, max_length=CIDRS_LIMIT)]
 
 
 class HetznerSettings(Section):
@@ -129,9 +137,9 @@ class HetznerSettings(Section):
     """Servers that run workloads only."""
     routers: StrictInt = Field(default=1, examples=[1])
     """Nodes that carry the link. Default: 1, the only value: fail-over between routers is not built."""
-    api_allowed_cidrs: Annotated[tuple[rules.Cidr, ...], Field(min_length=1)] = Field(examples=["[203.0.113.0/24]"])
+    api_allowed_cidrs: AllowedCidrs = Field(examples=["[203.0.113.0/24]"])
     """Who may reach the Kubernetes API (6443) on the public addresses: at least where ``pulumi up`` runs."""
-    ssh_allowed_cidrs: Annotated[tuple[rules.Cidr, ...], Field(min_length=1)] = Field(examples=["[203.0.113.0/24]"])
+    ssh_allowed_cidrs: AllowedCidrs = Field(examples=["[203.0.113.0/24]"])
     """Who may reach SSH (22) on the public addresses: at least where ``pulumi up`` runs."""
     labels: LabelMap = Field(default_factory=dict, examples=["{team: platform}"])
     """Labels on every Hetzner resource, besides our own. Default: none; the program finds its own without."""
@@ -175,7 +183,7 @@ class KubeconfigSettings(Section):
 class OnPremiseSettings(Section):
     """A cluster on machines that exist already: raised over SSH, or existing and given by its kubeconfig."""
 
-    machines: Annotated[tuple[Machine, ...], Field(min_length=1, max_length=200)] = Field(
+    machines: Annotated[tuple[Machine, ...], Field(min_length=1, max_length=MACHINES_LIMIT)] = Field(
         examples=["[{name: mn-1, address: 192.168.7.11, role: server, router: true, host_key: ssh-ed25519 AAAA...}]"]
     )
     """The nodes. With ``ssh`` all of them; with ``kubeconfig`` at least the router's."""
@@ -193,12 +201,16 @@ class K3sSettings(Section):
     Hetzner servers that exist keep theirs, since it is part of their first boot."""
     sha256: rules.Sha256 = Field(examples=["64 HEXADECIMAL DIGITS"])
     """Checksum of the file ``k3s`` of that release, from its ``sha256sum-amd64.txt``."""
-    server_config: rules.K3sConfig = Field(default_factory=dict, examples=["{kube-apiserver-arg: [v=2]}"])
+    server_config: rules.K3sConfig = Field(
+        default_factory=dict, max_length=ENTRIES_LIMIT, examples=["{kube-apiserver-arg: [v=2]}"]
+    )
     """Further settings of k3s on the nodes that run the API, in the words of its config file
     (https://docs.k3s.io/cli/server). Those that this program sets, or that would break the link, are refused;
     ``disable`` adds to ours. Not for secrets: they would stand in plain text. Hetzner servers that exist keep theirs.
     Default: none, because ours are enough."""
-    agent_config: rules.K3sConfig = Field(default_factory=dict, examples=["{kubelet-arg: [max-pods=200]}"])
+    agent_config: rules.K3sConfig = Field(
+        default_factory=dict, max_length=ENTRIES_LIMIT, examples=["{kubelet-arg: [max-pods=200]}"]
+    )
     """The same for the nodes that run workloads only (https://docs.k3s.io/cli/agent). Default: none, because ours are
     enough."""
 
@@ -238,7 +250,7 @@ class NetbirdSettings(Section):
     wireguard_port: Annotated[StrictInt, Field(ge=1024, le=65535)] = Field(default=51820, examples=[51820])
     """UDP port of WireGuard on the router. Default: 51820, NetBird's own."""
     agent_env: dict[rules.EnvironmentName, StrictStr] = Field(
-        default_factory=dict, examples=['{NB_RELAY_TRANSPORT: "ws"}']
+        default_factory=dict, max_length=ENTRIES_LIMIT, examples=['{NB_RELAY_TRANSPORT: "ws"}']
     )
     """Further environment of the agent, for example ``NB_RELAY_TRANSPORT: ws`` for a relay without TLS. Names that this
     program sets itself are refused. Not for secrets. Default: none, because ours is enough."""
@@ -257,7 +269,9 @@ class DnsSettings(Section):
     stale_seconds: Seconds = Field(default=300, examples=[300])
     """For how long an expired answer of a peer's zone is still given when the peer doesn't answer; 0 = never. Default:
     300 s, which bridges a restart of the relay."""
-    forward_zones: rules.ForwardZones = Field(default_factory=dict, examples=["{corp.example.com: [192.168.7.53]}"])
+    forward_zones: rules.ForwardZones = Field(
+        default_factory=dict, max_length=ENTRIES_LIMIT, examples=["{corp.example.com: [192.168.7.53]}"]
+    )
     """Further zones that the pods of this cluster can resolve, each with the DNS servers that answer for it. Default:
     none; every other name goes the way that the node's own resolver goes."""
 
@@ -271,7 +285,7 @@ class MirrorSettings(Section):
     """Directory with NAME-VERSION.tgz of the charts cilium and netbird-operator. Default: their own repositories, where
     they come from."""
     registries: dict[rules.RegistryHost, rules.Url] = Field(
-        default_factory=dict, examples=["{docker.io: https://mirror.example.net}"]
+        default_factory=dict, max_length=ENTRIES_LIMIT, examples=["{docker.io: https://mirror.example.net}"]
     )
     """For each image registry, the address that is asked in its place. Default: none, so each is asked itself."""
 
@@ -299,7 +313,7 @@ class StackSettings(Section):
     network: NetworkSettings = Field(
         examples=["{pod_cidr: 10.42.0.0/16, service_cidr: 10.43.0.0/16, node_cidr: 10.0.1.0/24, dns_zone: de.internal}"]
     )
-    peers: tuple[rules.StackName, ...] = Field(default=(), examples=["[mn]"])
+    peers: tuple[rules.StackName, ...] = Field(default=(), max_length=PEERS_LIMIT, examples=["[mn]"])
     """Stacks to be linked with; each of them lists this one, too. Default: none; a cluster may stand alone."""
     hetzner: HetznerSettings | None = None
     on_premise: OnPremiseSettings | None = None
@@ -439,7 +453,7 @@ def read_stack(stack: str, config: Mapping[str, Any], *, secrets: Collection[str
         elif namespace == "hcloud" and name in HcloudSettings.model_fields:
             hcloud[name] = value
         elif namespace in (PROJECT, "hcloud"):
-            problems.append(_unknown(stack, key, namespace, name))
+            problems.append(_unknown(stack, key, namespace, name, len(problems)))
     if hcloud:
         sections["hcloud"] = hcloud
     values = {
@@ -494,17 +508,20 @@ class Refused:
 _REFUSED: Final = object()
 
 
-def _unknown(stack: str, key: str, namespace: str, name: str) -> Problem:
+def _unknown(stack: str, key: str, namespace: str, name: str, found: int) -> Problem:
     candidates = [one.partition(":")[2] for one in SECRETS if one.startswith(f"{namespace}:")]
     candidates += SECTIONS if namespace == PROJECT else HcloudSettings.model_fields
     shown_key = shown(key)
     if namespace == PROJECT:
         shown_key = shown(name)
-    return Problem(stack, shown_key, "", "is not a setting of this program", _guess(name, candidates))
+    return Problem(stack, shown_key, "", "is not a setting of this program", _guess(name, candidates, found))
 
 
-def _guess(name: str, candidates: Collection[str]) -> str:
-    near = difflib.get_close_matches(name[:60], candidates, n=1, cutoff=0.6)
+def _guess(name: str, candidates: Collection[str], found: int) -> str:
+    """What is meant, perhaps. ``found``: how many problems there are already; with many, nobody reads the guess, which
+    takes its time.
+    """
+    near = [] if found > PROBLEMS_LIMIT else difflib.get_close_matches(name[:60], candidates, n=1, cutoff=0.6)
     return f"did you mean {near[0]}?" if near else f"there are: {', '.join(sorted(candidates))}"
 
 
@@ -524,19 +541,17 @@ def _read_value(stack: str, path: str, field: FieldInfo, value: Any, problems: l
     form = _form_of(field)
     if form.model is not None and isinstance(value, Mapping):
         return _read_model(stack, path, form.model, value, problems)
+    if isinstance(value, list | dict) and (too_many := _too_many(stack, path, field, value)) is not None:
+        problems.append(too_many)
+        return _REFUSED
     item = form.item
     if item is not None and isinstance(value, list) and value:
-        items = [
+        return tuple(
             _read_model(stack, f"{path}.{index}", item, one, problems)
             if isinstance(one, Mapping)
-            else _wrong_kind(stack, f"{path}.{index}", one, "an object", _example(field), problems)
+            else _wrong_kind(stack, f"{path}.{index}", one, "an object", _example(field, 1), problems)
             for index, one in enumerate(value)
-        ]
-        too_many = next((entry.max_length for entry in field.metadata if hasattr(entry, "max_length")), None)
-        if too_many is not None and len(items) > too_many:
-            fix = "make more clusters of them"
-            problems.append(Problem(stack, path, "", f"has {len(items)} entries; at most {too_many} are possible", fix))
-        return tuple(items)
+        )
     try:
         return form.adapter.validate_python(value)
     except PydanticError as error:
@@ -546,8 +561,27 @@ def _read_value(stack: str, path: str, field: FieldInfo, value: Any, problems: l
         return _wrong_kind(stack, path, value, "as flat as it should be", "write it with fewer levels", problems)
 
 
+_FEWER: Final = {
+    "machines": "make more clusters of them",
+    "peers": "link with fewer",
+    "api_allowed_cidrs": "join them to larger ranges",
+    "ssh_allowed_cidrs": "join them to larger ranges",
+}
+
+
+def _too_many(stack: str, path: str, field: FieldInfo, value: list[Any] | dict[Any, Any]) -> Problem | None:
+    """Looked at before any entry is, since every wrong one would have its own message."""
+    if not isinstance(value, list if get_origin(field.annotation) is tuple else dict):
+        return None
+    limit = next((entry.max_length for entry in field.metadata if hasattr(entry, "max_length")), None)
+    if limit is None or len(value) <= limit:
+        return None
+    rule = f"has {len(value)} entries; at most {limit} are possible"
+    return Problem(stack, path, "", rule, _FEWER.get(path.rpartition(".")[2], "write fewer"))
+
+
 def _wrong_kind(stack: str, path: str, value: object, kind: str, fix: str, problems: list[Problem]) -> Any:
-    problems.append(Problem(stack, path, shown(value), f"is not {kind}", fix))
+    problems.append(Problem(stack, path, kind_of(value), f"is not {kind}", fix))
     return _REFUSED
 
 
@@ -560,7 +594,8 @@ def _read_model(
         if key not in known_fields:
             setting = f"{path}.{shown(key)}"
             rule = "is not a setting of this program"
-            problems.append(Problem(stack, setting, "", rule, _guess(str(key), list(known_fields))))
+            guess = _guess(str(key), list(known_fields), len(problems))
+            problems.append(Problem(stack, setting, "", rule, guess))
     fields = {
         name: value
         for name, field in known_fields.items()
@@ -641,14 +676,26 @@ _TYPE_RULES: Final = {
 }
 
 
+UNSHOWN: Final = ("netbird.agent_env", "k3s.server_config", "k3s.agent_config")
+"""Settings whose values no message shows, since somebody may have put a secret there."""
+_OBJECTS: Final = ("dict_type", "model_type", "model_attributes_type")
+
+
 def _problem(stack: str, path: str, field: FieldInfo, error: Any) -> Problem:
-    place = [part for part in error["loc"] if part != "[key]"]
-    setting = ".".join([path, *(shown(part) for part in place)])
-    value = "" if "[key]" in error["loc"] else shown(error["input"])
+    cause = rules.cause_of(error)
+    place = [
+        HIDDEN if path in UNSHOWN and "=" in str(part) else shown(part) for part in error["loc"] if part != "[key]"
+    ]
+    if "[key]" in error["loc"] and cause is not None and cause.hide_value:
+        place[-1] = HIDDEN
+    setting = ".".join([path, *place])
+    # A text where an object should be may be anything: a whole kubeconfig, for example.
+    unshown = path in UNSHOWN or error["type"] in _OBJECTS
+    value = "" if "[key]" in error["loc"] else (kind_of if unshown else shown)(error["input"])
     if isinstance(error["input"], str) and error["type"] in ("int_type", "bool_type"):
         value = f'"{value}"'
-    example = _example(field)
-    if (cause := rules.cause_of(error)) is not None:
+    example = _example(field, len(place), of_name="[key]" in error["loc"])
+    if cause is not None:
         return Problem(stack, setting, "" if cause.hide_value else value, cause.rule, cause.fix or example)
     context = error.get("ctx", {})
     match error["type"]:
@@ -666,8 +713,8 @@ def _problem(stack: str, path: str, field: FieldInfo, error: Any) -> Problem:
             return Problem(stack, setting, "", "is empty; at least one entry is needed", example)
         case "string_too_short":
             return Problem(stack, setting, "", "is empty", example)
-        case "too_long" | "string_too_long":
-            return Problem(stack, setting, "", f"is longer than {context['max_length']}", example)
+        case "string_too_long":
+            return Problem(stack, setting, "", f"has more than {context['max_length']} characters", example)
         case "string_pattern_mismatch":
             return Problem(stack, setting, value, "has not the right form", example)
         case _:
@@ -678,8 +725,29 @@ def _missing(stack: str, path: str, field: FieldInfo) -> Problem:
     return Problem(stack, path, "", "is missing", _example(field))
 
 
-def _example(field: FieldInfo) -> str:
-    return f"write it like {field.examples[0]}" if field.examples else "see the example stack files"
+def _example(field: FieldInfo, depth: int = 0, *, of_name: bool = False) -> str:
+    """The example of the setting, or that many levels within it the one of an entry, or of an entry's name."""
+    if not field.examples:
+        return "see the example stack files"
+    example = str(field.examples[0])
+    if depth:
+        value = safe_load(example)
+        for level in range(depth, 0, -1):
+            if isinstance(value, dict):
+                value = next(iter(value if of_name and level == 1 else value.values()))
+            elif isinstance(value, list):
+                value = value[0]
+        example = _flow(value)
+    return f"write it like {example}"
+
+
+def _flow(value: object) -> str:
+    """Of the kinds that examples have, as YAML in one line."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{name}: {_flow(one)}' for name, one in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_flow, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _bounds(field: FieldInfo) -> str | None:

@@ -113,7 +113,7 @@ def _kind(schema: dict[str, Any], field: FieldInfo) -> str:
     if inner is not None:
         return "Object, see below"
     if item_model_of(field.annotation) is not None:
-        return "List of objects, see below"
+        return f"List of at most {schema['maxItems']} objects, see below"
     one = next((part for part in schema.get("anyOf", [schema]) if part.get("type") != "null"), schema)
     if "enum" in one:
         return "One of " + ", ".join(f"`{value}`" for value in one["enum"])
@@ -128,6 +128,8 @@ def _kind(schema: dict[str, Any], field: FieldInfo) -> str:
         text = "IPv4 network" if kinds == "string" else "list of IPv4 networks"
     if one.get("format") == "ipv4":
         text = "IPv4 address"
+    if (limit := one.get("maxItems", one.get("maxProperties"))) is not None:
+        text += f", at most {limit} entries"
     if "minimum" in one and "maximum" in one:
         text += f" from {one['minimum']} to {one['maximum']}"
     return text[:1].upper() + text[1:]

@@ -22,6 +22,8 @@ SIZE_LIMIT: Final = 256 * 1024
 """Bytes of a stack file; a real one has a few thousand."""
 DEPTH_LIMIT: Final = 32
 """Levels of nesting."""
+PATH_LIMIT: Final = 300
+"""Characters of a setting's path whose line is kept; below a longer one there is nothing that a message could name."""
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,100}", re.ASCII)
@@ -157,7 +159,7 @@ def _line(event: Any) -> int:
     return int(event.start_mark.line) + 1
 
 
-def _node(event: Any, events: Iterator[Any], path: str, depth: int, stack: str, result: StackFile) -> Any:
+def _node(event: Any, events: Iterator[Any], path: str | None, depth: int, stack: str, result: StackFile) -> Any:
     line = _line(event)
     if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
         raise _UnreadableError("has an anchor or an alias (& or *)", "write the value out, or quote the text", line)
@@ -170,8 +172,9 @@ def _node(event: Any, events: Iterator[Any], path: str, depth: int, stack: str, 
     if isinstance(event, yaml.SequenceStartEvent):
         items: list[Any] = []
         while not isinstance(one := next(events), yaml.SequenceEndEvent):
-            below = f"{path}.{len(items)}"
-            result.lines.setdefault(below, _line(one))
+            below = None if path is None else f"{path}.{len(items)}"
+            if below is not None:
+                result.lines.setdefault(below, _line(one))
             items.append(_node(one, events, below, depth + 1, stack, result))
         return items
     values: dict[str, Any] = {}
@@ -183,14 +186,17 @@ def _node(event: Any, events: Iterator[Any], path: str, depth: int, stack: str, 
         key = one.value
         below = _below(path, key)
         if key in values:
-            result.problems.append(Problem(stack, shown(below), "", "stands there twice", "remove one", at))
-        result.lines[below] = at
+            result.problems.append(Problem(stack, shown(below or key), "", "stands there twice", "remove one", at))
+        if below is not None:
+            result.lines[below] = at
         values[key] = _node(next(events), events, below, depth + 1, stack, result)
     return values
 
 
-def _below(path: str, key: str) -> str:
-    """``config`` and our namespace don't show in the names of settings."""
+def _below(path: str | None, key: str) -> str | None:
+    """``config`` and our namespace don't show in the names of settings. None where the path gets too long."""
+    if path is None or len(path) + len(key) > PATH_LIMIT:
+        return None
     if not path:
         return key
     if path == "config":

@@ -12,9 +12,9 @@ from ipaddress import IPv4Network
 from typing import Final, Literal
 
 from domain import rules
-from domain.consistency import HETZNER_GATEWAY, NETWORK_ZONES, needed_secrets, ranges_of
+from domain.consistency import HETZNER_GATEWAY, NETWORK_ZONES, needed_secrets, range_problems, ranges_of
 from domain.fleet import Fleet
-from domain.names import NETBIRD_RANGE
+from domain.names import NETBIRD_RANGE, PROJECT
 from domain.problems import Problem, shown
 from domain.ranges import FreeRanges
 from domain.settings import CLUSTER_SECRET, Secret, known, read_stack
@@ -29,6 +29,8 @@ SERVICE_SIZES: Final = (16, 18, 20, 22)
 NETWORK_SIZES: Final = (16, 20, 24)
 DOCKER_RANGE: Final = IPv4Network("172.17.0.0/16")
 """Docker's default on every machine that has it; not proposed, though nothing forbids it."""
+
+EXAMPLE_LAN: Final = IPv4Network("192.168.7.0/24")
 
 EUROPE: Final = "eu-central"
 """The network zone whose locations have the server type that is proposed."""
@@ -130,6 +132,11 @@ def _unusable(name: str, fleet: Fleet, place: Place, node_cidr: IPv4Network | No
     if unread:
         return unread  # its ranges are unknown, so none is known to be free
     if place == "on_premise" and node_cidr is not None:
+        # By the rules of the plan, whatever else the file will hold.
+        draft = read_stack(name, {f"{PROJECT}:network": {"node_cidr": str(node_cidr)}})
+        refused = [*draft.problems, *range_problems([draft])]
+        if refused := [problem for problem in refused if problem.setting == "network.node_cidr"]:
+            return refused
         for other, setting, network in _taken(fleet):
             if network.overlaps(node_cidr):
                 rule = f"overlaps {other}: {setting} {network}; all ranges of the fleet have to be distinct"
@@ -250,7 +257,7 @@ def _network(place: Place, ranges: dict[str, IPv4Network], zone: str) -> str:
         nodes = f"{ranges['network.node_cidr']} # Hetzner subnet of the servers, within hetzner.network_cidr"
     else:
         given = ranges.get("network.node_cidr")
-        nodes = f"{given} # the LAN of the machines" if given else '"<the LAN of the machines, like 192.168.7.0/24>"'
+        nodes = f"{given} # the LAN of the machines" if given else f'"<the LAN of the machines, like {EXAMPLE_LAN}>"'
     return f"""\
   isthmus:network:
     # None of these can change once the cluster runs. All ranges of all stacks have to be distinct.
@@ -282,10 +289,11 @@ def _hetzner(ranges: dict[str, IPv4Network], location: str) -> str:
 
 
 def _on_premise(name: str, ranges: dict[str, IPv4Network]) -> str:
-    lan = ranges.get("network.node_cidr")
+    lan = ranges.get("network.node_cidr", EXAMPLE_LAN)
 
     def machine(number: int, role: str, router: str, comment: str) -> str:
-        example = "192.168.7.11" if lan is None else lan[min(10 + number, lan.num_addresses - 2)]
+        first = min(10, lan.num_addresses - 4)
+        example = lan[first + number]
         return f"""\
       - name: {name}-{number}
         address: "<its address, like {example}>"

@@ -39,7 +39,7 @@ SCALARS: Final[tuple[Any, ...]] = (
     "192.168.7.12", "256.1.1.1", "fd00::/48", "::1", "::ffff:10.0.0.1", "1" * 5000, "x" * 70_000, "ä.internal",
     "\u202e", "\u0661\u0660.0.0.0/8", "de", "mn", "us", "de.internal", "a..b", "-", "server", "v1.34.9+k3s1",
     "5f" * 32, "http://[::1]:99999/", "http://a:b@c", "https://x/?y", "http://\u212a", "ssh-ed25519 AAAA", "{}", "[]",
-    "!!python", "&a",
+    "!!python", "&a", f"me:{CANARY}@example.net", f"https://me:{CANARY}@example.net:x", f"http://{CANARY}@c",
 )  # fmt: skip
 FRAGMENTS: Final = (
     "&a ", "*a", "!!binary |", "!tag ", "<<: *a", "? ", "- ", "---\n", "...\n", "%YAML 9.9\n", "{", "}", "[", "]",
@@ -59,6 +59,7 @@ NAMES: Final = (
     "a.b",
     "ü",
     "x" * 200,
+    f"me:{CANARY}@example.net",
 )
 
 
@@ -169,12 +170,49 @@ def nested(source: random.Random) -> str:
             return "#" * source.randint(SIZE_LIMIT - 2, SIZE_LIMIT + 2)
 
 
+LONG: Final = (
+    ("isthmus:peers", "[", "]"),
+    ("isthmus:hetzner", "{api_allowed_cidrs: [", "]}"),
+    ("isthmus:hetzner", "{labels: {", "}}"),
+    ("isthmus:on_premise", "{machines: [", "]}"),
+    ("isthmus:on_premise", "{machines: [{", "}]}"),
+    ("isthmus:network", "{", "}"),
+    ("isthmus:network", "{pod_cidr: [", "]}"),
+    ("isthmus:k3s", "{server_config: {disable: [", "]}}"),
+    ("isthmus:netbird", "{agent_env: {", "}}"),
+    ("isthmus:dns", "{forward_zones: {", "}}"),
+    ("isthmus:dns", "{forward_zones: {a: [", "]}}"),
+    ("isthmus:mirrors", "{registries: {", "}}"),
+    ("isthmus:cilium", "{values: {bpf: {", "}}}"),
+    ("isthmus:cilium", "{values: {" + "x" * 5000 + ": [", "]}}"),
+)
+ENTRIES: Final = ("a", "1", "", "{}", "{a: 1}", "[]", "10.0.0.0/8", "coredns", "-", "mn", '""', "a b")
+
+
+def long_list(source: random.Random) -> str:
+    """A list or an object as long as a file may be."""
+    key, before, after = source.choice(LONG)
+    kept = {name: value for name, value in source.choice(BASES)[1].items() if name != key}
+    before = f"{text(kept)}  {key}: {before}"
+    room = source.randint(1, SIZE_LIMIT) - len(before.encode()) - len(after) - 1
+    values = [source.choice(ENTRIES) for _ in range(source.randint(1, 3))]
+    numbered = source.random() < 0.5
+    parts: list[str] = []
+    while room > 0:
+        value = values[len(parts) % len(values)]
+        name = f"a{len(parts)}" if numbered else "a"
+        parts.append(f"{value}," if before.endswith("[") else f"{name}: {value},")
+        room -= len(parts[-1])
+    return f"{before}{''.join(parts[:-1])}{after}\n"
+
+
 KINDS: Final[tuple[tuple[Callable[[random.Random], str | bytes], int], ...]] = (
     (mutated_text, 40),
     (mutated_settings, 45),
     (broken_bytes, 8),
     (random_bytes, 6),
     (nested, 1),
+    (long_list, 1),
 )
 
 

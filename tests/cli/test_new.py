@@ -61,6 +61,7 @@ def test_on_premise_with_its_lan(tmp_path: Path) -> None:
     assert "node_cidr: 192.168.7.0/24" in content
     assert "isthmus:peers: [de, us]" in content
     assert "on_premise.machines.0.address: its address, like 192.168.7.11" in done.stdout
+    assert "on_premise.machines.1.address: its address, like 192.168.7.12" in done.stdout
 
 
 @pytest.mark.parametrize("there", ["file", "dangling link", "directory"])
@@ -92,6 +93,13 @@ def test_nothing_is_overwritten(tmp_path: Path, there: str) -> None:
             "has host bits set; a CIDR names the network itself",
         ),
         (("us", "--on-premise", "--node-cidr", "x"), 3, "is not an IPv4 network with a prefix length; write it like"),
+        (("us", "--hetzner", "--node-cidr", "192.168.7.0/24"), 2, "--node-cidr is the LAN of machines on-premise"),
+        (("us", "--on-premise", "--location", "fsn1"), 2, "--location is Hetzner's; leave it out"),
+        (
+            ("us", "--on-premise", "--node-cidr", "100.64.0.0/24"),
+            1,
+            "us: network.node_cidr 100.64.0.0/24 overlaps NetBird's range 100.64.0.0/10; its peers have",
+        ),
     ],
 )
 def test_refused(tmp_path: Path, arguments: tuple[str, ...], code: int, says: str) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from domain.problems import Problem, SettingsError, in_file_order, shown
+from domain.problems import Problem, SettingsError, in_file_order, kind_of, shown
 
 
 def test_text() -> None:
@@ -43,11 +43,25 @@ def test_error_says_all() -> None:
         ({"password": "hunter2"}, "(an object)"),
         (["hunter2"], "(a list)"),
         (10**100, "(a huge number)"),
+        ("admin:hunter2@nb.example.net", "(hidden)"),
+        ("https://me:hunter2@nb.example.net", "(hidden)"),
+        ("root@mn-1", "root@mn-1"),
+        ("registry.example.net:5000/netbird@sha256:abc", "registry.example.net:5000/netbird@sha256:abc"),
+        ("me:hunter2@example.net/netbird@sha256:abc", "(hidden)"),
         (float("inf"), "inf"),
     ],
 )
 def test_shown(value: object, text: str) -> None:
     assert shown(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("hunter2", "(a text)"), ("", '""'), (True, "(a truth value)"), (4, "(a number)"), (0.5, "(a number)"),
+     (None, "(empty)"), ({}, "(an object)"), ([], "(a list)")],
+)  # fmt: skip
+def test_kind(value: object, text: str) -> None:
+    assert kind_of(value) == text
 
 
 def test_order() -> None:

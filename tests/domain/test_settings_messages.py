@@ -20,6 +20,7 @@ import yaml
 from domain import consistency, fleet, rules
 from domain.fleet import Fleet, parse_fleet
 from domain.problems import Problem
+from domain.settings import StackSettings, model_of
 from tests.domain.samples import (
     CLUSTER_SECRET,
     DE,
@@ -170,6 +171,67 @@ def test_too_many_machines() -> None:
         "mn: on_premise.machines has 201 entries; at most 200 are possible; make more clusters of them."
     ]
     assert said(check("mn", {"on_premise.machines": machines[:200]})) == []
+
+
+# --- what a message says to write is right at its place ---------------------------------------------------------------
+
+Place = tuple[str | int, ...]
+ENTRIES = (
+    "peers",
+    "hetzner.api_allowed_cidrs",
+    "hetzner.ssh_allowed_cidrs",
+    "hetzner.labels",
+    "on_premise.machines",
+    "k3s.server_config",
+    "k3s.agent_config",
+    "netbird.agent_env",
+    "dns.forward_zones",
+    "mirrors.registries",
+)
+
+
+def example_of(setting: str) -> Any:
+    model: Any = StackSettings
+    *sections, name = setting.split(".")
+    for section in sections:
+        model = model_of(model.model_fields[section].annotation)
+    return as_written(model.model_fields[name].examples[0])
+
+
+def as_written(example: str) -> Any:
+    return yaml.safe_load(example.replace("ssh-ed25519 AAAA...", HOST_KEYS[0]))
+
+
+def places_in(value: Any, above: Place = ()) -> Iterator[Place]:
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield (*above, key)
+            yield from places_in(inner, (*above, key))
+
+
+def with_value(value: Any, place: Place, new: Any) -> Any:
+    if not place:
+        return new
+    result: Any = dict(value) if isinstance(value, dict) else list(value)
+    result[place[0]] = with_value(result[place[0]], place[1:], new)
+    return result
+
+
+@pytest.mark.parametrize("setting", ENTRIES)
+def test_the_example_of_an_entry_is_right_there(setting: str) -> None:
+    stack = "mn" if setting.startswith("on_premise") else "de"
+    example = example_of(setting)
+    assert said(check(stack, {setting: example})) == []
+    by_name = {".".join(map(str, (setting, *place))): place for place in places_in(example)}
+    for place in by_name.values():
+        wrong = with_value(example, place, {"": 1.5})
+        at = [problem for problem in check(stack, {setting: wrong}) if problem.setting in by_name]
+        for problem in at:
+            if problem.fix.startswith("write it like "):
+                right = as_written(problem.fix.removeprefix("write it like "))
+                mended = with_value(example, by_name[problem.setting], right)
+                assert said(check(stack, {setting: mended})) == []
+        assert at, f"nothing is said of {place}"
 
 
 # --- every rule has a case and a neighbour ----------------------------------------------------------------------------

@@ -84,6 +84,20 @@ def test_the_plan_lists_exactly_what_is_left(place: Place) -> None:
         assert blank.meaning in new.text.splitlines()[blank.line - 1]
 
 
+@pytest.mark.parametrize(
+    ("node_cidr", "expected"),
+    [
+        (None, ["192.168.7.11", "192.168.7.12"]),
+        (IPv4Network("192.168.9.0/24"), ["192.168.9.11", "192.168.9.12"]),
+        (IPv4Network("192.168.9.8/29"), ["192.168.9.13", "192.168.9.14"]),
+    ],
+)
+def test_every_machine_has_an_example_of_its_own(node_cidr: IPv4Network | None, expected: list[str]) -> None:
+    new = made("us", "on_premise", {}, node_cidr=node_cidr)
+    meanings = [blank.meaning for blank in new.blanks if blank.setting.endswith(".address")]
+    assert meanings == [f"its address, like {address}" for address in expected]
+
+
 def test_ranges() -> None:
     new = made("us", "hetzner", FLEET)
     assert {setting: str(network) for setting, network in new.ranges.items()} == {
@@ -133,6 +147,18 @@ OVERLAP = (
     "us: network.node_cidr 192.168.0.0/21 overlaps mn: network.node_cidr 192.168.7.0/24; all ranges of the fleet have "
     "to be distinct; one of the two sites needs other addresses."
 )
+IN_NETBIRDS_RANGE = (
+    "us: network.node_cidr 100.64.0.0/24 overlaps NetBird's range 100.64.0.0/10; its peers have their addresses there, "
+    "and a link that covers them sends replies round in a circle; 172.16.0.0/24 is free."
+)
+TOO_SMALL = (
+    "us: network.node_cidr 8.8.8.0/31 is a /31; from /8 to /29 is possible: the machines of a site have to fit into "
+    "it; take a /29."
+)
+LOOPBACK = (
+    "us: network.node_cidr 127.0.0.0/24 touches 127.0.0.0/8, the loopback range; "
+    "take a private range such as 10.42.0.0/16."
+)
 
 
 @pytest.mark.parametrize(
@@ -147,6 +173,9 @@ OVERLAP = (
         ),
         ("us", {"location": "fsn1 # x"}, [f"us: hetzner.location fsn1 # x {NO_WORD}"]),
         ("us", {"place": "on_premise", "node_cidr": IPv4Network("192.168.0.0/21")}, [OVERLAP]),
+        ("us", {"place": "on_premise", "node_cidr": IPv4Network("100.64.0.0/24")}, [IN_NETBIRDS_RANGE]),
+        ("us", {"place": "on_premise", "node_cidr": IPv4Network("8.8.8.0/31")}, [TOO_SMALL]),
+        ("us", {"place": "on_premise", "node_cidr": IPv4Network("127.0.0.0/24")}, [LOOPBACK]),
     ],
 )
 def test_refused(name: str, options: dict[str, object], expected: list[str]) -> None:
