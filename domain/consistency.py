@@ -611,13 +611,10 @@ def cilium_values_allowed(draft: StackDraft) -> Iterator[Problem]:
     if not values or mtu is None:
         return
     for clash in clashes(values, mtu, installs_k3s=not _given(draft)):
-        yield Problem(
-            draft.stack,
-            f"cilium.values.{clash.path}",
-            shown(clash.value),
-            f"must be {shown(clash.needed)}: {clash.reason}",
-            "remove it",
-        )
+        rule = f"must be {shown(clash.needed)}: {clash.reason}"
+        if clash.overrides:
+            rule = f"changes {clash.overrides}, which {rule}"
+        yield Problem(draft.stack, f"cilium.values.{clash.path}", shown(clash.value), rule, "remove it")
 
 
 def agent_environment_allowed(draft: StackDraft) -> Iterator[Problem]:
