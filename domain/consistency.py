@@ -204,10 +204,17 @@ HCLOUD_TOKEN_LENGTH: Final = 64
 """The Hetzner provider refuses any other."""
 
 
-def secret_value_problems(stack: str, values: Mapping[str, str]) -> list[Problem]:
-    """What is wrong with the form of secrets, given in plain as key -> value. Only lengths show, no value."""
+CONTEXTS_SHOWN: Final = 10
+"""Contexts of a kubeconfig that a message lists at most."""
+
+
+def secret_value_problems(stack: str, values: Mapping[str, str], context: str | None = None) -> list[Problem]:
+    """What is wrong with the form of secrets, given in plain as key -> value. Only lengths show, and names of contexts,
+    no value. ``context`` is ``on_premise.kubeconfig.context``.
+    """
     # Here, because a plan looks at no secret and does without the cryptography that the module brings along.
     from domain.keys import cluster_secret_fault, ssh_private_key_fault
+    from domain.kubeconfig import KubeconfigError, context_names
 
     faults = {
         CLUSTER_SECRET: cluster_secret_fault,
@@ -220,6 +227,22 @@ def secret_value_problems(stack: str, values: Mapping[str, str]) -> list[Problem
         if value is not None and (fault := fault_of(value)) is not None:
             fix = f"set it anew: `{secret.command.format(stack=stack)}`"
             problems.append(Problem(stack, secret_setting(secret), "", fault, fix))
+    kubeconfig = values.get(KUBECONFIG.key)
+    if kubeconfig is None or context is None:
+        return problems
+    try:
+        names = context_names(kubeconfig)
+    except KubeconfigError as error:
+        fix = f"set it anew: `{KUBECONFIG.command.format(stack=stack)}`"
+        problems.append(Problem(stack, secret_setting(KUBECONFIG), "", str(error), fix))
+        return problems
+    if context not in names:
+        there = ", ".join(shown(name) for name in names[:CONTEXTS_SHOWN])
+        more = ", ..." if len(names) > CONTEXTS_SHOWN else ""
+        rule = "is no context of the secret kubeconfig"
+        problems.append(
+            Problem(stack, "on_premise.kubeconfig.context", shown(context), rule, f"its contexts are: {there}{more}")
+        )
     return problems
 
 
