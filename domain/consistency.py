@@ -715,11 +715,11 @@ def ranges_of(draft: StackDraft) -> list[tuple[str, IPv4Network]]:
 
 def range_problems(drafts: Sequence[StackDraft]) -> list[Problem]:
     """Every range that overlaps NetBird's or one before it, in the order of the stacks, each with a range that is
-    free.
+    free. Nobody here knows which of two clusters runs already, so what is free is free for either.
     """
     claims = Claims([Claim(NETBIRD_RANGE, "NetBird's range")])
     ranges = [(draft.stack, setting, network) for draft in drafts for setting, network in ranges_of(draft)]
-    kinds: dict[str, str] = {}
+    owners: dict[str, tuple[str, str]] = {}
     problems: list[Problem] = []
     free: FreeRanges | None = None
     for stack, setting, network in ranges:
@@ -727,20 +727,30 @@ def range_problems(drafts: Sequence[StackDraft]) -> list[Problem]:
         other = claims.overlapping(network)
         if other is None:
             claims.add(claim)
-            kinds[claim.owner] = setting
+            owners[claim.owner] = (stack, setting)
             continue
         if free is None:
             taken = [one[2] for one in ranges]
             free = FreeRanges([*taken, NETBIRD_RANGE, IPv4Network(HETZNER_GATEWAY)])
-        proposal = free.take(network.prefixlen, after=network)
-        if other.network == NETBIRD_RANGE and other.owner == "NetBird's range":
+        if (owner := owners.get(other.owner)) is None:
             rule = (
                 f"overlaps NetBird's range {NETBIRD_RANGE}; "
                 "its peers have their addresses there, and a link that covers them sends replies round in a circle"
             )
+            fix = _free(free, network)
         else:
-            reason = _KINDS[setting] if _KINDS[kinds[other.owner]] == _KINDS[setting] else _MIXED
+            reason = _KINDS[setting] if _KINDS[owner[1]] == _KINDS[setting] else _MIXED
             rule = f"overlaps {other}; {reason}"
-        fix = f"no /{network.prefixlen} is free" if proposal is None else f"{proposal} is free"
+            fix = _free(free, network)
+            if owner[0] != stack and network.prefixlen == other.network.prefixlen:
+                fix += " for the one of the two that does not run yet"
+            elif owner[0] != stack:
+                fix = f"{fix} for {stack} and {_free(free, other.network)} for {owner[0]}; change what does not run yet"
         problems.append(Problem(stack, setting, str(network), rule, fix))
     return problems
+
+
+def _free(free: FreeRanges, network: IPv4Network) -> str:
+    """A range of this size that is free."""
+    proposal = free.take(network.prefixlen, after=network)
+    return f"no /{network.prefixlen} is free" if proposal is None else f"{proposal} is free"
