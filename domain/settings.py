@@ -235,7 +235,9 @@ class NetbirdSettings(Section):
     mtu: Mtu = Field(default=1280, examples=[1280])
     """MTU of wt0; WireGuard adds 60 to it on the underlay. Default: 1280, NetBird's own, which fits nearly every path;
     computed where ``netbird.underlay_mtu`` is given."""
-    wireguard_port: Annotated[StrictInt, Field(ge=1024, le=65535)] = Field(default=51820, examples=[51820])
+    wireguard_port: Annotated[StrictInt, Field(ge=1024, le=65535), AfterValidator(rules.wireguard_port)] = Field(
+        default=51820, examples=[51820]
+    )
     """UDP port of WireGuard on the router. Default: 51820, NetBird's own."""
     agent_env: dict[rules.EnvironmentName, StrictStr] = Field(
         default_factory=dict, examples=['{NB_RELAY_TRANSPORT: "ws"}']
@@ -276,7 +278,7 @@ class MirrorSettings(Section):
     """For each image registry, the address that is asked in its place. Default: none, so each is asked itself."""
 
 
-PollInterval = Annotated[StrictStr, Field(pattern=r"^[0-9]{1,6}(ms|s)$")]
+PollInterval = Annotated[StrictStr, Field(pattern=r"^[1-9][0-9]{0,5}(ms|s)$")]
 PollFunction = Literal["constant", "exponential"]
 
 
