@@ -506,6 +506,8 @@ def servers_on_premise(draft: StackDraft) -> Iterator[Problem]:
     machines = _machines(draft)
     if _given(draft) or not machines or not all(hasattr(machine, "role") for machine in machines):
         return
+    if not all(machine.role for machine in machines):
+        return
     count = sum(machine.role == "server" for machine in machines)
     if count == 0:
         yield Problem(
@@ -523,6 +525,21 @@ def servers_on_premise(draft: StackDraft) -> Iterator[Problem]:
             f"has {count} servers; etcd needs a majority, and an even number adds none that may be lost",
             f"make it {count - 1} or {count + 1}",
         )
+
+
+def roles_with_ssh(draft: StackDraft) -> Iterator[Problem]:
+    """Roles are there if and only if the program installs k3s on the machines."""
+    over_ssh = known(draft.settings, "on_premise", "ssh") is not None
+    if _access_unclear(draft):
+        return
+    for index, machine in enumerate(_machines(draft)):
+        setting = f"on_premise.machines.{index}.role"
+        if over_ssh and hasattr(machine, "role") and machine.role is None:
+            yield Problem(
+                draft.stack, setting, "", "is missing; k3s is installed by it", "write role: server, or role: agent"
+            )
+        elif not over_ssh and _given(draft) and known(machine, "role") is not None:
+            yield _without_effect(draft, setting, "an existing cluster has its roles")
 
 
 def host_keys_with_ssh(draft: StackDraft) -> Iterator[Problem]:
@@ -682,6 +699,7 @@ STACK_RULES: Final[tuple[Rule, ...]] = (
     machines_distinct,
     one_router_on_premise,
     servers_on_premise,
+    roles_with_ssh,
     host_keys_with_ssh,
     mtu_chain,
     netbird_in_underlay,

@@ -272,12 +272,13 @@ RESERVED_PORTS: Final = {
 
 
 def wireguard_port(value: int) -> int:
+    """None of the UDP ports that are taken on the router."""
     if value in RESERVED_PORTS:
         raise RuleError(f"is the port where {RESERVED_PORTS[value]}", "take 51820 or another one that is free")
     return value
 
 
-wireguard_port.__doc__ = f"None of {', '.join(map(str, RESERVED_PORTS))}, which are taken on the router."
+wireguard_port.__doc__ = f"None of the UDP ports that are taken on the router: {', '.join(map(str, RESERVED_PORTS))}."
 
 
 def registry_host(value: str) -> str:

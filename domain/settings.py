@@ -147,8 +147,9 @@ class Machine(Section):
     """The name of its Node."""
     address: rules.HostAddress = Field(examples=["192.168.7.11"])
     """Its address in ``network.node_cidr``; the other nodes and ``pulumi up`` reach it there."""
-    role: Literal["server", "agent"] = Field(examples=["server"])
-    """``server`` runs the API, ``agent`` workloads only."""
+    role: Literal["server", "agent"] | None = Field(default=None, examples=["server"])
+    """``server`` runs the API, ``agent`` workloads only. Needed with ``ssh``, refused otherwise. Default: none, since
+    an existing cluster has its roles."""
     router: StrictBool = Field(default=False, examples=[True])
     """Whether it carries the link. Exactly one does. Default: false, since it is so for most."""
     host_key: rules.SshPublicKey | None = Field(default=None, examples=["ssh-ed25519 AAAA..."])

@@ -85,7 +85,7 @@ MN: Final[dict[str, Any]] = {
 GIVEN: Final[dict[str, Any]] = {
     **{key: value for key, value in MN.items() if key not in ("isthmus:k3s", "isthmus:clusterSecret")},
     "isthmus:on_premise": {
-        "machines": [{"name": "worker-b", "address": "192.168.7.12", "role": "agent", "router": True}],
+        "machines": [{"name": "worker-b", "address": "192.168.7.12", "router": True}],
         "kubeconfig": {"context": "mn"},
     },
     "isthmus:kubeconfig": SECRET,
