@@ -68,7 +68,7 @@ def print_report(out: Console, report: FleetReport) -> None:
         "Nodes",
         ("cluster", "node", "role", "address", ""),
         [
-            (cluster.name, node.name, node.role, str(node.address), "carries the link" if node.router else "")
+            (cluster.name, node.name, node.role or "", str(node.address), "carries the link" if node.router else "")
             for cluster in report.clusters
             for node in cluster.plan.nodes
         ],

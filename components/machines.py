@@ -116,7 +116,7 @@ def _over_ssh(settings: StackSettings, ssh: SshSettings, plan: AddressPlan, secr
 
         return OnPremiseMachine(
             name=node.name,
-            role=node.role,
+            role="server" if node.role == "server" else "agent",
             address=str(node.address),
             host_key=str(node.host_key),
             bundle=secrets.keys.apply(bundle),

@@ -34,8 +34,10 @@ _FIXED: Final = {
 """Settings behind the values of the output, with the reason why a change breaks a cluster that runs."""
 
 
-def raised_with(settings: StackSettings) -> dict[str, str]:
-    """What a later update is compared with: plain data for a stack output."""
+def raised_with(settings: StackSettings) -> dict[str, str | list[str]]:
+    """What a later update is compared with: plain data for a stack output. ``servers`` are the names of the nodes that
+    run the API, where the program raises them.
+    """
     plan, hetzner = address_plan(settings), settings.hetzner
     values: dict[str, object] = {
         "pod_cidr": plan.pod_cidr,
@@ -49,16 +51,32 @@ def raised_with(settings: StackSettings) -> dict[str, str]:
             "hetzner_location": hetzner.location,
             "hetzner_zone": hetzner.network_zone,
         }
-    return {name: str(value) for name, value in values.items()}
+    found: dict[str, str | list[str]] = {name: str(value) for name, value in values.items()}
+    found["access"] = _access(settings)
+    if settings.installs_k3s:
+        found["servers"] = [node.name for node in plan.servers]
+    return found
+
+
+def _access(settings: StackSettings) -> str:
+    """How the program comes to the cluster: ``hetzner``, ``ssh`` or ``kubeconfig``."""
+    if settings.hetzner is not None:
+        return "hetzner"
+    return "ssh" if settings.installs_k3s else "kubeconfig"
 
 
 def changes_refused(outputs: Mapping[str, Any], settings: StackSettings) -> list[Problem]:
     """What the settings would change although the cluster runs. ``outputs`` are the stack's, as its last update left
     them; what is missing in them, or has another form, is not compared.
     """
-    if problem := _moved(outputs, settings):
+    if problem := _moved(outputs, settings) or _taken_otherwise(outputs, settings):
         return [problem]
-    return [*_fixed(outputs, settings), *_nodes(outputs, settings), *_servers(outputs, settings)]
+    return [
+        *_fixed(outputs, settings),
+        *_nodes(outputs, settings),
+        *_hetzner_servers(outputs, settings),
+        *_servers_over_ssh(outputs, settings),
+    ]
 
 
 def _moved(outputs: Mapping[str, Any], settings: StackSettings) -> Problem | None:
@@ -72,6 +90,23 @@ def _moved(outputs: Mapping[str, Any], settings: StackSettings) -> Problem | Non
     return Problem(settings.stack, here, "", rule, fix)
 
 
+def _taken_otherwise(outputs: Mapping[str, Any], settings: StackSettings) -> Problem | None:
+    """Machines that k3s was put on stay with SSH, and a cluster that somebody else runs stays his."""
+    before, after, stack = _part(outputs, RAISED_WITH).get("access"), _access(settings), settings.stack
+    if before == "ssh" and after == "kubeconfig":
+        rule = "stands in the place of ssh, by which k3s was put on the machines; it would be taken off all of them"
+        fix = f"write ssh again; what runs there ends with `pulumi destroy -s {stack}` only"
+        return Problem(stack, "on_premise.kubeconfig", "", rule, fix)
+    if before == "kubeconfig" and after == "ssh":
+        rule = "stands in the place of kubeconfig, which leads to a cluster that runs; k3s would be installed over it"
+        fix = (
+            f"write kubeconfig again, or let go of the cluster with `pulumi destroy -s {stack}` and take it off the "
+            "machines first"
+        )
+        return Problem(stack, "on_premise.ssh", "", rule, fix)
+    return None
+
+
 def _fixed(outputs: Mapping[str, Any], settings: StackSettings) -> Iterator[Problem]:
     wanted = raised_with(settings)
     given = {**_part(outputs, "link"), **_part(outputs, RAISED_WITH)}
@@ -82,25 +117,40 @@ def _fixed(outputs: Mapping[str, Any], settings: StackSettings) -> Iterator[Prob
         given.pop("cluster_dns", None)  # it follows, and one message is enough
     for name, (setting, reason) in _FIXED.items():
         runs, value = given.get(name), wanted.get(name)
-        if isinstance(runs, str) and value is not None and _PLAIN.fullmatch(runs) and runs != value:
+        if isinstance(runs, str) and isinstance(value, str) and _PLAIN.fullmatch(runs) and runs != value:
             rule = f"is not {runs}, with which the cluster runs; {reason}"
             fix = f"write {runs} again, or raise the cluster anew: {_anew(settings.stack)}"
             yield Problem(settings.stack, setting, value, rule, fix)
 
 
 def _nodes(outputs: Mapping[str, Any], settings: StackSettings) -> Iterator[Problem]:
-    """Nodes that stay keep their addresses: k3s and Cilium know a node by it."""
-    machines = settings.on_premise.machines if settings.on_premise is not None else ()
+    """Nodes that stay keep their addresses: k3s and Cilium know a node by it. And a machine keeps its name."""
+    section, servers = settings.on_premise, _raised_servers(outputs)
+    run = {
+        name: address
+        for name, address in _part(outputs, "node_ips").items()
+        if isinstance(name, str) and isinstance(address, str) and _PLAIN.fullmatch(name) and _PLAIN.fullmatch(address)
+    }
+    machines = section.machines if section is not None else ()
+    listed = {machine.name for machine in machines}
+    gone = {address: name for name, address in run.items() if name not in listed}
     for index, machine in enumerate(machines):
-        runs = _part(outputs, "node_ips").get(machine.name)
-        if isinstance(runs, str) and _PLAIN.fullmatch(runs) and runs != str(machine.address):
+        runs, address = run.get(machine.name), str(machine.address)
+        if runs is not None and runs != address:
             setting = f"on_premise.machines.{index}.address"
             rule = f"is not {runs}, with which the node {machine.name} runs; k3s and Cilium know the node by it"
             fix = f"write {runs} again, or give the machine another name, so that it leaves and joins anew"
-            yield Problem(settings.stack, setting, str(machine.address), rule, fix)
+            if servers == [machine.name]:
+                fix = f"write {runs} again, or raise the cluster anew: {_anew(settings.stack)}"
+            yield Problem(settings.stack, setting, address, rule, fix)
+        elif runs is None and address in gone and settings.installs_k3s:
+            old = gone[address]
+            rule = f"is another name for {old} at {address}; with {old}, k3s would be taken off that machine"
+            fix = f"write {old} again, or take the machine out, `pulumi up -s {settings.stack}`, and add it anew"
+            yield Problem(settings.stack, f"on_premise.machines.{index}.name", machine.name, rule, fix)
 
 
-def _servers(outputs: Mapping[str, Any], settings: StackSettings) -> Iterator[Problem]:
+def _hetzner_servers(outputs: Mapping[str, Any], settings: StackSettings) -> Iterator[Problem]:
     """Hetzner servers that exist keep their first settings, and etcd keeps its majority."""
     if settings.hetzner is None:
         return
@@ -117,6 +167,48 @@ def _servers(outputs: Mapping[str, Any], settings: StackSettings) -> Iterator[Pr
     elif after < before // 2 + 1:
         rule = f"leaves no majority of the {before} servers that run; etcd would stop, and the API with it"
         yield Problem(settings.stack, setting, value, rule, f"take at least {before // 2 + 1}")
+
+
+def _servers_over_ssh(outputs: Mapping[str, Any], settings: StackSettings) -> Iterator[Problem]:
+    """The cluster's data is on its servers: enough of them stay, as servers, and the first one is one of them."""
+    before, stack = _raised_servers(outputs), settings.stack
+    if settings.on_premise is None or not settings.installs_k3s or not before:
+        return
+    machines = settings.on_premise.machines
+    only = f"raise the cluster anew: {_anew(stack)}"
+    for index, machine in enumerate(machines):
+        if machine.name in before and machine.role != "server":
+            rule = (
+                f"is not server, as which {machine.name} runs; etcd has its data there and would go on counting on it"
+            )
+            other = f"take the machine out, `pulumi up -s {stack}`, and add it anew"
+            fix = f"write server again, or {only if len(before) == 1 else other}"
+            yield Problem(stack, f"on_premise.machines.{index}.role", str(machine.role), rule, fix)
+    listed = {machine.name for machine in machines}
+    stay = [name for name in before if name in listed]
+    majority = len(before) // 2 + 1
+    if len(before) == 1 and not stay:
+        rule = f"lacks {before[0]}, the only server that runs; the cluster's data is on it"
+        yield Problem(stack, "on_premise.machines", "", rule, f"add {before[0]} again, or {only}")
+    elif len(stay) < majority:
+        rule = (
+            f"keeps {len(stay)} of the {len(before)} servers that run; etcd would lose its majority, and the API would "
+            "stop"
+        )
+        fix = f"keep {majority} of {', '.join(before)}, and replace the others in later runs of `pulumi up -s {stack}`"
+        yield Problem(stack, "on_premise.machines", "", rule, fix)
+    elif (first := next(machine for machine in machines if machine.role == "server")).name not in before:
+        rule = "is the first server, which the others join, and it does not run yet; it would start a cluster alone"
+        setting = f"on_premise.machines.{machines.index(first)}.name"
+        yield Problem(stack, setting, first.name, rule, f"put it behind {stay[0]}")
+
+
+def _raised_servers(outputs: Mapping[str, Any]) -> list[str]:
+    """The names of the servers that run; none where the last update didn't note them."""
+    names = _part(outputs, RAISED_WITH).get("servers")
+    if not isinstance(names, list) or not all(isinstance(name, str) and _PLAIN.fullmatch(name) for name in names):
+        return []
+    return names
 
 
 def _anew(stack: str) -> str:

@@ -4,11 +4,12 @@ reasons.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from domain.names import K3S_LOCAL_API_PORT, NETBIRD_INTERFACE
+from domain.names import K3S_LOCAL_API_PORT, NETBIRD_INTERFACE, VXLAN_PORT
 from domain.plan import AddressPlan
 from domain.settings import StackSettings
 
@@ -19,12 +20,15 @@ NAMESPACE: Final = "kube-system"
 
 @dataclass(frozen=True)
 class Clash:
-    """A value that the user may not set: its path with dots, what he set, what it must be (None: left out), and why."""
+    """A value that the user may not set: its path with dots, what he set, what it must be, and why. ``overrides`` is
+    the path of the value that it would change past the chart, and which must be so; empty where it is that value.
+    """
 
     path: str
     value: Any
     needed: Any
     reason: str
+    overrides: str = ""
 
 
 def defaults() -> dict[str, Any]:
@@ -73,18 +77,75 @@ _REASONS: Final = {
 }
 
 _FORBIDDEN: Final[Mapping[str, tuple[Any, str]]] = {
+    "agent": (True, "it is the network of the pods"),
+    "autoDirectNodeRoutes": (False, "the agent doesn't start with it beside a tunnel"),
     "ciliumEndpointSlice.enabled": (False, "the egress gateway doesn't start with it"),
     "clustermesh.useAPIServer": (False, "Cluster Mesh excludes the egress gateway"),
     "clustermesh.config.enabled": (False, "Cluster Mesh excludes the egress gateway"),
+    "cni.chainingMode": ("none", "Cilium is the only network of the pods"),
+    "cni.chainingTarget": (None, "Cilium is the only network of the pods"),
+    "cni.install": (True, "it is how the nodes find Cilium"),
     "enableIPv4Masquerade": (True, "the egress gateway needs it"),
-    "encryption.type": ("wireguard", "IPsec reads NetBird's packet marks as its own"),
+    "encryption.enabled": (
+        False,
+        (
+            "WireGuard takes 80 bytes of a packet, which the MTU chain doesn't count, and IPsec reads NetBird's packet "
+            "marks as its own; the link itself is encrypted by NetBird"
+        ),
+    ),
+    "eni.enabled": (False, "pods take their addresses from network.pod_cidr through k3s"),
     "identityAllocationMode": ("crd", "the egress gateway needs identities in Kubernetes"),
     "installNoConntrackIptablesRules": (False, "NetBird's masquerade needs connection tracking"),
+    "ipMasqAgent.enabled": (
+        False,
+        "private addresses would see the pods' own, which nothing outside of the cluster can answer",
+    ),
     "ipv4.enabled": (True, "clusters and links are IPv4"),
     "ipv6.enabled": (False, "clusters and links are IPv4 only"),
+    "operator.enabled": (True, "it makes the kinds of resources that the agents and the link wait for"),
+    "policyEnforcementMode": (
+        "default",
+        "with always, pods that no policy names reach nobody, and with never, pods could read the servers' user data",
+    ),
     "socketLB.enabled": (True, "without it pods don't reach services"),
+    "tunnelPort": (VXLAN_PORT, "the ports that netbird.wireguard_port may have are counted on it"),
 }
 """Values of the chart that we leave alone and that must not be changed to anything but the first of the pair."""
+
+_AGENT_SETTINGS: Final[Mapping[str, tuple[str, ...]]] = {
+    "kubeProxyReplacement": ("kube-proxy-replacement",),
+    "ipam.mode": ("ipam",),
+    "k8s.requireIPv4PodCIDR": ("k8s-require-ipv4-pod-cidr",),
+    "routingMode": ("routing-mode",),
+    "tunnelProtocol": ("tunnel-protocol",),
+    "bpf.masquerade": ("enable-bpf-masquerade",),
+    "egressGateway.enabled": ("enable-egress-gateway", "enable-ipv4-egress-gateway"),
+    "devices": ("devices",),
+    "forceDeviceDetection": ("force-device-detection",),
+    "MTU": ("mtu",),
+    "loadBalancer.acceleration": ("bpf-lb-acceleration",),
+    "loadBalancer.mode": ("bpf-lb-mode",),
+    "autoDirectNodeRoutes": ("auto-direct-node-routes",),
+    "ciliumEndpointSlice.enabled": ("enable-cilium-endpoint-slice",),
+    "clustermesh.config.enabled": ("clustermesh-config",),
+    "cni.chainingMode": ("cni-chaining-mode",),
+    "cni.chainingTarget": ("cni-chaining-target",),
+    "enableIPv4Masquerade": ("enable-ipv4-masquerade",),
+    "encryption.enabled": ("enable-wireguard", "enable-ipsec"),
+    "identityAllocationMode": ("identity-allocation-mode",),
+    "installNoConntrackIptablesRules": ("install-no-conntrack-iptables-rules",),
+    "ipMasqAgent.enabled": ("enable-ip-masq-agent",),
+    "ipv4.enabled": ("enable-ipv4",),
+    "ipv6.enabled": ("enable-ipv6",),
+    "policyEnforcementMode": ("enable-policy",),
+    "socketLB.enabled": ("bpf-lb-sock",),
+    "tunnelPort": ("tunnel-port",),
+}
+"""What the values above become in the agent's own configuration
+(https://docs.cilium.io/en/stable/cmdref/cilium-agent/). The chart lets through whatever else is written there, and it
+counts over the chart's."""
+PAST_THE_CHART: Final = ("extraConfig", "extraArgs", "extraEnv", "operator.extraArgs", "operator.extraEnv")
+"""Values of the chart that reach the agent's or the operator's own configuration as they are."""
 
 _NO_OBJECT: Final = "(not an object)"
 
@@ -114,7 +175,29 @@ def clashes(user: Mapping[str, Any], mtu: int, *, installs_k3s: bool) -> list[Cl
         given, value = _at(user, path)
         if given and not _same(value, needed):
             found.append(Clash(path, value, needed, reason))
+    all_needed = {path: (needed, reasons[path]) for path, needed in fixed.items()} | dict(_FORBIDDEN)
+    owners = {name: path for path, names in _AGENT_SETTINGS.items() for name in names}
+    for path, name, value in _past_the_chart(user):
+        if (owner := owners.get(name)) is not None:
+            found.append(Clash(path, value, *all_needed[owner], overrides=owner))
     return sorted(found, key=lambda clash: clash.path)
+
+
+def _past_the_chart(user: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Where the user writes into the agent's own configuration: the path, the name of the setting, what he wrote."""
+    for path in PAST_THE_CHART:
+        _, value = _at(user, path)
+        if path == "extraConfig" and isinstance(value, Mapping):
+            for name, one in value.items():
+                yield f"{path}.{name}", str(name).lower(), one
+        elif path.endswith("extraArgs") and isinstance(value, list | tuple):
+            for index, one in enumerate(value):
+                yield f"{path}.{index}", re.split(r"[= ]", str(one).lstrip("-"), maxsplit=1)[0], one
+        elif path.endswith("extraEnv") and isinstance(value, list | tuple):
+            for index, one in enumerate(value):
+                name = str(one.get("name", "")) if isinstance(one, Mapping) else ""
+                if name.startswith("CILIUM_"):
+                    yield f"{path}.{index}", name.removeprefix("CILIUM_").lower().replace("_", "-"), name
 
 
 def fixed_values() -> list[Clash]:

@@ -204,10 +204,17 @@ HCLOUD_TOKEN_LENGTH: Final = 64
 """The Hetzner provider refuses any other."""
 
 
-def secret_value_problems(stack: str, values: Mapping[str, str]) -> list[Problem]:
-    """What is wrong with the form of secrets, given in plain as key -> value. Only lengths show, no value."""
+CONTEXTS_SHOWN: Final = 10
+"""Contexts of a kubeconfig that a message lists at most."""
+
+
+def secret_value_problems(stack: str, values: Mapping[str, str], context: str | None = None) -> list[Problem]:
+    """What is wrong with the form of secrets, given in plain as key -> value. Only lengths show, and names of contexts,
+    no value. ``context`` is ``on_premise.kubeconfig.context``.
+    """
     # Here, because a plan looks at no secret and does without the cryptography that the module brings along.
     from domain.keys import cluster_secret_fault, ssh_private_key_fault
+    from domain.kubeconfig import KubeconfigError, context_names
 
     faults = {
         CLUSTER_SECRET: cluster_secret_fault,
@@ -220,6 +227,22 @@ def secret_value_problems(stack: str, values: Mapping[str, str]) -> list[Problem
         if value is not None and (fault := fault_of(value)) is not None:
             fix = f"set it anew: `{secret.command.format(stack=stack)}`"
             problems.append(Problem(stack, secret_setting(secret), "", fault, fix))
+    kubeconfig = values.get(KUBECONFIG.key)
+    if kubeconfig is None or context is None:
+        return problems
+    try:
+        names = context_names(kubeconfig)
+    except KubeconfigError as error:
+        fix = f"set it anew: `{KUBECONFIG.command.format(stack=stack)}`"
+        problems.append(Problem(stack, secret_setting(KUBECONFIG), "", str(error), fix))
+        return problems
+    if context not in names:
+        there = ", ".join(shown(name) for name in names[:CONTEXTS_SHOWN])
+        more = ", ..." if len(names) > CONTEXTS_SHOWN else ""
+        rule = "is no context of the secret kubeconfig"
+        problems.append(
+            Problem(stack, "on_premise.kubeconfig.context", shown(context), rule, f"its contexts are: {there}{more}")
+        )
     return problems
 
 
@@ -488,6 +511,8 @@ def servers_on_premise(draft: StackDraft) -> Iterator[Problem]:
         or not all(hasattr(machine, "role") for machine in machines)
     ):
         return
+    if not all(machine.role for machine in machines):
+        return
     count = sum(machine.role == "server" for machine in machines)
     if count == 0:
         yield Problem(
@@ -505,6 +530,21 @@ def servers_on_premise(draft: StackDraft) -> Iterator[Problem]:
             f"has {count} servers; etcd needs a majority, and an even number adds none that may be lost",
             f"make it {count - 1} or {count + 1}",
         )
+
+
+def roles_with_ssh(draft: StackDraft) -> Iterator[Problem]:
+    """Roles are there if and only if the program installs k3s on the machines."""
+    over_ssh = known(draft.settings, "on_premise", "ssh") is not None
+    if _access_unclear(draft):
+        return
+    for index, machine in enumerate(_machines(draft)):
+        setting = f"on_premise.machines.{index}.role"
+        if over_ssh and hasattr(machine, "role") and machine.role is None:
+            yield Problem(
+                draft.stack, setting, "", "is missing; k3s is installed by it", "write role: server, or role: agent"
+            )
+        elif not over_ssh and _given(draft) and known(machine, "role") is not None:
+            yield _without_effect(draft, setting, "an existing cluster has its roles")
 
 
 def host_keys_with_ssh(draft: StackDraft) -> Iterator[Problem]:
@@ -617,13 +657,10 @@ def cilium_values_allowed(draft: StackDraft) -> Iterator[Problem]:
     if not values or mtu is None:
         return
     for clash in clashes(values, mtu, installs_k3s=not _given(draft)):
-        yield Problem(
-            draft.stack,
-            f"cilium.values.{clash.path}",
-            shown(clash.value),
-            f"must be {shown(clash.needed)}: {clash.reason}",
-            "remove it",
-        )
+        rule = f"must be {shown(clash.needed)}: {clash.reason}"
+        if clash.overrides:
+            rule = f"changes {clash.overrides}, which {rule}"
+        yield Problem(draft.stack, f"cilium.values.{clash.path}", shown(clash.value), rule, "remove it")
 
 
 def agent_environment_allowed(draft: StackDraft) -> Iterator[Problem]:
@@ -669,6 +706,7 @@ STACK_RULES: Final[tuple[Rule, ...]] = (
     machines_distinct,
     one_router_on_premise,
     servers_on_premise,
+    roles_with_ssh,
     host_keys_with_ssh,
     mtu_chain,
     netbird_in_underlay,
@@ -702,11 +740,11 @@ def ranges_of(draft: StackDraft) -> list[tuple[str, IPv4Network]]:
 
 def range_problems(drafts: Sequence[StackDraft]) -> list[Problem]:
     """Every range that overlaps NetBird's or one before it, in the order of the stacks, each with a range that is
-    free.
+    free. Nobody here knows which of two clusters runs already, so what is free is free for either.
     """
     claims = Claims([Claim(NETBIRD_RANGE, "NetBird's range")])
     ranges = [(draft.stack, setting, network) for draft in drafts for setting, network in ranges_of(draft)]
-    kinds: dict[str, str] = {}
+    owners: dict[str, tuple[str, str]] = {}
     problems: list[Problem] = []
     free: FreeRanges | None = None
     for stack, setting, network in ranges:
@@ -714,20 +752,30 @@ def range_problems(drafts: Sequence[StackDraft]) -> list[Problem]:
         other = claims.overlapping(network)
         if other is None:
             claims.add(claim)
-            kinds[claim.owner] = setting
+            owners[claim.owner] = (stack, setting)
             continue
         if free is None:
             taken = [one[2] for one in ranges]
             free = FreeRanges([*taken, NETBIRD_RANGE, IPv4Network(HETZNER_GATEWAY)])
-        proposal = free.take(network.prefixlen, after=network)
-        if other.network == NETBIRD_RANGE and other.owner == "NetBird's range":
+        if (owner := owners.get(other.owner)) is None:
             rule = (
                 f"overlaps NetBird's range {NETBIRD_RANGE}; "
                 "its peers have their addresses there, and a link that covers them sends replies round in a circle"
             )
+            fix = _free(free, network)
         else:
-            reason = _KINDS[setting] if _KINDS[kinds[other.owner]] == _KINDS[setting] else _MIXED
+            reason = _KINDS[setting] if _KINDS[owner[1]] == _KINDS[setting] else _MIXED
             rule = f"overlaps {other}; {reason}"
-        fix = f"no /{network.prefixlen} is free" if proposal is None else f"{proposal} is free"
+            fix = _free(free, network)
+            if owner[0] != stack and network.prefixlen == other.network.prefixlen:
+                fix += " for the one of the two that does not run yet"
+            elif owner[0] != stack:
+                fix = f"{fix} for {stack} and {_free(free, other.network)} for {owner[0]}; change what does not run yet"
         problems.append(Problem(stack, setting, str(network), rule, fix))
     return problems
+
+
+def _free(free: FreeRanges, network: IPv4Network) -> str:
+    """A range of this size that is free."""
+    proposal = free.take(network.prefixlen, after=network)
+    return f"no /{network.prefixlen} is free" if proposal is None else f"{proposal} is free"

@@ -16,7 +16,12 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_ssh_private_key,
+)
 
 _ALGORITHM: Final = b"ssh-ed25519"
 _BLOCK_SIZE: Final = 8
@@ -81,12 +86,13 @@ def cluster_secret_fault(value: str) -> str | None:
 
 def ssh_private_key_fault(value: str) -> str | None:
     """Why the text can't be used to log in, without showing any of it; None when it can."""
+    load = load_ssh_private_key if "BEGIN OPENSSH PRIVATE KEY" in value else load_pem_private_key
     try:
-        load_ssh_private_key(value.encode(), password=None)
+        load(value.encode(), password=None)
     except TypeError:
         return "is protected by a passphrase, and nobody is there to type it"
     except (ValueError, UnsupportedAlgorithm):
-        return "is not a private key in OpenSSH's format"
+        return "is not a private key in OpenSSH's format or in PEM"
     return None
 
 

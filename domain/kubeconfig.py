@@ -1,4 +1,6 @@
-"""A kubeconfig as k3s writes it, made usable from elsewhere. Owns the rewriting, not where the file comes from."""
+"""A kubeconfig as k3s writes it, made usable from elsewhere, and what one of somebody else's has in it. Owns the
+reading and rewriting, not where the file comes from.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ TLS_SERVER_NAME: Final = "kubernetes.default.svc"
 
 
 class KubeconfigError(ValueError):
-    """Text that is no kubeconfig of k3s. The message never shows any of it: a kubeconfig is a secret."""
+    """Text that is no kubeconfig, or none of k3s. The message never shows any of it: a kubeconfig is a secret."""
 
 
 def rewrite(kubeconfig: str, address: IPv4Address | str, context: str) -> str:
@@ -47,6 +49,22 @@ def rewrite(kubeconfig: str, address: IPv4Address | str, context: str) -> str:
     }
     text: str = yaml.safe_dump(result, default_flow_style=False, sort_keys=True, width=10**6)
     return text
+
+
+def context_names(kubeconfig: str) -> list[str]:
+    """The names of its contexts, at least one. Raises :class:`KubeconfigError`, whose text reads on from the setting's
+    name.
+    """
+    try:
+        document = yaml.safe_load(kubeconfig)
+    except (yaml.YAMLError, RecursionError, ValueError):
+        raise KubeconfigError("is not YAML") from None
+    entries = document.get("contexts") if isinstance(document, dict) else None
+    found = [entry.get("name") for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    names = [name for name in found if isinstance(name, str)]
+    if not names:
+        raise KubeconfigError("is not a kubeconfig: it has no contexts")
+    return names
 
 
 def _only(document: Any, plural: str, singular: str) -> dict[str, Any]:

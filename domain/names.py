@@ -20,6 +20,8 @@ ROUTER_LABEL_VALUE: Final = "true"
 METADATA_ADDRESS: Final = "169.254.169.254"
 """Where Hetzner and others hand out a server's user data, to anyone on the server who asks."""
 
+VXLAN_PORT: Final = 8472
+"""Cilium's tunnel between the nodes, UDP (https://docs.cilium.io/en/stable/operations/system_requirements/)."""
 RELAY_PORT: Final = 1053
 """DNS relay, UDP and TCP. Not 53: NetBird's own resolver takes port 53 of the wt0 address."""
 RELAY_SERVICE_OFFSET: Final = 53

@@ -176,7 +176,7 @@ def environment(node: Node, settings: StackSettings) -> str:
     if settings.k3s is None:
         raise ValueError(f"{settings.stack}: k3s is not set")
     values = {
-        "ISTHMUS_K3S_ROLE": node.role,
+        "ISTHMUS_K3S_ROLE": str(node.role),
         "ISTHMUS_K3S_SHA256": settings.k3s.sha256,
         "ISTHMUS_K3S_UNIT": unit_name(node),
         "ISTHMUS_K3S_URL": k3s_url(settings),

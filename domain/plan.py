@@ -23,11 +23,11 @@ AGENT_OFFSET: Final = 31
 @dataclass(frozen=True)
 class Node:
     """A machine as a node of the cluster. ``server_type`` only at Hetzner, ``host_key`` only for machines that
-    exist.
+    exist, ``role`` None in an existing cluster.
     """
 
     name: str
-    role: Literal["server", "agent"]
+    role: Literal["server", "agent"] | None
     router: bool
     address: IPv4Address
     server_type: str | None = None

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, StrictStr, WithJsonSchema
 
-from domain.names import NETBIRD_RANGE
+from domain.names import NETBIRD_RANGE, RELAY_PORT, VXLAN_PORT
 from domain.ranges import PRIVATE_RANGES
 
 T = TypeVar("T")
@@ -245,7 +245,7 @@ RELAY_MINIMUM: Final = (1, 14, 5)
 
 def relay_image(value: str) -> str:
     """CoreDNS in a version that knows every option of the relay's Corefile, where the tag tells the version."""
-    found = re.search(r":v?([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})$", value, re.ASCII)
+    found = re.search(r":v?([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})([-_.][A-Za-z0-9_.-]*)?$", value, re.ASCII)
     if found and (int(found[1]), int(found[2]), int(found[3])) < RELAY_MINIMUM:
         minimum = ".".join(map(str, RELAY_MINIMUM))
         raise RuleError(
@@ -272,6 +272,24 @@ def url(value: str) -> str:
     if parts.query or parts.fragment:
         raise RuleError("has a query or a fragment", hide_value=True)
     return value.rstrip("/")
+
+
+RESERVED_PORTS: Final = {
+    RELAY_PORT: "the DNS relay listens on the router",
+    VXLAN_PORT: "Cilium has its tunnel between the nodes",
+    51871: "Cilium has its own WireGuard",
+}
+"""UDP ports of the router that are taken, with what has each of them."""
+
+
+def wireguard_port(value: int) -> int:
+    """None of the UDP ports that are taken on the router."""
+    if value in RESERVED_PORTS:
+        raise RuleError(f"is the port where {RESERVED_PORTS[value]}", "take 51820 or another one that is free")
+    return value
+
+
+wireguard_port.__doc__ = f"None of the UDP ports that are taken on the router: {', '.join(map(str, RESERVED_PORTS))}."
 
 
 def registry_host(value: str) -> str:

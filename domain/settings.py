@@ -155,8 +155,9 @@ class Machine(Section):
     """The name of its Node."""
     address: rules.HostAddress = Field(examples=["192.168.7.11"])
     """Its address in ``network.node_cidr``; the other nodes and ``pulumi up`` reach it there."""
-    role: Literal["server", "agent"] = Field(examples=["server"])
-    """``server`` runs the API, ``agent`` workloads only."""
+    role: Literal["server", "agent"] | None = Field(default=None, examples=["server"])
+    """``server`` runs the API, ``agent`` workloads only. Needed with ``ssh``, refused otherwise. Default: none, since
+    an existing cluster has its roles."""
     router: StrictBool = Field(default=False, examples=[True])
     """Whether it carries the link. Exactly one does. Default: false, since it is so for most."""
     host_key: rules.SshPublicKey | None = Field(default=None, examples=["ssh-ed25519 AAAA..."])
@@ -247,7 +248,9 @@ class NetbirdSettings(Section):
     mtu: Mtu = Field(default=1280, examples=[1280])
     """MTU of wt0; WireGuard adds 60 to it on the underlay. Default: 1280, NetBird's own, which fits nearly every path;
     computed where ``netbird.underlay_mtu`` is given."""
-    wireguard_port: Annotated[StrictInt, Field(ge=1024, le=65535)] = Field(default=51820, examples=[51820])
+    wireguard_port: Annotated[StrictInt, Field(ge=1024, le=65535), AfterValidator(rules.wireguard_port)] = Field(
+        default=51820, examples=[51820]
+    )
     """UDP port of WireGuard on the router. Default: 51820, NetBird's own."""
     agent_env: dict[rules.EnvironmentName, StrictStr] = Field(
         default_factory=dict, max_length=ENTRIES_LIMIT, examples=['{NB_RELAY_TRANSPORT: "ws"}']
@@ -290,7 +293,7 @@ class MirrorSettings(Section):
     """For each image registry, the address that is asked in its place. Default: none, so each is asked itself."""
 
 
-PollInterval = Annotated[StrictStr, Field(pattern=r"^[0-9]{1,6}(ms|s)$")]
+PollInterval = Annotated[StrictStr, Field(pattern=r"^[1-9][0-9]{0,5}(ms|s)$")]
 PollFunction = Literal["constant", "exponential"]
 
 

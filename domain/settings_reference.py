@@ -11,7 +11,7 @@ from typing import Any, Final, get_args
 from pydantic import AfterValidator, BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
-from domain.cilium_values import fixed_values
+from domain.cilium_values import PAST_THE_CHART, fixed_values
 from domain.consistency import STACK_RULES
 from domain.fleet import FLEET_RULES
 from domain.names import NETBIRD_RANGE, PROJECT
@@ -150,6 +150,8 @@ def _default(field: FieldInfo) -> str:
 
 
 def _as_yaml(value: object) -> str:
+    if value is None:
+        return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -190,6 +192,8 @@ def _refused() -> Iterator[str]:
     yield "\n## What is refused, and why\n\n### In `cilium.values`\n\n| value | must be | because |\n|---|---|---|\n"
     for clash in fixed_values():
         yield f"| `{clash.path}` | `{_as_yaml(clash.needed)}` | {clash.reason} |\n"
+    past = ", ".join(f"`{path}`" for path in PAST_THE_CHART)
+    yield f"\nThe same holds for {past}: what would change one of these values past the chart is refused.\n"
     for where, reasons in (
         ("`k3s.server_config` and `k3s.agent_config`", FORBIDDEN_K3S_SETTINGS),
         ("`netbird.agent_env`", FORBIDDEN_ENVIRONMENT),

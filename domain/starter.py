@@ -310,8 +310,8 @@ def _on_premise(name: str, ranges: dict[str, IPv4Network]) -> str:
 {machine(1, "server", "false", "runs the API: 1, 3 or 5 machines")}\
 {machine(2, "agent", "true", "runs workloads only")}\
     ssh: {{ user: root, port: 22 }} # root, or a user who may `sudo -n`
-    # Instead of ssh, for a cluster that runs there already (then without isthmus:k3s and the secrets clusterSecret and
-    # sshPrivateKey, but with `pulumi config set --secret kubeconfig -s {name} < KUBECONFIG`):
+    # Instead of ssh, for a cluster that runs there already (then without isthmus:k3s, role, host_key and the secrets
+    # clusterSecret and sshPrivateKey, but with `pulumi config set --secret kubeconfig -s {name} < KUBECONFIG`):
     # kubeconfig: {{context: NAME}}
 """
 

@@ -102,7 +102,7 @@ def test_every_problem_and_exit_code_1(directory: Path) -> None:
         "de: hetzner.routers 0 gives nothing that would carry the link; write 1, or leave it out. [Pulumi.de.yaml:20]",
         (
             "mn: network.pod_cidr 10.42.0.0/16 overlaps de: network.pod_cidr 10.42.0.0/16; linked clusters need "
-            "distinct pod CIDRs; 10.44.0.0/16 is free. [Pulumi.mn.yaml:3]"
+            "distinct pod CIDRs; 10.44.0.0/16 is free for the one of the two that does not run yet. [Pulumi.mn.yaml:3]"
         ),
         "2 problems in the stack files; `pulumi up` would refuse, and change nothing.",
     ]

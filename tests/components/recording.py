@@ -20,18 +20,17 @@ from pulumi.runtime.mocks import MockMonitor, MockResourceArgs, Mocks, set_mocks
 from pulumi.runtime.settings import reset_options
 from pulumi.runtime.stack import run_pulumi_func
 
-from tests.domain.samples import CLUSTER_SECRET, DE, GIVEN, MN, text
+from tests.domain.samples import CLUSTER_SECRET, DE, GIVEN, MN, SSH_PRIVATE_KEY, text
 
 ROOT: Final = Path(__file__).parents[2]
 SECRET_KEY: Final = "4dabf18193072939515e22adb298388d"
 
 HCLOUD_TOKEN: Final = "h" * 64
 NETBIRD_TOKEN: Final = "nbp_token_of_the_tests"
-SSH_KEY: Final = "-----BEGIN OPENSSH PRIVATE KEY-----\nof-the-tests\n-----END OPENSSH PRIVATE KEY-----\n"
 SECRET_VALUES: Final = {
     "isthmus:clusterSecret": CLUSTER_SECRET,
     "isthmus:netbirdApiToken": NETBIRD_TOKEN,
-    "isthmus:sshPrivateKey": SSH_KEY,
+    "isthmus:sshPrivateKey": SSH_PRIVATE_KEY,
     "hcloud:token": HCLOUD_TOKEN,
 }
 
@@ -45,6 +44,11 @@ users: [{name: default, user: {client-certificate-data: Y2VydA==, client-key-dat
 contexts: [{name: default, context: {cluster: default, user: default}}]
 current-context: default
 """
+"""As k3s leaves it on a server."""
+GIVEN_KUBECONFIG: Final = KUBECONFIG.replace(
+    "contexts: [", "contexts: [{name: mn, context: {cluster: default, user: default}}, "
+)
+"""That of an existing cluster: with the context of the samples."""
 PEER_ADDRESSES: Final = {"de-agent-1": "100.92.0.7", "mn-2": "100.92.0.8", "worker-b": "100.92.0.8"}
 
 LINKS: Final[dict[str, dict[str, Any]]] = {
@@ -323,7 +327,7 @@ def run_stack(
     """Runs the program for de or mn, or for ``config``; ``linked`` says whether the peers have been raised."""
     chosen = config or {"de": DE, "mn": MN}[stack]
     write_stack_files(directory, **{stack: chosen})
-    values = engine_config_of(chosen, {**secrets, "isthmus:kubeconfig": KUBECONFIG})
+    values = engine_config_of(chosen, {"isthmus:kubeconfig": GIVEN_KUBECONFIG, **secrets})
     stacks = {name: {"link": link} if linked else {} for name, link in LINKS.items() if name != stack}
     module = program()
     return run(

@@ -14,7 +14,7 @@ import pytest
 from domain.fleet import check_files
 from domain.settings import SECTIONS, HcloudSettings, Section, StackSettings, item_model_of, model_of
 from tests.components.recording import (
-    KUBECONFIG,
+    GIVEN_KUBECONFIG,
     LINKS,
     SECRET_VALUES,
     Run,
@@ -153,7 +153,7 @@ def registered(directory: Path, base: str, changes: dict[str, Any]) -> Run:
     return run(
         lambda: module.main(directory=directory, callbacks=False),
         stack=name,
-        config=engine_config_of(stacks[name], {**SECRET_VALUES, "isthmus:kubeconfig": KUBECONFIG}),
+        config=engine_config_of(stacks[name], {**SECRET_VALUES, "isthmus:kubeconfig": GIVEN_KUBECONFIG}),
         preview=True,
         stacks={other: {"link": link} for other, link in LINKS.items() if other != name},
     )

@@ -18,8 +18,8 @@ from components.cluster import Shell
 from components.hetzner import firewall_rules
 from components.on_premise import INSTALL
 from domain.keys import ClusterKeys
-from tests.components.recording import KUBECONFIG, SSH_KEY, Run, run_stack
-from tests.domain.samples import CLUSTER_SECRET, DE, GIVEN, HOST_KEYS, MN, changed
+from tests.components.recording import GIVEN_KUBECONFIG, Run, run_stack
+from tests.domain.samples import CLUSTER_SECRET, DE, GIVEN, HOST_KEYS, MN, SSH_PRIVATE_KEY, changed
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ class TestOnPremise:
         assert "connection" in command.secret_inputs or "stdin" in command.secret_inputs
         connection = command.inputs["connection"]
         assert (connection["host"], connection["user"], connection["port"]) == ("192.168.7.11", "root", 22.0)
-        assert (connection["hostKey"], connection["privateKey"]) == (HOST_KEYS[0], SSH_KEY)
+        assert (connection["hostKey"], connection["privateKey"]) == (HOST_KEYS[0], SSH_PRIVATE_KEY)
 
     def test_archive_holds_the_node(self, mn: Run) -> None:
         command = mn.one("command:remote:Command", "mn-2")
@@ -206,7 +206,7 @@ class TestExisting:
         assert found.of("command:") == []
         provider = found.one("pulumi:providers:kubernetes")
         assert provider.inputs["context"] == "mn"
-        assert provider.inputs["kubeconfig"] == KUBECONFIG
+        assert provider.inputs["kubeconfig"] == GIVEN_KUBECONFIG
         assert "kubeconfig" in provider.secret_inputs
         assert "worker-b" in found.one("Release", "isthmus-cilium").depends_on
 

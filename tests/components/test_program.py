@@ -7,6 +7,12 @@ from typing import Any
 
 import pulumi
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_ssh_private_key,
+)
 
 from domain.keys import ClusterKeys
 from tests.components.recording import (
@@ -17,7 +23,6 @@ from tests.components.recording import (
     NETBIRD_TOKEN,
     ROOT,
     SECRET_VALUES,
-    SSH_KEY,
     STACK_URN,
     Run,
     engine_config_of,
@@ -26,7 +31,7 @@ from tests.components.recording import (
     run_stack,
     write_stack_files,
 )
-from tests.domain.samples import CLUSTER_SECRET, DE, MN, REMOVE, changed, golden
+from tests.domain.samples import CLUSTER_SECRET, DE, GIVEN, MN, REMOVE, SSH_PRIVATE_KEY, changed, golden
 
 BOTH = pytest.mark.parametrize("preview", [False, True], ids=["up", "preview"])
 
@@ -131,8 +136,8 @@ def test_nothing_uses_a_default_provider(tmp_path: Path, stack: str, config: dic
 def test_no_secret_is_plain(tmp_path: Path, stack: str, config: dict[str, Any], preview: bool) -> None:
     found = run_stack(tmp_path, stack, config=config, preview=preview)
     keys = ClusterKeys.derive(CLUSTER_SECRET, stack)
-    hidden = [CLUSTER_SECRET, NETBIRD_TOKEN, HCLOUD_TOKEN, "of-the-tests", "c2VjcmV0LWtleQ==", keys.k3s_token]
-    hidden += keys.ssh_private_key.splitlines()[1:3]
+    hidden = [CLUSTER_SECRET, NETBIRD_TOKEN, HCLOUD_TOKEN, "c2VjcmV0LWtleQ==", keys.k3s_token]
+    hidden += [*keys.ssh_private_key.splitlines()[1:3], *SSH_PRIVATE_KEY.splitlines()[1:-1]]
     for item in found.registrations:
         for secret in hidden:
             assert secret not in item.raw, item.name
@@ -148,6 +153,12 @@ def test_children_belong_to_their_components(tmp_path: Path, stack: str, config:
     assert at_the_top
     allowed = ("isthmus:", "pulumi:providers:", "pulumi:pulumi:StackReference")
     assert {kind for kind in at_the_top if not kind.startswith(allowed)} == set()
+
+
+def _protected(key: str) -> str:
+    """The same key behind a passphrase."""
+    loaded = load_ssh_private_key(key.encode(), password=None)
+    return loaded.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"hunter2")).decode()
 
 
 @pytest.fixture(scope="module")
@@ -238,22 +249,57 @@ class TestRefusals:
         said = self.refused(tmp_path, mn=changed(MN, {"surprise": 1}))
         assert said.splitlines()[0] == "a problem in the stack files; nothing was changed:"
 
-    def test_secret_of_the_wrong_form(self, tmp_path: Path) -> None:
-        write_stack_files(tmp_path)
-        module = program()
-        caught: list[str] = []
-
-        async def body() -> None:
-            with pytest.raises(pulumi.RunError) as refusal:
-                await module.main(directory=tmp_path, callbacks=False)
-            caught.append(str(refusal.value))
-
-        secrets = {**SECRET_VALUES, "isthmus:clusterSecret": "tooshort", "hcloud:token": "alsoshort"}
-        run(body, stack="de", config=engine_config_of(DE, secrets), preview=True)
-        assert "de: clusterSecret has 8 characters, not 64; make one with" in caught[0]
-        assert "de: hcloud:token has 9 characters; Hetzner's tokens have 64; set it with" in caught[0]
-        assert "tooshort" not in caught[0]
-        assert "alsoshort" not in caught[0]
+    @pytest.mark.parametrize(
+        ("config", "secret", "value", "message"),
+        [
+            (
+                DE,
+                "isthmus:clusterSecret",
+                "tooshort",
+                (
+                    "de: clusterSecret has 8 characters, not 64; set it anew: `openssl rand -hex 32 | pulumi config "
+                    "set --secret clusterSecret -s de`. [Pulumi.de.yaml:"
+                ),
+            ),
+            (
+                DE,
+                "hcloud:token",
+                "alsoshort",
+                (
+                    "de: hcloud:token has 9 characters; Hetzner's tokens have 64; set it anew: `pulumi config set "
+                    "--secret hcloud:token -s de`. [Pulumi.de.yaml:"
+                ),
+            ),
+            (
+                MN,
+                "isthmus:sshPrivateKey",
+                _protected(SSH_PRIVATE_KEY),
+                (
+                    "mn: sshPrivateKey is protected by a passphrase, and nobody is there to type it; set it anew: "
+                    "`pulumi config set --secret sshPrivateKey -s mn < KEYFILE`. [Pulumi.mn.yaml:"
+                ),
+            ),
+            (
+                GIVEN,
+                "isthmus:kubeconfig",
+                KUBECONFIG,
+                (
+                    "mn: on_premise.kubeconfig.context mn is no context of the secret kubeconfig; its contexts are: "
+                    "default. [Pulumi.mn.yaml:"
+                ),
+            ),
+        ],
+    )
+    def test_secret_of_the_wrong_form(
+        self, tmp_path: Path, config: dict[str, Any], secret: str, value: str, message: str
+    ) -> None:
+        stack = "de" if config is DE else "mn"
+        with pytest.raises(pulumi.RunError) as refusal:
+            run_stack(tmp_path, stack, config=config, secrets={**SECRET_VALUES, secret: value}, preview=True)
+        caught = str(refusal.value).splitlines()
+        assert caught[0] == "a problem in the stack files; nothing was changed:"
+        assert caught[1].startswith(message)
+        assert value not in str(refusal.value)
 
     def test_values_of_the_engine_count_for_the_own_stack(self, tmp_path: Path) -> None:
         write_stack_files(tmp_path)
@@ -306,5 +352,5 @@ def test_the_program_names_no_stack() -> None:
 
 
 def test_samples_of_this_test_are_secret() -> None:
-    assert "of-the-tests" in SSH_KEY
+    assert len(SSH_PRIVATE_KEY.splitlines()) > 5
     assert "c2VjcmV0LWtleQ==" in KUBECONFIG

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from domain.fleet import check_files
 from domain.plan import AddressPlan, address_plan
@@ -23,6 +25,11 @@ HOST_KEYS: Final = (
 SHA256: Final = "5f" * 32
 SECRET: Final = {"secure": "v1:bm9uY2U=:Y2lwaGVy"}
 CLUSTER_SECRET: Final = "00112233445566778899aabbccddeeff" * 2
+
+SSH_PRIVATE_KEY: Final = (
+    Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+)
+"""A real one, another in each run; nothing lets it in."""
 
 REMOVE: Final = object()
 """As the new value of a setting: take it out."""
@@ -78,7 +85,7 @@ MN: Final[dict[str, Any]] = {
 GIVEN: Final[dict[str, Any]] = {
     **{key: value for key, value in MN.items() if key not in ("isthmus:k3s", "isthmus:clusterSecret")},
     "isthmus:on_premise": {
-        "machines": [{"name": "worker-b", "address": "192.168.7.12", "role": "agent", "router": True}],
+        "machines": [{"name": "worker-b", "address": "192.168.7.12", "router": True}],
         "kubeconfig": {"context": "mn"},
     },
     "isthmus:kubeconfig": SECRET,

@@ -10,28 +10,32 @@ import pytest
 from domain.changes import RAISED_WITH, changes_refused, raised_with
 from domain.plan import address_plan
 from domain.settings import StackSettings
-from tests.domain.samples import DE, GIVEN, HOST_KEYS, MN, SHA256, changed, settings_of
+from tests.domain.samples import DE, GIVEN, HOST_KEYS, MN, REMOVE, SECRET, SHA256, changed, settings_of
+
+OLD = ("raised_with", "access and servers")
+"""What earlier versions did not note: the whole output ``raised_with``, or these two parts of it."""
 
 
-def outputs_of(settings: StackSettings, *, old: bool = False) -> dict[str, Any]:
-    """What the stack's last update left; ``old`` as versions left it that had no output ``raised_with``."""
+def outputs_of(settings: StackSettings, *, old: str = "") -> dict[str, Any]:
+    """What the stack's last update left; ``old`` as a version left it that did not note one of :data:`OLD`."""
     plan = address_plan(settings)
     outputs: dict[str, Any] = {
         "link": {"pod_cidr": str(plan.pod_cidr), "service_cidr": str(plan.service_cidr), "cluster": plan.cluster},
         "node_ips": {node.name: str(node.address) for node in plan.nodes},
         "kubeconfig": "[secret]",
     }
-    if not old:
-        outputs[RAISED_WITH] = raised_with(settings)
+    if old != "raised_with":
+        noted = raised_with(settings)
+        outputs[RAISED_WITH] = {
+            name: value for name, value in noted.items() if not old or name not in ("access", "servers")
+        }
     return outputs
 
 
 BASES: dict[str, tuple[str, dict[str, Any]]] = {"de": ("de", DE), "mn": ("mn", MN), "given": ("mn", GIVEN)}
 
 
-def refused(
-    base: str, changes: dict[str, Any], *, before: dict[str, Any] | None = None, old: bool = False
-) -> list[str]:
+def refused(base: str, changes: dict[str, Any], *, before: dict[str, Any] | None = None, old: str = "") -> list[str]:
     name, config = BASES[base]
     outputs = outputs_of(settings_of(name, changed(config, before or {})), old=old)
     return [str(problem) for problem in changes_refused(outputs, settings_of(name, changed(config, changes)))]
@@ -42,8 +46,8 @@ ANEW = {
 }
 
 
-@pytest.mark.parametrize("old", [False, True], ids=["raised_with", "link only"])
-def test_pod_and_service_cidr(old: bool) -> None:
+@pytest.mark.parametrize("old", ["", *OLD])
+def test_pod_and_service_cidr(old: str) -> None:
     changes = {"network.pod_cidr": "10.60.0.0/16", "network.service_cidr": "10.61.0.0/16"}
     assert refused("mn", changes, old=old) == [
         (
@@ -107,6 +111,158 @@ def test_hetzner_servers(before: int, after: int, said: str | None) -> None:
     assert said is None or said in found[0]
 
 
+OVER_SSH = {
+    "on_premise.ssh": {},
+    "on_premise.kubeconfig": REMOVE,
+    "on_premise.machines": MN["isthmus:on_premise"]["machines"],
+    "k3s": MN["isthmus:k3s"],
+    "clusterSecret": SECRET,
+    "sshPrivateKey": SECRET,
+    "kubeconfig": REMOVE,
+}
+BY_KUBECONFIG = {
+    "on_premise": GIVEN["isthmus:on_premise"],
+    "k3s": REMOVE,
+    "clusterSecret": REMOVE,
+    "sshPrivateKey": REMOVE,
+    "kubeconfig": SECRET,
+}
+
+
+@pytest.mark.parametrize("old", ["", *OLD])
+def test_machines_stay_with_ssh_and_a_given_cluster_stays_its_owners(old: str) -> None:
+    said = [refused("mn", BY_KUBECONFIG, old=old), refused("given", OVER_SSH, old=old)]
+    if old:
+        assert said[0] == []
+        return
+    assert said == [
+        [
+            (
+                "mn: on_premise.kubeconfig stands in the place of ssh, by which k3s was put on the machines; it would "
+                "be taken off all of them; write ssh again; what runs there ends with `pulumi destroy -s mn` only."
+            )
+        ],
+        [
+            (
+                "mn: on_premise.ssh stands in the place of kubeconfig, which leads to a cluster that runs; k3s would "
+                "be installed over it; write kubeconfig again, or let go of the cluster with `pulumi destroy -s mn` "
+                "and take it off the machines first."
+            )
+        ],
+    ]
+
+
+def machines(servers: list[int], agents: list[int] | None = None) -> dict[str, Any]:
+    """Machines by their last number; the last of all is the router."""
+    roles = [(number, "server") for number in servers] + [(number, "agent") for number in agents or ()]
+    return {
+        "on_premise.machines": [
+            {"name": f"m-{number}", "address": f"192.168.7.{number}", "role": role, "host_key": HOST_KEYS[0]}
+            | ({"router": True} if number == roles[-1][0] else {})
+            for number, role in roles
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (
+            machines([1], [2]),
+            machines([3], [2]),
+            [
+                (
+                    "mn: on_premise.machines lacks m-1, the only server that runs; the cluster's data is on it; add "
+                    f"m-1 again, {ANEW['mn']}"
+                )
+            ],
+        ),
+        (
+            machines([1], [2]),
+            machines([2], [1]),
+            [
+                (
+                    "mn: on_premise.machines.1.role agent is not server, as which m-1 runs; etcd has its data there "
+                    f"and would go on counting on it; write server again, {ANEW['mn']}"
+                ),
+                (
+                    "mn: on_premise.machines.0.name m-2 is the first server, which the others join, and it does not "
+                    "run yet; it would start a cluster alone; put it behind m-1."
+                ),
+            ],
+        ),
+        (
+            machines([1, 2, 3]),
+            machines([1]),
+            [
+                (
+                    "mn: on_premise.machines keeps 1 of the 3 servers that run; etcd would lose its majority, and the "
+                    "API would stop; keep 2 of m-1, m-2, m-3, and replace the others in later runs of `pulumi up -s "
+                    "mn`."
+                )
+            ],
+        ),
+        (
+            machines([1, 2, 3]),
+            machines([1, 2, 5], [3]),
+            [
+                (
+                    "mn: on_premise.machines.3.role agent is not server, as which m-3 runs; etcd has its data there "
+                    "and would go on counting on it; write server again, or take the machine out, `pulumi up -s mn`, "
+                    "and add it anew."
+                )
+            ],
+        ),
+        (
+            machines([1, 2, 3]),
+            machines([4, 2, 3]),
+            [
+                (
+                    "mn: on_premise.machines.0.name m-4 is the first server, which the others join, and it does not "
+                    "run yet; it would start a cluster alone; put it behind m-2."
+                )
+            ],
+        ),
+        (machines([1, 2, 3]), machines([4, 5, 3]), ["mn: on_premise.machines keeps 1 of the 3 servers that run; "]),
+        (machines([1, 2, 3, 4, 5]), machines([1, 2, 6]), ["mn: on_premise.machines keeps 2 of the 5 servers "]),
+        (machines([1, 2, 3]), machines([2, 3, 4]), []),
+        (machines([1, 2, 3]), machines([3, 2, 1]), []),
+        (machines([1, 2, 3, 4, 5]), machines([3, 4, 5]), []),
+        (machines([1], [2]), machines([1, 3, 4], [2]), []),
+        (machines([1], [2, 3, 4]), machines([1, 3, 4], [2]), []),
+        (machines([1], [2]), machines([1], [3]), []),
+    ],
+)
+def test_servers_over_ssh(before: dict[str, Any], after: dict[str, Any], said: list[str]) -> None:
+    found = refused("mn", after, before=before)
+    assert len(found) == len(said)
+    for one, expected in zip(found, said, strict=True):
+        assert one.startswith(expected)
+    for old in OLD:
+        assert refused("mn", after, before=before, old=old) == []
+
+
+def test_nodes_of_a_given_cluster_are_its_owners() -> None:
+    other = {"on_premise.machines.0.name": "worker-c", "on_premise.machines.0.address": "192.168.7.12"}
+    assert refused("given", other) == []
+
+
+def test_the_address_of_the_only_server() -> None:
+    """It can't leave and join anew."""
+    (said,) = refused("mn", {"on_premise.machines.0.address": "192.168.7.21"})
+    assert said.endswith(f"write 192.168.7.11 again, {ANEW['mn']}")
+
+
+@pytest.mark.parametrize("old", ["", *OLD])
+def test_a_machine_keeps_its_name(old: str) -> None:
+    assert refused("mn", {"on_premise.machines.1.name": "mn-3"}, old=old) == [
+        (
+            "mn: on_premise.machines.1.name mn-3 is another name for mn-2 at 192.168.7.12; with mn-2, k3s would be "
+            "taken off that machine; write mn-2 again, or take the machine out, `pulumi up -s mn`, and add it anew."
+        )
+    ]
+
+
 @pytest.mark.parametrize(
     ("base", "changes"),
     [
@@ -136,6 +292,9 @@ NOTHING: list[Any] = [
         "raised_with": {"pod_cidr": None},
         "node_ips": {1: 2, "mn-1": None},
     },
+    {"raised_with": {"access": 3, "servers": "m-9"}, "node_ips": {"m-9\n": "192.168.7.11"}},
+    {"raised_with": {"access": "by hand", "servers": ["m-9", 1]}},
+    {"raised_with": {"servers": [""]}},
 ]
 
 

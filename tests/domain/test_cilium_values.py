@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from domain.cilium_values import cilium_values, clashes, defaults, required
+from domain.cilium_values import (
+    _AGENT_SETTINGS,
+    _FORBIDDEN,
+    cilium_values,
+    clashes,
+    defaults,
+    fixed_values,
+    required,
+)
 from tests.domain.samples import DE, plan_of, settings_of
 
 
@@ -70,14 +78,67 @@ def leaves(values: dict[str, Any], prefix: str = "") -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", leaves(required(1280)))
-def test_each_value_of_ours_is_defended_with_a_reason(path: str) -> None:
-    user: Any = "something else"
+ALL = [*leaves(required(1280)), *_FORBIDDEN]
+
+
+def at(path: str, value: Any) -> dict[str, Any]:
     for name in reversed(path.split(".")):
-        user = {name: user}
-    (clash,) = clashes(user, 1280, installs_k3s=True)
-    assert clash.path == path
-    assert clash.reason
+        value = {name: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def needed(path: str) -> Any:
+    value: Any = required(1280)
+    if path in _FORBIDDEN:
+        return _FORBIDDEN[path][0]
+    for name in path.split("."):
+        value = value[name]
+    return value
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_each_value_is_defended_with_a_reason(path: str) -> None:
+    for wrong in ("something else", not needed(path)):
+        (clash,) = clashes(at(path, wrong), 1280, installs_k3s=True)
+        assert (clash.path, clash.value, clash.needed) == (path, wrong, needed(path))
+        assert clash.reason
+    assert clashes(at(path, needed(path)), 1280, installs_k3s=True) == []
+
+
+def test_the_reference_has_them_all() -> None:
+    assert sorted(clash.path for clash in fixed_values()) == sorted(ALL)
+
+
+NO_AGENT_SETTING = {"agent", "clustermesh.useAPIServer", "cni.install", "eni.enabled", "operator.enabled"}
+"""What the chart makes or leaves out, and which the agent is not told by a setting of its own."""
+
+
+def test_what_each_value_is_to_the_agent_is_known() -> None:
+    assert set(_AGENT_SETTINGS) | NO_AGENT_SETTING == set(ALL)
+    assert not set(_AGENT_SETTINGS) & NO_AGENT_SETTING
+
+
+@pytest.mark.parametrize("path", _AGENT_SETTINGS)
+def test_each_value_is_defended_past_the_chart(path: str) -> None:
+    for name in _AGENT_SETTINGS[path]:
+        variable = "CILIUM_" + name.upper().replace("-", "_")
+        for user, place in (
+            ({"extraConfig": {name: "x"}}, f"extraConfig.{name}"),
+            ({"extraArgs": ["--debug", f"--{name}=x"]}, "extraArgs.1"),
+            ({"extraArgs": [f"--{name}", "x"]}, "extraArgs.0"),
+            ({"extraEnv": [{"name": variable, "value": "x"}]}, "extraEnv.0"),
+            ({"operator": {"extraArgs": [f"--{name}=x"]}}, "operator.extraArgs.0"),
+            ({"operator": {"extraEnv": [{"name": variable}]}}, "operator.extraEnv.0"),
+        ):
+            (clash,) = clashes(user, 1280, installs_k3s=True)
+            assert (clash.path, clash.overrides, clash.needed) == (place, path, needed(path))
+
+
+@pytest.mark.parametrize("value", ["x", [1, None, {}], {"a": None, 1: 2}, None, [[]]])
+@pytest.mark.parametrize("place", ["extraConfig", "extraArgs", "extraEnv", "operator.extraArgs", "operator.extraEnv"])
+def test_what_is_of_another_form_is_the_charts_to_refuse(place: str, value: Any) -> None:
+    assert clashes(at(place, value), 1280, installs_k3s=True) == []
 
 
 def test_api_address_of_a_given_cluster_is_its_users() -> None:

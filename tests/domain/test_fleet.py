@@ -42,7 +42,8 @@ def test_seven_mistakes_in_the_order_of_the_file_with_lines() -> None:
     ]
     assert str(problems[0]) == (
         "mn: network.pod_cidr 10.42.0.0/16 overlaps de: network.pod_cidr 10.42.0.0/16; "
-        "linked clusters need distinct pod CIDRs; 10.44.0.0/16 is free. [Pulumi.mn.yaml:3]"
+        "linked clusters need distinct pod CIDRs; 10.44.0.0/16 is free for the one of the two that does not run yet. "
+        "[Pulumi.mn.yaml:3]"
     )
 
 
@@ -71,7 +72,22 @@ def test_stack_name() -> None:
 
 def test_proposals_do_not_collide_with_each_other() -> None:
     same = changed(MN, {"network.pod_cidr": "10.42.0.0/16", "network.service_cidr": "10.42.0.0/16"})
-    assert [problem.fix for problem in problems_of(mn=same)] == ["10.44.0.0/16 is free", "10.45.0.0/16 is free"]
+    yet = "for the one of the two that does not run yet"
+    assert [problem.fix for problem in problems_of(mn=same)] == [
+        f"10.44.0.0/16 is free {yet}",
+        f"10.45.0.0/16 is free {yet}",
+    ]
+
+
+def test_the_proposal_is_right_whichever_of_the_two_runs() -> None:
+    """The order of names says nothing about it."""
+    files = {name: changed(DE if name == "de" else MN, {"peers": []}) for name in ("de", "mn")}
+    files["mn"] = changed(files["mn"], {"network.pod_cidr": "10.42.0.0/18"})
+    (problem,) = check_files({name: text(config) for name, config in files.items()})
+    assert problem.fix == "10.44.0.0/18 is free for mn and 10.45.0.0/16 is free for de; change what does not run yet"
+    for name, free in (("mn", "10.44.0.0/18"), ("de", "10.45.0.0/16")):
+        moved = {**files, name: changed(files[name], {"network.pod_cidr": free})}
+        assert check_files({stack: text(config) for stack, config in moved.items()}) == []
 
 
 def test_no_range_left() -> None:
@@ -81,7 +97,7 @@ def test_no_range_left() -> None:
     assert said(problems_of(de=changed(DE, large), mn=changed(MN, mine))) == [
         (
             "mn: network.pod_cidr 10.0.0.0/10 overlaps de: network.pod_cidr 10.0.0.0/10; "
-            "linked clusters need distinct pod CIDRs; no /10 is free."
+            "linked clusters need distinct pod CIDRs; no /10 is free for the one of the two that does not run yet."
         )
     ]
 
@@ -123,7 +139,7 @@ def test_no_overlap_is_missed_and_no_proposal_is_taken(files: dict[str, str]) ->
     assert bool(problems) == overlap
     for problem in problems:
         proposed = type(ranges[0])(problem.fix.split()[0])
-        assert str(proposed) == problem.fix.removesuffix(" is free")
+        assert problem.fix.startswith(f"{proposed} is free")
         assert not any(proposed.overlaps(other) for other in [*ranges, NETBIRD_RANGE])
 
 

@@ -98,10 +98,10 @@ def test_bad_secret(secret: str, fault: str) -> None:
 @pytest.mark.parametrize(
     ("key", "fault"),
     [
-        ("", "is not a private key in OpenSSH's format"),
-        ("ssh-ed25519 AAAA", "is not a private key in OpenSSH's format"),
+        ("", "is not a private key in OpenSSH's format or in PEM"),
+        ("ssh-ed25519 AAAA", "is not a private key in OpenSSH's format or in PEM"),
         ("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n",
-         "is not a private key in OpenSSH's format"),
+         "is not a private key in OpenSSH's format or in PEM"),
     ],
 )  # fmt: skip
 def test_bad_private_key(key: str, fault: str) -> None:
@@ -109,11 +109,14 @@ def test_bad_private_key(key: str, fault: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no ssh-keygen on this machine")
-def test_private_key_with_a_passphrase(tmp_path: Path) -> None:
-    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "hunter2", "-f", str(tmp_path / "key")]
+@pytest.mark.parametrize("kind", [("-t", "ed25519"), ("-t", "ecdsa"), ("-t", "rsa"), ("-t", "rsa", "-m", "PEM")])
+@pytest.mark.parametrize("passphrase", ["", "hunter2"])
+def test_keys_of_ssh_keygen(tmp_path: Path, kind: tuple[str, ...], passphrase: str) -> None:
+    command = ["ssh-keygen", "-q", *kind, "-N", passphrase, "-f", str(tmp_path / "key")]
     subprocess.run(command, check=True, capture_output=True)
-    fault = ssh_private_key_fault((tmp_path / "key").read_text(encoding="utf-8"))
-    assert fault == "is protected by a passphrase, and nobody is there to type it"
+    text = (tmp_path / "key").read_text(encoding="utf-8")
+    expected = "is protected by a passphrase, and nobody is there to type it" if passphrase else None
+    assert ssh_private_key_fault(text) == ssh_private_key_fault(text.rstrip()) == expected
 
 
 def test_values_of_secrets() -> None:
@@ -128,7 +131,7 @@ def test_values_of_secrets() -> None:
             "set it anew: `pulumi config set --secret hcloud:token -s de`."
         ),
         (
-            "de: sshPrivateKey is not a private key in OpenSSH's format; "
+            "de: sshPrivateKey is not a private key in OpenSSH's format or in PEM; "
             "set it anew: `pulumi config set --secret sshPrivateKey -s de < KEYFILE`."
         ),
     ]
@@ -138,3 +141,55 @@ def test_values_of_secrets() -> None:
         "isthmus:sshPrivateKey": ClusterKeys.derive(CLUSTER_SECRET, "de").ssh_private_key,
     }
     assert secret_value_problems("de", good) == []
+
+
+CONTEXTS = "contexts: [{name: mn}, {name: other}]\n"
+
+
+@pytest.mark.parametrize(
+    ("kubeconfig", "context", "said"),
+    [
+        (CONTEXTS, "mn", []),
+        (CONTEXTS, None, []),
+        (
+            CONTEXTS,
+            "de",
+            [
+                (
+                    "mn: on_premise.kubeconfig.context de is no context of the secret kubeconfig; its contexts are: "
+                    "mn, other."
+                )
+            ],
+        ),
+        (
+            f"contexts: [{', '.join(f'{{name: c{number}}}' for number in range(12))}]",
+            "c12",
+            [
+                (
+                    "mn: on_premise.kubeconfig.context c12 is no context of the secret kubeconfig; its contexts are: "
+                    "c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, ...."
+                )
+            ],
+        ),
+        (
+            "hunter2",
+            "mn",
+            [
+                (
+                    "mn: kubeconfig is not a kubeconfig: it has no contexts; "
+                    "set it anew: `pulumi config set --secret kubeconfig -s mn < KUBECONFIG`."
+                )
+            ],
+        ),
+        (
+            "a: [",
+            "mn",
+            [("mn: kubeconfig is not YAML; set it anew: `pulumi config set --secret kubeconfig -s mn < KUBECONFIG`.")],
+        ),
+        ("contexts: [1, {name: [hunter2]}, {}]", "mn", ["mn: kubeconfig is not a kubeconfig: it has no contexts; set"]),
+    ],
+)
+def test_context_of_the_kubeconfig(kubeconfig: str, context: str | None, said: list[str]) -> None:
+    found = [str(problem) for problem in secret_value_problems("mn", {"isthmus:kubeconfig": kubeconfig}, context)]
+    assert len(found) == len(said)
+    assert all(one.startswith(expected) for one, expected in zip(found, said, strict=True))

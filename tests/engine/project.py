@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import yaml
 
-from tests.domain.samples import CLUSTER_SECRET, SECRET
+from tests.domain.samples import CLUSTER_SECRET, SECRET, SSH_PRIVATE_KEY
 from toolchain import pulumi_bin, pulumi_home
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
@@ -30,13 +30,6 @@ PASSPHRASE: Final = "passphrase-of-the-engine-tests"
 COMMAND_DEADLINE_SECONDS: Final = 180.0
 _POLL_SECONDS: Final = 0.02
 _DROPPED: Final = ("PULUMI_", "PYTHON", "VIRTUAL_ENV", "KUBE", "HELM_", "HCLOUD_", "COV_")
-
-SSH_PRIVATE_KEY: Final = (
-    "-----BEGIN OPENSSH PRIVATE KEY-----\n"
-    "bm90LWEta2V5LW9ubHktZm9yLXRoZS1lbmdpbmUtdGVzdHMtbm90LWEta2V5LW9ubHktZm9y\n"
-    "-----END OPENSSH PRIVATE KEY-----\n"
-)
-"""Has the form of a key and is none: no test of the engine logs in anywhere."""
 
 KUBECONFIG_TOKEN: Final = "token-in-the-kubeconfig-of-the-engine-tests"
 KUBECONFIG: Final = json.dumps(

@@ -18,7 +18,7 @@ PLACE: Final = " [Pulumi."
 
 OVERLAP: Final = (
     "mn: network.pod_cidr 10.52.0.0/16 overlaps de: network.pod_cidr 10.52.0.0/16; "
-    "linked clusters need distinct pod CIDRs; 10.54.0.0/16 is free."
+    "linked clusters need distinct pod CIDRs; 10.54.0.0/16 is free for the one of the two that does not run yet."
 )
 NO_CLUSTER_SECRET: Final = (
     "de: clusterSecret is missing; the k3s token and all SSH keys are derived from it; "
