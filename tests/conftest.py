@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 
-import hypothesis  # noqa: F401 -- early: imported at the end of a run, Python 3.11 fails with an AST recursion SystemError
+import hypothesis  # Early: imported at the end of a run, Python 3.11 fails with an AST recursion SystemError.
 import pytest
 
 LINK_TIMEOUT_SECONDS = 1800.0
 ENGINE_TIMEOUT_SECONDS = 600.0
+
+# Property tests remember nothing between runs, and a busy machine fails none: pytest's own time limit holds. Here and
+# not beside them, because tests of other directories import some of them, and each takes the settings of that moment.
+hypothesis.settings.register_profile("isthmus", deadline=None, database=None)
+hypothesis.settings.load_profile("isthmus")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,6 +13,8 @@ from types import ModuleType
 import pytest
 
 WRAPPER = Path(__file__).resolve().parents[2] / "isthmus"
+ENVIRONMENT_TIMEOUT_SECONDS = 300.0
+"""A venv with pip in it: some 5 s, and as long as a busy machine takes."""
 
 
 def wrapper_of(checkout: Path) -> ModuleType:
@@ -90,6 +92,7 @@ def test_a_moved_checkout_gets_a_new_environment(
     assert not wrapper.is_ready(["requirements.txt"])
 
 
+@pytest.mark.timeout(ENVIRONMENT_TIMEOUT_SECONDS)
 def test_an_environment_is_made_and_serves_from_any_folder(made: ModuleType, tmp_path: Path) -> None:
     checkout = Path(made.ROOT)
     assert made.is_ready(["requirements.txt"])
@@ -110,6 +113,7 @@ def test_an_environment_is_made_and_serves_from_any_folder(made: ModuleType, tmp
     assert done.stdout == f"in {elsewhere}\n"
 
 
+@pytest.mark.timeout(ENVIRONMENT_TIMEOUT_SECONDS)
 def test_pip_that_fails_leaves_no_stamp_and_shows_its_end(made: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     assert Path(made.STAMP).exists()
     (Path(made.ROOT) / "requirements.txt").write_text("pydantic==2.0\n")

@@ -84,15 +84,14 @@ class StandIn:
             self._thread.join()
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_until_complete(self._serve())
+            # It also ends what hangs by order, and closes the loop.
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._serve())
         except Exception as error:
             if self._port.done():
                 raise
             self._port.set_exception(error)
-        finally:
-            self._loop.close()
 
     async def _serve(self) -> None:
         storage = Storage(self.directory)
