@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.text import Text
 
 from cli import console
-from cli.directory import cannot, print_problems, read_fleet
-from cli.errors import FAILED
+from cli.directory import print_problems, read_fleet
+from cli.errors import FAILED, cannot
 from domain.changes import changes_refused
 from domain.fleet import Fleet, check_fleet, place_problems
 from domain.plan_report import ClusterReport, FleetReport, LinkReport, fleet_report
@@ -42,6 +42,8 @@ def plan(directory: Path, *, as_json: bool, running: bool) -> int:
         print_problems(problems)
     else:
         print_report(console.results(), report)
+        if not running:
+            console.messages().print(Text("Not compared with what runs; --running does that.", style="dim"))
     return FAILED if problems else 0
 
 

@@ -119,6 +119,18 @@ def test_errors_become_one_message(
     assert (captured.out, captured.err) == ("", said)
 
 
+def test_machine_readers_get_the_error_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    @guarded()
+    def command(*, json: bool) -> int:
+        raise LabError("No room.")
+
+    for asked, stdout in ((True, '{"error": "No room."}\n'), (False, "")):
+        with pytest.raises(typer.Exit) as caught:
+            command(json=asked)
+        captured = capsys.readouterr()
+        assert (caught.value.exit_code, captured.out, captured.err) == (errors.CANNOT, stdout, "error: No room.\n")
+
+
 def test_debugging_shows_where(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ISTHMUS_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):
