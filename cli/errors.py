@@ -26,8 +26,6 @@ P = ParamSpec("P")
 FAILED = 1
 CANNOT = 3
 INTERRUPTED = 130
-NO_MORE_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
-"""What a write to standard output can fail with, besides a reader that has gone."""
 
 
 class Cannot(Exception):
@@ -67,9 +65,12 @@ def guarded(*, when_interrupted: str = "") -> Callable[[Callable[P, int | None]]
             except typer.Exit:
                 raise
             except Exception as error:
-                if isinstance(error, OSError) and error.filename is None and error.errno in NO_MORE_OUTPUT:
-                    _write_no_more()
-                    _give_up(f"the output can't be written: {error.strerror}.", as_json=False)
+                if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                    if error.filename is None:
+                        _write_no_more()
+                    # A write says no name; the output's failure looks like any other's.
+                    what = error.filename or "the output or a file"
+                    _give_up(f"{what} can't be written: {error.strerror}.", as_json=as_json)
                 if _debugging():
                     raise
                 mistake = "This is a mistake in Isthmus; ISTHMUS_DEBUG=1 shows where."

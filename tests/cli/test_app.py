@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -104,6 +105,11 @@ def test_the_return_value_is_the_exit_code() -> None:
     [
         (LabError("No room."), errors.CANNOT, "error: No room.\n"),
         (KeyboardInterrupt(), errors.INTERRUPTED, "Interrupted. Go on with X.\n"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/var/lib/x"),
+            errors.CANNOT,
+            "error: /var/lib/x can't be written: No space left on device.\n",
+        ),
         (
             ZeroDivisionError("oh"),
             errors.CANNOT,
