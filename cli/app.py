@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from cli.errors import guarded
+from cli.errors import guarded, prepare_output
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -26,7 +26,9 @@ lab = typer.Typer(
 )
 app.add_typer(lab, name="lab")
 
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+_Json = Annotated[
+    bool, typer.Option("--json", help="Print JSON instead of text, with exit code 3 an object with `error`.")
+]
 
 
 @lab.command("up")
@@ -218,5 +220,6 @@ def test(
 
 def main() -> int:
     """Runs the command line and returns the exit code."""
+    prepare_output()
     app(prog_name="isthmus")
     return 0

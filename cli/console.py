@@ -14,6 +14,12 @@ from rich.console import Console
 PLAIN_WIDTH = 200
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leaves it to the command's guard, which knows that this is no failure."""
+        raise BrokenPipeError
+
+
 def results() -> Console:
     """The console for what a command was asked for."""
     return _console(sys.stdout)
@@ -27,7 +33,7 @@ def messages() -> Console:
 def _console(stream: TextIO) -> Console:
     # Without a terminal there is no width to fit into; a table that is cut to 80 columns would lose what it tells.
     width = None if stream.isatty() else PLAIN_WIDTH
-    return Console(file=stream, highlight=False, soft_wrap=True, width=width)
+    return _Console(file=stream, highlight=False, soft_wrap=True, width=width)
 
 
 def duration(seconds: float) -> str:

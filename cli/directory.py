@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-import typer
 from rich.text import Text
 
 from cli import console
-from cli.errors import CANNOT
+from cli.errors import cannot
 from domain.fleet import Fleet, parse_fleet
 from domain.problems import Problem, count_of
 from domain.stack_directory import read_stack_files
@@ -22,12 +20,6 @@ def read_fleet(directory: Path) -> Fleet:
         return parse_fleet(read_stack_files(directory))
     except OSError as error:
         cannot(f"{directory} can't be read: {error.strerror}.")
-
-
-def cannot(text: str) -> NoReturn:
-    """Ends the command with a message, and the exit code for what could not be tried."""
-    console.messages().print(Text.assemble(("error: ", "bold red"), text))
-    raise typer.Exit(CANNOT)
 
 
 def print_problems(problems: Sequence[Problem]) -> None:

@@ -15,8 +15,8 @@ from typing import Final
 from rich.text import Text
 
 from cli import console
-from cli.directory import cannot, read_fleet
-from cli.errors import FAILED
+from cli.directory import read_fleet
+from cli.errors import FAILED, cannot
 from domain import rules
 from domain.settings import CLUSTER_SECRET
 from domain.stack_file import stack_file_name

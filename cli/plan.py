@@ -12,8 +12,8 @@ from rich.segment import Segment, Segments
 from rich.style import Style
 
 from cli import console
-from cli.directory import cannot, print_problems, read_fleet
-from cli.errors import FAILED
+from cli.directory import print_problems, read_fleet
+from cli.errors import FAILED, cannot
 from domain.fleet import check_fleet
 from domain.plan_report import ClusterReport, FleetReport, LinkReport, fleet_report
 from domain.problems import Problem
@@ -39,6 +39,8 @@ def plan(directory: Path, *, as_json: bool, running: bool) -> int:
         print_problems(problems)
     else:
         print_report(console.results(), report)
+        if not running:
+            console.messages().print("Not compared with what runs; --running does that.", style="dim")
     return FAILED if problems else 0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from cli.directory import cannot
+from cli.errors import cannot
 from domain.changes import changes_refused
 from domain.fleet import Fleet, place_problems
 from domain.problems import Problem

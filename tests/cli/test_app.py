@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -105,6 +106,11 @@ def test_the_return_value_is_the_exit_code() -> None:
         (LabError("No room."), errors.CANNOT, "error: No room.\n"),
         (KeyboardInterrupt(), errors.INTERRUPTED, "Interrupted. Go on with X.\n"),
         (
+            OSError(errno.ENOSPC, "No space left on device", "/var/lib/x"),
+            errors.CANNOT,
+            "error: /var/lib/x can't be written: No space left on device.\n",
+        ),
+        (
             ZeroDivisionError("oh"),
             errors.CANNOT,
             "error: ZeroDivisionError: oh\nThis is a mistake in Isthmus; ISTHMUS_DEBUG=1 shows where.\n",
@@ -117,6 +123,18 @@ def test_errors_become_one_message(
     assert exit_code_of(raising(error)) == code
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", said)
+
+
+def test_machine_readers_get_the_error_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    @guarded()
+    def command(*, json: bool) -> int:
+        raise LabError("No room.")
+
+    for asked, stdout in ((True, '{"error": "No room."}\n'), (False, "")):
+        with pytest.raises(typer.Exit) as caught:
+            command(json=asked)
+        captured = capsys.readouterr()
+        assert (caught.value.exit_code, captured.out, captured.err) == (errors.CANNOT, stdout, "error: No room.\n")
 
 
 def test_debugging_shows_where(monkeypatch: pytest.MonkeyPatch) -> None:

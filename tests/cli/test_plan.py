@@ -26,8 +26,11 @@ ABOUT_THE_START_SECONDS = 8.0
 """Starting the command line on a busy machine; what is measured is that nothing hangs."""
 
 
-def isthmus(*arguments: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "100"}
+NOT_COMPARED = "Not compared with what runs; --running does that.\n"
+
+
+def isthmus(*arguments: str, path: str | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "100", **variables}
     if path is not None:
         environment["PATH"] = path
     return subprocess.run(
@@ -55,7 +58,7 @@ def write(directory: Path, **stacks: Any) -> None:
 
 def test_for_people(directory: Path) -> None:
     done = isthmus("plan", "--directory", str(directory))
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, NOT_COMPARED)
     assert "\x1b" not in done.stdout
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     for expected in (
@@ -84,7 +87,7 @@ def test_colours_change_no_character_and_end_with_their_line(directory: Path, mo
 
 def test_for_machines(directory: Path) -> None:
     done = isthmus("plan", "--json", "--directory", str(directory))
-    assert done.returncode == 0
+    assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)
     assert [cluster["cluster"] for cluster in found["clusters"]] == ["de", "mn"]
     assert [(link["from"], link["to"], link["mtu"]) for link in found["links"]] == [
@@ -165,7 +168,61 @@ def test_no_directory(arguments: tuple[str, ...], says: str) -> None:
 def test_no_stack_file(tmp_path: Path) -> None:
     done = isthmus("plan", "--directory", str(tmp_path))
     assert done.returncode == 3
-    assert done.stderr == f"error: there is no stack file in {tmp_path}; `./isthmus new NAME --hetzner` makes one.\n"
+    said = f"there is no stack file in {tmp_path}; `./isthmus new NAME --hetzner` makes one."
+    assert (done.stdout, done.stderr) == ("", f"error: {said}\n")
+    machine = isthmus("plan", "--json", "--directory", str(tmp_path))
+    assert (machine.returncode, machine.stderr) == (3, f"error: {said}\n")
+    assert json.loads(machine.stdout) == {"error": said}
+
+
+# --- where the output goes --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_an_output_of_another_encoding(directory: Path, encoding: str) -> None:
+    done = isthmus("plan", "--directory", str(directory), PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, NOT_COMPARED)
+    arrow = "→" if encoding == "utf-8" else "?"
+    assert f"  de {arrow} mn  10.52.0.0/16" in done.stdout
+    assert json.loads(isthmus("plan", "--json", "--directory", str(directory), PYTHONIOENCODING=encoding).stdout)
+
+
+def redirected(directory: Path, words: str) -> subprocess.CompletedProcess[str]:
+    """The plan with the rest of a shell's line behind it."""
+    return subprocess.run(
+        ["bash", "-c", f"'{sys.executable}' -m cli plan --directory '{directory}' {words}"],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("options", ["", "--json "])
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        (">/dev/full", "the output or a file can't be written: No space left on device."),
+        (">&-", "the output can't be written: standard output is closed."),
+    ],
+)
+def test_an_output_that_takes_nothing(directory: Path, options: str, target: str, reason: str) -> None:
+    done = redirected(directory, options + target)
+    assert (done.returncode, done.stderr) == (3, f"error: {reason}\n")
+
+
+@pytest.mark.parametrize("options", ["", "--json "])
+def test_a_reader_that_goes(directory: Path, options: str) -> None:
+    done = redirected(directory, options + "| true; exit ${PIPESTATUS[0]}")
+    assert done.returncode == 0
+    assert done.stderr in ("", NOT_COMPARED)
+
+
+def test_messages_that_nobody_takes(directory: Path) -> None:
+    done = redirected(directory, "2>&-")
+    assert done.returncode == 0
+    assert done.stdout.startswith("Addresses\n")
 
 
 # --- what runs --------------------------------------------------------------------------------------------------------

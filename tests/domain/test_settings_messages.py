@@ -1,7 +1,7 @@
 """Every mistake in a stack file gives its message, word for word, and its good neighbour gives none.
 
-The cases are data in ``bad_settings.yaml``. That none is left out, and that every rule has a case and a neighbour, is
-tested here as well.
+The cases are data in ``bad_settings.yaml``. That none is left out, and that every message has a case and a neighbour,
+is tested here as well.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ import ast
 import functools
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from domain import consistency, fleet, rules
-from domain.fleet import Fleet, parse_fleet
+from domain import consistency, fleet, rules, settings
 from domain.problems import Problem
 from domain.settings import StackSettings, model_of
 from tests.domain.samples import (
@@ -143,13 +142,33 @@ def test_bad(case: dict[str, Any]) -> None:
     assert said(check(case["stack"], bad_changes(case))) == case["says"]
 
 
+def line_of(setting: str, content: str) -> int:
+    """Where the setting stands, or else the nearest that it would stand in, as PyYAML tells it."""
+    document: Any = yaml.compose(content)
+    (key, node), *_ = document.value
+    rest = setting
+    while rest:
+        if isinstance(node, yaml.SequenceNode):
+            entries = [(str(index), one, one) for index, one in enumerate(node.value)]
+        elif isinstance(node, yaml.MappingNode):
+            entries = [(name.value.removeprefix("isthmus:"), name, value) for name, value in node.value]
+        else:
+            break
+        found = [entry for entry in entries if rest == entry[0] or rest.startswith(f"{entry[0]}.")]
+        if not found:
+            break
+        name, key, node = found[0]
+        rest = rest[len(name) + 1 :]
+    return int(key.start_mark.line) + 1
+
+
 @pytest.mark.parametrize("case", BAD, ids=lambda case: case["id"])
 def test_bad_has_setting_rule_fix_and_line(case: dict[str, Any]) -> None:
     for problem in check(case["stack"], bad_changes(case)):
         assert problem.setting
         assert problem.rule
         assert problem.fix
-        assert problem.line is not None
+        assert problem.line == line_of(problem.setting, text(configs(case["stack"], bad_changes(case))[problem.stack]))
         for secret in (CLUSTER_SECRET, "hunter2", "A2C8E62B"):
             assert secret not in str(problem)
 
@@ -237,64 +256,73 @@ def test_the_example_of_an_entry_is_right_there(setting: str) -> None:
         assert at, f"nothing is said of {place}"
 
 
-# --- every rule has a case and a neighbour ----------------------------------------------------------------------------
+# --- every message has a case and a neighbour -------------------------------------------------------------------------
 
-
-def value_rules() -> set[str]:
-    """The functions of ``rules.py`` that refuse a value, inner ones included."""
-    tree = ast.parse(Path(rules.__file__).read_text(encoding="utf-8"))
-    found = {
-        function.name
-        for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef)
-        for node in ast.walk(function)
-        if isinstance(node, ast.Raise) and "RuleError" in ast.dump(node)
-    }
-    return found - {"prefix_length"}  # makes the rule `size`
-
-
-def stack_and_fleet_rules() -> dict[str, Callable[[Fleet], list[Problem]]]:
-    """Each rule between settings, as a function of the fleet."""
-
-    def of_stacks(rule: consistency.Rule) -> Callable[[Fleet], list[Problem]]:
-        return lambda all_: [problem for draft in all_.drafts.values() for problem in rule(draft)]
-
-    found: dict[str, Callable[[Fleet], list[Problem]]] = {
-        rule.__name__: of_stacks(rule) for rule in consistency.STACK_RULES
-    }
-
-    def of_fleet(rule: Callable[[Fleet], Iterator[Problem]]) -> Callable[[Fleet], list[Problem]]:
-        return lambda all_: list(rule(all_))
-
-    found |= {rule.__name__: of_fleet(rule) for rule in fleet.FLEET_RULES}
-    found["range_problems"] = lambda all_: consistency.range_problems(list(all_.drafts.values()))
-    return found
+MODULES = {"rules": rules, "settings": settings, "consistency": consistency, "fleet": fleet}
+ELSEWHERE = {
+    "settings._too_many": "test_large_files.py, whose lists are long",
+    "settings.read_stack": "test_stack_directory.py, since it is of the file's name",
+    "settings._problem: 'is not a possible value'": "test_text_that_is_no_unicode; no stack file can hold one",
+    "consistency.secret_value_problems": "test_keys.py, since it is of decrypted values",
+}
 
 
 @functools.cache
-def rules_of_cases() -> dict[str, frozenset[str]]:
-    """The id of each bad case, with the rules that spoke."""
+def branches() -> dict[tuple[str, int], str]:
+    """Every place that makes a message, by module and line: all lines of a call lead to the call's name here."""
+    found: dict[tuple[str, int], str] = {}
+    for name, module in MODULES.items():
+        functions = ast.walk(ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8")))
+        for function in (one for one in functions if isinstance(one, ast.FunctionDef)):
+            for call in ast.walk(function):
+                if isinstance(call, ast.Call) and ast.unparse(call.func) in ("Problem", "RuleError", "_without_effect"):
+                    words = call.args[{"RuleError": 0, "Problem": 3, "_without_effect": -1}[ast.unparse(call.func)]]
+                    branch = f"{name}.{function.name}: {ast.unparse(words)}"
+                    while branch in found.values():
+                        branch += " (again)"
+                    found |= {(name, line): branch for line in range(call.lineno, (call.end_lineno or 0) + 1)}
+    return {place: branch for place, branch in found.items() if "._without_effect:" not in branch}
+
+
+@functools.cache
+def branches_of_cases() -> dict[str, frozenset[str]]:
+    """The id of each bad case, with the messages that it gives."""
     spoke: list[str] = []
-    init = rules.RuleError.__init__
 
-    def noted(self: rules.RuleError, *arguments: Any, **options: Any) -> None:
-        spoke.append(sys._getframe(1).f_code.co_name)
-        init(self, *arguments, **options)
+    def noting(make: Any) -> Any:
+        def noted(*arguments: Any, **options: Any) -> Any:
+            frame = sys._getframe(1)
+            if frame.f_code.co_name == "_without_effect":
+                frame = frame.f_back or frame
+            spoke.append(branches()[frame.f_globals["__name__"].rpartition(".")[2], frame.f_lineno])
+            return make(*arguments, **options)
 
-    between = stack_and_fleet_rules()
+        return noted
+
     found = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rules.RuleError, "__init__", noted)
+        patch.setattr(rules.RuleError, "__init__", noting(rules.RuleError.__init__))
+        for module in (settings, consistency, fleet):
+            patch.setattr(module, "Problem", noting(Problem))
         for case in BAD:
             spoke.clear()
-            both = configs(case["stack"], bad_changes(case))
-            read = parse_fleet({name: text(config) for name, config in both.items()})
-            found[case["id"]] = frozenset([*spoke, *(name for name, rule in between.items() if rule(read))])
+            check(case["stack"], bad_changes(case))
+            found[case["id"]] = frozenset(spoke)
     return found
 
 
-@pytest.mark.parametrize("rule", sorted({*value_rules(), *stack_and_fleet_rules()}))
-def test_every_rule_has_a_bad_case_and_a_good_neighbour(rule: str) -> None:
-    cases = [name for name, spoke in rules_of_cases().items() if rule in spoke]
+@pytest.mark.parametrize("branch", sorted(set(branches().values())))
+def test_every_message_has_a_bad_case_and_a_good_neighbour(branch: str) -> None:
+    if any(branch.startswith(one) for one in ELSEWHERE):
+        return
+    cases = [name for name, spoke in branches_of_cases().items() if branch in spoke]
     assert cases, "no bad case"
     assert [case["id"] for case in WITH_NEIGHBOUR if case["id"] in cases], f"no good neighbour of {cases}"
+
+
+def test_text_that_is_no_unicode() -> None:
+    """The engine may hand one on, in JSON."""
+    draft = settings.read_stack("mn", changed(GIVEN, {"on_premise.kubeconfig.context": "\ud800"}))
+    assert said(list(draft.problems)) == [
+        "mn: on_premise.kubeconfig.context '\\ud800' is not a possible value; write it like mn."
+    ]
