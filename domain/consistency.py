@@ -23,7 +23,13 @@ from domain.mtu import (
 )
 from domain.names import NETBIRD_RANGE, RELAY_SERVICE_OFFSET
 from domain.netbird import FORBIDDEN_ENVIRONMENT
-from domain.node_files import FORBIDDEN_K3S_SETTINGS, NEEDED_ADDONS, fixed_k3s_setting
+from domain.node_files import (
+    FORBIDDEN_K3S_ARGUMENTS,
+    FORBIDDEN_K3S_SETTINGS,
+    NEEDED_ADDONS,
+    fixed_k3s_setting,
+    k3s_argument,
+)
 from domain.plan import AGENT_OFFSET, SERVER_OFFSET
 from domain.problems import Problem, shown
 from domain.ranges import Claim, Claims, FreeRanges
@@ -633,6 +639,11 @@ def k3s_settings_allowed(draft: StackDraft) -> Iterator[Problem]:
                 yield Problem(draft.stack, setting, "", f"is not for you to set: {reason}", "remove it")
             elif fixed_k3s_setting(name):
                 yield Problem(draft.stack, setting, "", "is not for you to set: the program sets it", "remove it")
+            elif (arguments := FORBIDDEN_K3S_ARGUMENTS.get(name)) is not None:
+                for index, entry in enumerate(value if isinstance(value, tuple) else (str(value),)):
+                    if (reason := arguments.get(argument := k3s_argument(entry))) is not None:
+                        place = f"{setting}.{index}" if isinstance(value, tuple) else setting
+                        yield Problem(draft.stack, place, argument, f"is not for you to set: {reason}", "remove it")
 
 
 def forward_zones_foreign(draft: StackDraft) -> Iterator[Problem]:

@@ -74,8 +74,51 @@ FORBIDDEN_K3S_SETTINGS: Final = {
     "flannel-cni-conf": "Cilium is the network of the pods",
     "kube-proxy-arg": "k3s runs without kube-proxy",
     "config": "the program writes the config file",
+    "with-node-id": "the program waits for every Node by its name",
+    "rootless": "Cilium and the link need the machine's own network",
+    "advertise-port": "the nodes, Cilium and the firewall know the port 6443",
+    "disable-apiserver-lb": "Cilium reaches the API by the port 6444 of every node",
 }
 """Settings of k3s that neither ``k3s.server_config`` nor ``k3s.agent_config`` may hold, with the reason."""
+_PODS: Final = {
+    "allocate-node-cidrs": "nodes would get no pod CIDR",
+    "cluster-cidr": FORBIDDEN_K3S_SETTINGS["cluster-cidr"],
+}
+FORBIDDEN_K3S_ARGUMENTS: Final = {
+    "kube-apiserver-arg": {
+        "service-cluster-ip-range": FORBIDDEN_K3S_SETTINGS["service-cidr"],
+        "advertise-address": FORBIDDEN_K3S_SETTINGS["advertise-address"],
+        "bind-address": FORBIDDEN_K3S_SETTINGS["bind-address"],
+        "secure-port": FORBIDDEN_K3S_SETTINGS["https-listen-port"],
+        "etcd-servers": FORBIDDEN_K3S_SETTINGS["datastore-endpoint"],
+    },
+    "kube-controller-manager-arg": {
+        **_PODS,
+        "service-cluster-ip-range": FORBIDDEN_K3S_SETTINGS["service-cidr"],
+        **dict.fromkeys(
+            ("node-cidr-mask-size", "node-cidr-mask-size-ipv4"), "every node takes a /24 of network.pod_cidr"
+        ),
+    },
+    "kube-cloud-controller-manager-arg": _PODS,
+    "kubelet-arg": {
+        "cluster-dns": FORBIDDEN_K3S_SETTINGS["cluster-dns"],
+        "cluster-domain": FORBIDDEN_K3S_SETTINGS["cluster-domain"],
+        "node-ip": "it is the node's address",
+        "hostname-override": FORBIDDEN_K3S_SETTINGS["with-node-id"],
+        "node-labels": "the router's label would not be set any more",
+        "pod-cidr": "every node takes a /24 of network.pod_cidr",
+        "register-node": "every node runs pods of Cilium",
+        "register-with-taints": FORBIDDEN_K3S_SETTINGS["node-taint"],
+        "container-runtime-endpoint": FORBIDDEN_K3S_SETTINGS["container-runtime-endpoint"],
+    },
+}
+"""Arguments that the lists ``...-arg`` of these settings may not hold, with the reason: they count over what the
+program sets. In the words of https://kubernetes.io/docs/reference/command-line-tools-reference/"""
+
+
+def k3s_argument(entry: str) -> str:
+    """The name in an entry of a list ``...-arg``, as Kubernetes reads it: ``a_b+=c`` is ``a-b``."""
+    return entry.partition("=")[0].strip().lstrip("-").rstrip("+-").replace("_", "-").lower()
 
 
 def fixed_k3s_setting(name: str) -> bool:

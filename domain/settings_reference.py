@@ -16,7 +16,7 @@ from domain.consistency import STACK_RULES
 from domain.fleet import FLEET_RULES
 from domain.names import NETBIRD_RANGE, PROJECT
 from domain.netbird import FORBIDDEN_ENVIRONMENT
-from domain.node_files import FORBIDDEN_K3S_SETTINGS
+from domain.node_files import FORBIDDEN_K3S_ARGUMENTS, FORBIDDEN_K3S_SETTINGS
 from domain.schema import SCHEMA_FILE, plain
 from domain.setting_docs import description
 from domain.settings import (
@@ -196,6 +196,7 @@ def _refused() -> Iterator[str]:
     yield f"\nThe same holds for {past}: what would change one of these values past the chart is refused.\n"
     for where, reasons in (
         ("`k3s.server_config` and `k3s.agent_config`", FORBIDDEN_K3S_SETTINGS),
+        *((f"`{name}` of these", arguments) for name, arguments in FORBIDDEN_K3S_ARGUMENTS.items()),
         ("`netbird.agent_env`", FORBIDDEN_ENVIRONMENT),
     ):
         yield f"\n### In {where}\n\n| name | because |\n|---|---|\n"

@@ -49,6 +49,13 @@ def test_the_pod_cidr_of_a_running_cluster(tmp_path: Path, preview: bool) -> Non
     )
 
 
+def test_the_only_server_of_a_running_cluster(tmp_path: Path) -> None:
+    outputs = outputs_after_up(tmp_path)
+    other = {"on_premise.machines.0.name": "mn-9", "on_premise.machines.0.address": "192.168.7.19"}
+    said = said_by(tmp_path, changed(MN, other), outputs, preview=True)
+    assert "mn: on_premise.machines lacks mn-1, the only server that runs; the cluster's data is on it; " in said
+
+
 def test_all_else_goes_on(tmp_path: Path) -> None:
     outputs = outputs_after_up(tmp_path)
     assert said_by(tmp_path, MN, outputs, preview=False) == ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,44 +21,39 @@ PAGES = sorted(
     for path in (TOP / "README.md", *(TOP / "docs").rglob("*.md"), *(TOP / "examples").rglob("*.md"))
     if path.is_file() and path != TOP / REFERENCE_FILE
 )
-START = re.compile(r"(isthmus:[a-z0-9_]+|hcloud:[a-zA-Z]+|config):")
+FENCE = re.compile(r"^```yaml\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+SETTING = re.compile(r"^ *(isthmus:[a-z0-9_]+|hcloud:[a-zA-Z]+|config):( |$)", re.MULTILINE)
 
 
 def blocks(page: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every block of a page that is a stack file or a part of one, with its place."""
-    lines = page.read_text(encoding="utf-8").splitlines()
-    at = 0
-    while at < len(lines):
-        if not START.match(lines[at].lstrip()) or lines[at].lstrip().endswith("`"):
-            at += 1
-            continue
-        indent = len(lines[at]) - len(lines[at].lstrip())
-        end = at
-        while end < len(lines) and (not lines[end].strip() or len(lines[end]) - len(lines[end].lstrip()) >= indent):
-            if lines[end].lstrip().startswith("```"):
-                break
-            if indent == 0 and lines[end] and not lines[end][0].isspace() and not START.match(lines[end]):
-                break
-            end += 1
-        document = yaml.safe_load(textwrap.dedent("\n".join(lines[at:end])))
-        assert isinstance(document, dict), (page, at)
-        yield f"{page.name}:{at + 1}", document.get("config", document)
-        at = max(end, at + 1)
+    text = page.read_text(encoding="utf-8")
+    for found in FENCE.finditer(text):
+        document = yaml.safe_load(found[1])
+        assert isinstance(document, dict), (page, found[1])
+        yield f"{page.name}:{text[: found.start()].count(chr(10)) + 1}", document
 
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 
 
-def test_there_are_examples() -> None:
+def test_no_example_is_missed() -> None:
     assert TOP / "README.md" in PAGES
-    assert any(place.startswith("how-to.md:") for place, _ in BLOCKS)
+    assert len(PAGES) >= 8
+    assert len(BLOCKS) == 2
+    assert sum("config" in document for _, document in BLOCKS) == 1
+    for page in PAGES:
+        outside = FENCE.sub("", page.read_text(encoding="utf-8"))
+        assert not SETTING.search(outside), f"{page}: a stack file outside of a block of yaml"
 
 
-@pytest.mark.parametrize("config", [config for _, config in BLOCKS], ids=[place for place, _ in BLOCKS])
-def test_what_the_pages_show_passes_the_plan(config: dict[str, Any]) -> None:
+@pytest.mark.parametrize("document", [document for _, document in BLOCKS], ids=[place for place, _ in BLOCKS])
+def test_what_the_pages_show_passes_the_plan(document: dict[str, Any]) -> None:
+    """A whole file as it is, beside the samples of its peers; a part of one put into a sample."""
+    config = document.get("config", document)
     name, base = ("mn", MN) if "isthmus:on_premise" in config else ("de", DE)
-    files = {"de": text(DE), "mn": text(MN), name: text({**base, **config})}
-    assert said(check_files(files)) == []
+    shown = config if "config" in document else {**base, **config}
+    assert said(check_files({"de": text(DE), "mn": text(MN), name: text(shown)})) == []
 
 
 NO_EXAMPLE_TO_TAKE = {"on_premise.machines", "on_premise.machines.N.host_key", "k3s.sha256"}

@@ -16,7 +16,8 @@ from domain.names import NETBIRD_RANGE
 from domain.plan import address_plan
 from domain.plan_report import fleet_report
 from domain.problems import Problem
-from tests.domain.samples import DE, GIVEN, MN, changed, text
+from domain.settings import HETZNER_SERVER_LIMIT
+from tests.domain.samples import DE, GIVEN, HOST_KEYS, MN, changed, text
 
 FREE = re.compile(r"(\S+) is free")
 SMALL = st.sampled_from([16, 17, 18, 20, 22])
@@ -34,25 +35,39 @@ def networks(draw: st.DrawFn, sizes: st.SearchStrategy[int] = SMALL) -> IPv4Netw
 
 @st.composite
 def clusters(draw: st.DrawFn, number: int, names: list[str]) -> dict[str, Any]:
-    """A cluster of any kind that is right by itself, as far as its ranges are."""
+    """A cluster of any kind, with any number of nodes, that is right by itself, as far as its ranges are."""
     base = draw(st.sampled_from([DE, MN, GIVEN]))
-    peers = [other for other in names if other != names[number]]
+    pods, services = draw(networks()), draw(networks())
     changes: dict[str, Any] = {
-        "network.pod_cidr": str(draw(networks())),
-        "network.service_cidr": str(draw(networks())),
+        "network.pod_cidr": str(pods),
+        "network.service_cidr": str(services),
         "network.dns_zone": f"{names[number]}.internal",
-        "peers": peers,
+        "peers": [other for other in names if other != names[number]],
     }
+    if (offset := draw(st.sampled_from([None, 2, 10, 52, 54, services.num_addresses - 2]))) is not None:
+        changes["network.cluster_dns"] = str(services[offset])
+    room = min(1 << (24 - pods.prefixlen), HETZNER_SERVER_LIMIT)
+    nodes = draw(st.integers(1, room))
+    servers = draw(st.sampled_from(range(1, nodes + 1, 2)))
     if base is DE:
         network = draw(networks(st.sampled_from([16, 20, 24])))
-        node_cidr = next(network.subnets(new_prefix=24))
-        return changed(DE, {**changes, "hetzner.network_cidr": str(network), "network.node_cidr": str(node_cidr)})
-    lan = draw(networks(st.just(24)))
-    changes["network.node_cidr"] = str(lan)
-    machines = (base["isthmus:on_premise"])["machines"]
-    for index, address in zip(range(len(machines)), lan.hosts(), strict=False):
-        changes[f"on_premise.machines.{index}.address"] = str(address)
-    return changed(base, changes)
+        size = draw(st.integers(24, 26))
+        changes |= {
+            "hetzner.network_cidr": str(network),
+            "network.node_cidr": str(next(network.subnets(new_prefix=size))),
+            "hetzner.control_plane.count": servers,
+            "hetzner.workers.count": nodes - servers,
+        }
+        return changed(DE, changes)
+    lan = draw(networks(st.integers(24, 28)))
+    router = draw(st.integers(0, nodes - 1))
+    machines: list[dict[str, Any]] = []
+    for index in range(nodes):
+        machine = {"name": f"m-{index}", "address": str(lan[index + 1]), "router": index == router}
+        if base is MN:
+            machine |= {"role": "server" if index < servers else "agent", "host_key": HOST_KEYS[0]}
+        machines.insert(draw(st.integers(0, index)), machine)
+    return changed(base, {**changes, "network.node_cidr": str(lan), "on_premise.machines": machines})
 
 
 @st.composite
@@ -82,8 +97,13 @@ def test_in_an_accepted_fleet_nothing_overlaps(files: dict[str, str]) -> None:
     if not accepted:
         return
     plans = [address_plan(stack) for stack in fleet.stacks.values()]
-    for plan in plans:
+    for plan, stack in zip(plans, fleet.stacks.values(), strict=True):
+        assert plan.cluster_dns == (stack.network.cluster_dns or plan.service_cidr[10])
         assert plan.cluster_dns in plan.service_cidr
+        assert len(plan.nodes) <= len(list(plan.pod_cidr.subnets(new_prefix=24)))
+        assert len(plan.routers) == 1
+        SEEN["several nodes"] += len(plan.nodes) > 2
+        SEEN["a DNS address of its own"] += stack.network.cluster_dns is not None
         assert plan.relay_service_ip in plan.service_cidr
         assert plan.kubernetes_service in plan.service_cidr
         assert len({plan.cluster_dns, plan.relay_service_ip, plan.kubernetes_service}) == 3
@@ -107,6 +127,8 @@ def test_both_kinds_of_fleets_were_seen() -> None:
         test_in_an_accepted_fleet_nothing_overlaps()
     assert SEEN["accepted"] >= 10
     assert SEEN["refused"] >= 10
+    assert SEEN["several nodes"] >= 10
+    assert SEEN["a DNS address of its own"] >= 10
 
 
 @settings(max_examples=40)
@@ -130,6 +152,8 @@ def moved(config: dict[str, Any], setting: str, network: IPv4Network) -> dict[st
     changes: dict[str, Any] = {setting: str(network)}
     if setting == "hetzner.network_cidr":
         changes["network.node_cidr"] = str(next(network.subnets(new_prefix=24)))
+    if setting == "network.service_cidr":
+        changes["network.cluster_dns"] = str(network[2])
     if setting == "network.node_cidr":
         for index, _ in enumerate(config["isthmus:on_premise"]["machines"]):
             changes[f"on_premise.machines.{index}.address"] = str(network[index + 1])
@@ -162,7 +186,8 @@ def test_a_further_cluster_finds_room_and_moves_nobody(files: dict[str, str], da
     running = data.draw(st.sampled_from(all_ranges(fleet)))
     newcomer = changed(data.draw(clusters(0, [name])), {"peers": []})
     if data.draw(st.booleans()):
-        newcomer = changed(newcomer, {"network.pod_cidr": str(next(running.supernet().subnets(new_prefix=23)))})
+        same_place = IPv4Network((int(running.network_address) >> 12 << 12, 20))
+        newcomer = changed(newcomer, {"network.pod_cidr": str(same_place)})
     for _ in range(10):
         problems = check_files({**files, name: text(newcomer)})
         if not problems:

@@ -23,6 +23,8 @@ def test_what_is_left_to_fill_in() -> None:
         "de: clusterSecret",
         "de: netbirdApiToken",
         "de: hcloud:token",
+        "de: hetzner.api_allowed_cidrs.0",
+        "de: hetzner.ssh_allowed_cidrs.0",
         "de: k3s.sha256",
         "mn: clusterSecret",
         "mn: netbirdApiToken",
@@ -38,6 +40,7 @@ def filled_in(name: str) -> dict[str, Any]:
     config["isthmus:k3s"]["sha256"] = SHA256
     config |= {"isthmus:clusterSecret": SECRET, "isthmus:netbirdApiToken": SECRET}
     if name == "de":
+        config["isthmus:hetzner"] |= dict.fromkeys(("api_allowed_cidrs", "ssh_allowed_cidrs"), ["203.0.113.7/32"])
         return {**config, "hcloud:token": SECRET}
     for machine, key in zip(config["isthmus:on_premise"]["machines"], HOST_KEYS, strict=True):
         machine["host_key"] = key

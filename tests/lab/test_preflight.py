@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from lab.preflight import DISK_BYTES, MEMORY_BYTES, Kernel, Machine, PreflightError, judge, judge_kernel, require
+from lab.preflight import (
+    DISK_BYTES,
+    DISK_BYTES_BUILT,
+    MEMORY_BYTES,
+    Kernel,
+    Machine,
+    PreflightError,
+    judge,
+    judge_kernel,
+    require,
+)
 
 GOOD = Machine(
     root=True,
@@ -14,6 +25,7 @@ GOOD = Machine(
     architecture="x86_64",
     memory_bytes=MEMORY_BYTES,
     disk_bytes=DISK_BYTES,
+    built=False,
     has_tun=True,
     cgroup_hierarchies=1,
     file_systems=frozenset({"overlay", "bpf", "tmpfs"}),
@@ -41,6 +53,24 @@ def test_each_fault_is_named_with_what_to_do(change: dict[str, object], text: st
     reasons = judge(replace(GOOD, **change), resuming=False)  # type: ignore[arg-type]
     assert len(reasons) == 1
     assert reasons[0].startswith(text)
+
+
+def test_less_disk_will_do_once_everything_is_built() -> None:
+    assert judge(replace(GOOD, disk_bytes=DISK_BYTES_BUILT, built=True), resuming=False) == []
+    (reason,) = judge(replace(GOOD, disk_bytes=DISK_BYTES_BUILT), resuming=False)
+    assert "a first start needs 30." in reason
+    (reason,) = judge(replace(GOOD, disk_bytes=1 << 30, built=True), resuming=False)
+    assert "a start needs 8." in reason
+
+
+def test_the_page_says_the_same() -> None:
+    page = " ".join((Path(__file__).parents[2] / "docs" / "lab.md").read_text(encoding="utf-8").split())
+    for number, words in (
+        (MEMORY_BYTES, "of free memory"),
+        (DISK_BYTES, "of free disk"),
+        (DISK_BYTES_BUILT, "Programs are built once"),
+    ):
+        assert f"{number >> 30} GiB{'.' if words[0] == 'P' else ''} {words}" in page
 
 
 def test_all_faults_come_at_once() -> None:
