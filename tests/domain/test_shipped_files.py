@@ -40,7 +40,8 @@ def filled_in(name: str) -> dict[str, Any]:
     config["isthmus:k3s"]["sha256"] = SHA256
     config |= {"isthmus:clusterSecret": SECRET, "isthmus:netbirdApiToken": SECRET}
     if name == "de":
-        config["isthmus:hetzner"] |= dict.fromkeys(("api_allowed_cidrs", "ssh_allowed_cidrs"), ["203.0.113.7/32"])
+        for setting in ("api_allowed_cidrs", "ssh_allowed_cidrs"):
+            config["isthmus:hetzner"][setting] = ["203.0.113.7/32"]
         return {**config, "hcloud:token": SECRET}
     for machine, key in zip(config["isthmus:on_premise"]["machines"], HOST_KEYS, strict=True):
         machine["host_key"] = key
