@@ -69,8 +69,7 @@ def run_parts(parts: Sequence[str], *, no_skips: bool) -> int:
         "check": _check,
         # Who is done first takes over what another still has before it: the tests last from 1 ms to 7 s.
         "unit": lambda: run_pytest("unit", "not engine and not link", "--numprocesses=auto", "--dist=worksteal"),
-        # Each test has its own project, backend and stand-in. More than a few engines would only wait for each other.
-        "engine": lambda: run_pytest("engine", "engine", "--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal"),
+        "engine": lambda: run_pytest("engine", "engine"),
         "link": _link,
     }
     results = []
