@@ -19,9 +19,9 @@ def test_verify_ends_with_1_when_any_check_fails(
     second: Verdict, code: int, as_json: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made: list[CheckResult] = [result("de-mn.one", "one", PASSED, 0.1), result("de-mn.two", "two", second, 0.2)]
-    monkeypatch.setattr(lab.lab_env, "require_lab", lambda: None)
-    monkeypatch.setattr(lab.lab_up, "tools_of_person", lambda: None)
-    monkeypatch.setattr(lab, "run_verify", lambda *_, **__: made)
+    monkeypatch.setattr("cli.lab.lab_env.require_lab", lambda: None)
+    monkeypatch.setattr("cli.lab.lab_up.tools_of_person", lambda: None)
+    monkeypatch.setattr("cli.lab.run_verify", lambda *_, **__: made)
     assert lab.verify(as_json=as_json, only=(), keep=False) == code
     said = capsys.readouterr().out
     if as_json:
