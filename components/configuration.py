@@ -15,7 +15,7 @@ from pulumi.runtime.config import CONFIG, get_config_env
 
 from components.stack_outputs import last_outputs
 from domain.changes import changes_refused
-from domain.fleet import Fleet, check_fleet, parse_fleet, place_problems
+from domain.fleet import Fleet, check_fleet, parse_fleet, place_problems, with_common_mtus
 from domain.keys import cluster_secret_fault
 from domain.problems import Problem, in_file_order
 from domain.settings import CLUSTER_SECRET, HCLOUD_TOKEN, StackSettings, engine_config, read_stack
@@ -39,8 +39,9 @@ async def read_settings(directory: Path) -> StackSettings:
     own = read_stack(stack, engine_config(values))
     fleet = Fleet(
         files={**fleet.files, stack: fleet.files.get(stack, StackFile())},
-        drafts={**fleet.drafts, stack: own},
+        drafts=with_common_mtus({**fleet.drafts, stack: own}),
     )
+    own = fleet.drafts[stack]
     problems = in_file_order([*check_fleet(fleet), *secret_problems(stack, values, fleet.files[stack])])
     if not problems:
         problems = place_problems(fleet, changes_refused(await last_outputs(stack) or {}, own.settings))

@@ -35,7 +35,37 @@ def parse_fleet(files: Mapping[str, str | Unreadable]) -> Fleet:
     """Reads stack files, given as stack name -> text. Whatever they hold, it returns."""
     parsed = {name: parse_stack_file(name, files[name]) for name in sorted(files)}
     drafts = {name: read_stack(name, file.config) for name, file in parsed.items() if file.readable}
-    return Fleet(files=parsed, drafts=drafts)
+    return Fleet(files=parsed, drafts=with_common_mtus(drafts))
+
+
+def with_common_mtus(drafts: Mapping[str, StackDraft]) -> dict[str, StackDraft]:
+    """The drafts with each computed ``cilium.mtu`` at the least of those of all clusters that it is linked with,
+    directly or over others: what pods of one may send, the nodes of the other have to pass on.
+
+    An MTU that a file says, and the default, stay: where they do not fit, :func:`mtus_of_peers` tells the user.
+    """
+    result = dict(drafts)
+    waiting = {name for name, draft in drafts.items() if draft.computed_cilium_mtu is not None}
+    if not waiting:
+        return result
+    linked: dict[str, set[str]] = {name: set() for name in waiting}
+    for name in waiting:
+        for peer in known(drafts[name].settings, "peers") or ():
+            if peer in waiting:
+                linked[name].add(peer)
+                linked[peer].add(name)
+    while waiting:
+        group, border = set(), {waiting.pop()}
+        while border:
+            group |= border
+            border = {peer for name in border for peer in linked[name]} - group
+        waiting -= group
+        mtu = min(computed for name in group if (computed := drafts[name].computed_cilium_mtu) is not None)
+        for name in group:
+            settings = drafts[name].settings
+            cilium = settings.cilium.model_copy(update={"mtu": mtu})
+            result[name] = replace(drafts[name], settings=settings.model_copy(update={"cilium": cilium}))
+    return result
 
 
 def check_fleet(fleet: Fleet) -> list[Problem]:

@@ -211,7 +211,7 @@ class CiliumSettings(Section):
     mtu: Mtu = Field(default=1280, examples=[1280])
     """MTU of the nodes as Cilium counts it; pods get 50 less (VXLAN). ``cilium.mtu - 50 <= netbird.mtu - 10``, else
     large packets vanish without a word. Default: 1280, which goes with that of ``netbird.mtu``; computed where
-    ``netbird.underlay_mtu`` is given."""
+    ``netbird.underlay_mtu`` is given, as the largest that all linked clusters take."""
     values: dict[StrictStr, Any] = Field(default_factory=dict, examples=["{hubble: {enabled: true}}"])
     """Further values for the chart, merged with ours; one that would break the link is refused. Default: none, because
     ours are enough."""
@@ -230,8 +230,8 @@ class NetbirdSettings(Section):
         default=None, examples=[1500]
     )
     """MTU of the path between the routers through the Internet, over IPv4. Given, ``netbird.mtu`` and ``cilium.mtu``
-    are by default the largest that it takes. Two sites that could meet over IPv6 write 20 less. Default: none; 1500 is
-    assumed, and the MTUs stay at 1280, which fits nearly every path."""
+    are by default the largest that it takes; all clusters of a link give it. Two sites that could meet over IPv6 write
+    20 less. Default: none; 1500 is assumed, and the MTUs stay at 1280, which fits nearly every path."""
     mtu: Mtu = Field(default=1280, examples=[1280])
     """MTU of wt0; WireGuard adds 60 to it on the underlay. Default: 1280, NetBird's own, which fits nearly every path;
     computed where ``netbird.underlay_mtu`` is given."""
@@ -369,13 +369,14 @@ SECRETS: Final = {
 class StackDraft:
     """What could be read of a stack: ``settings`` holds every valid field (an invalid one has no attribute at all,
     see :func:`known`), ``problems`` a line for each of the others. ``secrets`` are the names of the secrets that are
-    there.
+    there. ``computed_cilium_mtu`` is what ``cilium.mtu`` is by the stack alone where no file says it.
     """
 
     stack: str
     settings: StackSettings
     problems: tuple[Problem, ...]
     secrets: frozenset[str]
+    computed_cilium_mtu: int | None = None
 
 
 def known(section: object, *path: str) -> Any:
@@ -450,30 +451,35 @@ def read_stack(stack: str, config: Mapping[str, Any], *, secrets: Collection[str
         # Refused and absent are different: a refused section must not be reported as missing a second time.
         if name in sections and name not in values:
             values[name] = Refused()
-    _compute_mtus(values, sections)
+    computed = _compute_mtus(values, sections)
     settings = StackSettings.model_construct(stack=stack, **values)
     for name in StackSettings.model_fields:
         if name != "stack" and name not in values:
             settings.__dict__.pop(name, None)
     named = tuple(replace(one, setting=_as_in_file(one.setting)) for one in problems)
-    return StackDraft(stack=stack, settings=settings, problems=named, secrets=found)
+    return StackDraft(stack=stack, settings=settings, problems=named, secrets=found, computed_cilium_mtu=computed)
 
 
-def _compute_mtus(values: dict[str, Any], sections: Mapping[str, Any]) -> None:
-    """Where ``netbird.underlay_mtu`` is given, the MTUs that are not are the largest that fit."""
+def _compute_mtus(values: dict[str, Any], sections: Mapping[str, Any]) -> int | None:
+    """Where ``netbird.underlay_mtu`` is given, the MTUs that are not are the largest that fit. Returns that of Cilium
+    if it was computed.
+    """
 
     def given(section: str) -> bool:
         return isinstance(sections.get(section), Mapping) and "mtu" in sections[section]
 
     netbird, cilium = values.get("netbird"), values.get("cilium")
     if (underlay := known(netbird, "underlay_mtu")) is None or netbird is None:
-        return
+        return None
     if not given("netbird"):
         netbird = netbird.model_copy(update={"mtu": largest_netbird_mtu(underlay)})
         values["netbird"] = netbird
     if cilium is not None and not given("cilium") and (mtu := known(netbird, "mtu")) is not None:
         node_network = HETZNER_PRIVATE_MTU if "hetzner" in sections else ETHERNET_MTU
-        values["cilium"] = cilium.model_copy(update={"mtu": largest_cilium_mtu(mtu, node_network)})
+        computed = largest_cilium_mtu(mtu, node_network)
+        values["cilium"] = cilium.model_copy(update={"mtu": computed})
+        return computed
+    return None
 
 
 def _as_in_file(setting: str) -> str:

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-import yaml
-
+from domain.fleet import check_fleet, parse_fleet
+from domain.mtu import MtuChain
 from domain.plan import address_plan
-from domain.settings import parse_stack
+from domain.stack_directory import read_stack_files
 from lab import netbird_server, project, state
 from lab.commands import wait_until
 from lab.errors import DeadlinePassed, LabError
@@ -85,7 +85,7 @@ def _alone() -> Iterator[None]:
 @contextlib.contextmanager
 def _world(lab: Topology, tools: Tools, reporter: Reporter, *, keep: bool) -> Iterator[World]:
     api = netbird_server.api()
-    pod_mtu = {site.name: planned_pod_mtu(site.name) for site in lab.sites}
+    pod_mtu = {site.name: planned_chain(site.name).pod for site in lab.sites}
     with contextlib.ExitStack() as stack:
         stack.callback(throughput.close_port, api)
         if not keep:
@@ -105,13 +105,12 @@ def _world(lab: Topology, tools: Tools, reporter: Reporter, *, keep: bool) -> It
             yield world
 
 
-def planned_pod_mtu(stack: str) -> int:
-    """The largest IP packet of a pod by the stack's settings and the program's own plan."""
-    config = yaml.safe_load(project.stack_file(stack).read_text(encoding="utf-8"))["config"]
-    settings = parse_stack(stack, config)
-    if isinstance(settings, list):
-        raise LabError("\n".join(str(problem) for problem in settings))
-    return address_plan(settings).mtu.pod
+def planned_chain(stack: str) -> MtuChain:
+    """The sizes of the stack's settings by the program's own plan, with those of its peers in mind."""
+    fleet = parse_fleet(read_stack_files(project.directory()))
+    if problems := check_fleet(fleet):
+        raise LabError("\n".join(str(problem) for problem in problems))
+    return address_plan(fleet.stacks[stack]).mtu
 
 
 def _settle(world: World) -> None:

@@ -71,6 +71,22 @@ def test_peer_without_a_stack_is_pending(tmp_path: Path) -> None:
     assert found.of("StackReference") == []
 
 
+def test_a_computed_mtu_is_one_that_the_peer_takes(tmp_path: Path) -> None:
+    """mn alone would give Cilium 1480, of whose packets de's private network takes no more."""
+    wide = {"netbird": {"underlay_mtu": 1500}}
+    config = changed(MN, wide)
+    write_stack_files(tmp_path, de=changed(DE, wide), mn=config)
+    module = program()
+    found = run(
+        lambda: module.main(directory=tmp_path, callbacks=False),
+        stack="mn",
+        config=engine_config_of(config),
+        preview=True,
+        stacks={"de": {"link": LINKS["de"]}},
+    )
+    assert found.one("Release", "isthmus-cilium").inputs["values"]["MTU"] == 1450
+
+
 def test_link_is_what_the_peer_reads(tmp_path: Path) -> None:
     link = run_stack(tmp_path, "de").outputs["link"]
     assert link.value == LINKS["de"]
