@@ -72,7 +72,7 @@ def test_peer_without_a_stack_is_pending(tmp_path: Path) -> None:
 
 
 def test_a_computed_mtu_is_one_that_the_peer_takes(tmp_path: Path) -> None:
-    """mn alone would give Cilium 1480, of whose packets de's private network takes no more."""
+    """On its own mn would give Cilium 1480, of whose packets de's private network takes no more."""
     wide = {"netbird": {"underlay_mtu": 1500}}
     config = changed(MN, wide)
     write_stack_files(tmp_path, de=changed(DE, wide), mn=config)
