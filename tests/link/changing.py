@@ -15,6 +15,8 @@ from lab.pulumi_command import Pulumi
 from tests.domain.samples import changed
 
 UP_SECONDS: Final = 600.0
+UNCHANGED: Final = ("same", "read")
+"""Operations that change nothing."""
 
 
 def config_of(stack: str) -> dict[str, Any]:
@@ -66,9 +68,12 @@ def last_changes(pulumi: Pulumi, stack: str) -> dict[str, int]:
 
 
 def previewed(pulumi: Pulumi, stack: str) -> dict[str, str]:
-    """What a preview would do: the name of each resource that does not stay as it is -> operation."""
+    """What a preview would do: type and name of each resource that does not stay as it is -> operation.
+
+    A peer's outputs are read each time, which changes nothing.
+    """
     told = json.loads(pulumi.run("preview", "--json", "-s", stack).stdout)
-    return {step["urn"].rsplit("::", 1)[-1]: step["op"] for step in told["steps"] if step["op"] != "same"}
+    return {" ".join(step["urn"].split("::")[-2:]): step["op"] for step in told["steps"] if step["op"] not in UNCHANGED}
 
 
 def changes_ahead(pulumi: Pulumi, stacks: Iterable[str]) -> dict[str, dict[str, str]]:

@@ -265,9 +265,12 @@ def refusal(directory: Path) -> str:
 
 
 def what_runs(pulumi: Pulumi, clusters: Mapping[str, Cluster]) -> dict[str, Any]:
-    """What a refused change must leave as it is: the state's resources, the servers, the nodes' pod CIDRs."""
+    """What a refused change must leave as it is: the state's resources and outputs, servers, the nodes' pod CIDRs."""
+    # Not the whole state: the engine encrypts its secrets anew whenever it writes it.
+    resources = json.loads(pulumi.run("stack", "export", "-s", "de").stdout)["deployment"]["resources"]
     return {
-        "resources": json.loads(pulumi.run("stack", "export", "-s", "de").stdout)["deployment"]["resources"],
+        "resources": {one["urn"]: one.get("id") for one in resources},
+        "outputs": pulumi.outputs("de"),
         "servers": servers(),
         "pod CIDRs": {node["metadata"]["name"]: node["spec"]["podCIDR"] for node in clusters["de"].get("nodes")},
     }
