@@ -21,7 +21,7 @@ from lab.status import collect
 from lab.steps import read_timings
 from lab.topology import DEFAULT, MOST_SITES, of_sites
 from lab.verify.run import verify
-from tests.link.assertions import all_passed
+from tests.link.assertions import ALL_BUT_THROUGHPUT, all_passed
 
 pytestmark = pytest.mark.link
 
@@ -68,7 +68,9 @@ def test_adding_a_cluster_moves_nothing_of_the_others(
 
 
 def test_every_check_of_six_directions_passes(tools: Tools) -> None:
-    results = {result.id: result for result in verify(THREE, tools, Silent())}
+    # Throughput takes half a minute a direction: here only between the two NATs, by the relay.
+    only = [*ALL_BUT_THROUGHPUT, "mn-kz.throughput", "kz-mn.throughput"]
+    results = {result.id: result for result in verify(THREE, tools, Silent(), only=only)}
     directions = {"-".join(identifier.split(".")[0].split("-")[:2]) for identifier in results if "-" in identifier}
     assert {"de-mn", "mn-de", "de-kz", "kz-de", "mn-kz", "kz-mn"} <= directions
     all_passed(results)
