@@ -117,6 +117,9 @@ def owned_environment(cluster: str, netbird: NetbirdSettings) -> dict[str, str]:
         "NB_DISABLE_DNS": "true",  # else the agent writes into the resolver's settings of the node
         "NB_WIREGUARD_PORT": str(netbird.wireguard_port),
         "NB_MTU": str(netbird.mtu),
+        # Else an agent that has run before connects by itself, with the settings that its state holds, and the `up`
+        # of its entrypoint only says "Already connected": a changed MTU or port would never reach it.
+        "NB_DISABLE_AUTO_CONNECT": "true",
     }
 
 
@@ -128,6 +131,7 @@ FORBIDDEN_ENVIRONMENT: Final = {
     "NB_DISABLE_DNS": "the agent must leave the node's resolver alone",
     "NB_WIREGUARD_PORT": "it is netbird.wireguard_port",
     "NB_MTU": "it is netbird.mtu",
+    "NB_DISABLE_AUTO_CONNECT": "without it changed settings would not reach an agent that has run before",
     "NB_SETUP_KEY_FILE": "the program makes the setup key",
     "NB_STATE_DIR": "the router's identity lies on the node",
     "NB_INTERFACE_NAME": "Cilium and the relay know the interface as wt0",
