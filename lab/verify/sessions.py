@@ -7,6 +7,7 @@ import json
 import queue
 import subprocess
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,7 +22,7 @@ SPARE_SECONDS = 20.0
 
 
 class Session:
-    """An agent in a pod. A context manager; its end ends the agent."""
+    """An agent in a pod. A context manager; its end ends the agent. Threads that ask at the same time wait in turn."""
 
     def __init__(self, cluster: Cluster, namespace: str, pod: str) -> None:
         self.cluster = cluster
@@ -29,6 +30,7 @@ class Session:
         self._namespace = namespace
         self._process: subprocess.Popen[str] | None = None
         self._answers: queue.Queue[str | None] = queue.Queue()
+        self._asking = threading.Lock()
 
     def __enter__(self) -> Session:
         """Starts the agent."""
@@ -78,6 +80,10 @@ class Session:
 
     def ask(self, do: str, **request: Any) -> dict[str, Any]:
         """Sends a request and returns the answer; {"ok": False, "error": ...} when none comes."""
+        with self._asking:
+            return self._ask(do, request)
+
+    def _ask(self, do: str, request: Mapping[str, Any]) -> dict[str, Any]:
         process = self._process
         if process is None or process.stdin is None:
             raise LabError(f"there is no open session with pod {self.pod} of {self.cluster.name}")

@@ -20,7 +20,7 @@ from lab.verify.checks import World, all_checks
 from lab.verify.results import Verdict
 from lab.verify.run import world_of
 from lab.verify.throughput import POD_PORT
-from lab.verify.workload import ProbePod
+from tests.link.inside_pod import inside_pod, sending_up_to
 
 pytestmark = pytest.mark.link
 
@@ -183,24 +183,11 @@ def test_a_smaller_tunnel_loses_packets_of_the_planned_size(world: World) -> Non
     wait_for(world, "pass", *way("de-mn", "mtu"))
 
 
-def inside_pod(pod: ProbePod, command: str) -> None:
-    """Runs a shell command in the pod's network, with the tools of its node: the pod has not the rights."""
-    script = (
-        f'for p in $(pgrep -f probe-server); do nsenter -t "$p" -n hostname -I | grep -qw {pod.address} || continue; '
-        'exec nsenter -t "$p" -n sh -ec "$0"; done; echo "no such pod" >&2; exit 1'
-    )
-    machines.exec(pod.node, ["sh", "-c", script, command], check=True)
-
-
 def test_pods_that_may_send_larger_packets_are_found(world: World) -> None:
     pods = [world.probes[name].pod("router") for name in ("de", "mn")]
     planned = min(world.pod_mtu.values())
 
-    def set_mtu(size: int) -> None:
-        for pod in pods:
-            inside_pod(pod, f"ip route change $(ip route show default | sed 's/ mtu [0-9]*//') mtu {size}")
-
-    with broken(lambda: set_mtu(planned + 20), lambda: set_mtu(planned)):
+    with sending_up_to(planned + 20, pods):
         failed = wait_for(world, "fail", "de-mn.router-router.mtu", "mn-de.router-router.mtu")
         assert all(one.observed.endswith(f"3 of 3 of {planned + 1}") for one in failed.values()), failed
         # One end alone does not do: the reply of a pod with the planned size is lost.

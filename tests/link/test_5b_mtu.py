@@ -1,0 +1,315 @@
+"""The MTU that the plan computes from an underlay is the largest that passes it, for three underlays and the default.
+
+The narrow place is the access line of the site behind the NAT. Each underlay is set there and in the stack files of
+both clusters, and one `pulumi up` of each has to be enough: the probe pods stay the same ones from the first to the
+last underlay.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Final
+
+import pytest
+
+from domain.mtu import HETZNER_PRIVATE_MTU, VXLAN_OVERHEAD, MtuChain
+from lab import line, machines
+from lab.commands import wait_until
+from lab.kubernetes import is_ready
+from lab.project import Tools
+from lab.pulumi_command import Pulumi
+from lab.reporting import Silent
+from lab.topology import DEFAULT, VERIFY_NAMESPACE, HetznerSite, OnPremiseSite
+from lab.verify.checks import World, all_checks
+from lab.verify.judging import IP_ICMP_HEADERS
+from lab.verify.results import Verdict
+from lab.verify.run import planned_chain, world_of
+from lab.verify.workload import PLACEMENTS, Placement, ProbePod, Probes, manifests
+from tests.domain.samples import REMOVE
+from tests.link.changing import change_settings, changes_ahead, config_of, last_changes, stack_files_kept, up
+from tests.link.inside_pod import route_mtu, sending_up_to
+
+pytestmark = pytest.mark.link
+
+UNDERLAYS: Final = (
+    pytest.param(1500, id="ethernet"),
+    pytest.param(1452, id="ds-lite-over-pppoe"),  # 1500, less 8 of PPPoE (RFC 2516) and 40 of the tunnel (RFC 6333)
+    pytest.param(1358, id="mobile"),  # what 3GPP TS 23.060 advises the terminals of a mobile network to use
+    # Nothing is said of the underlay: the defaults, with which the lab is raised. The last one, so it stays.
+    pytest.param(None, id="default"),
+)
+"""MTU of the line, in bytes; WireGuard's padding to 16 bytes shows with 1358, whose wt0 is no multiple of it."""
+at_every_stage = pytest.mark.parametrize("stage", UNDERLAYS, indirect=True, scope="module")
+at_computed_stages = pytest.mark.parametrize("stage", UNDERLAYS[:-1], indirect=True, scope="module")
+"""Those at which the plan is the largest that passes; by default it is smaller than the line, and fits nearly any."""
+PLANNED: Final[Mapping[int | None, MtuChain]] = {
+    # Hetzner's private network takes 1450: that, and not wt0, is the bound over Ethernet.
+    1500: MtuChain(netbird=1440, cilium=1450),
+    1452: MtuChain(netbird=1392, cilium=1432),
+    1358: MtuChain(netbird=1298, cilium=1338),
+    None: MtuChain(netbird=1280, cilium=1280),
+}
+
+STACKS: Final = [site.name for site in DEFAULT.sites]
+CHECKS: Final = {check.id: check for check in all_checks(DEFAULT) if not check.id.endswith("throughput")}
+CLUSTERS: Final = (("de", "mn"), ("mn", "de"))
+"""Both ways of the link that crosses the line."""
+PINGS: Final = 3
+SETTLE_SECONDS: Final = 60.0
+BUDGET_SECONDS: Final = 120.0
+"""For one change of the MTU: two `pulumi up` beside each other, until the link carries packets of the new size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """The lab with one underlay: ``world`` has the probe pods, ``chain`` what the plan says for both clusters."""
+
+    underlay: int | None
+    chain: MtuChain
+    world: World
+    seconds: float
+    """From the change of the files to the first packet of the planned size."""
+
+    @property
+    def line_mtu(self) -> int:
+        """What the line takes."""
+        return self.underlay or line.FULL_MTU
+
+
+@pytest.fixture(scope="module")
+def site() -> OnPremiseSite:
+    """The site whose line is changed."""
+    return DEFAULT.workstation_site
+
+
+@pytest.fixture(scope="module")
+def world(tools: Tools, pulumi: Pulumi, site: OnPremiseSite) -> Iterator[World]:
+    """Probe pods for the whole module. Line, stack files and clusters are afterwards what they were before."""
+    with contextlib.ExitStack() as stack:
+        stack.callback(_put_back, pulumi)
+        stack.enter_context(stack_files_kept(STACKS))
+        stack.enter_context(line.of_mtu(site, line.FULL_MTU))
+        yield stack.enter_context(world_of(DEFAULT, tools, Silent()))
+
+
+def _put_back(pulumi: Pulumi) -> None:
+    """After a stage that failed, or a run of some tests only, the clusters are not as the stack files say."""
+    if changes_ahead(pulumi, STACKS):
+        up(pulumi, STACKS)
+
+
+@pytest.fixture(scope="module")
+def stage(request: pytest.FixtureRequest, world: World, site: OnPremiseSite, pulumi: Pulumi) -> Stage:
+    """The lab with this underlay, after one `pulumi up` of every stack."""
+    underlay: int | None = request.param
+    start = time.monotonic()
+    line.set_mtu(site, underlay or line.FULL_MTU)
+    for stack in STACKS:
+        if underlay is not None:
+            change_settings(stack, {"netbird.underlay_mtu": underlay})
+        elif "underlay_mtu" in config_of(stack)["isthmus:netbird"]:
+            change_settings(stack, {"netbird.underlay_mtu": REMOVE})
+    up(pulumi, STACKS)
+    chain = planned_chain(STACKS[0])
+    planned = replace(world, pod_mtu=dict.fromkeys(STACKS, chain.pod))
+    wait_for_link(planned, chain)
+    return Stage(underlay=underlay, chain=chain, world=planned, seconds=time.monotonic() - start)
+
+
+def wait_for_link(world: World, chain: MtuChain) -> None:
+    """Waits until every wt0, every probe pod and every way have the planned MTU; what is missing is in the error."""
+    last: list[str] = []
+
+    def settled() -> bool:
+        last[:] = [f"wt0 of {name}: {found}" for name in STACKS if (found := wt0_mtu(world, name)) != chain.netbird]
+        last.extend(
+            f"{name}/{pod.name}: {found}"
+            for name in STACKS
+            for pod in world.probes[name].pods
+            if (found := route_mtu(pod)) != chain.pod
+        )
+        if not last:
+            last.extend(
+                f"{one}: {verdict.observed}"
+                for one, verdict in look(world, "other-other.mtu").items()
+                if verdict.status != "pass"
+            )
+        return not last
+
+    wait_until(
+        settled,
+        what=f"The link has MTU {chain.netbird}, its pods {chain.pod}",
+        deadline_seconds=SETTLE_SECONDS,
+        state=lambda: "; ".join(last),
+        every_seconds=0.5,
+    )
+
+
+def look(world: World, *endings: str) -> dict[str, Verdict]:
+    """All checks with such an ending, several at the same time: most of them wait for a packet that must not come."""
+    chosen = [one for one in CHECKS if one.endswith(endings)]
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        return dict(zip(chosen, pool.map(lambda one: CHECKS[one].run(world), chosen), strict=True))
+
+
+def all_pass(found: Mapping[str, Verdict]) -> None:
+    assert found
+    bad = {name: f"{one.observed} (expected {one.expected})" for name, one in found.items() if one.status != "pass"}
+    assert bad == {}
+
+
+def wt0_mtu(world: World, cluster: str) -> int:
+    """Of the cluster's router; 0 while it has no wt0."""
+    done = machines.exec(world.probes[cluster].router.node, ["cat", "/sys/class/net/wt0/mtu"])
+    return int(done.stdout) if done.returncode == 0 else 0
+
+
+def replies(world: World, source: str, placement: Placement, target: ProbePod, length: int) -> int:
+    """How many of :data:`PINGS` packets of ``length`` bytes that must not be broken up have their reply."""
+    answer = world.sessions[source, placement].ask(
+        "ping", address=target.address, count=PINGS, seconds=2, size=length - IP_ICMP_HEADERS, df=True
+    )
+    assert "error" not in answer, answer
+    assert "too long" not in answer["text"], f"{source}/{placement} itself refuses {length} bytes: {answer['text']}"
+    return int(answer["received"])
+
+
+@at_every_stage
+def test_the_plan_is_what_is_proved_here(stage: Stage) -> None:
+    assert stage.chain == PLANNED[stage.underlay]
+    assert {name: planned_chain(name) for name in STACKS} == dict.fromkeys(STACKS, stage.chain)
+
+
+@at_every_stage
+def test_one_up_brings_the_mtu_to_everything_in_place(stage: Stage, pulumi: Pulumi) -> None:
+    assert stage.seconds < BUDGET_SECONDS
+    for stack in STACKS:
+        changes = last_changes(pulumi, stack)
+        assert set(changes) <= {"same", "update"}, changes
+    found = {f"{name}/{pod.name}": route_mtu(pod) for name in STACKS for pod in stage.world.probes[name].pods}
+    assert found == dict.fromkeys(found, stage.chain.pod), "pods that were there before"
+    assert {name: wt0_mtu(stage.world, name) for name in STACKS} == dict.fromkeys(STACKS, stage.chain.netbird)
+    if stage.underlay is None:
+        # The lab is as it was raised.
+        assert changes_ahead(pulumi, STACKS) == {}
+
+
+@at_every_stage
+def test_the_planned_size_passes_everywhere_in_one_piece_and_one_byte_more_does_not(
+    stage: Stage, site: OnPremiseSite
+) -> None:
+    with line.watched(line.ends(site), length=stage.chain.underlay) as crossed:
+        all_pass(look(stage.world, ""))
+        for source, target in CLUSTERS:
+            transfer(stage.world, source, target)
+        seen = crossed()
+    assert {way: one.fragments for way, one in seen.items()} == {"out": 0, "in": 0}, f"fragments on the line: {seen}"
+
+
+def transfer(world: World, source: str, target: str) -> None:
+    """A second of TCP from pod to pod, in segments as large as they get."""
+    started = world.sessions[target, "other"].ask("serve_iperf", port=5303)
+    assert started.get("ok"), started
+    address = world.probes[target].pod("other").address
+    done = world.sessions[source, "other"].ask("iperf", address=address, port=5303, seconds=1)
+    assert done.get("ok"), done
+
+
+@at_computed_stages
+def test_one_byte_more_is_lost_even_when_the_pods_may_send_it(stage: Stage) -> None:
+    """Between pods of other nodes, whose packets cross every layer of the chain."""
+    world, planned = stage.world, stage.chain.pod
+    pods = [world.probes[name].pod("other") for name in STACKS]
+    found = {}
+    with sending_up_to(planned + 1, pods):
+        for source, target in CLUSTERS:
+            pod = world.probes[target].pod("other")
+            found[source] = tuple(replies(world, source, "other", pod, length) for length in (planned, planned + 1))
+    assert found == dict.fromkeys(found, (PINGS, 0)), f"replies to packets of {planned} and {planned + 1} bytes"
+
+
+@at_every_stage
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_the_redirect_into_wt0_takes_ten_bytes_less_than_wt0(stage: Stage, placement: Placement) -> None:
+    """What :data:`domain.mtu.REDIRECT_MARGIN` says, to the byte; towards the router's own node, where VXLAN is no
+    bound.
+    """
+    world, limit = stage.world, stage.chain.limit
+    found = {}
+    for source, target in CLUSTERS:
+        if placement == "other" and isinstance(DEFAULT.site(source), HetznerSite) and not fits_private_network(limit):
+            continue
+        ends = [world.probes[source].pod(placement), world.probes[target].pod("router")]
+        with sending_up_to(limit + 1, ends):
+            found[source] = tuple(replies(world, source, placement, ends[1], length) for length in (limit, limit + 1))
+    assert found == dict.fromkeys(found, (PINGS, 0)), f"replies to packets of {limit} and {limit + 1} bytes"
+
+
+def fits_private_network(pod_packet: int) -> bool:
+    """Whether VXLAN takes it between two Hetzner servers."""
+    return pod_packet + VXLAN_OVERHEAD <= HETZNER_PRIVATE_MTU
+
+
+@at_computed_stages
+@pytest.mark.parametrize(("source", "target"), CLUSTERS)
+def test_a_larger_wt0_would_not_pass_the_line_in_one_piece(
+    stage: Stage, site: OnPremiseSite, source: str, target: str
+) -> None:
+    router, pod = stage.world.probes[source].router.node, stage.world.probes[target].pod("router")
+    way = "out" if source == site.name else "in"
+    planned = stage.chain.netbird
+
+    def send(length: int) -> tuple[bool, line.Arrived]:
+        with line.watched(line.ends(site), length=stage.line_mtu) as crossed:
+            machines.exec(router, ping(pod.address, length))
+            seen = crossed()
+        return seen[way].of_length > 0, seen[way]
+
+    whole, seen = send(planned)
+    assert whole, f"{planned} bytes through wt0: {seen}"
+    assert seen.fragments == 0, f"{planned} bytes through wt0: {seen}"
+    set_wt0(router, planned + 1)
+    try:
+        whole, seen = send(planned + 1)
+    finally:
+        set_wt0(router, planned)
+    assert seen.fragments > 0, f"{planned + 1} bytes through wt0: {seen}"
+
+
+def ping(address: str, length: int) -> list[str]:
+    size = str(length - IP_ICMP_HEADERS)
+    return ["ping", "-n", "-c", str(PINGS), "-i", "0.2", "-w", "2", "-M", "do", "-s", size, address]
+
+
+def set_wt0(router: str, size: int) -> None:
+    machines.exec(router, ["ip", "link", "set", "wt0", "mtu", str(size)], check=True)
+
+
+@at_computed_stages
+def test_a_new_pod_has_the_planned_mtu(stage: Stage) -> None:
+    with ThreadPoolExecutor() as pool:
+        found = dict(zip(STACKS, pool.map(mtu_of_new_pod, map(stage.world.probes.__getitem__, STACKS)), strict=True))
+    assert found == dict.fromkeys(STACKS, stage.chain.pod)
+
+
+def mtu_of_new_pod(probes: Probes) -> int:
+    """The MTU of the default route of a pod that is made for this and removed again, on the router's node."""
+    cluster, name = probes.cluster, "new"
+    # Without labels it is no endpoint of the probes' service.
+    pod = {**manifests({"router": probes.router.node})[-1], "metadata": {"name": name, "namespace": VERIFY_NAMESPACE}}
+    cluster.apply([pod])
+
+    def ready() -> bool:
+        pods = cluster.get("pods", namespace=VERIFY_NAMESPACE)
+        return any(is_ready(one) for one in pods if one["metadata"]["name"] == name)
+
+    try:
+        wait_until(ready, what=f"The new pod of {cluster.name} is ready", deadline_seconds=60, every_seconds=0.3)
+        shown = cluster.execute(VERIFY_NAMESPACE, name, "probe", ["ip", "route", "show", "default"])
+    finally:
+        cluster.kubectl("delete", "pod", name, "-n", VERIFY_NAMESPACE, "--wait=true", deadline_seconds=60)
+    return int(shown.partition(" mtu ")[2].split()[0])
