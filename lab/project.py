@@ -60,6 +60,16 @@ def backend_directory() -> Path:
     return state.STATE / "pulumi" / "backend"
 
 
+def backend_url(directory: Path) -> str:
+    """The backend in this directory, as Pulumi is told of it.
+
+    Without ``metadata=skip`` Pulumi writes a file ``STACK.json.attrs`` beside each state, and not at one stroke as it
+    does the state: killed in between, it leaves an empty one, and each later command ends with "failed to load
+    checkpoint: EOF" (https://pkg.go.dev/gocloud.dev/blob/fileblob#hdr-URLs).
+    """
+    return f"file://{directory}?metadata=skip"
+
+
 def pulumi_home() -> Path:
     """PULUMI_HOME: plugins and workspaces."""
     return state.STATE / "pulumi" / "home"
@@ -84,7 +94,7 @@ def variables() -> dict[str, str]:
     """The environment variables, beside PATH, with which `pulumi` and `kubectl` work against the lab."""
     return {
         "PULUMI_HOME": str(pulumi_home()),
-        "PULUMI_BACKEND_URL": f"file://{backend_directory()}",
+        "PULUMI_BACKEND_URL": backend_url(backend_directory()),
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase_file()),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import yaml
 
+from lab.project import backend_url
 from tests.domain.samples import CLUSTER_SECRET, SECRET, SSH_PRIVATE_KEY
 from toolchain import pulumi_bin, pulumi_home
 
@@ -224,7 +225,7 @@ class Project:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of this project's commands."""
-        return {**self._engine.environment, "PULUMI_BACKEND_URL": f"file://{self.backend}"}
+        return {**self._engine.environment, "PULUMI_BACKEND_URL": backend_url(self.backend)}
 
     def write(self, stack: str, config: Mapping[str, Any]) -> None:
         """Writes a stack file; secrets of the samples get real, encrypted values."""

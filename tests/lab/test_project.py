@@ -187,7 +187,7 @@ def test_the_persons_environment_has_no_proxy_and_no_other_pulumi(state_director
     made = environment(tools, base)
     assert made["PATH"] == "/tools/pulumi:/tools/kubernetes:/usr/bin"
     assert made["KUBECONFIG"] == str(state_directory / "kubeconfig")
-    assert made["PULUMI_BACKEND_URL"] == f"file://{state_directory}/pulumi/backend"
+    assert made["PULUMI_BACKEND_URL"] == f"file://{state_directory}/pulumi/backend?metadata=skip"
     for name in ("https_proxy", "NO_PROXY", "PULUMI_ACCESS_TOKEN", "HCLOUD_TOKEN", "PYTHONPATH", "SSH_AUTH_SOCK"):
         assert name not in made
 
