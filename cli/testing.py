@@ -27,6 +27,8 @@ PARTS: Final = ("check", "unit", "engine", "link")
 NO_TESTS_COLLECTED: Final = 5
 """pytest's exit code when nothing was collected."""
 UNIT_BUDGET_SECONDS: Final = 60.0
+UNIT_PROCESSES: Final = (os.cpu_count() or 1) + 1
+"""One more than there are cores: some tests wait for a process or a clock."""
 IN_THE_LAB: Final = "tests/lab/hetzner_api"
 """Tests of a part of the lab that need a lab around them."""
 
@@ -68,7 +70,9 @@ def run_parts(parts: Sequence[str], *, no_skips: bool) -> int:
     run: dict[str, Callable[[], PartResult]] = {
         "check": _check,
         # Who is done first takes over what another still has before it: the tests last from 1 ms to 7 s.
-        "unit": lambda: run_pytest("unit", "not engine and not link", "--numprocesses=auto", "--dist=worksteal"),
+        "unit": lambda: run_pytest(
+            "unit", "not engine and not link", f"--numprocesses={UNIT_PROCESSES}", "--dist=worksteal"
+        ),
         "engine": lambda: run_pytest("engine", "engine"),
         "link": _link,
     }
@@ -110,6 +114,8 @@ def run_pytest(part: str, marker: str, *arguments: str) -> PartResult:
         report = Path(directory) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-m", marker, f"--junit-xml={report}", "--durations=5", *arguments]
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        # Compiled modules are kept: the tests start the command line some two hundred times.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         code = subprocess.run(command, cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL).returncode
         result = read_report(part, report) if report.is_file() else PartResult(part=part, passed=0, failed=0)
     notes = []
