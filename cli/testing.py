@@ -21,6 +21,8 @@ from rich.text import Text
 
 from cli import checks, console
 from lab import state
+from lab.up import ensure_packages
+from toolchain import Printer
 
 REPOSITORY: Final = checks.REPOSITORY
 PARTS: Final = ("check", "unit", "engine", "link")
@@ -29,6 +31,8 @@ NO_TESTS_COLLECTED: Final = 5
 UNIT_BUDGET_SECONDS: Final = 60.0
 UNIT_PROCESSES: Final = (os.cpu_count() or 1) + 1
 """One more than there are cores: some tests wait for a process or a clock."""
+TEST_PACKAGES: Final = ("iputils-ping",)
+"""Debian packages that the tests use on this machine, besides those of the lab."""
 IN_THE_LAB: Final = "tests/lab/hetzner_api"
 """Tests of a part of the lab that need a lab around them."""
 
@@ -150,6 +154,8 @@ def _link() -> PartResult:
         skip = Skip(test="tests/link", reason="the lab needs root")
         return PartResult(part="link", passed=0, failed=0, skips=(skip,))
     was_there = state.STATE.exists()
+    # The tests of its parts come before the lab, which would install these itself.
+    ensure_packages(*TEST_PACKAGES, progress=Printer())
     parts = run_pytest("link", "link", "-v", "tests/lab", f"--ignore={IN_THE_LAB}")
     try:
         raised = _isthmus("lab", "up")

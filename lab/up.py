@@ -114,9 +114,7 @@ def raise_lab(reporter: Reporter, *, site_count: int | None = None, colour: bool
 def _build(raising: Raising) -> None:
     steps, progress = raising.steps, raising.reporter.progress
     with steps.step("Debian packages"):
-        debian.ensure_packages(
-            list(dict.fromkeys([*preflight.PACKAGES, *base.HOST_PACKAGES, *images.HOST_PACKAGES])), progress=progress
-        )
+        ensure_packages(progress=progress)
         preflight.check_kernel()
     with steps.step(f"{len(RECIPES)} tools, built from source where they are missing"):
         raising.tools = ensure(list(RECIPES), progress=_counted(progress))
@@ -142,6 +140,12 @@ def _build(raising: Raising) -> None:
             operator_version=images.NETBIRD_OPERATOR_IMAGE.rpartition(":v")[2],
             agent_image=images.AGENT_IMAGE.removeprefix("docker.io/"),
         )
+
+
+def ensure_packages(*more: str, progress: Report | None = None) -> None:
+    """Installs the Debian packages that the lab needs on this machine, and ``more``, where they are missing."""
+    wanted = [*preflight.PACKAGES, *base.HOST_PACKAGES, *images.HOST_PACKAGES, *more]
+    debian.ensure_packages(list(dict.fromkeys(wanted)), progress=progress)
 
 
 def _counted(report: Report) -> Report:
