@@ -160,8 +160,10 @@ def _egress_check(site: str) -> Check:
 def _throughput_check(source: str, target: str) -> Check:
     def run(world: World) -> Verdict:
         sessions = (world.sessions[source, "router"], world.sessions[target, "router"])
-        measured = throughput.measure(world.probes[source], world.probes[target], sessions, world.api)
-        return judging.judge_throughput(measured.pod, measured.tunnel, errors=measured.errors)
+        ends = world.probes[source], world.probes[target]
+        measured = throughput.measure(*ends, sessions, world.api)
+        relayed = throughput.is_relayed(*ends)
+        return judging.judge_throughput(measured.pod, measured.tunnel, errors=measured.errors, relayed=relayed)
 
     title = f"{source} to {target}: TCP throughput pod to pod over that of the bare tunnel"
     return Check(id=f"{source}-{target}.throughput", title=title, run=run)

@@ -132,18 +132,27 @@ def judge_egress(
     )
 
 
-def judge_throughput(pod: Sequence[float], tunnel: Sequence[float], *, errors: Sequence[str] = ()) -> Verdict:
-    """The median of the pod-to-pod runs is at least :data:`THROUGHPUT_RATIO` of that of the bare tunnel's."""
-    expected = f"a ratio of at least {THROUGHPUT_RATIO:g}"
+def judge_throughput(
+    pod: Sequence[float], tunnel: Sequence[float], *, errors: Sequence[str] = (), relayed: bool = False
+) -> Verdict:
+    """The median of the pod-to-pod runs is at least :data:`THROUGHPUT_RATIO` of that of the bare tunnel's.
+
+    Of a link by the relay it is only asked that it carries: there TCP runs within TCP, at less than a tenth of a
+    direct link's rate, and the two directions gave ratios of 0.78 and 1.09 in one run of the lab.
+    """
+    least = 0.0 if relayed else THROUGHPUT_RATIO
+    expected = "some throughput, by the relay" if relayed else f"a ratio of at least {THROUGHPUT_RATIO:g}"
     fix = (
         "Is the machine busy with something else? Then repeat it; else compare MTUs and look for drops "
         "(`cilium-dbg monitor -t drop`)."
     )
     if errors or not pod or not tunnel:
         return Verdict(status="fail", observed="; ".join(errors) or "nothing was measured", expected=expected, fix=fix)
+    if not median(pod) or not median(tunnel):
+        return Verdict(status="fail", observed="nothing came through", expected=expected, fix=fix)
     ratio = median(pod) / median(tunnel)
     return Verdict(
-        status="pass" if ratio >= THROUGHPUT_RATIO else "fail",
+        status="pass" if ratio >= least else "fail",
         observed=(
             f"{ratio:.2f}: pod to pod {_gigabits(median(pod))}, bare tunnel {_gigabits(median(tunnel))} "
             f"(medians of {len(pod)} and {len(tunnel)} runs)"

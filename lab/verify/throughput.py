@@ -14,6 +14,7 @@ from lab import machines
 from lab.commands import wait_until
 from lab.errors import DeadlinePassed, LabError
 from lab.netbird_api import NetBirdApi
+from lab.status import agent_status, peer_path, router_pods
 from lab.verify.sessions import Session
 from lab.verify.workload import Probes
 
@@ -45,6 +46,13 @@ def measure(source: Probes, target: Probes, sessions: tuple[Session, Session], a
     except LabError as error:
         errors.append(str(error))
     return Throughput(pod=tuple(pod), tunnel=tuple(tunnel), errors=tuple(errors))
+
+
+def is_relayed(source: Probes, target: Probes) -> bool:
+    """Whether the source's router reaches the target's by NetBird's relay, by what its agent says."""
+    pods = router_pods(source.cluster)
+    agent = agent_status(source.cluster, pods[0]) if pods else {}
+    return peer_path(agent, target.router.netbird_ip) == "relayed"
 
 
 def _pod_run(target: Probes, sessions: tuple[Session, Session]) -> float:

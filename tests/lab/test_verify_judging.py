@@ -139,6 +139,15 @@ def test_throughput_compares_medians() -> None:
     assert judging.judge_throughput([2e9], [2e9], errors=["bare tunnel: refused"]).status == "fail"
 
 
+def test_throughput_by_the_relay_only_has_to_be_there() -> None:
+    slow = judging.judge_throughput([0.04e9], [0.05e9], relayed=True)
+    assert (slow.status, slow.expected) == ("pass", "some throughput, by the relay")
+    assert judging.judge_throughput([0.04e9], [0.05e9]).status == "fail"
+    for pod, tunnel in (([0.0], [0.05e9]), ([0.04e9], [0.0]), ([], [])):
+        assert judging.judge_throughput(pod, tunnel, relayed=True).status == "fail"
+    assert judging.judge_throughput([1e9], [1e9], errors=["pod to pod: refused"], relayed=True).status == "fail"
+
+
 def made(status: str) -> CheckResult:
     return result("id", "title", Verdict(status=status, observed="o", expected="e", fix="f"), 0.12345)  # type: ignore[arg-type]
 

@@ -68,8 +68,8 @@ def test_adding_a_cluster_moves_nothing_of_the_others(
 
 
 def test_every_check_of_six_directions_passes(tools: Tools) -> None:
-    # Throughput takes half a minute a direction: here only between the two NATs, by the relay.
-    only = [*ALL_BUT_THROUGHPUT, "mn-kz.throughput", "kz-mn.throughput"]
+    # Throughput takes half a minute a direction: here only from one NAT to the other, by the relay.
+    only = [*ALL_BUT_THROUGHPUT, "mn-kz.throughput"]
     results = {result.id: result for result in verify(THREE, tools, Silent(), only=only)}
     directions = {"-".join(identifier.split(".")[0].split("-")[:2]) for identifier in results if "-" in identifier}
     assert {"de-mn", "mn-de", "de-kz", "kz-de", "mn-kz", "kz-mn"} <= directions
