@@ -161,9 +161,16 @@ def _throughput_check(source: str, target: str) -> Check:
     def run(world: World) -> Verdict:
         sessions = (world.sessions[source, "router"], world.sessions[target, "router"])
         ends = world.probes[source], world.probes[target]
-        measured = throughput.measure(*ends, sessions, world.api)
         relayed = throughput.is_relayed(*ends)
-        return judging.judge_throughput(measured.pod, measured.tunnel, errors=measured.errors, relayed=relayed)
+
+        def judge(measured: throughput.Throughput) -> Verdict:
+            return judging.judge_throughput(measured.pod, measured.tunnel, errors=measured.errors, relayed=relayed)
+
+        first = throughput.measure(*ends, sessions, world.api)
+        if (verdict := judge(first)).status == "pass":
+            return verdict
+        # All machines share a few cores, and what else they do hits some runs more than others: twice as many decide.
+        return judge(first.with_more(throughput.measure(*ends, sessions, world.api)))
 
     title = f"{source} to {target}: TCP throughput pod to pod over that of the bare tunnel"
     return Check(id=f"{source}-{target}.throughput", title=title, run=run)

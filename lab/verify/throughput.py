@@ -34,6 +34,12 @@ class Throughput:
     tunnel: tuple[float, ...]
     errors: tuple[str, ...] = ()
 
+    def with_more(self, other: Throughput) -> Throughput:
+        """The runs of both."""
+        return Throughput(
+            pod=self.pod + other.pod, tunnel=self.tunnel + other.tunnel, errors=self.errors + other.errors
+        )
+
 
 def measure(source: Probes, target: Probes, sessions: tuple[Session, Session], api: NetBirdApi) -> Throughput:
     """Measures from the source's router node to the target's, with pods and without."""

@@ -9,6 +9,7 @@ import pytest
 
 from lab.verify import judging
 from lab.verify.results import CheckResult, Verdict, exit_code, result
+from lab.verify.throughput import Throughput
 
 MN_PODS = IPv4Network("10.52.0.0/16")
 ROUTER_ADDRESS = "100.77.1.2"
@@ -137,6 +138,13 @@ def test_throughput_compares_medians() -> None:
     assert (bad.status, bad.expected) == ("fail", "a ratio of at least 0.9")
     assert judging.judge_throughput([], []).observed == "nothing was measured"
     assert judging.judge_throughput([2e9], [2e9], errors=["bare tunnel: refused"]).status == "fail"
+
+
+def test_runs_are_joined() -> None:
+    one = Throughput(pod=(1.0,), tunnel=(2.0,), errors=("a",))
+    assert one.with_more(Throughput(pod=(3.0,), tunnel=(4.0,))) == Throughput(
+        pod=(1.0, 3.0), tunnel=(2.0, 4.0), errors=("a",)
+    )
 
 
 def test_throughput_by_the_relay_only_has_to_be_there() -> None:
