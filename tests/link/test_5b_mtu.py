@@ -30,7 +30,7 @@ from lab.verify.results import Verdict
 from lab.verify.run import planned_chain, world_of
 from lab.verify.workload import PLACEMENTS, Placement, ProbePod, Probes, manifests
 from tests.domain.samples import REMOVE
-from tests.link.changing import change_settings, changes_ahead, config_of, last_changes, stack_files_kept, up
+from tests.link.changing import UNCHANGED, change_settings, changes_ahead, config_of, last_changes, stack_files_kept, up
 from tests.link.inside_pod import route_mtu, sending_up_to
 
 pytestmark = pytest.mark.link
@@ -189,7 +189,7 @@ def test_one_up_brings_the_mtu_to_everything_in_place(stage: Stage, pulumi: Pulu
     assert stage.seconds < BUDGET_SECONDS
     for stack in STACKS:
         changes = last_changes(pulumi, stack)
-        assert set(changes) <= {"same", "update"}, changes
+        assert set(changes) <= {*UNCHANGED, "update"}, changes
     found = {f"{name}/{pod.name}": route_mtu(pod) for name in STACKS for pod in stage.world.probes[name].pods}
     assert found == dict.fromkeys(found, stage.chain.pod), "pods that were there before"
     assert {name: wt0_mtu(stage.world, name) for name in STACKS} == dict.fromkeys(STACKS, stage.chain.netbird)
