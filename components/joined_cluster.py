@@ -1,0 +1,138 @@
+"""One stack, which is one cluster: its machines, network, router, links and names, in the order in which they stand on
+each other.
+
+It tells the story and owns no rule: what differs between clusters is in the settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pulumi
+
+from components.cilium import RELEASE as CILIUM_RELEASE
+from components.cilium import Cilium, CiliumArgs
+from components.dns import ClusterDns, ClusterDnsArgs
+from components.dns_relay import DnsRelay, DnsRelayArgs
+from components.egress_gateway import EgressGateway, EgressGatewayArgs
+from components.helm_records import RecoverRelease
+from components.link_output import link_output
+from components.machines import running_cluster
+from components.netbird_operator import RELEASE as OPERATOR_RELEASE
+from components.netbird_operator import NetbirdOperator, NetbirdOperatorArgs
+from components.netbird_router import NetbirdRouter, NetbirdRouterArgs
+from components.peer_link import PeerLink
+from components.reachability import warn_if_unreachable
+from components.secrets import read_secrets
+from domain import cilium_values, corefile, netbird
+from domain.changes import RAISED_WITH, raised_with
+from domain.plan import AddressPlan
+from domain.settings import StackSettings
+
+
+def joined_cluster(
+    settings: StackSettings, plan: AddressPlan, peers: Sequence[PeerLink], *, callbacks: bool
+) -> dict[str, Any]:
+    """Registers everything of this stack and gives its outputs.
+
+    ``peers`` are those of the settings, as their own outputs have them. ``callbacks`` False leaves out what the engine
+    calls back for (transforms and hooks): the mocks of the SDK can't.
+    """
+    secrets = read_secrets(settings.stack)
+    running = running_cluster(settings, plan, secrets, hooks=callbacks)
+    cluster, in_cluster = running.cluster, running.in_cluster
+    warn_if_unreachable(cluster.kubeconfig, cluster.context)
+
+    def recover(release: str, namespace: str) -> RecoverRelease | None:
+        return RecoverRelease(release, namespace, cluster.kubeconfig, cluster.context) if callbacks else None
+
+    cilium = Cilium(
+        "cilium",
+        CiliumArgs(
+            version=settings.cilium.version,
+            values=cilium_values.cilium_values(plan, settings),
+            mirror=settings.mirrors.charts,
+            recover=recover(CILIUM_RELEASE, cilium_values.NAMESPACE),
+            after=running.ready,
+        ),
+        opts=in_cluster,
+    )
+    operator = NetbirdOperator(
+        "netbird-operator",
+        NetbirdOperatorArgs(
+            version=settings.netbird.operator_version,
+            management_url=settings.netbird.management_url,
+            agent_image=settings.netbird.agent_image,
+            api_token=secrets.netbird_api_token,
+            mirror=settings.mirrors.charts,
+            recover=recover(OPERATOR_RELEASE, netbird.NAMESPACE),
+            after=[cilium.ready],
+        ),
+        opts=in_cluster,
+    )
+    router = NetbirdRouter(
+        "router",
+        NetbirdRouterArgs(
+            cluster=settings.stack,
+            pod_cidr=plan.pod_cidr,
+            nodes=[node.name for node in plan.routers],
+            settings=settings.netbird,
+            operator=operator.ready,
+            transforms=callbacks,
+        ),
+        opts=in_cluster,
+    )
+
+    links = [peer.link for peer in peers if peer.link is not None]
+    for link in links:
+        EgressGateway(
+            f"to-{link.cluster}",
+            EgressGatewayArgs(
+                cluster=settings.stack,
+                link=link,
+                agent_image=settings.netbird.agent_image,
+                own_peers=router.peers,
+                router=router.ready,
+            ),
+            opts=in_cluster,
+        )
+    if links:
+        DnsRelay(
+            "dns-relay",
+            DnsRelayArgs(
+                corefile=corefile.relay_corefile(
+                    zone=plan.dns_zone,
+                    cluster_dns=plan.cluster_dns,
+                    pod_cidr=plan.pod_cidr,
+                    node_cidr=plan.node_cidr,
+                    peers=[corefile.PeerZone(link.dns_zone, link.router_addresses) for link in links],
+                ),
+                image=settings.dns.relay_image,
+                agent_image=settings.netbird.agent_image,
+                service_ip=plan.relay_service_ip,
+                after=router.ready,
+            ),
+            opts=in_cluster,
+        )
+    ClusterDns(
+        "dns",
+        ClusterDnsArgs(
+            zones=corefile.custom_zones(
+                plan.dns_zone, [link.dns_zone for link in links], plan.relay_service_ip, settings.dns
+            ),
+            after=[cilium.ready],
+        ),
+        opts=in_cluster,
+    )
+
+    for peer in peers:
+        (pulumi.log.info if peer.link else pulumi.log.warn)(f"{peer.peer}: {peer.message}")
+    return {
+        "link": link_output(plan, router.peers),
+        "links": {peer.peer: peer.status for peer in peers},
+        RAISED_WITH: raised_with(settings),
+        "kubeconfig": pulumi.Output.secret(cluster.kubeconfig),
+        "node_ips": {node.name: str(node.address) for node in plan.nodes},
+        "router_peers": router.peers,
+    }
