@@ -77,7 +77,7 @@ def run_parts(parts: Sequence[str], *, no_skips: bool) -> int:
         "unit": lambda: run_pytest(
             "unit", "not engine and not link", f"--numprocesses={UNIT_PROCESSES}", "--dist=worksteal"
         ),
-        "engine": lambda: run_pytest("engine", "engine"),
+        "engine": lambda: run_pytest("engine", "engine", "--numprocesses=2", "--dist=worksteal"),
         "link": _link,
     }
     results = []

@@ -1,7 +1,8 @@
 """What runs inside a probe pod: answers requests, one JSON object a line on stdin, one answer a line on stdout.
 
-It is sent to the pod as text and needs Python's standard library, ping and iperf3 only. Every request has a deadline of
-its own; an answer is always given, {"ok": false, "error": ...} at the least.
+It is sent to the pod as text and needs Python's standard library, ping and iperf3 only. Requests are worked on at the
+same time, so each carries an "id", which its answer repeats. Every request has a deadline of its own; an answer is
+always given, {"ok": false, "error": ...} at the least.
 
     {"do": "ping", "address", "count", "size", "df", "seconds"}   {"received": 3, "text": ...}
     {"do": "tcp", "address", "port", "seconds"}                   {"ok": true, "ms": 1.2}
@@ -16,6 +17,7 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -114,15 +116,25 @@ ACTIONS: dict[str, Callable[[Request], Answer]] = {
 }
 
 
+def answer_to(request: Request) -> Answer:
+    """What came of the request."""
+    try:
+        return ACTIONS[request["do"]](request)
+    except Exception as error:  # noqa: BLE001 - whatever it is, whoever asked must hear of it
+        return {"ok": False, "error": f"{type(error).__name__}: {error}"}
+
+
 def main() -> None:
     """Answers until stdin ends."""
+    writing = threading.Lock()
+
+    def work(request: Request) -> None:
+        line = json.dumps({**answer_to(request), "id": request["id"]})
+        with writing:
+            print(line, flush=True)
+
     for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            answer = ACTIONS[request["do"]](request)
-        except Exception as error:  # noqa: BLE001 - whatever it is, whoever asked must hear of it
-            answer = {"ok": False, "error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(answer), flush=True)
+        threading.Thread(target=work, args=(json.loads(line),)).start()
 
 
 if __name__ == "__main__":

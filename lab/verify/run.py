@@ -1,4 +1,4 @@
-"""Making the checks: probe pods, sessions, one check after the other, everything removed again."""
+"""Making the checks: probe pods, sessions, the checks, everything removed again."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ from lab.verify.results import CheckResult, Verdict, result
 from lab.verify.sessions import Session
 from lab.verify.workload import PLACEMENTS, PORT, Placement, Probes
 
+AT_ONCE: Final = 16
+"""So many checks are made at the same time: most of them wait, for a packet that must not come above all."""
 SETTLE_DEADLINE_SECONDS: Final = 30.0
 """New pods need a moment until every agent has them in its egress map and their names are known."""
 
@@ -43,12 +45,32 @@ def verify(
             f"No check has {' or '.join(only)} in its id. The ids: {', '.join(c.id for c in all_checks(lab))}"
         )
     with world_of(lab, tools, reporter, keep=keep) as world:
-        return [_make(check, world, reporter, position=(number, len(checks))) for number, check in enumerate(checks, 1)]
+        return make(checks, world, reporter)
 
 
-def _make(check: Check, world: World, reporter: Reporter, *, position: tuple[int, int]) -> CheckResult:
+def make(checks: Sequence[Check], world: World, reporter: Reporter) -> list[CheckResult]:
+    """Makes the checks, several at the same time, and tells the results in the checks' order.
+
+    One that bears no other beside it has to come after all that do, as :func:`~lab.verify.checks.all_checks` has them.
+    """
+    results = []
+    pool = ThreadPoolExecutor(max_workers=AT_ONCE)
+    try:
+        begun = {check.id: pool.submit(_made, check, world) for check in checks if not check.alone}
+        for number, check in enumerate(checks, 1):
+            reporter.update(f"{number} of {len(checks)}: {check.title}")
+            made = _made(check, world) if check.alone else begun[check.id].result()
+            mark = {"pass": "ok  ", "fail": "FAIL", "skip": "skip"}[made.status]
+            reporter.note(f"{mark} {made.title}: {made.observed} ({made.seconds:.1f} s)")
+            results.append(made)
+    finally:
+        # After Ctrl-C only those that have begun are waited for.
+        pool.shutdown(cancel_futures=True)
+    return results
+
+
+def _made(check: Check, world: World) -> CheckResult:
     start = time.monotonic()
-    reporter.update(f"{position[0]} of {position[1]}: {check.title}")
     try:
         verdict = check.run(world)
     except LabError as error:
@@ -58,10 +80,7 @@ def _make(check: Check, world: World, reporter: Reporter, *, position: tuple[int
             expected="an answer",
             fix="See `./isthmus lab status`.",
         )
-    made = result(check.id, check.title, verdict, time.monotonic() - start)
-    mark = {"pass": "ok  ", "fail": "FAIL", "skip": "skip"}[made.status]
-    reporter.note(f"{mark} {made.title}: {made.observed} ({made.seconds:.1f} s)")
-    return made
+    return result(check.id, check.title, verdict, time.monotonic() - start)
 
 
 @contextlib.contextmanager

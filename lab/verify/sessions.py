@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import queue
 import subprocess
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,15 +22,18 @@ SPARE_SECONDS = 20.0
 
 
 class Session:
-    """An agent in a pod. A context manager; its end ends the agent. Threads that ask at the same time wait in turn."""
+    """An agent in a pod. A context manager; its end ends the agent. Threads may ask at the same time."""
 
     def __init__(self, cluster: Cluster, namespace: str, pod: str) -> None:
         self.cluster = cluster
         self.pod = pod
         self._namespace = namespace
         self._process: subprocess.Popen[str] | None = None
-        self._answers: queue.Queue[str | None] = queue.Queue()
-        self._asking = threading.Lock()
+        self._numbers = itertools.count()
+        self._waiting: dict[int, queue.Queue[dict[str, Any] | None]] = {}
+        """Who waits for an answer, by the request's id; None instead of it says that the agent has ended."""
+        self._lock = threading.Lock()
+        self._ended = False
 
     def __enter__(self) -> Session:
         """Starts the agent."""
@@ -75,29 +78,43 @@ class Session:
         assert self._process is not None
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self._answers.put(line)
-        self._answers.put(None)
+            answer = json.loads(line)
+            with self._lock:
+                waiting = self._waiting.pop(answer.pop("id"), None)
+            # One that came too late has nobody who waits.
+            if waiting is not None:
+                waiting.put(answer)
+        with self._lock:
+            self._ended = True
+            for waiting in self._waiting.values():
+                waiting.put(None)
 
     def ask(self, do: str, **request: Any) -> dict[str, Any]:
         """Sends a request and returns the answer; {"ok": False, "error": ...} when none comes."""
-        with self._asking:
-            return self._ask(do, request)
-
-    def _ask(self, do: str, request: Mapping[str, Any]) -> dict[str, Any]:
         process = self._process
         if process is None or process.stdin is None:
             raise LabError(f"there is no open session with pod {self.pod} of {self.cluster.name}")
+        number = next(self._numbers)
+        mine: queue.Queue[dict[str, Any] | None] = queue.Queue()
         try:
-            process.stdin.write(json.dumps({"do": do, **request}) + "\n")
-            process.stdin.flush()
-            line = self._answers.get(timeout=float(request.get("seconds", 0)) + SPARE_SECONDS)
+            with self._lock:
+                self._waiting[number] = mine
+                if self._ended:
+                    mine.put(None)
+                process.stdin.write(json.dumps({"id": number, "do": do, **request}) + "\n")
+                process.stdin.flush()
+            answer = mine.get(timeout=float(request.get("seconds", 0)) + SPARE_SECONDS)
         except BrokenPipeError:
-            line = None
+            answer = None
         except queue.Empty:
             return {"ok": False, "error": f"pod {self.pod} of {self.cluster.name} gave no answer"}
-        if line is None:
-            code = process.poll()
-            said = process.stderr.read().strip()[-300:] if code is not None and process.stderr is not None else ""
-            return {"ok": False, "error": f"the session with pod {self.pod} of {self.cluster.name} ended: {said}"}
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        finally:
+            with self._lock:
+                self._waiting.pop(number, None)
+        return self._how_it_ended(process) if answer is None else answer
+
+    def _how_it_ended(self, process: subprocess.Popen[str]) -> dict[str, Any]:
+        with self._lock:
+            ended = process.poll() is not None and process.stderr is not None
+            said = process.stderr.read().strip()[-300:] if ended and process.stderr is not None else ""
+        return {"ok": False, "error": f"the session with pod {self.pod} of {self.cluster.name} ended: {said}"}

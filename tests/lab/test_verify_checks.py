@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 
@@ -35,8 +36,8 @@ def test_pods_are_pinned_and_have_names_of_their_own() -> None:
     ] == [("probe-router", "probe", "de-worker-1"), ("probe-other", "probe", "de-server-1")]
 
 
-def ask(*requests: dict[str, object]) -> list[dict[str, object]]:
-    """The agent's answers, as a pod's Python would give them."""
+def ask(*requests: dict[str, object]) -> dict[object, dict[str, object]]:
+    """The agent's answers by the requests' ids, as a pod's Python would give them."""
     done = subprocess.run(
         [sys.executable, "-c", AGENT.read_text()],
         input="".join(f"{json.dumps(request)}\n" for request in requests),
@@ -45,16 +46,35 @@ def ask(*requests: dict[str, object]) -> list[dict[str, object]]:
         timeout=30,
         check=True,
     )
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(answers) == len(requests)
+    return {answer.pop("id"): answer for answer in answers}
 
 
-def test_the_agent_answers_every_request_in_its_order() -> None:
-    refused, unknown, name = ask(
-        {"do": "tcp", "address": "127.0.0.1", "port": 1, "seconds": 1},
-        {"do": "nonsense"},
-        {"do": "resolve", "name": "localhost"},
+def test_the_agent_answers_every_request() -> None:
+    answers = ask(
+        {"id": 1, "do": "tcp", "address": "127.0.0.1", "port": 1, "seconds": 1},
+        {"id": 2, "do": "nonsense"},
+        {"id": 3, "do": "resolve", "name": "localhost"},
     )
-    assert refused["ok"] is False
-    assert str(refused["error"]).startswith("ConnectionRefusedError")
-    assert unknown == {"ok": False, "error": "KeyError: 'nonsense'"}
-    assert name["addresses"] == ["127.0.0.1"]
+    assert answers[1]["ok"] is False
+    assert str(answers[1]["error"]).startswith("ConnectionRefusedError")
+    assert answers[2] == {"ok": False, "error": "KeyError: 'nonsense'"}
+    assert answers[3]["addresses"] == ["127.0.0.1"]
+
+
+def test_a_slow_request_keeps_no_other_waiting() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-c", AGENT.read_text()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with process, process.stdin, process.stdout:
+            slow = {"do": "http", "host": "127.0.0.1", "port": silent.getsockname()[1], "path": "/", "seconds": 2}
+            for number, request in enumerate((slow, {"do": "resolve", "name": "localhost"})):
+                process.stdin.write(f"{json.dumps({**request, 'id': number})}\n")
+            process.stdin.flush()
+            first, second = (json.loads(process.stdout.readline()) for _ in range(2))
+    assert (first["id"], first["ok"]) == (1, True)
+    assert (second["id"], second["ok"]) == (0, False)

@@ -17,8 +17,8 @@ from lab.project import Tools
 from lab.reporting import Silent
 from lab.topology import DEFAULT, VERIFY_NAMESPACE
 from lab.verify.checks import World, all_checks
-from lab.verify.results import Verdict
-from lab.verify.run import world_of
+from lab.verify.results import CheckResult
+from lab.verify.run import make, world_of
 from lab.verify.throughput import POD_PORT
 from tests.link.inside_pod import inside_pod, sending_up_to
 
@@ -39,17 +39,17 @@ def world(tools: Tools) -> Iterator[World]:
 SEEN_TO_FAIL: set[str] = set()
 
 
-def look(world: World, *identifiers: str) -> dict[str, Verdict]:
-    verdicts = {identifier: CHECKS[identifier].run(world) for identifier in identifiers}
-    SEEN_TO_FAIL.update(identifier for identifier, verdict in verdicts.items() if verdict.status == "fail")
-    return verdicts
+def look(world: World, *identifiers: str) -> dict[str, CheckResult]:
+    results = {one.id: one for one in make([CHECKS[identifier] for identifier in identifiers], world, Silent())}
+    SEEN_TO_FAIL.update(one.id for one in results.values() if one.status == "fail")
+    return results
 
 
-def wait_for(world: World, wanted: str, *identifiers: str) -> dict[str, Verdict]:
+def wait_for(world: World, wanted: str, *identifiers: str) -> dict[str, CheckResult]:
     """Looks until all of these checks have the wanted status; what was seen last is in the error."""
-    last: dict[str, Verdict] = {}
+    last: dict[str, CheckResult] = {}
 
-    def reached() -> dict[str, Verdict] | None:
+    def reached() -> dict[str, CheckResult] | None:
         last.update(look(world, *identifiers))
         return dict(last) if all(one.status == wanted for one in last.values()) else None
 

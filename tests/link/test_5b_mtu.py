@@ -26,10 +26,11 @@ from lab.reporting import Silent
 from lab.topology import DEFAULT, VERIFY_NAMESPACE, HetznerSite, OnPremiseSite
 from lab.verify.checks import World, all_checks
 from lab.verify.judging import IP_ICMP_HEADERS
-from lab.verify.results import Verdict
-from lab.verify.run import planned_chain, world_of
+from lab.verify.results import CheckResult
+from lab.verify.run import make, planned_chain, world_of
 from lab.verify.workload import PLACEMENTS, Placement, ProbePod, Probes, manifests
 from tests.domain.samples import REMOVE
+from tests.link.assertions import all_passed
 from tests.link.changing import UNCHANGED, change_settings, changes_ahead, config_of, last_changes, stack_files_kept, up
 from tests.link.inside_pod import route_mtu, sending_up_to
 
@@ -55,7 +56,7 @@ PLANNED: Final[Mapping[int | None, MtuChain]] = {
 }
 
 STACKS: Final = [site.name for site in DEFAULT.sites]
-CHECKS: Final = {check.id: check for check in all_checks(DEFAULT) if not check.id.endswith("throughput")}
+CHECKS: Final = [check for check in all_checks(DEFAULT) if not check.alone]
 CLUSTERS: Final = (("de", "mn"), ("mn", "de"))
 """Both ways of the link that crosses the line."""
 PINGS: Final = 3
@@ -149,17 +150,9 @@ def wait_for_link(world: World, chain: MtuChain) -> None:
     )
 
 
-def look(world: World, *endings: str) -> dict[str, Verdict]:
-    """All checks with such an ending, several at the same time: most of them wait for a packet that must not come."""
-    chosen = [one for one in CHECKS if one.endswith(endings)]
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        return dict(zip(chosen, pool.map(lambda one: CHECKS[one].run(world), chosen), strict=True))
-
-
-def all_pass(found: Mapping[str, Verdict]) -> None:
-    assert found
-    bad = {name: f"{one.observed} (expected {one.expected})" for name, one in found.items() if one.status != "pass"}
-    assert bad == {}
+def look(world: World, *endings: str) -> dict[str, CheckResult]:
+    """All checks with such an ending."""
+    return {one.id: one for one in make([one for one in CHECKS if one.id.endswith(endings)], world, Silent())}
 
 
 def wt0_mtu(world: World, cluster: str) -> int:
@@ -203,7 +196,7 @@ def test_the_planned_size_passes_everywhere_in_one_piece_and_one_byte_more_does_
     stage: Stage, site: OnPremiseSite
 ) -> None:
     with line.watched(line.ends(site), length=stage.chain.underlay) as crossed:
-        all_pass(look(stage.world, ""))
+        all_passed(look(stage.world, ""))
         for source, target in CLUSTERS:
             transfer(stage.world, source, target)
         seen = crossed()
