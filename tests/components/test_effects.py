@@ -7,6 +7,7 @@ The table has to name every setting of the models; one that is missing fails the
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import json
 import tarfile
@@ -341,7 +342,7 @@ def registrations(found: Run) -> dict[str, Any]:
 def readable(item: Registration) -> dict[str, Any]:
     files: dict[str, str] = {}
     if item.type.endswith(":Server"):
-        for file in yaml.safe_load(item.inputs["userData"])["write_files"]:
+        for file in load(item.inputs["userData"])["write_files"]:
             files[file["path"]] = base64.b64decode(file["content"]).decode()
     elif item.type.endswith(":Command") and not item.name.endswith("-kubeconfig"):
         with tarfile.open(fileobj=io.BytesIO(base64.b64decode(item.inputs["stdin"]))) as archive:
@@ -349,8 +350,14 @@ def readable(item: Registration) -> dict[str, Any]:
                 member = archive.extractfile(name)
                 assert member is not None
                 files[f"/{name}"] = member.read().decode()
-    parsed = {path: yaml.safe_load(text) if path.endswith(".yaml") else text for path, text in files.items()}
+    parsed = {path: load(text) if path.endswith(".yaml") else text for path, text in files.items()}
     return {**item.inputs, "protect": item.protect, "files": parsed}
+
+
+@functools.cache
+def load(text: str) -> Any:
+    """YAML as data, not to be changed: most settings leave most files as they are."""
+    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def one(seen: Mapping[str, Any], resource: str) -> Any:

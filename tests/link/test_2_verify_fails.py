@@ -236,10 +236,25 @@ def test_without_its_own_zone_a_cluster_does_not_answer_for_it(world: World, clu
         **custom,
         "data": {key: text.replace(zone, "elsewhere.internal") for key, text in custom["data"].items()},
     }
-    with broken(lambda: replace(mn, without), lambda: replace(mn, custom)):
+    with (
+        owners_kept(mn, "configmap", "coredns-custom", "kube-system"),
+        broken(lambda: replace(mn, without), lambda: replace(mn, custom)),
+    ):
         wait_for(world, "fail", "mn.own-zone", "de-mn.other.service-name")
         assert look(world, "de.own-zone")["de.own-zone"].status == "pass"
     wait_for(world, "pass", "mn.own-zone", "de-mn.other.service-name")
+
+
+@contextlib.contextmanager
+def owners_kept(cluster: Cluster, kind: str, name: str, namespace: str) -> Iterator[None]:
+    """Fields that the block changed by hand, and changed back, are afterwards no more kubectl's but Pulumi's alone:
+    else a later `pulumi up` with another value meets a conflict, as it should.
+    """
+    before = get(cluster, kind, name, "-n", namespace, "--show-managed-fields")["metadata"]["managedFields"]
+    yield
+    patch = json.dumps({"metadata": {"managedFields": before}})
+    cluster.kubectl("patch", kind, name, "-n", namespace, "--type=merge", f"--patch={patch}")
+    assert get(cluster, kind, name, "-n", namespace, "--show-managed-fields")["metadata"]["managedFields"] == before
 
 
 def replace(cluster: Cluster, found: Mapping[str, Any]) -> None:
