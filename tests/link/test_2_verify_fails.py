@@ -219,8 +219,13 @@ def test_without_the_relay_the_peers_names_fail_and_addresses_do_not(
         value = json.dumps({"spec": {"template": {"spec": {"nodeSelector": {"broken": selector}}}}})
         de.kubectl("patch", "daemonset", name, "-n", namespace, "--type=merge", f"--patch={value}")
 
+    def without() -> None:
+        patch("on-purpose")
+        # Else CoreDNS serves what it knows for as long as stale answers may be served.
+        restart_dns(de)
+
     named = [*way("de-mn", "pod-name"), "de-mn.router.service-name", "de-mn.other.service-name"]
-    with broken(lambda: patch("on-purpose"), lambda: patch(None)):
+    with broken(without, lambda: patch(None)):
         wait_for(world, "fail", *named)
         seen = look(world, *way("de-mn", "http"), "de.own-zone", "mn-de.other-other.pod-name")
         assert [one.status for name, one in seen.items() if name in way("de-mn", "http")] == ["pass"] * 4
@@ -229,16 +234,21 @@ def test_without_the_relay_the_peers_names_fail_and_addresses_do_not(
 
 
 def test_without_its_own_zone_a_cluster_does_not_answer_for_it(world: World, clusters: Mapping[str, Cluster]) -> None:
-    mn = clusters["mn"]
+    de, mn = clusters["de"], clusters["mn"]
     custom = plain(get(mn, "configmap", "coredns-custom", "-n", "kube-system"))
     zone = DEFAULT.site("mn").ranges.dns_zone
     without = {
         **custom,
         "data": {key: text.replace(zone, "elsewhere.internal") for key, text in custom["data"].items()},
     }
+
+    def spoil() -> None:
+        replace(mn, without)
+        restart_dns(de)
+
     with (
         owners_kept(mn, "configmap", "coredns-custom", "kube-system"),
-        broken(lambda: replace(mn, without), lambda: replace(mn, custom)),
+        broken(spoil, lambda: replace(mn, custom)),
     ):
         wait_for(world, "fail", "mn.own-zone", "de-mn.other.service-name")
         assert look(world, "de.own-zone")["de.own-zone"].status == "pass"
@@ -262,6 +272,11 @@ def replace(cluster: Cluster, found: Mapping[str, Any]) -> None:
     patch = json.dumps({"data": found["data"]})
     name, namespace = found["metadata"]["name"], found["metadata"]["namespace"]
     cluster.kubectl("patch", "configmap", name, "-n", namespace, "--type=merge", f"--patch={patch}")
+    restart_dns(cluster)
+
+
+def restart_dns(cluster: Cluster) -> None:
+    """CoreDNS with an empty cache."""
     cluster.kubectl("rollout", "restart", "deployment/coredns", "-n", "kube-system")
     cluster.kubectl(
         "rollout", "status", "deployment/coredns", "-n", "kube-system", "--timeout=60s", deadline_seconds=70
