@@ -261,9 +261,11 @@ def owners_kept(cluster: Cluster, kind: str, name: str, namespace: str) -> Itera
     else a later `pulumi up` with another value meets a conflict, as it should.
     """
     before = get(cluster, kind, name, "-n", namespace, "--show-managed-fields")["metadata"]["managedFields"]
-    yield
-    patch = json.dumps({"metadata": {"managedFields": before}})
-    cluster.kubectl("patch", kind, name, "-n", namespace, "--type=merge", f"--patch={patch}")
+    try:
+        yield
+    finally:
+        patch = json.dumps({"metadata": {"managedFields": before}})
+        cluster.kubectl("patch", kind, name, "-n", namespace, "--type=merge", f"--patch={patch}")
     assert get(cluster, kind, name, "-n", namespace, "--show-managed-fields")["metadata"]["managedFields"] == before
 
 
