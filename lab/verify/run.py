@@ -158,4 +158,4 @@ def _settle(world: World) -> None:
 
 def _remove(lab: Topology, tools: Tools, reporter: Reporter) -> None:
     with reporter.step("Removing probe pods"), ThreadPoolExecutor() as pool:
-        list(pool.map(lambda site: workload.remove(Cluster(name=site.name, tools=tools)), lab.sites))
+        list(pool.map(lambda site: workload.remove(Cluster(name=site.name, tools=tools), wait=False), lab.sites))
