@@ -28,12 +28,11 @@ async def main(*, directory: Path | None = None, callbacks: bool = True) -> dict
     settings = await read_settings(directory or Path.cwd())
     plan = address_plan(settings)
     reading = asyncio.gather(*(read_peer_link(peer, plan) for peer in settings.peers))
-    # The engine needs longer to derive the key of a peer's secrets than Python to load the components.
+    # Loaded while the engine reads.
     await asyncio.to_thread(import_module, "components.joined_cluster")
-    peers = await reading
     from components.joined_cluster import joined_cluster
 
-    return joined_cluster(settings, plan, peers, callbacks=callbacks)
+    return await joined_cluster(settings, plan, reading, callbacks=callbacks)
 
 
 async def _once() -> dict[str, Any]:
