@@ -36,10 +36,10 @@ async def main(*, directory: Path | None = None, callbacks: bool = True) -> dict
 
 
 async def _once() -> dict[str, Any]:
-    """:func:`main` in a process that ends with it: what is loaded stays, so the garbage collector need not look through
-    it, neither on the way nor once more at the end.
+    """:func:`main` in a process that ends with it: there is little garbage to collect, and much that is loaded to look
+    through, now and again and at the end once more.
     """
-    gc.freeze()
+    gc.disable()
     outputs = await main()
     gc.freeze()
     return outputs
