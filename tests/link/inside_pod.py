@@ -31,6 +31,12 @@ def set_route_mtu(pod: ProbePod, size: int) -> None:
     inside_pod(pod, f"ip route change $(ip route show default | sed 's/ mtu [0-9]*//') mtu {size}")
 
 
+def forget_path_mtus(pods: Sequence[ProbePod]) -> None:
+    """What the pods' kernels have learned of the paths to single addresses, which they keep for ten minutes."""
+    for pod in pods:
+        inside_pod(pod, "echo 1 > /proc/sys/net/ipv4/route/flush")
+
+
 @contextlib.contextmanager
 def sending_up_to(size: int, pods: Sequence[ProbePod]) -> Iterator[None]:
     """The pods may send packets of this size during the block."""
