@@ -332,7 +332,8 @@ class TestRefusals:
             ),
         ],
     )
-    def test_unusable_link(self, tmp_path: Path, link: dict[str, Any], message: str) -> None:
+    @pytest.mark.parametrize("preview", [True, False])
+    def test_unusable_link(self, tmp_path: Path, link: dict[str, Any], message: str, preview: bool) -> None:
         write_stack_files(tmp_path)
         module = program()
         caught: list[str] = []
@@ -343,8 +344,10 @@ class TestRefusals:
             caught.append(str(refusal.value))
 
         stacks = {"mn": {"link": {**LINKS["mn"], **link}}}
-        run(body, stack="de", config=engine_config_of(DE), preview=True, stacks=stacks)
+        found = run(body, stack="de", config=engine_config_of(DE), preview=preview, stacks=stacks)
         assert caught == [f"de: link of mn: {message}"]
+        if not preview:
+            assert [one.type for one in found.registrations if one.type != "pulumi:pulumi:Stack"] == []
 
 
 ADDRESS = re.compile(r"(?<![0-9.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:/[0-9]{1,2})?(?![0-9.])")
