@@ -61,9 +61,7 @@ CLUSTERS: Final = (("de", "mn"), ("mn", "de"))
 """Both ways of the link that crosses the line."""
 PINGS: Final = 3
 SETTLE_SECONDS: Final = 120.0
-"""As after any restart of a router. Here both are made anew at about the same time, and an agent doubles the pause
-between its offers while the other one is away.
-"""
+"""As after any restart of a router; here both are made anew at about the same time. 55 s have been seen."""
 BUDGET_SECONDS: Final = 240.0
 """For one change of the MTU: two `pulumi up` beside each other, until the link carries packets of the new size."""
 
@@ -137,7 +135,7 @@ def wait_for_link(world: World, chain: MtuChain) -> None:
             if (found := route_mtu(pod)) != chain.pod
         )
         if not last:
-            # A node on the way may take the new size a moment later than the pods, and tells one that tries it already.
+            # Whoever tries the new size while a part of the way still has the old one is told so, and remembers it.
             forget_path_mtus([pod for name in STACKS for pod in world.probes[name].pods])
             last.extend(
                 f"{one}: {verdict.observed}"
