@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 import typer
 
 from cli.errors import guarded, prepare_output
+from domain.version import VERSION
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
     name="isthmus",
-    help="Isthmus joins Kubernetes clusters that cannot see each other. `pulumi up` does that; this stands beside it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings=HELP,
@@ -29,6 +29,22 @@ app.add_typer(lab, name="lab")
 _Json = Annotated[
     bool, typer.Option("--json", help="Print JSON instead of text, with exit code 3 an object with `error`.")
 ]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"isthmus {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def isthmus(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the program's version and exit."),
+    ] = False,
+) -> None:
+    """Isthmus joins Kubernetes clusters that cannot see each other. `pulumi up` does that; this stands beside it."""
 
 
 @lab.command("up")

@@ -30,6 +30,7 @@ from domain import cilium_values, corefile, netbird
 from domain.changes import RAISED_WITH, raised_with
 from domain.plan import AddressPlan
 from domain.settings import StackSettings
+from domain.version import PROGRAM, program_output
 
 
 async def joined_cluster(
@@ -139,6 +140,7 @@ async def joined_cluster(
         "link": link_output(plan, router.peers),
         "links": {peer.peer: peer.status for peer in peers},
         RAISED_WITH: raised_with(settings),
+        PROGRAM: program_output(),
         "kubeconfig": pulumi.Output.secret(cluster.kubeconfig),
         "node_ips": {node.name: str(node.address) for node in plan.nodes},
         "router_peers": router.peers,

@@ -1,22 +1,37 @@
 """The one value that crosses between stacks: the output ``link``, written by one cluster and read by its peers.
 
-It owns the contract (schema version 1) and the reader's checks. It doesn't know how an output is read: a peer that
-has not been raised has no output, which is for the caller to see before it calls :func:`parse_link`.
+It owns the contract and the reader's checks. It doesn't know how an output is read: a peer that has not been raised has
+no output, which is for the caller to see before it calls :func:`parse_link`.
+
+Linked stacks are raised one after the other, so for a while each reads what another version of the program wrote. A
+reader takes the version before its own and the one after, and ignores fields that it does not know. In return a version
+keeps every field of the one before, with its meaning: what is to go stays one version longer. (The first program to
+write version 1 read nothing else and refused unknown fields, so version 1 gets none.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from domain.names import NETBIRD_RANGE
 from domain.problems import shown
 from domain.rules import Cidr, DnsZone, HostAddress, NodeName, StackName, cause_of, without_followers
+from domain.version import VERSION
 
 SCHEMA_VERSION: Final = 1
+"""What this program writes."""
+
+
+def readable(own: int) -> range:
+    """The schema versions that a program which writes version ``own`` reads: the one before, its own, the one after."""
+    return range(max(1, own - 1), own + 2)
+
+
+READABLE: Final = readable(SCHEMA_VERSION)
 
 
 class LinkError(ValueError):
@@ -24,7 +39,7 @@ class LinkError(ValueError):
 
 
 class _Contract(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class RouterLink(_Contract):
@@ -38,7 +53,7 @@ class RouterLink(_Contract):
 class Link(_Contract):
     """What a peer has to know of a cluster."""
 
-    schema_version: Literal[1] = Field(default=SCHEMA_VERSION)
+    schema_version: int = Field(default=SCHEMA_VERSION)
     cluster: StackName
     pod_cidr: Cidr
     service_cidr: Cidr
@@ -62,14 +77,8 @@ def parse_link(value: object, peer: str) -> Link:
         raise LinkError(
             f"link of {peer}: is {shown(value)}, not an object; run `pulumi up -s {peer}` with this version."
         )
-    version = value.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise LinkError(
-            # The engine gives every number as a float.
-            f"link of {peer}: schema_version {f'{version:g}' if isinstance(version, float) else shown(version)} is not "
-            f"{SCHEMA_VERSION}; "
-            f"raise both stacks with the same version of the program, {peer} first."
-        )
+    if (reason := _version_problem(value.get("schema_version"), peer)) is not None:
+        raise LinkError(f"link of {peer}: {reason}")
     try:
         link = Link.model_validate(dict(value))
     except ValidationError as error:
@@ -87,6 +96,19 @@ def parse_link(value: object, peer: str) -> Link:
     return link
 
 
+def _version_problem(value: object, peer: str) -> str | None:
+    """Why this version is not read, and what to do; None when it is. The engine gives every number as a float."""
+    version = int(value) if isinstance(value, float) and value.is_integer() else value
+    if isinstance(version, bool) or not isinstance(version, int):
+        return f"schema_version {shown(value)} is no whole number; run `pulumi up -s {peer}` to write it anew."
+    if version in READABLE:
+        return None
+    reads = f"Isthmus {VERSION} reads {', '.join(map(str, READABLE))}"
+    if version > SCHEMA_VERSION:
+        return f"schema_version {version} is too new, {reads}; take the version of the program that raised {peer}."
+    return f"schema_version {version} is too old, {reads}; raise both stacks with a version in between first."
+
+
 def _fault(error: Any) -> str:
     field = ".".join(map(str, error["loc"]))
     if (cause := cause_of(error)) is not None:
@@ -94,8 +116,6 @@ def _fault(error: Any) -> str:
     match error["type"]:
         case "missing":
             return f"{field} is missing"
-        case "extra_forbidden":
-            return f"{field} is not a field of schema version {SCHEMA_VERSION}"
         case "too_short":
             return f"{field} is empty"
         case _:

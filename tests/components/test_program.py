@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from domain.keys import ClusterKeys
+from domain.version import VERSION
 from tests.components.recording import (
     CASES,
     HCLOUD_TOKEN,
@@ -323,8 +324,11 @@ class TestRefusals:
         ("link", "message"),
         [
             (
-                {"schema_version": 2},
-                "schema_version 2 is not 1; raise both stacks with the same version of the program, mn first.",
+                {"schema_version": 3},
+                (
+                    f"schema_version 3 is too new, Isthmus {VERSION} reads 1, 2; take the version of the program that "
+                    "raised mn."
+                ),
             ),
             (
                 {"pod_cidr": "10.42.0.0/17"},

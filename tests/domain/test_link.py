@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.link import Link, LinkError, RouterLink, overlaps_of, parse_link
+from domain.link import Link, LinkError, RouterLink, overlaps_of, parse_link, readable
+from domain.version import VERSION
 from tests.domain.samples import REMOVE
 
 LINK: dict[str, Any] = {
@@ -49,7 +50,6 @@ AGAIN = "; run `pulumi up -s mn` to write it anew."
         ({"node_ips": ["mn-1"]}, "node_ips.0 mn-1 is not an IPv4 address" + AGAIN),
         ({"node_ips": 5}, "node_ips 5 is wrong (input should be a valid tuple)" + AGAIN),
         ({"dns_zone": REMOVE}, "dns_zone is missing" + AGAIN),
-        ({"extra": 1}, "extra is not a field of schema version 1" + AGAIN),
         (
             {"routers": []},
             "routers is empty" + AGAIN,
@@ -65,13 +65,22 @@ AGAIN = "; run `pulumi up -s mn` to write it anew."
             "service_cidr 1 is not text; an IPv4 network is expected" + AGAIN,
         ),
         (
-            {"schema_version": 2},
-            "schema_version 2 is not 1; raise both stacks with the same version of the program, mn first.",
+            {"schema_version": 3},
+            (
+                f"schema_version 3 is too new, Isthmus {VERSION} reads 1, 2; take the version of the program that "
+                "raised mn."
+            ),
         ),
         (
-            {"schema_version": REMOVE},
-            "schema_version (empty) is not 1; raise both stacks with the same version of the program, mn first.",
+            {"schema_version": 0.0},
+            (
+                f"schema_version 0 is too old, Isthmus {VERSION} reads 1, 2; raise both stacks with a version in "
+                "between first."
+            ),
         ),
+        ({"schema_version": 1.5}, "schema_version 1.5 is no whole number" + AGAIN),
+        ({"schema_version": True}, "schema_version true is no whole number" + AGAIN),
+        ({"schema_version": REMOVE}, "schema_version (empty) is no whole number" + AGAIN),
     ],
 )
 def test_bad(changes: dict[str, Any], says: str) -> None:
@@ -79,6 +88,17 @@ def test_bad(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(LinkError) as raised:
         parse_link(value, "mn")
     assert str(raised.value) == f"link of mn: {says}"
+
+
+def test_a_reader_takes_the_version_before_its_own_and_the_one_after() -> None:
+    assert {own: list(readable(own)) for own in (1, 2, 7)} == {1: [1, 2], 2: [1, 2, 3], 7: [6, 7, 8]}
+
+
+@pytest.mark.parametrize("version", [2, 2.0])
+def test_a_newer_version_is_read_without_what_is_new_in_it(version: float) -> None:
+    routers = [{**LINK["routers"][0], "priority": 3}]
+    newer = {**LINK, "schema_version": version, "routers": routers, "ipv6": {"pods": "fd00::/56"}}
+    assert parse_link(newer, "mn") == PARSED.model_copy(update={"schema_version": 2})
 
 
 @pytest.mark.parametrize("value", [None, "", [], 5])

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import pytest
 
+from domain.version import VERSION
 from tests.domain.samples import DE, GIVEN, MN, changed
 from tests.engine.project import SECRETS, Project, steps
 
@@ -93,17 +94,17 @@ def test_de_with_a_peer_that_has_been_raised(project: Project, de: dict[str, Any
     assert diagnostics(plan) == ["mn: linked: pods 10.52.0.0/16 and zone astring-mn.internal by 100.99.1.2"]
 
 
-def test_a_link_of_another_version_is_refused(project: Project, de: dict[str, Any]) -> None:
+def test_a_link_of_a_version_that_is_too_new_is_refused(project: Project, de: dict[str, Any]) -> None:
     project.write("de", de)
     project.write("mn", MN)
     project.init("de")
-    raised(project, "mn", {"link": {**LINK, "schema_version": 2}})
+    raised(project, "mn", {"link": {**LINK, "schema_version": 3}})
 
     result = project.run("preview", "-s", "de").expect(1)
 
     result.says(
-        "error: de: link of mn: schema_version 2 is not 1; "
-        "raise both stacks with the same version of the program, mn first."
+        f"error: de: link of mn: schema_version 3 is too new, Isthmus {VERSION} reads 1, 2; "
+        "take the version of the program that raised mn."
     )
     assert "Traceback" not in result.output
 

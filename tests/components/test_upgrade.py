@@ -1,0 +1,103 @@
+"""Two linked stacks that the first program raised, brought to this one by one `up` each, in either order.
+
+In between each reads what the other version wrote. The first program is here as data: its outputs, and its reader as a
+JSON Schema.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from domain.version import PROGRAM, VERSION
+from tests.components.recording import (
+    GIVEN_KUBECONFIG,
+    SECRET_VALUES,
+    Run,
+    engine_config_of,
+    program,
+    run,
+    write_stack_files,
+)
+from tests.recorded import data
+from tests.recorded.data import KINDS
+
+OF_THE_LINK = ("EgressGateway", "CiliumEgressGatewayPolicy", "NetbirdPolicy", "DnsRelay", ":Job", ":ConfigMap")
+"""Types of what stands or falls with a link that is read."""
+
+
+def up(directory: Path, stack: str, config: dict[str, Any], stacks: dict[str, dict[str, Any]]) -> Run:
+    """An `up` by this program, with what the stacks' last updates left."""
+    module = program()
+    return run(
+        lambda: module.main(directory=directory, callbacks=False),
+        stack=stack,
+        config=engine_config_of(config, {"isthmus:kubeconfig": GIVEN_KUBECONFIG, **SECRET_VALUES}),
+        preview=False,
+        stacks=stacks,
+    )
+
+
+def outputs_of(found: Run) -> dict[str, Any]:
+    return {name: "[secret]" if one.secret else one.value for name, one in found.outputs.items()}
+
+
+def of_the_link(found: Run) -> dict[str, dict[str, Any]]:
+    """The inputs of what stands or falls with the link, by name."""
+    made = {one.name: one.inputs for type_ in OF_THE_LINK for one in found.of(type_)}
+    assert len(made) > len(OF_THE_LINK)
+    return made
+
+
+def refused_by_the_first_program(link: Any) -> list[str]:
+    """What its reader would say against a link."""
+    validator = Draft202012Validator(data.link_schema(), format_checker=Draft202012Validator.FORMAT_CHECKER)
+    return [error.message for error in validator.iter_errors(link)]
+
+
+@pytest.mark.parametrize("first", ["de", "mn"])
+def test_one_after_the_other_with_the_link_in_between(tmp_path: Path, first: str) -> None:
+    second = {"de": "mn", "mn": "de"}[first]
+    config = {name: data.stack_config(name) for name in ("de", "mn")}
+    write_stack_files(tmp_path, **config)
+    before = {name: data.outputs(name) for name in config}
+
+    raised = up(tmp_path, first, config[first], before)
+    assert outputs_of(raised)["links"] == before[first]["links"]
+    assert refused_by_the_first_program(outputs_of(raised)["link"]) == []
+    between = {**before, first: outputs_of(raised)}
+
+    other = up(tmp_path, second, config[second], between)
+    assert outputs_of(other)["links"] == before[second]["links"]
+    after = {**between, second: outputs_of(other)}
+
+    # Nothing of the link was other in between than it is with both at this version.
+    assert of_the_link(up(tmp_path, first, config[first], after)) == of_the_link(raised)
+    assert of_the_link(up(tmp_path, second, config[second], after)) == of_the_link(other)
+
+
+@pytest.mark.parametrize(("kind", "stack"), KINDS.items())
+def test_what_it_wrote_is_written_again(tmp_path: Path, kind: str, stack: str) -> None:
+    """Byte for byte, so that a peer of the first version sees no difference; what is new stands beside it."""
+    other = {"de": "mn", "mn": "de"}[stack]
+    config = data.stack_config(kind)
+    write_stack_files(tmp_path, **{stack: config, other: data.stack_config(other)})
+    before = data.outputs(kind)
+    found = outputs_of(up(tmp_path, stack, config, {stack: before, other: data.outputs(other)}))
+    assert {name: found[name] for name in before} == before
+    assert found[PROGRAM] == {"version": VERSION}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"schema_version": 2}, "1 was expected"),
+        ({"new": True}, "Additional properties are not allowed ('new' was unexpected)"),
+        ({"routers": []}, "[] should be non-empty"),
+    ],
+)
+def test_the_first_programs_reader_refuses(change: dict[str, Any], says: str) -> None:
+    assert refused_by_the_first_program({**data.outputs("de")["link"], **change}) == [says]

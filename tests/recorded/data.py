@@ -1,0 +1,35 @@
+"""What commit 48c7c4d left: the first program whose stacks may be out there. None of it is ever changed.
+
+For each kind of cluster its stack file and the outputs of its stack, as the program of that commit made them; secret
+outputs are ``[secret]``. ``link.schema.json`` is its reader of a peer's link.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+DIRECTORY: Final = Path(__file__).parent / "48c7c4d"
+KINDS: Final = {"de": "de", "mn": "mn", "mn-existing-cluster": "mn"}
+"""Kinds of clusters and their stacks: Hetzner, machines over SSH, an existing cluster."""
+
+
+def stack_config(kind: str) -> dict[str, Any]:
+    """The config of the stack file; its secrets are as those of the samples."""
+    found: dict[str, Any] = yaml.safe_load((DIRECTORY / f"{kind}.yaml").read_text(encoding="utf-8"))["config"]
+    return found
+
+
+def outputs(kind: str) -> dict[str, Any]:
+    """The stack's outputs by name."""
+    found: dict[str, Any] = json.loads((DIRECTORY / "outputs.json").read_text(encoding="utf-8"))[kind]
+    return found
+
+
+def link_schema() -> dict[str, Any]:
+    """What that program took as a link; anything else it refused, fields that it did not know included."""
+    found: dict[str, Any] = json.loads((DIRECTORY / "link.schema.json").read_text(encoding="utf-8"))
+    return found
