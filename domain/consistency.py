@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
 from domain.cilium_values import clashes
+from domain.k3s_rules import CREDENTIALS, K3S_RULES
 from domain.mtu import (
     ETHERNET_MTU,
     HETZNER_PRIVATE_MTU,
@@ -23,13 +24,6 @@ from domain.mtu import (
 )
 from domain.names import NETBIRD_RANGE, RELAY_SERVICE_OFFSET
 from domain.netbird import FORBIDDEN_ENVIRONMENT
-from domain.node_files import (
-    FORBIDDEN_K3S_ARGUMENTS,
-    FORBIDDEN_K3S_SETTINGS,
-    NEEDED_ADDONS,
-    fixed_k3s_setting,
-    k3s_argument,
-)
 from domain.plan import AGENT_OFFSET, SERVER_OFFSET
 from domain.problems import Problem, shown
 from domain.ranges import Claim, Claims, FreeRanges
@@ -623,29 +617,6 @@ def netbird_in_underlay(draft: StackDraft) -> Iterator[Problem]:
         )
 
 
-def k3s_settings_allowed(draft: StackDraft) -> Iterator[Problem]:
-    """No further setting of k3s is one that the program sets or that would break the link. Values are not shown:
-    somebody may have put a token there.
-    """
-    for section in ("server_config", "agent_config"):
-        for name, value in (known(draft.settings, "k3s", section) or {}).items():
-            setting = f"k3s.{section}.{name}"
-            if name == "disable" and section == "server_config":
-                addons = [value] if isinstance(value, str) else value if isinstance(value, tuple) else ()
-                for addon in dict.fromkeys(addons):
-                    if addon in NEEDED_ADDONS:
-                        yield Problem(draft.stack, setting, addon, f"is needed: {NEEDED_ADDONS[addon]}", "remove it")
-            elif (reason := FORBIDDEN_K3S_SETTINGS.get(name)) is not None:
-                yield Problem(draft.stack, setting, "", f"is not for you to set: {reason}", "remove it")
-            elif fixed_k3s_setting(name):
-                yield Problem(draft.stack, setting, "", "is not for you to set: the program sets it", "remove it")
-            elif (arguments := FORBIDDEN_K3S_ARGUMENTS.get(name)) is not None:
-                for index, entry in enumerate(value if isinstance(value, tuple) else (str(value),)):
-                    if (reason := arguments.get(argument := k3s_argument(entry))) is not None:
-                        place = f"{setting}.{index}" if isinstance(value, tuple) else setting
-                        yield Problem(draft.stack, place, argument, f"is not for you to set: {reason}", "remove it")
-
-
 def forward_zones_foreign(draft: StackDraft) -> Iterator[Problem]:
     """A forwarded zone is not the cluster's own, and its servers are not services of the cluster: names would go
     round.
@@ -678,12 +649,14 @@ def agent_environment_allowed(draft: StackDraft) -> Iterator[Problem]:
     """No variable of the agent that the program or the operator sets, or that would break the link. Values are not
     shown: somebody may have put a key there.
     """
-    for name in known(draft.settings, "netbird", "agent_env") or {}:
+    for name, value in (known(draft.settings, "netbird", "agent_env") or {}).items():
+        setting = f"netbird.agent_env.{name}"
         if name in FORBIDDEN_ENVIRONMENT:
-            setting = f"netbird.agent_env.{name}"
-            yield Problem(
-                draft.stack, setting, "", f"is not for you to set: {FORBIDDEN_ENVIRONMENT[name]}", "remove it"
-            )
+            rule = f"is not for you to set: {FORBIDDEN_ENVIRONMENT[name]}"
+            yield Problem(draft.stack, setting, "", rule, "remove it")
+        elif CREDENTIALS.search(value):
+            rule = "holds a user name and a password, which stand here in plain text"
+            yield Problem(draft.stack, setting, "", rule, "write the address without them")
 
 
 def peers_of_others(draft: StackDraft) -> Iterator[Problem]:
@@ -721,7 +694,7 @@ STACK_RULES: Final[tuple[Rule, ...]] = (
     host_keys_with_ssh,
     mtu_chain,
     netbird_in_underlay,
-    k3s_settings_allowed,
+    *K3S_RULES,
     forward_zones_foreign,
     cilium_values_allowed,
     agent_environment_allowed,

@@ -13,6 +13,7 @@ from typing import Final
 
 from domain.consistency import range_problems, stack_problems
 from domain.mtu import VXLAN_OVERHEAD, MtuChain
+from domain.netbird_rules import same_server
 from domain.problems import Problem, bounded, in_file_order
 from domain.settings import StackDraft, StackSettings, known, read_stack
 from domain.stack_file import StackFile, Unreadable, parse_stack_file
@@ -186,10 +187,47 @@ def mtus_of_peers(fleet: Fleet) -> Iterator[Problem]:
             yield Problem(name, "cilium.mtu", str(mine), rule, f"write {theirs} here, or {mine} in {peer}")
 
 
+def one_netbird_server(fleet: Fleet) -> Iterator[Problem]:
+    """Linked clusters are peers of one NetBird server; routers of two servers never learn of each other."""
+    for name, other in linked_pairs(fleet):
+        first, second = (known(fleet.drafts[one].settings, "netbird", "management_url") for one in (name, other))
+        if first is not None and second is not None and not same_server(first, second):
+            rule = f"is not {first}, the NetBird server of {name}; routers of two servers never learn of each other"
+            fix = f"write {first} here, or {second} in {name}"
+            yield Problem(other, "netbird.management_url", second, rule, fix)
+
+
+def linked_pairs(fleet: Fleet) -> Iterator[tuple[str, str]]:
+    """Every two clusters of which one lists the other, in the order of their names."""
+    pairs = {
+        (min(name, peer), max(name, peer))
+        for name, draft in fleet.drafts.items()
+        for peer in known(draft.settings, "peers") or ()
+        if peer != name and peer in fleet.drafts
+    }
+    yield from sorted(pairs)
+
+
+def one_checksum_of_a_release(fleet: Fleet) -> Iterator[Problem]:
+    """A release of k3s has one checksum, in every stack file."""
+    first: dict[str, tuple[str, str]] = {}
+    for name, draft in fleet.drafts.items():
+        version, checksum = known(draft.settings, "k3s", "version"), known(draft.settings, "k3s", "sha256")
+        if version is None or checksum is None:
+            continue
+        owner, other = first.setdefault(version, (name, checksum))
+        if checksum != other:
+            rule = f"is not {other}, which {owner} has for the same k3s.version {version}; one of the two is wrong"
+            fix = "copy that of `k3s` from sha256sum-amd64.txt of the release into both"
+            yield Problem(name, "k3s.sha256", checksum, rule, fix)
+
+
 FLEET_RULES: Final[tuple[Callable[[Fleet], Iterator[Problem]], ...]] = (
     peers_exist,
     peers_mutual,
     zones_distinct,
     forward_zones_of_nobody,
     mtus_of_peers,
+    one_netbird_server,
+    one_checksum_of_a_release,
 )

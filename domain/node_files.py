@@ -29,7 +29,11 @@ from domain.settings import StackSettings
 GITHUB_RELEASES: Final = "https://github.com/k3s-io/k3s/releases/download"
 DISABLED_ADDONS: Final = ("servicelb", "traefik")
 """Packaged add-ons of k3s that would take node ports; whoever wants one installs his own."""
-NEEDED_ADDONS: Final = {"coredns": "the zones of this cluster and of its peers are answered by it"}
+NEEDED_ADDONS: Final = {
+    "coredns": "the zones of this cluster and of its peers are answered by it",
+    "ccm": "it takes the taint off new Nodes",
+    "rolebindings": "the nodes have their rights by it",
+}
 """Packaged add-ons that must not be disabled, with the reason."""
 
 _OURS: Final = frozenset(
@@ -80,6 +84,7 @@ FORBIDDEN_K3S_SETTINGS: Final = {
     "disable-apiserver-lb": "Cilium reaches the API by the port 6444 of every node",
 }
 """Settings of k3s that neither ``k3s.server_config`` nor ``k3s.agent_config`` may hold, with the reason."""
+_CLOUD: Final = "k3s and its own cloud controller agree on it, and this program brings no other"
 _PODS: Final = {
     "allocate-node-cidrs": "nodes would get no pod CIDR",
     "cluster-cidr": FORBIDDEN_K3S_SETTINGS["cluster-cidr"],
@@ -91,6 +96,8 @@ FORBIDDEN_K3S_ARGUMENTS: Final = {
         "bind-address": FORBIDDEN_K3S_SETTINGS["bind-address"],
         "secure-port": FORBIDDEN_K3S_SETTINGS["https-listen-port"],
         "etcd-servers": FORBIDDEN_K3S_SETTINGS["datastore-endpoint"],
+        "cloud-provider": _CLOUD,
+        "cloud-config": _CLOUD,
     },
     "kube-controller-manager-arg": {
         **_PODS,
@@ -98,8 +105,10 @@ FORBIDDEN_K3S_ARGUMENTS: Final = {
         **dict.fromkeys(
             ("node-cidr-mask-size", "node-cidr-mask-size-ipv4"), "every node takes a /24 of network.pod_cidr"
         ),
+        "cloud-provider": _CLOUD,
+        "external-cloud-volume-plugin": _CLOUD,
     },
-    "kube-cloud-controller-manager-arg": _PODS,
+    "kube-cloud-controller-manager-arg": {**_PODS, "cloud-provider": _CLOUD},
     "kubelet-arg": {
         "cluster-dns": FORBIDDEN_K3S_SETTINGS["cluster-dns"],
         "cluster-domain": FORBIDDEN_K3S_SETTINGS["cluster-domain"],
@@ -110,6 +119,7 @@ FORBIDDEN_K3S_ARGUMENTS: Final = {
         "register-node": "every node runs pods of Cilium",
         "register-with-taints": FORBIDDEN_K3S_SETTINGS["node-taint"],
         "container-runtime-endpoint": FORBIDDEN_K3S_SETTINGS["container-runtime-endpoint"],
+        "cloud-provider": _CLOUD,
     },
 }
 """Arguments that the lists ``...-arg`` of these settings may not hold, with the reason: they count over what the

@@ -232,11 +232,19 @@ def chart_version(value: str) -> str:
 
 
 def image(value: str) -> str:
-    """A container image with a tag or digest; without one, nobody knows what runs."""
+    """A container image with a tag, a digest or both; without one, nobody knows what runs."""
     name = r"[a-z0-9]([a-z0-9._:-]{0,100}[a-z0-9])?(/[a-z0-9]([a-z0-9._-]{0,100}[a-z0-9])?){0,5}"
-    if not re.fullmatch(rf"{name}(:[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}}|@sha256:[0-9a-f]{{64}})", value, re.ASCII):
+    tag, digest = r":[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", r"@sha256:[0-9a-f]{64}"
+    if not re.fullmatch(rf"{name}({tag}({digest})?|{digest})", value, re.ASCII):
         raise RuleError("is not an image with a tag")
     return value
+
+
+def version_of_image(value: str) -> tuple[int, int, int] | None:
+    """The version that the tag of an image tells, None where it tells none."""
+    tag = r":v?([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})([-_.][A-Za-z0-9_.-]*)?(@sha256:[0-9a-f]{64})?$"
+    found = re.search(tag, value, re.ASCII)
+    return None if found is None else (int(found[1]), int(found[2]), int(found[3]))
 
 
 RELAY_MINIMUM: Final = (1, 14, 5)
@@ -245,8 +253,8 @@ RELAY_MINIMUM: Final = (1, 14, 5)
 
 def relay_image(value: str) -> str:
     """CoreDNS in a version that knows every option of the relay's Corefile, where the tag tells the version."""
-    found = re.search(r":v?([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})([-_.][A-Za-z0-9_.-]*)?$", value, re.ASCII)
-    if found and (int(found[1]), int(found[2]), int(found[3])) < RELAY_MINIMUM:
+    found = version_of_image(value)
+    if found is not None and found < RELAY_MINIMUM:
         minimum = ".".join(map(str, RELAY_MINIMUM))
         raise RuleError(
             f"is older than CoreDNS {minimum}, which knows the options of the relay", f"take {minimum} or later"
@@ -316,16 +324,6 @@ def ssh_public_key(value: str) -> str:
     if blob[: 4 + len(kind)] != len(kind).to_bytes(4, "big") + kind or (words[0] == "ssh-ed25519" and len(blob) != 51):
         raise RuleError(f"is not a whole {words[0]} public key", example)
     return f"{words[0]} {words[1]}"
-
-
-ENVIRONMENT_NAME: Final = re.compile(r"[A-Z][A-Z0-9_]{0,99}", re.ASCII)
-
-
-def environment_name(value: str) -> str:
-    """The name of an environment variable."""
-    if not ENVIRONMENT_NAME.fullmatch(value):
-        raise RuleError("is not the name of an environment variable", "write it like NB_RELAY_TRANSPORT")
-    return value
 
 
 K3S_KEY: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
@@ -422,7 +420,6 @@ RegistryHost = Annotated[
 SshPublicKey = Annotated[
     StrictStr, AfterValidator(ssh_public_key), _pattern(r"(ssh|ecdsa)-[a-z0-9-]+ [A-Za-z0-9+/=]+( .*)?")
 ]
-EnvironmentName = Annotated[StrictStr, AfterValidator(environment_name), _pattern(ENVIRONMENT_NAME.pattern)]
 K3sConfig = dict[
     Annotated[StrictStr, AfterValidator(k3s_key), _pattern(K3S_KEY.pattern)],
     Annotated[

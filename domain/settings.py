@@ -19,7 +19,8 @@ from pydantic import ValidationError as PydanticError
 from pydantic.fields import FieldInfo
 from yaml import safe_load
 
-from domain import rules
+from domain import netbird_rules, rules
+from domain.firewall_sources import PublicSource
 from domain.mtu import (
     ETHERNET_MTU,
     HETZNER_PRIVATE_MTU,
@@ -112,7 +113,7 @@ class NodePool(Section):
 
 
 LabelMap = Annotated[dict[StrictStr, StrictStr], Field(max_length=ENTRIES_LIMIT)]
-AllowedCidrs = Annotated[tuple[rules.Cidr, ...], Field(min_length=1, max_length=CIDRS_LIMIT)]
+AllowedCidrs = Annotated[tuple[PublicSource, ...], Field(min_length=1, max_length=CIDRS_LIMIT)]
 
 
 class HetznerSettings(Section):
@@ -233,11 +234,15 @@ class CiliumSettings(Section):
 class NetbirdSettings(Section):
     """The overlay between the clusters. The API token is the secret ``isthmus:netbirdApiToken``."""
 
-    management_url: rules.Url = Field(default="https://api.netbird.io", examples=["https://api.netbird.io"])
+    management_url: netbird_rules.ManagementUrl = Field(
+        default="https://api.netbird.io", examples=["https://api.netbird.io"]
+    )
     """NetBird's management service. Default: NetBird Cloud, which needs no server of one's own."""
-    operator_version: rules.ChartVersion = Field(default="0.8.0", examples=["0.8.0"])
+    operator_version: netbird_rules.OperatorVersion = Field(default="0.8.0", examples=["0.8.0"])
     """Version of the chart netbird-operator. Default: the one that the link is tested with."""
-    agent_image: rules.Image = Field(default="netbirdio/netbird:0.77.1", examples=["netbirdio/netbird:0.77.1"])
+    agent_image: netbird_rules.AgentImage = Field(
+        default="netbirdio/netbird:0.77.1", examples=["netbirdio/netbird:0.77.1"]
+    )
     """Image of the router's agent. Default: the one that the link is tested with."""
     underlay_mtu: Annotated[StrictInt, Field(ge=MTU_MINIMUM + WIREGUARD_OVERHEAD, le=9216)] | None = Field(
         default=None, examples=[1500]
@@ -252,7 +257,7 @@ class NetbirdSettings(Section):
         default=51820, examples=[51820]
     )
     """UDP port of WireGuard on the router. Default: 51820, NetBird's own."""
-    agent_env: dict[rules.EnvironmentName, StrictStr] = Field(
+    agent_env: dict[netbird_rules.EnvironmentName, StrictStr] = Field(
         default_factory=dict, max_length=ENTRIES_LIMIT, examples=['{NB_RELAY_TRANSPORT: "ws"}']
     )
     """Further environment of the agent, for example ``NB_RELAY_TRANSPORT: ws`` for a relay without TLS. Names that this

@@ -188,7 +188,9 @@ EFFECTS: dict[str, dict[str, Effect]] = {
         ),
     },
     "k3s.version": on_nodes({"k3s.version": "v1.35.0+k3s1"}, "agent", "ISTHMUS_K3S_VERSION=v1.35.0+k3s1\n"),
-    "k3s.sha256": on_nodes({"k3s.sha256": "6a" * 32}, "agent", f"ISTHMUS_K3S_SHA256={'6a' * 32}\n"),
+    "k3s.sha256": on_nodes(
+        {"k3s.sha256": "6a" * 32, "peer": {"k3s.sha256": "6a" * 32}}, "agent", f"ISTHMUS_K3S_SHA256={'6a' * 32}\n"
+    ),
     "k3s.server_config": on_nodes(
         {"k3s.server_config": {"etcd-expose-metrics": True}}, "server", {"etcd-expose-metrics": True}
     ),
@@ -205,7 +207,8 @@ EFFECTS: dict[str, dict[str, Effect]] = {
         {"values": {"hubble": {"enabled": True}}},
     ),
     "netbird.management_url": everywhere(
-        {"netbird": {"management_url": "https://nb.example.net"}}, ":Release isthmus-netbird-operator",
+        {"netbird": {"management_url": "https://nb.example.net"},
+         "peer": {"netbird": {"management_url": "https://nb.example.net"}}}, ":Release isthmus-netbird-operator",
         {"managementURL": "https://nb.example.net"},
     ),
     "netbird.operator_version": everywhere(

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from domain import consistency, fleet, rules, settings
+from domain import consistency, firewall_sources, fleet, k3s_rules, netbird_rules, rules, settings
 from domain.problems import Problem
 from domain.settings import StackSettings, model_of
 from tests.domain.samples import (
@@ -35,7 +35,9 @@ from tests.domain.samples import (
 
 HERE = Path(__file__).parent
 BASES = {"de": ("de", DE), "mn": ("mn", MN), "given": ("mn", GIVEN)}
-BAD: list[dict[str, Any]] = yaml.safe_load((HERE / "bad_settings.yaml").read_text(encoding="utf-8"))
+FILES = [HERE / "bad_settings.yaml", *sorted((HERE / "bad_settings").glob("*.yaml"))]
+BAD: list[dict[str, Any]] = [case for file in FILES for case in yaml.safe_load(file.read_text(encoding="utf-8"))]
+RIGHT: list[dict[str, Any]] = yaml.safe_load((HERE / "good_settings.yaml").read_text(encoding="utf-8"))
 WITH_NEIGHBOUR = [case for case in BAD if "good" in case]
 
 FOUR_MACHINES = [
@@ -84,7 +86,8 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
     ("de", {"cilium": {"values": {"extraConfig": {"mtu-probing": "x"}, "extraArgs": ["--log-opt=level=debug"],
                                   "extraEnv": [{"name": "GOMAXPROCS", "value": "2"}, {"name": "CILIUM_DEBUG"}],
                                   "operator": {"extraArgs": ["--debug"], "enabled": True}}}}),
-    ("de", {"netbird": {"management_url": "http://198.51.100.10:8080/"}}),
+    ("de", {"netbird": {"management_url": "http://198.51.100.10:8080/"},
+            "peer": {"netbird": {"management_url": "http://198.51.100.10:8080"}}}),
     ("de", {"netbird": {"agent_image": "registry.example.net:5000/netbird@sha256:" + "0a" * 32}}),
     ("de", {"netbird": {"agent_env": {"NB_RELAY_TRANSPORT": "ws"}}}),
     ("de", {"dns": {"relay_image": "coredns/coredns:1.14.5", "stale_seconds": 0, "record_ttl_seconds": 0}}),
@@ -97,11 +100,16 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
 
 
 def configs(stack: str, changes: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Both stacks of the case; under ``peer`` stand changes of the other one."""
+    """Both stacks of the case; under ``peer`` stand changes of the other one, under ``more`` those of further stacks,
+    each with the one that it is made from.
+    """
     name, base = BASES[stack]
     other, other_base = ("mn", MN) if name == "de" else ("de", DE)
-    own = {setting: value for setting, value in changes.items() if setting != "peer"}
-    return {name: changed(base, own), other: changed(other_base, changes.get("peer", {}))}
+    own = {setting: value for setting, value in changes.items() if setting not in ("peer", "more")}
+    further = {
+        one: changed(BASES[made["from"]][1], made.get("set", {})) for one, made in changes.get("more", {}).items()
+    }
+    return {name: changed(base, own), other: changed(other_base, changes.get("peer", {})), **further}
 
 
 def check(stack: str, changes: dict[str, Any]) -> list[Problem]:
@@ -183,6 +191,12 @@ def test_good(stack: str, changes: dict[str, Any]) -> None:
     assert said(check(stack, changes)) == []
 
 
+@pytest.mark.parametrize("case", RIGHT, ids=lambda case: case["id"])
+def test_right(case: dict[str, Any]) -> None:
+    changes = {**case.get("set", {}), **dict.fromkeys(case.get("remove", []), REMOVE)}
+    assert said(check(case["stack"], changes)) == []
+
+
 def test_too_many_machines() -> None:
     machines = [
         {"name": f"m-{n}", "address": f"192.168.7.{n}", "role": "server" if n == 1 else "agent", "router": n == 2,
@@ -258,7 +272,10 @@ def test_the_example_of_an_entry_is_right_there(setting: str) -> None:
 
 # --- every message has a case and a neighbour -------------------------------------------------------------------------
 
-MODULES = {"rules": rules, "settings": settings, "consistency": consistency, "fleet": fleet}
+MODULES = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (rules, settings, consistency, fleet, firewall_sources, k3s_rules, netbird_rules)
+}
 ELSEWHERE = {
     "settings._too_many": "test_large_files.py, whose lists are long",
     "settings.read_stack": "test_stack_directory.py, since it is of the file's name",
@@ -302,8 +319,9 @@ def branches_of_cases() -> dict[str, frozenset[str]]:
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rules.RuleError, "__init__", noting(rules.RuleError.__init__))
-        for module in (settings, consistency, fleet):
-            patch.setattr(module, "Problem", noting(Problem))
+        for module in MODULES.values():
+            if hasattr(module, "Problem"):
+                patch.setattr(module, "Problem", noting(Problem))
         for case in BAD:
             spoke.clear()
             check(case["stack"], bad_changes(case))

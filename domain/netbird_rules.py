@@ -1,0 +1,117 @@
+"""Rules for single settings of ``netbird``: the server's address, versions that the router's settings know, names of
+the agent's environment.
+
+It owns which versions those are. NetBird's objects are ``netbird.py``'s.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, StrictStr, WithJsonSchema
+
+from domain.rules import ChartVersion, Image, RuleError, Url, version_of_image
+
+CLOUD: Final = "https://api.netbird.io"
+"""NetBird's own management service."""
+NOT_MANAGEMENT: Final = {
+    "app.netbird.io": "NetBird's dashboard",
+    "netbird.io": "NetBird's web site",
+    "www.netbird.io": "NetBird's web site",
+    "docs.netbird.io": "NetBird's documentation",
+    "login.netbird.io": "where people log in",
+    "signal.netbird.io": "NetBird's signal service",
+    "relay.netbird.io": "NetBird's relay",
+    "stun.netbird.io": "NetBird's STUN service",
+    "turn.netbird.io": "NetBird's TURN service",
+    "pkgs.netbird.io": "where NetBird's packages lie",
+}
+"""Hosts of NetBird Cloud that people take for the management service."""
+
+
+def management_url(value: str) -> str:
+    """The address of NetBird's management service alone: no path, and of NetBird Cloud no other host than the API's."""
+    parts = urlsplit(value)
+    host = (parts.hostname or "").lower()
+    if (what := NOT_MANAGEMENT.get(host)) is not None:
+        raise RuleError(f"is {what}, not its management service", f"write {CLOUD}")
+    if host == "api.netbird.io" and parts.scheme != "https":
+        raise RuleError("would send the token in plain text", f"write {CLOUD}")
+    if parts.path.strip("/"):
+        rule = "has a path; the program and the agents add theirs to the address of the server"
+        raise RuleError(rule, f"write {parts.scheme}://{parts.netloc}")
+    return value
+
+
+def same_server(one: str, other: str) -> bool:
+    """Whether two addresses are of one server, however they are spelled."""
+    return _normal(one) == _normal(other)
+
+
+def _normal(address: str) -> tuple[str, str, int]:
+    parts = urlsplit(address)
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or (443 if parts.scheme == "https" else 80)
+
+
+OPERATOR_MINOR: Final = "0.8"
+"""The minor release of the operator whose pod the override of the router repeats, entry by entry."""
+
+
+def operator_version(value: str) -> str:
+    """A release of the operator whose pod the program knows."""
+    if not re.fullmatch(rf"{re.escape(OPERATOR_MINOR)}\.[0-9]{{1,4}}", value, re.ASCII):
+        raise RuleError(
+            f"is not a release of {OPERATOR_MINOR}, the only one whose router pod is known to this program",
+            f"take {OPERATOR_MINOR}.0",
+        )
+    return value
+
+
+AGENT_MINIMUM: Final = (0, 75, 1)
+"""Before, a connection that had gone to sleep came back without its routes (netbirdio/netbird#6250)."""
+AGENT_NEWEST_MINOR: Final = (0, 77)
+"""The newest minor release that the router's settings were tried with."""
+
+
+def agent_image(value: str) -> str:
+    """An agent of a release that the router's settings were tried with, where the tag tells the release."""
+    release = version_of_image(value)
+    if release is None:
+        return value
+    newest = ".".join(map(str, AGENT_NEWEST_MINOR))
+    if release < AGENT_MINIMUM:
+        minimum = ".".join(map(str, AGENT_MINIMUM))
+        raise RuleError(
+            f"is older than NetBird {minimum}, before which a link that had slept lost its routes",
+            f"take a release from {minimum} to {newest}",
+        )
+    if release[:2] > AGENT_NEWEST_MINOR:
+        raise RuleError(
+            f"is newer than NetBird {newest}, the last one that the router's settings were tried with",
+            f"take a {newest}.x, or name what you have tried by its digest alone",
+        )
+    return value
+
+
+PROXY_VARIABLES: Final = ("http_proxy", "https_proxy", "no_proxy", "all_proxy", "grpc_proxy")
+"""Variables that programs read in lower case as well, and some in lower case only."""
+_ENVIRONMENT_NAME: Final = re.compile(rf"[A-Z][A-Z0-9_]{{0,99}}|{'|'.join(PROXY_VARIABLES)}", re.ASCII)
+
+
+def environment_name(value: str) -> str:
+    """The name of an environment variable: upper case, but for the proxy's."""
+    if not _ENVIRONMENT_NAME.fullmatch(value):
+        raise RuleError("is not the name of an environment variable", "write it like NB_RELAY_TRANSPORT")
+    return value
+
+
+ManagementUrl = Annotated[Url, AfterValidator(management_url)]
+OperatorVersion = Annotated[ChartVersion, AfterValidator(operator_version)]
+AgentImage = Annotated[Image, AfterValidator(agent_image)]
+EnvironmentName = Annotated[
+    StrictStr,
+    AfterValidator(environment_name),
+    WithJsonSchema({"type": "string", "pattern": f"^({_ENVIRONMENT_NAME.pattern})$"}),
+]
