@@ -26,7 +26,8 @@ EXECUTED = "isthmus-exec"
 """The group below a machine's group for what the lab runs in the machine: version 2 wants processes in leaves only."""
 
 WRAPPER = Path(__file__).parent / "files" / "in-cgroup"
-REMOVE_DEADLINE_SECONDS = 20.0
+REMOVE_DEADLINE_SECONDS = 180.0
+"""For killed processes to be gone, some hundreds of a whole lab: a guard."""
 
 
 @dataclass(frozen=True, kw_only=True)

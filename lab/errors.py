@@ -4,6 +4,7 @@ LabError
 ├── CommandFailed     a program that the lab calls ended badly; carries what it said
 ├── LabInUse          another lab is up on this machine
 ├── MachineError      a machine can't do what was asked of it
+├── HelperEnded       a server of the lab ended by itself; carries what it said
 └── DeadlinePassed    a condition did not come true in time; carries the last state seen
 """
 
@@ -24,6 +25,10 @@ class LabInUse(LabError):
 
 class MachineError(LabError):
     """A machine can't do what was asked of it."""
+
+
+class HelperEnded(LabError):
+    """A server of the lab ended by itself; the text carries what it said last."""
 
 
 class DeadlinePassed(LabError):

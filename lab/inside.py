@@ -74,7 +74,7 @@ def http_request(
     *,
     body: Any = None,
     headers: Mapping[str, str] | None = None,
-    deadline_seconds: float = 30.0,
+    deadline_seconds: float = 120.0,
 ) -> Answer:
     """One HTTP request from inside the namespace, without proxies. Raises OSError when no answer comes."""
 

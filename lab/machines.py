@@ -65,10 +65,13 @@ INIT = Path(__file__).parent / "files" / "machine-init"
 DATA_DIRECTORIES = ("/var/lib/containerd", "/var/lib/kubelet", "/var/lib/rancher")
 """Directories on a real file system: an overlay, such as a container's root, can't have its upper layer on one."""
 
-GRACE_SECONDS = 40.0
+GRACE_SECONDS = 90.0
 """How long a machine may take to shut down before it is switched off."""
 
-ENTER_DEADLINE_SECONDS = 20.0
+ENTER_DEADLINE_SECONDS = 180.0
+"""From the machine's start to its init, less than a second on an idle machine: a guard against one that hangs."""
+BOOT_DEADLINE_SECONDS = 600.0
+"""Until systemd has worked off its start jobs, a few seconds on an idle machine: a guard."""
 _POWER_OFF = signal.SIGRTMIN + 4
 """systemd's signal for a clean power-off (systemd(1), "SIGNALS")."""
 
@@ -182,8 +185,11 @@ def start(name: str) -> None:
     """
     with _locked(name):
         record = _read(name)
-        if _alive(record):
+        if _alive(record) and (record.init is not None or _late_init(name, record)):
             return
+        if record.supervisor is not None:
+            # Of a start that did not get as far as an init.
+            record.supervisor.signal(signal.SIGKILL)
         cgroups.kill(name)
         cgroups.remove(name)
         if record.boots:
@@ -209,6 +215,20 @@ def start(name: str) -> None:
         except DeadlinePassed:
             raise MachineError(f"machine {name} did not start its init; it said last:\n{_last_words(name)}") from None
         _write(name, record)
+
+
+def _late_init(name: str, record: _Record) -> bool:
+    """Completes the record of a machine whose start was killed before it knew the init; False when none comes."""
+    assert record.supervisor is not None
+    supervisor = record.supervisor
+    with contextlib.suppress(DeadlinePassed):
+        record.init = wait_until(
+            lambda: _find_init(supervisor),
+            what=f"machine {name} starts its init",
+            deadline_seconds=ENTER_DEADLINE_SECONDS,
+        )
+        _write(name, record)
+    return record.init is not None
 
 
 def init_command(
@@ -348,7 +368,7 @@ def exec(  # noqa: A001 - what it does is known by this name
     *,
     text: str = "",
     environment: Mapping[str, str] | None = None,
-    deadline_seconds: float = 60.0,
+    deadline_seconds: float = 120.0,
     check: bool = False,
 ) -> subprocess.CompletedProcess[str]:
     """Runs a command in the machine as root and returns its exit code and output, stdout and stderr apart.
@@ -390,7 +410,7 @@ def shell(name: str, argv: Sequence[str] = ("bash", "--login")) -> int:
     return subprocess.run(exec_command(name, argv, environment=environment), check=False).returncode
 
 
-def wait_boot(name: str, *, deadline_seconds: float = 120.0) -> Literal["running", "degraded"]:
+def wait_boot(name: str, *, deadline_seconds: float = BOOT_DEADLINE_SECONDS) -> Literal["running", "degraded"]:
     """Waits until systemd has worked off its start jobs, cloud-init among them; "degraded" means that a unit failed.
 
     Raises :class:`~lab.errors.MachineError` when the machine goes off meanwhile, :class:`~lab.errors.DeadlinePassed`
@@ -402,12 +422,15 @@ def wait_boot(name: str, *, deadline_seconds: float = 120.0) -> Literal["running
         nonlocal seen
         if not running(name):
             raise MachineError(f"machine {name} went off while booting; it said last:\n{_last_words(name)}")
-        with contextlib.suppress(MachineError):  # for a moment after its start it can't be entered
+        # For a moment after its start it can't be entered, and on a busy machine no answer may come in time.
+        with contextlib.suppress(MachineError, DeadlinePassed):
             seen = exec(name, ["systemctl", "is-system-running"]).stdout.strip()
         return _BOOTED.get(seen)
 
     def jobs() -> str:
-        return f"{seen}; {exec(name, ['systemctl', 'list-jobs', '--no-legend']).stdout.strip()}"
+        with contextlib.suppress(MachineError, DeadlinePassed):
+            return f"{seen}; {exec(name, ['systemctl', 'list-jobs', '--no-legend']).stdout.strip()}"
+        return f"{seen}; it does not answer"
 
     return wait_until(
         booted, what=f"machine {name} boots", deadline_seconds=deadline_seconds, state=jobs, every_seconds=0.1

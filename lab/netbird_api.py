@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab import topology
+from lab.errors import LabError
 from lab.inside import http_request
 
 
-class NetBirdApiError(Exception):
+class NetBirdApiError(LabError):
     """NetBird's server answered with an error; the text carries its answer, never the token."""
 
     def __init__(self, method: str, path: str, status: int, body: str) -> None:

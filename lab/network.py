@@ -43,11 +43,21 @@ _SYSCTLS = {
 
 def create_namespace(name: str, *, forward: bool = False) -> None:
     """Makes the network namespace with its loopback up; no error if it is there."""
+    if exists(name):
+        try:
+            _loopback_up(name)
+        except CommandFailed:
+            # A name without a namespace behind it: `ip netns add` was killed in between.
+            run(["ip", "netns", "delete", name])
     if not exists(name):
         state.record_namespace(name)
         run(["ip", "netns", "add", name])
-    run(["ip", "-netns", name, "link", "set", "lo", "up"])
+        _loopback_up(name)
     set_sysctls(name, _SYSCTLS | ({"net/ipv4/ip_forward": "1"} if forward else {}))
+
+
+def _loopback_up(name: str) -> None:
+    run(["ip", "-netns", name, "link", "set", "lo", "up"])
 
 
 def delete_namespace(name: str) -> None:
@@ -94,17 +104,19 @@ def attach_public(
 ) -> None:
     """Gives the namespace an interface on the Internet with these addresses and the default route.
 
-    No error if it has it already; another namespace's link with that address is taken over.
+    What it has of that already stays, what was killed half-way is completed; another namespace's link with that address
+    is taken over.
     """
     port = public_port(address)
-    if has_link(namespace, ifname) and has_link(WAN_NAMESPACE, port):
-        return
-    detach(address)
+    added: list[str] = []
+    if not (has_link(namespace, ifname) and has_link(WAN_NAMESPACE, port)):
+        detach(address)
+        added = [f"link add {port} mtu {mtu} type veth peer name {ifname} mtu {mtu} netns {namespace}"]
     batch(
         WAN_NAMESPACE,
         [
-            f"link add {port} mtu {mtu} type veth peer name {ifname} mtu {mtu} netns {namespace}",
-            f"address add {PUBLIC_GATEWAY}/32 dev {port}",
+            *added,
+            f"address replace {PUBLIC_GATEWAY}/32 dev {port}",
             f"link set {port} up",
             *(f"route replace {each}/32 dev {port}" for each in (address, *more)),
         ],
@@ -112,7 +124,7 @@ def attach_public(
     batch(
         namespace,
         [
-            *(f"address add {each}/32 dev {ifname}" for each in (address, *more)),
+            *(f"address replace {each}/32 dev {ifname}" for each in (address, *more)),
             f"link set {ifname} up",
             f"route replace default via {PUBLIC_GATEWAY} dev {ifname} src {address} onlink",
         ],
@@ -175,10 +187,10 @@ def create_bridge(namespace: str, *, mtu: int = 1500, address: IPv4Interface | N
     ``mtu`` is the bridge's own; it matters only with an address.
     """
     create_namespace(namespace)
-    if has_link(namespace, BRIDGE):
-        return
-    lines = [f"link add {BRIDGE} mtu {mtu} type bridge forward_delay 0 stp_state 0"]
-    lines += [f"address add {address} dev {BRIDGE}"] if address else []
+    lines = []
+    if not has_link(namespace, BRIDGE):
+        lines += [f"link add {BRIDGE} mtu {mtu} type bridge forward_delay 0 stp_state 0"]
+    lines += [f"address replace {address} dev {BRIDGE}"] if address else []
     batch(namespace, [*lines, f"link set {BRIDGE} up"])
 
 
@@ -194,23 +206,18 @@ def plug(
 ) -> str:
     """Connects the namespace to the bridge by an interface with this address; returns its MAC address.
 
-    An interface of that name is kept as it is when it is there. With a gateway it carries the default route.
+    An interface of that name stays when it is there, and is completed. With a gateway it carries the default route.
     """
     port = bridge_port(namespace, ifname)
+    added: list[str] = []
     if not (has_link(namespace, ifname) and has_link(bridge_namespace, port)):
         delete_link(bridge_namespace, port)
         mac = f"address {mac_address} " if mac_address else ""
-        batch(
-            bridge_namespace,
-            [
-                f"link add {port} mtu {mtu} type veth peer name {ifname} {mac}mtu {mtu} netns {namespace}",
-                f"link set {port} master {BRIDGE}",
-                f"link set {port} up",
-            ],
-        )
-        lines = [f"address add {address} broadcast + dev {ifname}", f"link set {ifname} up"]
-        lines += [f"route replace default via {gateway} dev {ifname}"] if gateway else []
-        batch(namespace, lines)
+        added = [f"link add {port} mtu {mtu} type veth peer name {ifname} {mac}mtu {mtu} netns {namespace}"]
+    batch(bridge_namespace, [*added, f"link set {port} master {BRIDGE}", f"link set {port} up"])
+    lines = [f"address replace {address} broadcast + dev {ifname}", f"link set {ifname} up"]
+    lines += [f"route replace default via {gateway} dev {ifname}"] if gateway else []
+    batch(namespace, lines)
     shown = json.loads(run(["ip", "-json", "-netns", namespace, "link", "show", "dev", ifname]))
     return str(shown[0]["address"])
 

@@ -11,15 +11,21 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lab import cgroups, state
+from lab import cgroups, private_files, state
 from lab.commands import wait_until
-from lab.errors import DeadlinePassed, LabError
+from lab.errors import DeadlinePassed, HelperEnded, LabError
 
 NETNS_DIRECTORY = Path("/run/netns")
+ENTER_DEADLINE_SECONDS = 120.0
+"""For a process that was started to be in its control group, which takes a shell script: a guard."""
+GRACE_SECONDS = 30.0
+"""How long a helper may take to end before it is killed."""
+KILL_DEADLINE_SECONDS = 120.0
+"""For a process to be gone after SIGKILL: a guard."""
 _children: dict[int, subprocess.Popen[bytes]] = {}
 """Helpers that this very process has started: they are its children, and someone must reap them."""
 
@@ -77,6 +83,24 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def ancestors(pid: int) -> list[int]:
+    """The ids of the process's parent, that one's parent, and so on; without process 0."""
+    found: list[int] = []
+    fields = _stat(pid)
+    while fields is not None and int(fields[1]) > 0:
+        found.append(int(fields[1]))
+        fields = _stat(found[-1])
+    return found
+
+
+def command_line(pid: int) -> list[str]:
+    """The words of the command that the process was started with; none for one that has ended."""
+    try:
+        return [word for word in Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0") if word]
+    except OSError:
+        return []
+
+
 def launch(
     argv: Sequence[str],
     *,
@@ -114,7 +138,7 @@ def launch(
     wait_until(
         lambda: child.pid in cgroups.processes(group) or not started.alive,
         what=f"{argv[0]} enters its control group",
-        deadline_seconds=10.0,
+        deadline_seconds=ENTER_DEADLINE_SECONDS,
         every_seconds=0.002,
     )
     return started
@@ -158,6 +182,29 @@ def running(name: str) -> bool:
     return find(name) is not None
 
 
+def wait_for_answer(
+    name: str, answers: Callable[[], bool], *, what: str, deadline_seconds: float, every_seconds: float = 0.2
+) -> None:
+    """Waits until a helper answers. Raises :class:`~lab.errors.HelperEnded` with its last words when it ends before,
+    :class:`~lab.errors.DeadlinePassed` at the deadline.
+    """
+
+    def asked() -> bool:
+        if answers():
+            return True
+        if not running(name):
+            raise HelperEnded(f"{name} ended by itself; it said last:\n{private_files.tail(log_path(name))}")
+        return False
+
+    wait_until(
+        asked,
+        what=what,
+        deadline_seconds=deadline_seconds,
+        state=lambda: private_files.tail(log_path(name)),
+        every_seconds=every_seconds,
+    )
+
+
 def names() -> list[str]:
     """The helpers that were started and not stopped, running or not."""
     return sorted(path.stem for path in _directory().glob("*.json"))
@@ -168,7 +215,7 @@ def log_path(name: str) -> Path:
     return state.STATE / "logs" / f"{name}.log"
 
 
-def stop(name: str, *, deadline_seconds: float = 10.0) -> None:
+def stop(name: str, *, deadline_seconds: float = GRACE_SECONDS) -> None:
     """Ends the helper and the processes of its group: SIGTERM, at the deadline SIGKILL. No error if there is none."""
     found = find(name)
     if found is not None:
@@ -178,7 +225,7 @@ def stop(name: str, *, deadline_seconds: float = 10.0) -> None:
 
 def end(process: Identity, *, deadline_seconds: float) -> None:
     """Ends the process, which leads a session, together with its process group."""
-    for number, seconds in ((signal.SIGTERM, deadline_seconds), (signal.SIGKILL, 10.0)):
+    for number, seconds in ((signal.SIGTERM, deadline_seconds), (signal.SIGKILL, KILL_DEADLINE_SECONDS)):
         if not process.alive:
             return
         with contextlib.suppress(ProcessLookupError):
