@@ -139,11 +139,14 @@ def plan(
         bool,
         typer.Option("--running", help="Ask pulumi what runs, and refuse what a running cluster can't follow."),
     ] = False,
+    stack: Annotated[
+        str | None, typer.Option("--stack", "-s", metavar="NAME", help="Show only this stack, with all its nodes.")
+    ] = None,
 ) -> int:
     """Check all stack files and show what they make: addresses, MTU, nodes, links; exit code 1 with every problem."""
     from cli.plan import plan as run
 
-    return run(directory, as_json=json, running=running)
+    return run(directory, as_json=json, running=running, stack=stack)
 
 
 @app.command("new")

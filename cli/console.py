@@ -6,6 +6,7 @@ What is long shows what it is at with ``reporters.py``.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TextIO
 
@@ -31,8 +32,8 @@ def messages() -> Console:
 
 
 def _console(stream: TextIO) -> Console:
-    # Without a terminal there is no width to fit into; a table that is cut to 80 columns would lose what it tells.
-    width = None if stream.isatty() else PLAIN_WIDTH
+    # Without a terminal, and with nobody who says it, there is no width to fit into.
+    width = None if stream.isatty() or os.environ.get("COLUMNS", "").isdigit() else PLAIN_WIDTH
     return _Console(file=stream, highlight=False, soft_wrap=True, width=width)
 
 

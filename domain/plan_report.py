@@ -31,12 +31,44 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Versions:
+    """What runs in a cluster. ``k3s`` is None in a cluster that exists already; ``management_url`` is NetBird's."""
+
+    k3s: str | None
+    cilium: str
+    netbird_operator: str
+    netbird_agent: str
+    management_url: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "k3s": self.k3s,
+            "cilium": self.cilium,
+            "netbird_operator": self.netbird_operator,
+            "netbird_agent": self.netbird_agent,
+        }
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may reach the servers from outside, by the firewall that the program makes."""
+
+    api: tuple[IPv4Network, ...]
+    ssh: tuple[IPv4Network, ...]
+
+
+@dataclass(frozen=True)
 class ClusterReport:
-    """One cluster: where it stands, in words, and its address plan."""
+    """One cluster: where it stands, in words, its address plan, what runs in it, and who may reach it. ``access`` is
+    None where the firewall is the site's own.
+    """
 
     place: str
     plan: AddressPlan
     hetzner_network: IPv4Network | None
+    versions: Versions
+    access: Access | None
 
     @property
     def name(self) -> str:
@@ -54,6 +86,10 @@ class ClusterReport:
         return {
             "cluster": plan.cluster,
             "place": self.place,
+            "versions": self.versions.as_json(),
+            "netbird_management_url": self.versions.management_url,
+            "api_allowed_cidrs": None if self.access is None else [str(network) for network in self.access.api],
+            "ssh_allowed_cidrs": None if self.access is None else [str(network) for network in self.access.ssh],
             "pod_cidr": str(plan.pod_cidr),
             "service_cidr": str(plan.service_cidr),
             "node_cidr": str(plan.node_cidr),
@@ -63,7 +99,13 @@ class ClusterReport:
             "kubernetes_service": str(plan.kubernetes_service),
             "relay_service_ip": str(plan.relay_service_ip),
             "nodes": [
-                {"name": node.name, "role": node.role, "router": node.router, "address": str(node.address)}
+                {
+                    "name": node.name,
+                    "role": node.role,
+                    "router": node.router,
+                    "address": str(node.address),
+                    "server_type": node.server_type,
+                }
                 for node in plan.nodes
             ],
             "mtu": [layer.as_json() for layer in self.layers],
@@ -106,6 +148,13 @@ class FleetReport:
     clusters: tuple[ClusterReport, ...]
     links: tuple[LinkReport, ...]
 
+    def only(self, stack: str) -> FleetReport:
+        """What concerns this stack: its cluster, and its links in both directions."""
+        return FleetReport(
+            clusters=tuple(cluster for cluster in self.clusters if cluster.name == stack),
+            links=tuple(link for link in self.links if stack in (link.source, link.target)),
+        )
+
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
         return {
@@ -129,6 +178,14 @@ def _cluster(settings: StackSettings) -> ClusterReport:
         place=place_of(settings),
         plan=address_plan(settings),
         hetzner_network=None if hetzner is None else hetzner.network_cidr,
+        versions=Versions(
+            k3s=None if settings.k3s is None else settings.k3s.version,
+            cilium=settings.cilium.version,
+            netbird_operator=settings.netbird.operator_version,
+            netbird_agent=settings.netbird.agent_image,
+            management_url=settings.netbird.management_url,
+        ),
+        access=None if hetzner is None else Access(api=hetzner.api_allowed_cidrs, ssh=hetzner.ssh_allowed_cidrs),
     )
 
 

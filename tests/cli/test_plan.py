@@ -8,18 +8,24 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import jsonschema
 import pytest
+import yaml
 
 from cli import plan as plan_module
 from cli import schema as schema_module
+from cli.plan import MANY
 from domain.changes import RAISED_WITH, raised_with
+from domain.starter import Place
 from tests.benchmark_plan import compare, fleet_files, grow
-from tests.domain.samples import DE, MN, changed, settings_of, text
+from tests.domain.samples import DE, GIVEN, MN, changed, settings_of, text
 from tests.domain.test_stack_directory import ODD
+from tests.domain.test_starter import filled_in, made
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ABOUT_THE_START_SECONDS = 8.0
@@ -56,22 +62,189 @@ def write(directory: Path, **stacks: Any) -> None:
         (directory / f"Pulumi.{name}.yaml").write_text(text(config), encoding="utf-8")
 
 
+def meshed(count: int) -> dict[str, str]:
+    """Clusters of both kinds, as `./isthmus new` proposes them and their users fill them in, each linked with each."""
+    names = [f"c{number:02}" for number in range(1, count + 1)]
+    files: dict[str, str] = {}
+    for number, name in enumerate(names):
+        place: Place = "on_premise" if number % 2 else "hetzner"
+        lan = IPv4Network(f"192.168.{number}.0/24") if number % 2 else None
+        files[name] = filled_in(made(name, place, files, node_cidr=lan, peers=[]))
+    for name in names:
+        config = yaml.safe_load(files[name])["config"]
+        files[name] = text({**config, "isthmus:peers": [peer for peer in names if peer != name]})
+    return files
+
+
+def write_all(directory: Path, files: Mapping[str, str]) -> None:
+    for name, content in files.items():
+        (directory / f"Pulumi.{name}.yaml").write_text(content, encoding="utf-8")
+
+
+def golden(name: str, found: str) -> None:
+    """As :func:`tests.domain.samples.golden`, of this folder."""
+    path = Path(__file__).parent / "golden" / name
+    if os.environ.get("ISTHMUS_UPDATE_GOLDEN") == "1":
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(found, encoding="utf-8")
+    assert found == path.read_text(encoding="utf-8")
+
+
+LINES_OF_40: Final = 200
+
+
+@pytest.mark.parametrize("count", [2, 10, 40])
+def test_at_80_columns(tmp_path: Path, count: int) -> None:
+    write_all(tmp_path, {"de": text(DE), "mn": text(MN)} if count == 2 else meshed(count))
+    done = isthmus("plan", "--directory", str(tmp_path), COLUMNS="80")
+    assert (done.returncode, done.stderr) == (0, NOT_COMPARED), done.stdout
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) <= LINES_OF_40
+    golden(f"plan-{count}.txt", done.stdout)
+
+
 def test_for_people(directory: Path) -> None:
-    done = isthmus("plan", "--directory", str(directory))
+    done = isthmus("plan", "--directory", str(directory), COLUMNS="200")
     assert (done.returncode, done.stderr) == (0, NOT_COMPARED)
     assert "\x1b" not in done.stdout
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     for expected in (
-        "de Hetzner fsn1 10.42.0.0/16 10.43.0.0/16 10.0.1.0/24 in 10.0.0.0/16 astring-de.internal",
-        "mn on-premise 10.52.0.0/16 10.53.0.0/16 192.168.7.0/24 astring-mn.internal",
+        "de 10.42.0.0/16 10.43.0.0/16 10.0.1.0/24 in 10.0.0.0/16 astring-de.internal",
+        "mn 10.52.0.0/16 10.53.0.0/16 192.168.7.0/24 astring-mn.internal",
+        "de de-server-1 server cx23 10.0.1.11",
         "mn mn-2 agent 192.168.7.12 carries the link",
         "de 10.43.0.1 10.43.0.10 10.43.0.53",
+        "all v1.34.9+k3s1 1.19.6 0.8.0 netbirdio/netbird:0.77.1 https://api.netbird.io",
+        "de Hetzner fsn1 203.0.113.0/24 203.0.113.0/24",
         "cluster underlay WireGuard NetBird egress VXLAN pod",
-        "de 1340 1280 1280 1270 1280 1230",
-        "de → mn 10.52.0.0/16 1230 bytes astring-mn.internal isthmus-to-mn isthmus-de-to-mn-pods (all)",
-        "mn → de 10.42.0.0/16 1230 bytes astring-de.internal isthmus-to-de isthmus-mn-to-de-pods (all)",
+        "all 1340 1280 1280 1270 1280 1230",
+        "de → mn 10.52.0.0/16 1230 bytes astring-mn.internal",
     ):
         assert expected in lines, done.stdout
+    assert lines[-1] == "2 clusters, 4 nodes, 1 link of up to 1230 bytes; no problem found."
+
+
+def test_no_row_stands_there_twice(tmp_path: Path) -> None:
+    files = meshed(MANY)
+    config = yaml.safe_load(files["c02"])["config"]
+    files["c02"] = text({**config, "isthmus:k3s": {**config["isthmus:k3s"], "version": "v1.34.1+k3s1"}})
+    write_all(tmp_path, files)
+    lines = isthmus("plan", "--directory", str(tmp_path), COLUMNS="200").stdout.splitlines()
+    versions = lines.index("Versions") + 2
+    assert [line.split()[:2] for line in lines[versions : versions + 3]] == [
+        ["c01,", "c03,"],
+        ["c02", "v1.34.1+k3s1"],
+        [],
+    ]
+
+
+def test_a_matrix_shows_who_is_linked_and_what_fits_through(tmp_path: Path) -> None:
+    files = fleet_files(MANY)  # a ring
+    write_all(tmp_path, files)
+    lines = isthmus("plan", "--directory", str(tmp_path)).stdout.splitlines()
+    start = lines.index("Links, from the row to the column")
+    assert lines[start + 1 : start + 8] == [
+        "        1 2 3 4",
+        "  1 c0  - x . x",
+        "  2 c1  x - x .",
+        "  3 c2  . x - x",
+        "  4 c3  x . x -",
+        "  x: a link that carries packets of at most 1230 bytes from pod to pod",
+        "  .: no link",
+    ]
+
+
+def test_a_matrix_tells_links_of_different_sizes_apart(tmp_path: Path) -> None:
+    pairs = {"c0": "c1", "c1": "c0", "c2": "c3", "c3": "c2"}
+    for name, content in fleet_files(MANY).items():
+        config = {**yaml.safe_load(content)["config"], "isthmus:peers": [pairs[name]]}
+        write(tmp_path, **{name: config if name > "c1" else {**config, "isthmus:cilium": {"mtu": 1200}}})
+    lines = isthmus("plan", "--directory", str(tmp_path)).stdout.splitlines()
+    start = lines.index("Links, from the row to the column")
+    assert lines[start + 2 : start + 9] == [
+        "  1 c0  - a . .",
+        "  2 c1  a - . .",
+        "  3 c2  . . - b",
+        "  4 c3  . . b -",
+        "  a: a link that carries packets of at most 1150 bytes from pod to pod",
+        "  b: a link that carries packets of at most 1230 bytes from pod to pod",
+        "  .: no link",
+    ]
+    assert lines[-1] == "4 clusters, 8 nodes, 2 links of up to 1150 or 1230 bytes; no problem found."
+
+
+def test_a_matrix_that_is_too_wide_comes_in_parts(tmp_path: Path) -> None:
+    write_all(tmp_path, fleet_files(40))
+    done = isthmus("plan", "--directory", str(tmp_path), COLUMNS="40")
+    lines = done.stdout.splitlines()
+    label = "   1 c0   "
+    first, second = (line.removeprefix(label) for line in lines if line.startswith(label))
+    assert len(first) == 40 - len(label)
+    assert first + second == "-x" + 31 * "." + "x......"  # c1 and c39, as the names are sorted
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 100])
+@pytest.mark.parametrize("count", [2, 5])
+def test_no_line_is_longer_than_the_terminal(tmp_path: Path, columns: int, count: int) -> None:
+    write_all(tmp_path, {"de": text(DE), "mn": text(MN)} if count == 2 else meshed(count))
+    done = isthmus("plan", "--directory", str(tmp_path), COLUMNS=str(columns))
+    *lines, last = done.stdout.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert last.endswith("no problem found.")
+
+
+def test_one_stack_with_all_its_nodes(tmp_path: Path) -> None:
+    write_all(tmp_path, meshed(5))
+    done = isthmus("plan", "--directory", str(tmp_path), "--stack", "c01")
+    assert done.returncode == 0
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert "c01 c01-agent-1 agent cx23 10.0.1.31 carries the link" in lines
+    assert "c01 → c05 10.50.0.0/16 1230 bytes c05.internal" in lines
+    assert "c05 → c01 10.42.0.0/16 1230 bytes c01.internal" in lines
+    assert not [line for line in lines if line.startswith(("c02 10.", "c02 → c03"))]
+    assert lines[-1] == "1 cluster, 2 nodes, 4 links of up to 1230 bytes; no problem found."
+    found = json.loads(isthmus("plan", "--json", "--directory", str(tmp_path), "-s", "c01").stdout)
+    assert [cluster["cluster"] for cluster in found["clusters"]] == ["c01"]
+    assert len(found["links"]) == 8
+
+
+def test_one_stack_that_is_not_there(directory: Path) -> None:
+    done = isthmus("plan", "--directory", str(directory), "--stack", "dee")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == f"error: there is no Pulumi.dee.yaml in {directory}; stacks there: de, mn.\n"
+
+
+def test_a_problem_of_another_stack_counts_for_one_stack_too(directory: Path) -> None:
+    """`pulumi up` of it would refuse as well."""
+    write(directory, mn=changed(MN, {"network.pod_cidr": "10.42.0.0/16"}))
+    assert isthmus("plan", "--directory", str(directory), "--stack", "de").returncode == 1
+
+
+SCHEMA: Final = json.loads((REPOSITORY / "docs/plan.schema.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("stacks", "code"),
+    [
+        ({"de": DE, "mn": MN}, 0),
+        ({"de": DE, "mn": GIVEN}, 0),
+        ({"de": changed(DE, {"peers": []})}, 0),
+        ({"de": DE}, 1),
+        ({}, 3),
+    ],
+    ids=["two", "existing", "alone", "problem", "none"],
+)
+def test_the_schema_of_json_holds(tmp_path: Path, stacks: dict[str, Any], code: int) -> None:
+    write(tmp_path, **stacks)
+    done = isthmus("plan", "--json", "--directory", str(tmp_path))
+    assert done.returncode == code
+    found = json.loads(done.stdout)
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    jsonschema.validate(found, SCHEMA)
+    for wrong in ({**found, "more": 1}, {}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, SCHEMA)
 
 
 def test_colours_change_no_character_and_end_with_their_line(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
