@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pulumi
 
 from components.kubernetes_object import KubernetesObject
-from components.netbird_api import NetbirdPolicy
+from components.netbird_api import NetbirdClaim, NetbirdPolicy
 from components.route_wait import job_name, job_spec
 from domain import netbird
 from domain.egress_policy import egress_policy, link_destinations
@@ -28,6 +28,7 @@ class EgressGatewayArgs:
     """
 
     cluster: str
+    claim: NetbirdClaim
     link: Link
     agent_image: str
     own_peers: pulumi.Output[dict[str, str]]
@@ -45,7 +46,9 @@ class EgressGateway(pulumi.ComponentResource):
             NetbirdPolicy(
                 policy.name,
                 policy,
-                description=f"{policy.description} (routers {addresses})",
+                claim=args.claim,
+                cluster=args.cluster,
+                peer_routers=[str(address) for address in args.link.router_addresses],
                 opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.router)),
             )
             for policy in netbird.policies(args.cluster, peer)

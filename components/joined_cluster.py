@@ -98,6 +98,7 @@ async def joined_cluster(
             f"to-{link.cluster}",
             EgressGatewayArgs(
                 cluster=settings.stack,
+                claim=router.claim,
                 link=link,
                 agent_image=settings.netbird.agent_image,
                 own_peers=router.peers,

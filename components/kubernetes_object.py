@@ -27,7 +27,8 @@ class KubernetesObject(pulumi.CustomResource):
         if manifest["kind"] == "Secret":
             secret = pulumi.ResourceOptions(additional_secret_outputs=["data", "stringData"])
             opts = pulumi.ResourceOptions.merge(opts, secret)
-        props = dict(manifest)
+        # Nobody gives a status; named here, so that what the cluster answers comes back as an output.
+        props = {**manifest, "status": None}
         if patch:
             metadata = manifest["metadata"]
             props["metadata"] = {**metadata, "annotations": {**metadata.get("annotations", {}), **FORCED}}
@@ -38,6 +39,12 @@ class KubernetesObject(pulumi.CustomResource):
     def metadata(self) -> pulumi.Output[dict[str, Any]]:
         """The live metadata."""
         return pulumi.Output.from_input(pulumi.get(self, "metadata"))
+
+    @property
+    @pulumi.getter
+    def status(self) -> pulumi.Output[dict[str, Any] | None]:
+        """The status when the engine last looked."""
+        return pulumi.Output.from_input(pulumi.get(self, "status"))
 
 
 def type_token(manifest: Mapping[str, Any], *, patch: bool) -> str:

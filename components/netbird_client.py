@@ -21,6 +21,14 @@ RETRY_PAUSES_SECONDS: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 _RETRIED_STATUSES: Final = frozenset({429, 500, 502, 503, 504})
 
 Json = dict[str, Any]
+_Objects = list[Json]
+
+
+TOKEN_ADVICE: Final = (
+    "the token in netbirdApiToken is wrong, revoked or expired, or its user may not do this; make a new one in NetBird "
+    "(Team, Service Users), `pulumi config set --secret netbirdApiToken`, and then `pulumi up`, or "
+    "`pulumi destroy --run-program`: without that option the engine takes the old one out of the state"
+)
 
 
 class NetbirdError(Exception):
@@ -35,7 +43,8 @@ class NetbirdError(Exception):
         self.status = status
         self.message = message
         outcome = f"{status}" if status is not None else "no answer"
-        super().__init__(f"NetBird API: {method} {path}: {outcome}: {message}")
+        advice = f"; {TOKEN_ADVICE}" if status in (401, 403) else ""
+        super().__init__(f"NetBird API: {method} {path}: {outcome}: {message}{advice}")
 
     @property
     def worth_retrying(self) -> bool:
@@ -92,31 +101,27 @@ class NetbirdClient:
             if error.status != 404:
                 raise
 
-    def ensure(self, collection: str, body: Mapping[str, Any], same: Callable[[Json], bool] | None = None) -> Json:
-        """The object of this ``name`` in a collection, made when there is none and put right when it differs.
+    def ensure(
+        self, collection: str, body: Mapping[str, Any], choose: Callable[[_Objects], Json | None]
+    ) -> tuple[Json, bool]:
+        """The object that ``choose`` takes out of a collection, put right, or a new one when it takes none; and
+        whether it is new.
 
         Each try looks first, so neither an answer that got lost nor a program that was killed leaves an object twice.
-        ``same`` tells whether a found object needs no PUT; without it a found object is taken as it is.
         """
-        name = body["name"]
 
-        def look_then_make() -> Json:
-            found = [item for item in self._send("GET", collection) or [] if item["name"] == name]
-            if len(found) > 1:
-                ids = ", ".join(sorted(item["id"] for item in found))
-                raise NetbirdError(
-                    "GET", collection, 200, f"{len(found)} objects are called {name} ({ids}); delete all but one"
-                )
-            if not found:
-                made: Json = self._send("POST", collection, body)
-                return made
-            if same is None or same(found[0]):
-                return dict(found[0])
-            changed: Json = self._send("PUT", f"{collection}/{found[0]['id']}", body)
-            return changed
+        def look_then_make() -> tuple[Json, bool]:
+            found = choose(list(self._send("GET", collection) or []))
+            if found is None:
+                return self._send("POST", collection, body), True
+            return self._send("PUT", f"{collection}/{found['id']}", body), False
 
-        answer: Json = self._retry(look_then_make)
+        answer: tuple[Json, bool] = self._retry(look_then_make)
         return answer
+
+    def pause(self, seconds: float) -> None:
+        """Waits before something is looked at again."""
+        self._sleep(seconds)
 
     def _retry(self, attempt: Callable[[], Any]) -> Any:
         for pause in self._pauses:

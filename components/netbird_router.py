@@ -7,15 +7,23 @@ a server-side-apply patch of the Deployment for what the override can't say.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any, cast
 
 import pulumi
 
+from components.hetzner_leftovers import StackInstance
 from components.kubernetes_object import KubernetesObject
-from components.netbird_api import NetbirdDnsZone, NetbirdGroup, NetbirdNetworkResource, NetbirdRouterPeers
+from components.netbird_api import (
+    NetbirdClaim,
+    NetbirdDnsZone,
+    NetbirdGroup,
+    NetbirdNetworkResource,
+    NetbirdRouterPeers,
+    NetbirdSetupKey,
+)
 from domain import netbird
 from domain.router_rollout import alone_on_its_node, old_pod_first
 from domain.settings import NetbirdSettings
@@ -23,6 +31,12 @@ from domain.settings import NetbirdSettings
 Transform = pulumi.ResourceTransform
 
 WAIT_READY = {"pulumi.com/waitFor": "condition=Ready"}
+WAIT_SETUP_KEY = {"pulumi.com/waitFor": "jsonpath={.status.setupKeyID}"}
+"""Not Ready: an operator that was stopped between making the key and saying so never says it (0.8.0), and of an object
+whose spec was changed it says it of the generation before.
+"""
+RENEWALS = "isthmus.dev/setup-key-renewals"
+"""Annotation of the SetupKey: another value lets the operator look at the key at once."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +67,19 @@ def host_network_transform(cluster: str, settings: NetbirdSettings) -> Transform
     return transform
 
 
+def _network_id(status: dict[str, Any] | None) -> Any:
+    """A preview that makes or changes the router, or can't reach the cluster, has no status."""
+    return (status or {}).get("networkID") or pulumi.UNKNOWN
+
+
 class NetbirdRouter(pulumi.ComponentResource):
     """The routing peer of one cluster and the pods behind it.
 
     ``peers`` is {router node: NetBird address}; ``ready`` is done when the router is connected and offers the pods.
+    ``claim`` holds the cluster's names in the NetBird account.
     """
 
+    claim: NetbirdClaim
     peers: pulumi.Output[dict[str, str]]
     ready: Sequence[pulumi.Resource]
 
@@ -68,24 +89,40 @@ class NetbirdRouter(pulumi.ComponentResource):
         group_name = netbird.pods_group(cluster)
         zone_name = netbird.dns_zone(cluster)
 
-        group = NetbirdGroup(group_name, name=group_name, opts=pulumi.ResourceOptions(parent=self))
+        self.claim = NetbirdClaim(
+            f"{netbird.router_name(cluster)}-claim",
+            cluster=cluster,
+            # In the state before anything is in NetBird, so that an interrupted run knows its own again.
+            instance=StackInstance("netbird-instance", pulumi.ResourceOptions(parent=self)).instance,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        claimed = pulumi.ResourceOptions(parent=self, depends_on=[self.claim])
+        group = NetbirdGroup(group_name, name=group_name, opts=claimed)
         zone = NetbirdDnsZone(
             zone_name, name=zone_name, domain=zone_name, group=group.name, opts=pulumi.ResourceOptions(parent=self)
         )
         routers_name = netbird.router_group(cluster)
-        routers = NetbirdGroup(
-            routers_name, name=routers_name, owns_peers=True, opts=pulumi.ResourceOptions(parent=self)
-        )
+        routers = NetbirdGroup(routers_name, name=routers_name, owns_peers=True, opts=claimed)
         manifest = netbird.network_router(cluster, args.settings)
         router = self._custom_resource(
             manifest,
+            WAIT_READY,
             # After the group, so that on destroy no agent is left when its peer goes.
             depends_on=[zone, routers, args.operator],
             transforms=[host_network_transform(cluster, args.settings)] if args.transforms else None,
         )
         # Side by side with the router: the operator retries the key until the router's group is there, and the
         # router's pod can't start before the key is.
-        setup_key = self._custom_resource(netbird.setup_key(cluster), depends_on=[args.operator, routers])
+        key_name = netbird.setup_key_name(cluster)
+        watched = NetbirdSetupKey(
+            f"{key_name}-setup-key", name=key_name, opts=pulumi.ResourceOptions(parent=self, depends_on=[routers])
+        )
+        setup_key = self._custom_resource(
+            netbird.setup_key(cluster),
+            {**WAIT_SETUP_KEY, RENEWALS: watched.renewals.apply(str)},
+            depends_on=[args.operator, routers, watched],
+            replace_on_changes=["spec"],
+        )
         patch = old_pod_first(cluster)
         deployment = KubernetesObject(
             patch["metadata"]["name"],
@@ -104,9 +141,10 @@ class NetbirdRouter(pulumi.ComponentResource):
         pods = netbird.pods_resource(cluster, args.pod_cidr)
         resource = NetbirdNetworkResource(
             f"{pods.name}-resource",
-            name=pods.name,
-            network=pods.network,
-            address=str(pods.address),
+            pods,
+            claim=self.claim,
+            cluster=cluster,
+            network_id=router.status.apply(_network_id),
             group=group.name,
             router_uid=uid,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[router]),
@@ -126,18 +164,22 @@ class NetbirdRouter(pulumi.ComponentResource):
     def _custom_resource(
         self,
         manifest: dict[str, Any],
+        annotations: Mapping[str, pulumi.Input[str]],
         *,
         depends_on: Sequence[pulumi.Resource],
         transforms: list[Transform] | None = None,
+        replace_on_changes: list[str] | None = None,
     ) -> KubernetesObject:
         metadata = manifest["metadata"]
         return KubernetesObject(
             f"{manifest['kind'].lower()}-{metadata['name']}",
-            {**manifest, "metadata": {**metadata, "annotations": WAIT_READY}},
+            {**manifest, "metadata": {**metadata, "annotations": annotations}},
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=list(depends_on),
                 transforms=transforms,
+                replace_on_changes=replace_on_changes,
+                delete_before_replace=True,
                 custom_timeouts=pulumi.CustomTimeouts(create="10m", update="10m", delete="5m"),
             ),
         )

@@ -216,6 +216,7 @@ class PodsResource:
     network: str
     address: IPv4Network
     group: str
+    description: str
 
 
 @dataclass(frozen=True)
@@ -234,7 +235,11 @@ class Policy:
 def pods_resource(cluster: str, pod_cidr: IPv4Network) -> PodsResource:
     """The cluster's pods as NetBird routes to them."""
     return PodsResource(
-        name=pods_group(cluster), network=router_name(cluster), address=pod_cidr, group=pods_group(cluster)
+        name=pods_group(cluster),
+        network=router_name(cluster),
+        address=pod_cidr,
+        group=pods_group(cluster),
+        description=f"Pods of {cluster}",
     )
 
 

@@ -92,6 +92,8 @@ class Registration:
     protect: bool
     depends_on: frozenset[str]
     ignore_changes: tuple[str, ...]
+    replace_on_changes: tuple[str, ...]
+    delete_before_replace: bool
     additional_secret_outputs: tuple[str, ...]
     retain_on_delete: bool
     timeouts: dict[str, str]
@@ -126,6 +128,8 @@ class Recorder(MockMonitor):
                     protect=request.protect,
                     depends_on=frozenset(urn.rpartition("::")[2] for urn in request.dependencies),
                     ignore_changes=tuple(request.ignoreChanges),
+                    replace_on_changes=tuple(request.replaceOnChanges),
+                    delete_before_replace=request.deleteBeforeReplace,
                     additional_secret_outputs=tuple(request.additionalSecretOutputs),
                     retain_on_delete=request.retainOnDelete,
                     timeouts={
@@ -179,6 +183,11 @@ class _Answers(Mocks):
             state |= {"stdout": KUBECONFIG, "stderr": ""}
         if args.typ.startswith("kubernetes:netbird.io/"):
             state["metadata"] = {**state["metadata"], "uid": f"uid-of-{args.name}"}
+            state["status"] = {"networkID": f"network-of-{args.name}"}
+        if args.typ.endswith(":StackInstance"):
+            state["instance"] = "0" * 32
+        if args.typ.endswith(":NetbirdSetupKey"):
+            state["renewals"] = 0
         if args.typ.endswith(":NetbirdRouterPeers"):
             state["peers"] = {node: PEER_ADDRESSES[node] for node in state["hostnames"]}
         return str(self._count), state

@@ -106,9 +106,29 @@ class TestRouter:
         assert host_network_transform("mn", NetbirdSettings())(args) is None
 
     def test_custom_resources_are_waited_for(self, mn: Run) -> None:
-        for item in mn.of(":NetworkRouter") + mn.of(":SetupKey"):
-            assert item.inputs["metadata"]["annotations"] == {"pulumi.com/waitFor": "condition=Ready"}
-            assert item.inputs["metadata"]["namespace"] == "netbird"
+        router, key = mn.one(":NetworkRouter"), mn.one(":SetupKey")
+        assert router.inputs["metadata"]["annotations"] == {"pulumi.com/waitFor": "condition=Ready"}
+        # Its Ready may never come, see the module.
+        assert key.inputs["metadata"]["annotations"] == {
+            "pulumi.com/waitFor": "jsonpath={.status.setupKeyID}",
+            "isthmus.dev/setup-key-renewals": "0",
+        }
+        assert {item.inputs["metadata"]["namespace"] for item in (router, key)} == {"netbird"}
+
+    def test_a_setup_key_is_replaced_and_never_changed(self, mn: Run) -> None:
+        key = mn.one(":SetupKey")
+        assert (key.replace_on_changes, key.delete_before_replace) == (("spec",), True)
+
+    def test_the_network_is_that_of_the_routers_status(self, mn: Run) -> None:
+        resource = mn.one(":NetbirdNetworkResource").inputs
+        assert resource["network_id"] == "network-of-networkrouter-isthmus-mn"
+
+    def test_nothing_is_in_netbird_before_the_claim(self, mn: Run) -> None:
+        (claim,) = [item.name for item in mn.of(":NetbirdClaim")]
+        (instance,) = [item.name for item in mn.of(":StackInstance")]
+        assert instance in mn.one(":NetbirdClaim").depends_on
+        first = [item for item in mn.registrations if item.type.endswith((":NetbirdGroup", ":NetbirdDnsZone"))]
+        assert [claim in item.depends_on or "isthmus-mn-pods" in item.depends_on for item in first] == [True] * 3
 
     def test_the_setup_key_does_not_wait_for_the_router(self, mn: Run) -> None:
         """Its pod can't start without the key: an operator that waits for the pod would wait for ever."""
@@ -144,9 +164,11 @@ class TestEgress:
         annotations = mn.one(":CiliumEgressGatewayPolicy").inputs["metadata"]["annotations"]
         assert annotations == {"isthmus.dev/source-addresses": "100.92.0.8"}
 
-    def test_policies_name_the_peers_routers(self, mn: Run) -> None:
-        for policy in mn.of(":NetbirdPolicy"):
-            assert policy.inputs["description"].endswith("(routers 100.92.0.7)")
+    def test_policies_follow_the_peers_routers(self, mn: Run) -> None:
+        found = [
+            (item.inputs["peer_routers"], "100.92" in item.inputs["description"]) for item in mn.of(":NetbirdPolicy")
+        ]
+        assert found == [(["100.92.0.7"], False)] * 3
 
     def test_job_waits_on_the_router(self) -> None:
         spec = job_spec("netbirdio/netbird:0.77.1", [IPv4Address("10.42.0.1")])

@@ -1,24 +1,43 @@
-"""The REST client and the dynamic provider, against a server that speaks the documented shapes."""
+"""The REST client and the dynamic providers, against a server that refuses what the real one refuses."""
 
 from __future__ import annotations
 
-import json
+import base64
 from collections.abc import Iterator
 from typing import Any
 
+import dill  # type: ignore[import-untyped]
 import pytest
-from pulumi.dynamic import Config, ConfigureRequest, ResourceProvider
+from pulumi.dynamic import Config, ConfigureRequest
+from pulumi.dynamic.dynamic import serialize_provider
+from pulumi.runtime.rpc import UNKNOWN
 
+import components.netbird_api as netbird_api
 from components.netbird_api import (
+    ClaimProvider,
     DnsZoneProvider,
     GroupProvider,
     NetworkResourceProvider,
     PolicyProvider,
     RouterPeersProvider,
-    group_id,
-    wait_for_peers,
 )
 from components.netbird_client import NetbirdClient, NetbirdError
+from components.netbird_objects import _wait_for_router
+from components.netbird_peers import wait_for_peers
+from components.netbird_provider import AmbiguousError, TakenError, group_id
+from tests.components.netbird_account import (
+    ANOTHER,
+    GROUP,
+    INSTANCE,
+    OWN,
+    PEERS,
+    POLICY,
+    ZONE,
+    client_of,
+    configured,
+    raised,
+    resource,
+)
 from tests.components.netbird_server import TOKEN, Netbird, running
 
 
@@ -27,30 +46,6 @@ def netbird() -> Iterator[Netbird]:
     """An account with nothing in it."""
     with running() as server:
         yield server
-
-
-def client_of(netbird: Netbird, token: str = TOKEN) -> NetbirdClient:
-    """A client that does not wait between tries."""
-    return NetbirdClient(netbird.url, token, timeout_seconds=5, pauses=(0, 0, 0), sleep=lambda _: None)
-
-
-def configured(provider: ResourceProvider, netbird: Netbird) -> Any:
-    """The provider as the engine configures it, but without pauses."""
-    config = {"isthmus:netbird": json.dumps({"management_url": netbird.url}), "isthmus:netbirdApiToken": TOKEN}
-    provider.configure(ConfigureRequest(Config(config, "isthmus")))
-    provider._client._sleep = lambda _: None  # type: ignore[attr-defined]
-    return provider
-
-
-POLICY = {
-    "name": "isthmus-de-to-mn-dns-udp",
-    "description": "The DNS relay of de asks that of mn (routers 100.92.0.8)",
-    "source": "networkrouter-isthmus-de",
-    "destination": "networkrouter-isthmus-mn",
-    "protocol": "udp",
-    "ports": ["1053"],
-    "bidirectional": False,
-}
 
 
 class TestClient:
@@ -68,7 +63,12 @@ class TestClient:
     def test_does_not_retry_a_refusal(self, netbird: Netbird) -> None:
         with pytest.raises(NetbirdError) as refusal:
             client_of(netbird, "another").list("/groups")
-        assert str(refusal.value) == "NetBird API: GET /groups: 401: no valid authentication provided"
+        assert str(refusal.value) == (
+            "NetBird API: GET /groups: 401: token invalid; the token in netbirdApiToken is wrong, revoked or expired, "
+            "or its user may not do this; make a new one in NetBird (Team, Service Users), `pulumi config set --secret "
+            "netbirdApiToken`, and then `pulumi up`, or `pulumi destroy --run-program`: without that option the engine "
+            "takes the old one out of the state"
+        )
         assert len(netbird.requests) == 1
 
     def test_no_server(self) -> None:
@@ -84,18 +84,9 @@ class TestClient:
 
     def test_an_answer_that_got_lost_leaves_nothing_twice(self, netbird: Netbird) -> None:
         netbird.faults = [("POST", "/groups", 0)]
-        made = client_of(netbird).ensure("/groups", {"name": "isthmus-de-pods"})
-        assert netbird.names("/groups") == ["isthmus-de-pods"]
-        assert made["id"] == netbird.objects["/groups"][0]["id"]
-        assert [request[0] for request in netbird.writes()] == ["POST"]
-
-    def test_two_of_a_name_are_for_a_person(self, netbird: Netbird) -> None:
-        netbird.add("/groups", name="isthmus-de-pods")
-        netbird.add("/groups", name="isthmus-de-pods")
-        with pytest.raises(
-            NetbirdError, match=r"2 objects are called isthmus-de-pods \(id1, id2\); delete all but one$"
-        ):
-            client_of(netbird).ensure("/groups", {"name": "isthmus-de-pods"})
+        made = configured(GroupProvider(), netbird).create(GROUP)
+        assert made.id == netbird.one("/groups", "isthmus-de-pods")["id"]
+        assert [request[0] for request in netbird.writes()] == ["POST", "PUT"]
 
     def test_deleting_what_is_gone_is_fine(self, netbird: Netbird) -> None:
         client_of(netbird).delete("/groups/id9")
@@ -110,186 +101,337 @@ def _refuse(_: object) -> None:
     raise ValueError
 
 
+def mark(instance: str = INSTANCE) -> str:
+    return f"(made by Isthmus, stack de, instance {instance})"
+
+
+RECORDED = {
+    "GroupProvider": "gASVLwAAAAAAAACMFmNvbXBvbmVudHMubmV0YmlyZF9hcGmUjA1Hcm91cFByb3ZpZGVylJOUKYGULg==",
+    "DnsZoneProvider": "gASVMQAAAAAAAACMFmNvbXBvbmVudHMubmV0YmlyZF9hcGmUjA9EbnNab25lUHJvdmlkZXKUk5QpgZQu",
+    "NetworkResourceProvider": (
+        "gASVOQAAAAAAAACMFmNvbXBvbmVudHMubmV0YmlyZF9hcGmUjBdOZXR3b3JrUmVzb3VyY2VQcm92aWRlcpSTlCmBlC4="
+    ),
+    "PolicyProvider": "gASVMAAAAAAAAACMFmNvbXBvbmVudHMubmV0YmlyZF9hcGmUjA5Qb2xpY3lQcm92aWRlcpSTlCmBlC4=",
+    "RouterPeersProvider": "gASVNQAAAAAAAACMFmNvbXBvbmVudHMubmV0YmlyZF9hcGmUjBNSb3V0ZXJQZWVyc1Byb3ZpZGVylJOUKYGULg==",
+}
+"""What the states of earlier releases hold in ``__provider``."""
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_providers_of_recorded_states_are_found(name: str) -> None:
+    assert type(dill.loads(base64.b64decode(RECORDED[name]))) is getattr(netbird_api, name)
+
+
+def test_what_is_recorded_is_a_reference_and_no_code() -> None:
+    text = base64.b64decode(serialize_provider(PolicyProvider()))
+    assert b"components.netbird_objects" in text
+    assert len(text) < 100
+
+
+class TestClaim:
+    def test_first_in_an_empty_account(self, netbird: Netbird, capfd: pytest.CaptureFixture[str]) -> None:
+        made = configured(ClaimProvider(), netbird).create(OWN)
+        assert netbird.names("/groups") == [f"isthmus-de-stack-{INSTANCE}"]
+        assert made.id == netbird.all("/groups")[0]["id"]
+        assert capfd.readouterr().out == ""
+
+    def test_an_answer_that_got_lost_is_no_other_stack(self, netbird: Netbird) -> None:
+        netbird.faults = [("POST", "/groups", 0)]
+        configured(ClaimProvider(), netbird).create(OWN)
+        configured(ClaimProvider(), netbird).create(OWN)
+        assert netbird.names("/groups") == [f"isthmus-de-stack-{INSTANCE}"]
+
+    def test_what_an_earlier_release_made_is_adopted_and_said(
+        self, netbird: Netbird, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        for name in ("isthmus-de-routers", "isthmus-de-pods", "isthmus-mn-pods"):
+            netbird.group(name)
+        configured(ClaimProvider(), netbird).create(OWN)
+        assert capfd.readouterr().out == (
+            "NetBird: isthmus-de-pods, isthmus-de-routers carried no mark of a stack; from now on this stack's\n"
+        )
+
+    def test_another_stack_of_the_name_is_refused(self, netbird: Netbird) -> None:
+        configured(ClaimProvider(), netbird).create({"cluster": "de", "instance": ANOTHER})
+        with pytest.raises(TakenError) as refusal:
+            configured(ClaimProvider(), netbird).create(OWN)
+        assert str(refusal.value) == (
+            f"NetBird: group isthmus-de-stack-{ANOTHER} (id1) was made by another stack called de (another project, or "
+            "another state); two such stacks can't share a NetBird account: give one of them another name, or bring "
+            "back the state it belongs to; if that stack is gone for good, delete its objects in NetBird: what is "
+            "called isthmus-de-..."
+        )
+        assert len(netbird.writes()) == 1, "nothing was touched"
+
+    def test_a_name_that_goes_on_is_another(self, netbird: Netbird) -> None:
+        configured(ClaimProvider(), netbird).create({"cluster": "de-stack", "instance": ANOTHER})
+        configured(ClaimProvider(), netbird).create({"cluster": "d", "instance": ANOTHER})
+        configured(ClaimProvider(), netbird).create(OWN)
+        assert len(netbird.names("/groups")) == 3
+
+
 class TestGroup:
     def test_life(self, netbird: Netbird) -> None:
         provider = configured(GroupProvider(), netbird)
-        made = provider.create({"name": "isthmus-de-pods", "__provider": "x"})
-        assert provider.read(made.id, made.outs).outs == {"name": "isthmus-de-pods"}
-        assert provider.diff(made.id, made.outs, {"name": "isthmus-de-pods", "__provider": "x"}).changes is False
+        made = provider.create({**GROUP, "__provider": "x"})
+        assert made.outs == {**GROUP, "object_id": made.id}
+        assert provider.read(made.id, made.outs).outs == made.outs
+        assert provider.diff(made.id, made.outs, {**GROUP, "__provider": "x"}).changes is False
         provider.delete(made.id, made.outs)
         assert netbird.names("/groups") == []
         assert provider.read(made.id, made.outs).id == ""
 
-    def test_created_twice_is_there_once(self, netbird: Netbird) -> None:
+    def test_created_twice_is_there_once(self, netbird: Netbird, capfd: pytest.CaptureFixture[str]) -> None:
         provider = configured(GroupProvider(), netbird)
-        assert provider.create({"name": "g"}).id == provider.create({"name": "g"}).id
-        assert netbird.names("/groups") == ["g"]
+        assert provider.create(GROUP).id == provider.create(GROUP).id == "id1"
+        assert netbird.names("/groups") == ["isthmus-de-pods"]
+        assert capfd.readouterr().out == "NetBird: took over group isthmus-de-pods (id1), which was there already\n"
 
-    def test_takes_the_policies_of_peers_along_and_leaves_other_peoples(self, netbird: Netbird) -> None:
+    def test_of_two_nobody_can_tell(self, netbird: Netbird) -> None:
+        netbird.group("isthmus-de-pods")
+        netbird.group("isthmus-de-pods")
+        with pytest.raises(AmbiguousError) as refusal:
+            configured(GroupProvider(), netbird).create(GROUP)
+        assert str(refusal.value) == (
+            "NetBird: 2 of the kind group are called isthmus-de-pods (id1, id2), none with a mark of a stack; delete "
+            "all but one"
+        )
+
+    def test_a_double_of_somebody_is_named_and_left(self, netbird: Netbird, capfd: pytest.CaptureFixture[str]) -> None:
         provider = configured(GroupProvider(), netbird)
-        pods = provider.create({"name": "isthmus-mn-pods"})
-        rule = {"sources": [], "destinations": [{"id": pods.id, "name": "isthmus-mn-pods"}]}
-        netbird.add("/policies", name="isthmus-de-to-mn-pods", rules=[rule])
-        netbird.add("/policies", name="isthmus-de-to-fr-pods", rules=[{"sources": [], "destinations": []}])
-        provider.delete(pods.id, pods.outs)
-        assert netbird.names("/policies") == ["isthmus-de-to-fr-pods"]
-        assert netbird.names("/groups") == []
-
-    def test_a_policy_of_somebody_else_is_in_the_way(self, netbird: Netbird) -> None:
-        provider = configured(GroupProvider(), netbird)
-        pods = provider.create({"name": "isthmus-mn-pods"})
-        rule = {"sources": [], "destinations": [{"id": pods.id, "name": "isthmus-mn-pods"}]}
-        netbird.add("/policies", name="office", rules=[rule])
-        with pytest.raises(NetbirdError, match=r"DELETE /groups/id1: 400: group has been linked to policy$"):
-            provider.delete(pods.id, pods.outs)
-        assert netbird.names("/policies") == ["office"]
-
-    @pytest.mark.parametrize("owns_peers", [True, False])
-    def test_peers_go_with_the_group_that_owns_them(self, netbird: Netbird, owns_peers: bool) -> None:
-        peer = netbird.add("/peers", name="isthmus-de-router")
-        laptop = netbird.add("/peers", name="laptop")
-        group = netbird.add("/groups", name="isthmus-de-routers", peers=[{"id": peer["id"], "name": peer["name"]}])
-        props = {"name": "isthmus-de-routers", "owns_peers": owns_peers}
-        configured(GroupProvider(), netbird).delete(group["id"], props)
-        assert netbird.objects["/peers"] == [laptop] if owns_peers else [peer, laptop]
-        assert netbird.names("/groups") == []
+        made = provider.create(GROUP)
+        other = netbird.group("isthmus-de-pods")
+        provider.update(made.id, made.outs, GROUP)
+        assert capfd.readouterr().out == (
+            f"NetBird: /groups/{other} is called isthmus-de-pods too, and this stack did not make it; it is left "
+            "alone\n"
+        )
+        assert netbird.names("/groups") == ["isthmus-de-pods"] * 2
+        with pytest.raises(
+            NetbirdError, match=r"2 groups are called isthmus-de-pods \(id1, id2\); delete all but one$"
+        ):
+            group_id(client_of(netbird), "isthmus-de-pods")
 
 
 class TestZone:
-    PROPS = {"name": "de.routers.isthmus.internal", "domain": "de.routers.isthmus.internal", "group": "pods"}  # noqa: RUF012
-
     def test_body(self, netbird: Netbird) -> None:
-        group = netbird.add("/groups", name="pods")
-        made = configured(DnsZoneProvider(), netbird).create(self.PROPS)
-        assert netbird.writes() == [
-            (
-                "POST",
-                "/dns/zones",
-                {
-                    "name": "de.routers.isthmus.internal",
-                    "domain": "de.routers.isthmus.internal",
-                    "enabled": True,
-                    "enable_search_domain": False,
-                    "distribution_groups": [group["id"]],
-                },
-            )
-        ]
-        assert made.outs == self.PROPS
+        group = netbird.group("isthmus-de-pods")
+        made = configured(DnsZoneProvider(), netbird).create(ZONE)
+        name = "de.routers.isthmus.internal"
+        body = {"name": name, "domain": name, "enabled": True, "enable_search_domain": False}
+        assert netbird.writes() == [("POST", "/dns/zones", {**body, "distribution_groups": [group]})]
+        assert made.outs == {**ZONE, "object_id": made.id}
 
-    def test_found_as_it_should_be_is_left_alone(self, netbird: Netbird) -> None:
-        netbird.add("/groups", name="pods")
+    def test_of_an_interrupted_run_is_taken_over(self, netbird: Netbird) -> None:
+        netbird.group("isthmus-de-pods")
         provider = configured(DnsZoneProvider(), netbird)
-        provider.create(self.PROPS)
-        provider.create(self.PROPS)
-        assert [request[0] for request in netbird.writes()] == ["POST"]
-
-    def test_found_otherwise_is_put_right(self, netbird: Netbird) -> None:
-        netbird.add("/groups", name="pods")
-        provider = configured(DnsZoneProvider(), netbird)
-        provider.create(self.PROPS)
-        netbird.objects["/dns/zones"][0]["enabled"] = False
-        provider.create(self.PROPS)
-        assert [request[0] for request in netbird.writes()] == ["POST", "PUT"]
+        assert provider.create(ZONE).id == provider.create(ZONE).id
+        assert len(netbird.all("/dns/zones")) == 1
 
     def test_missing_group_says_what_comes_first(self, netbird: Netbird) -> None:
-        with pytest.raises(NetbirdError, match=r"there is no group pods; raise the stack it belongs to first$"):
-            configured(DnsZoneProvider(), netbird).create(self.PROPS)
+        with pytest.raises(
+            NetbirdError, match=r"there is no group isthmus-de-pods; raise the stack it belongs to first$"
+        ):
+            configured(DnsZoneProvider(), netbird).create(ZONE)
 
 
 class TestNetworkResource:
-    PROPS = {  # noqa: RUF012
-        "name": "isthmus-de-pods",
-        "network": "isthmus-de",
-        "address": "10.42.0.0/16",
-        "group": "isthmus-de-pods",
-        "router_uid": "u1",
-    }
+    @pytest.fixture
+    def network(self, netbird: Netbird) -> str:
+        """The operator's network, with a routing peer, and the group of the pods."""
+        netbird.group("isthmus-de-pods")
+        made = netbird.add("/networks", name="isthmus-de")
+        netbird.router(made["id"])
+        return str(made["id"])
 
-    def test_life(self, netbird: Netbird) -> None:
-        network = netbird.add("/networks", name="isthmus-de")
-        group = netbird.add("/groups", name="isthmus-de-pods")
+    def test_life(self, netbird: Netbird, network: str) -> None:
         provider = configured(NetworkResourceProvider(), netbird)
-        made = provider.create(self.PROPS)
-        path = f"/networks/{network['id']}/resources"
-        body = {"name": "isthmus-de-pods", "address": "10.42.0.0/16", "enabled": True, "groups": [group["id"]]}
-        assert netbird.writes() == [("POST", path, body)]
-        assert provider.create(self.PROPS).id == made.id
-        assert len(netbird.writes()) == 1
+        made = provider.create(resource(network))
+        body = {"name": "isthmus-de-pods", "description": f"Pods of de {mark()}", "address": "10.42.0.0/16"}
+        path = f"/networks/{network}/resources"
+        assert netbird.writes() == [("POST", path, {**body, "enabled": True, "groups": ["id1"]})]
+        assert provider.create(resource(network)).id == made.id == f"{network}/{netbird.all(path)[0]['id']}"
+        assert len(netbird.all(path)) == 1
         provider.delete(made.id, made.outs)
-        assert netbird.names(path) == []
+        assert netbird.all(path) == []
 
-    def test_network_that_the_operator_has_not_made(self, netbird: Netbird) -> None:
-        with pytest.raises(NetbirdError, match=r"there is no network isthmus-de; NetBird's operator makes it$"):
-            configured(NetworkResourceProvider(), netbird).create(self.PROPS)
+    def test_network_without_routing_peers(self, netbird: Netbird, network: str) -> None:
+        netbird.objects[f"/networks/{network}/routers"].clear()
+        clock = iter(range(0, 1000, 20))
+        with pytest.raises(NetbirdError) as late:
+            _wait_for_router(client_of(netbird), network, "isthmus-de", now=lambda: float(next(clock)))
+        assert str(late.value) == (
+            f"NetBird API: GET /networks/{network}/routers: 200: network isthmus-de has no routing peers after 60 s. "
+            "NetBird's operator makes them; if it has made another network since, `pulumi refresh` sees that, and "
+            "`pulumi up` takes the right one"
+        )
 
-    def test_a_new_router_asks_for_a_new_one(self) -> None:
-        diff = NetworkResourceProvider().diff("id", self.PROPS, {**self.PROPS, "router_uid": "u2"})
-        assert (diff.changes, diff.replaces, diff.delete_before_replace) == (True, ["router_uid"], True)
+    def test_of_two_networks_the_one_of_the_status(
+        self, netbird: Netbird, network: str, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """What happened with an earlier release: the resource lies in the network that has no routers."""
+        double = str(netbird.add("/networks", name="isthmus-de")["id"])
+        old = netbird.add(
+            f"/networks/{double}/resources", name="isthmus-de-pods", address="10.42.0.0/16", groups=["id1"]
+        )
+        olds = {key: resource(double)[key] for key in ("name", "network", "address", "group", "router_uid")}
+        provider = configured(NetworkResourceProvider(), netbird)
+        id_ = f"{double}/{old['id']}"
+        diff = provider.diff(id_, olds, resource(network))
+        assert (diff.changes, diff.replaces, diff.delete_before_replace) == (True, ["network_id"], True)
+        provider.delete(id_, olds)
+        made = provider.create(resource(network))
+        assert made.id.startswith(f"{network}/")
+        assert [item["id"] for item in netbird.all("/networks")] == [network]
+        assert capfd.readouterr().out == f"NetBird: removed the empty second network isthmus-de ({double})\n"
+
+    @pytest.mark.parametrize("instance", [None, INSTANCE], ids=["unmarked", "marked"])
+    def test_a_leftover_in_the_other_network_goes(self, netbird: Netbird, network: str, instance: str | None) -> None:
+        double = str(netbird.add("/networks", name="isthmus-de")["id"])
+        description = f"Pods of de {mark(instance)}" if instance else ""
+        path = f"/networks/{double}/resources"
+        netbird.add(path, name="isthmus-de-pods", address="10.42.0.0/16", groups=["id1"], description=description)
+        configured(NetworkResourceProvider(), netbird).create(resource(network))
+        assert netbird.all(path) == []
+        assert len(netbird.all("/networks")) == 1
+
+    @pytest.mark.parametrize("used_by", ["routers", "resources"])
+    def test_a_second_network_in_use_is_named_and_left(
+        self, netbird: Netbird, network: str, used_by: str, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        double = str(netbird.add("/networks", name="isthmus-de")["id"])
+        shape = {"name": "mine", "address": "192.0.2.0/24", "groups": [], "enabled": True, "masquerade": True}
+        netbird.add(f"/networks/{double}/{used_by}", **shape)
+        configured(NetworkResourceProvider(), netbird).create(resource(network))
+        assert [item["id"] for item in netbird.all("/networks")] == [network, double]
+        assert capfd.readouterr().out == (
+            f"NetBird: a second network isthmus-de ({double}) is in use; it is left alone\n"
+        )
+
+    def test_state_of_an_earlier_release_is_updated_in_place(self, netbird: Netbird, network: str) -> None:
+        provider = configured(NetworkResourceProvider(), netbird)
+        made = provider.create(resource(network))
+        olds = {key: made.outs[key] for key in ("name", "network", "address", "group", "router_uid")}
+        diff = provider.diff(made.id, olds, resource(network))
+        assert (diff.changes, diff.replaces) == (True, [])
+
+    def test_a_new_router_in_the_same_network_changes_nothing_on_the_way(self, netbird: Netbird, network: str) -> None:
+        provider = configured(NetworkResourceProvider(), netbird)
+        made = provider.create(resource(network))
+        diff = provider.diff(made.id, made.outs, {**resource(network), "router_uid": "u2"})
+        assert (diff.changes, diff.replaces) == (True, [])
+
+    def test_unknown_in_a_preview_is_no_replacement(self, netbird: Netbird, network: str) -> None:
+        provider = configured(NetworkResourceProvider(), netbird)
+        made = provider.create(resource(network))
+        diff = provider.diff(made.id, made.outs, {**resource(network), "network_id": UNKNOWN})
+        assert (diff.changes, diff.replaces) == (True, [])
 
 
 class TestPolicy:
-    def test_body(self, netbird: Netbird) -> None:
-        source = netbird.add("/groups", name=POLICY["source"])
-        destination = netbird.add("/groups", name=POLICY["destination"])
+    @pytest.fixture
+    def groups(self, netbird: Netbird) -> tuple[str, str]:
+        """The ids of source and destination."""
+        return netbird.group("isthmus-de-routers"), netbird.group("isthmus-mn-routers")
+
+    def test_body(self, netbird: Netbird, groups: tuple[str, str]) -> None:
         configured(PolicyProvider(), netbird).create(POLICY)
-        assert netbird.writes()[0][:2] == ("POST", "/policies")
-        made = netbird.objects["/policies"][0]
-        assert made["name"] == "isthmus-de-to-mn-dns-udp"
-        assert made["rules"] == [
-            {
-                "name": "isthmus-de-to-mn-dns-udp",
-                "enabled": True,
-                "action": "accept",
-                "bidirectional": False,
-                "protocol": "udp",
-                "sources": [{"id": source["id"], "name": POLICY["source"], "peers_count": 0}],
-                "destinations": [{"id": destination["id"], "name": POLICY["destination"], "peers_count": 0}],
-                "ports": ["1053"],
-            }
-        ]
+        rule = {
+            "name": "isthmus-de-to-mn-dns-udp",
+            "enabled": True,
+            "action": "accept",
+            "bidirectional": False,
+            "protocol": "udp",
+            "sources": [groups[0]],
+            "destinations": [groups[1]],
+            "ports": ["1053"],
+        }
+        body = {"name": rule["name"], "description": f"The DNS relay of de asks that of mn {mark()}", "enabled": True}
+        assert netbird.writes() == [("POST", "/policies", {**body, "rules": [rule]})]
 
-    def test_all_protocols_have_no_ports(self, netbird: Netbird) -> None:
-        netbird.add("/groups", name=POLICY["source"])
-        netbird.add("/groups", name=POLICY["destination"])
+    def test_all_protocols_have_no_ports(self, netbird: Netbird, groups: tuple[str, str]) -> None:
         configured(PolicyProvider(), netbird).create({**POLICY, "protocol": "all", "ports": []})
-        assert "ports" not in netbird.objects["/policies"][0]["rules"][0]
+        assert "ports" not in netbird.all("/policies")[0]["rules"][0]
 
-    def test_new_peer_behind_the_old_name(self, netbird: Netbird) -> None:
-        """The peer was destroyed, which took the policy away, and raised again: an update makes it anew."""
-        netbird.add("/groups", name=POLICY["source"])
-        netbird.add("/groups", name=POLICY["destination"])
+    def test_without_a_mark_it_is_adopted(
+        self, netbird: Netbird, groups: tuple[str, str], capfd: pytest.CaptureFixture[str]
+    ) -> None:
         provider = configured(PolicyProvider(), netbird)
         made = provider.create(POLICY)
-        netbird.objects["/policies"].clear()
-        news = {**POLICY, "description": "The DNS relay of de asks that of mn (routers 100.92.0.9)"}
-        diff = provider.diff(made.id, made.outs, news)
+        netbird.all("/policies")[0]["description"] = "The DNS relay of de asks that of mn (routers 100.92.0.8)"
+        assert provider.create(POLICY).id == made.id
+        assert netbird.all("/policies")[0]["description"].endswith(mark())
+        assert capfd.readouterr().out == (
+            f"NetBird: took over policy isthmus-de-to-mn-dns-udp ({made.id}), which was there already\n"
+        )
+
+    def test_of_another_stack_is_refused(self, netbird: Netbird, groups: tuple[str, str]) -> None:
+        provider = configured(PolicyProvider(), netbird)
+        provider.create({**POLICY, "instance": ANOTHER})
+        writes = len(netbird.writes())
+        with pytest.raises(
+            TakenError, match=r"^NetBird: policy isthmus-de-to-mn-dns-udp was made by another stack called"
+        ):
+            provider.create(POLICY)
+        assert len(netbird.writes()) == writes
+
+    def test_doubles_of_ours_go_and_those_of_others_stay(
+        self, netbird: Netbird, groups: tuple[str, str], capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        provider = configured(PolicyProvider(), netbird)
+        made = provider.create(POLICY)
+        shape = {**netbird.all("/policies")[0]}
+        second = netbird.add("/policies", **{**shape, "id": "second"})
+        others = netbird.add("/policies", **{**shape, "id": "others", "description": "mine"})
+        provider.update(made.id, made.outs, POLICY)
+        assert [item["id"] for item in netbird.all("/policies")] == [made.id, others["id"]]
+        assert capfd.readouterr().out == (
+            f"NetBird: removed /policies/{second['id']}, a second isthmus-de-to-mn-dns-udp of this stack\n"
+            f"NetBird: /policies/{others['id']} is called isthmus-de-to-mn-dns-udp too, and this stack did not make "
+            "it; it is left alone\n"
+        )
+
+    def test_state_of_an_earlier_release_is_updated_in_place(self, netbird: Netbird, groups: tuple[str, str]) -> None:
+        provider = configured(PolicyProvider(), netbird)
+        id_ = provider.create(POLICY).id
+        names = ("name", "source", "destination", "protocol", "ports", "bidirectional")
+        olds = {**{key: POLICY[key] for key in names}, "description": f"{POLICY['description']} (routers 100.92.0.8)"}
+        diff = provider.diff(id_, olds, POLICY)
         assert (diff.changes, diff.replaces) == (True, [])
-        provider.update(made.id, made.outs, news)
-        assert netbird.names("/policies") == [POLICY["name"]]
+        provider.update(id_, olds, POLICY)
+        assert [item["id"] for item in netbird.all("/policies")] == [id_]
+
+    def test_a_policy_that_was_switched_off_shows_in_a_state_of_an_earlier_release(
+        self, netbird: Netbird, groups: tuple[str, str]
+    ) -> None:
+        provider = configured(PolicyProvider(), netbird)
+        id_ = provider.create(POLICY).id
+        names = ("name", "source", "destination", "protocol", "ports", "bidirectional", "description")
+        olds = {key: POLICY[key] for key in names}
+        netbird.all("/policies")[0]["enabled"] = False
+        refreshed = provider.read(id_, olds)
+        assert refreshed.outs["enabled"] is False
+        assert provider.diff(id_, refreshed.outs, olds).changes, "as a refresh compares"
 
 
 class TestRouterPeers:
-    GROUP = "networkrouter-isthmus-de"
-    PROPS = {"group": GROUP, "hostnames": {"de-agent-1": "isthmus-de-router"}, "router_uid": "u1"}  # noqa: RUF012
+    GROUP = "isthmus-de-routers"
+    PROPS = PEERS
 
-    def peer(self, netbird: Netbird, **changes: Any) -> dict[str, Any]:
-        return netbird.add(
-            "/peers",
-            **{
-                "name": "isthmus-de-router",
-                "hostname": "isthmus-de-router",
-                "ip": "100.92.0.7",
-                "connected": True,
-                "groups": [{"id": "g", "name": self.GROUP}],
-                **changes,
-            },
-        )
+    def peer(self, netbird: Netbird, group: str = GROUP, **changes: Any) -> dict[str, Any]:
+        """A router in its group."""
+        if group not in netbird.names("/groups"):
+            netbird.group(group)
+        shape = {"name": "isthmus-de-router", "hostname": "de-agent-1", "ip": "100.92.0.7", "connected": True}
+        made = netbird.add("/peers", **{**shape, **changes})
+        netbird.one("/groups", group)["peers"].append(made["id"])
+        return made
 
     def test_addresses_by_node(self, netbird: Netbird) -> None:
         self.peer(netbird)
-        self.peer(netbird, ip="100.92.0.99", groups=[{"id": "o", "name": "networkrouter-isthmus-mn"}])
+        self.peer(netbird, "isthmus-mn-routers", name="isthmus-mn-router", ip="100.92.0.99")
         made = configured(RouterPeersProvider(), netbird).create(self.PROPS)
-        assert made.outs == {**self.PROPS, "peers": {"de-agent-1": "100.92.0.7"}}
+        assert made.outs == {**self.PROPS, "peers": {"de-agent-1": "100.92.0.7"}, "object_id": self.GROUP}
 
     def test_of_two_with_one_name_the_connected_one_counts(self, netbird: Netbird) -> None:
         self.peer(netbird)
@@ -313,7 +455,7 @@ class TestRouterPeers:
                 sleep=lambda _: None,
             )
         assert str(late.value) == (
-            "NetBird: after 300 s not all routers of networkrouter-isthmus-de are connected: "
+            "NetBird: after 300 s not all routers of isthmus-de-routers are connected: "
             f"isthmus-de-router ({state}); look at the logs of the router pods in namespace netbird"
         )
 
@@ -337,10 +479,14 @@ class TestRouterPeers:
         assert RouterPeersProvider().diff("id", olds, news).changes is False
 
 
-def test_group_id_of_the_first_page(netbird: Netbird) -> None:
-    netbird.add("/groups", name="a")
-    wanted = netbird.add("/groups", name="b")
-    assert group_id(client_of(netbird), "b") == wanted["id"]
+def test_a_router_that_was_made_by_hand_is_not_put_into_the_group(netbird: Netbird) -> None:
+    account = raised(netbird)
+    netbird.one("/groups", "isthmus-de-routers")["peers"].clear()
+    netbird.one("/peers", "isthmus-de-router")["name"] = "someone"
+    with pytest.raises(TimeoutError):
+        wait_for_peers(client_of(netbird), "isthmus-de-routers", {"n": "isthmus-de-router"}, deadline_seconds=0)
+    account["peers"].refresh()
+    assert netbird.one("/groups", "isthmus-de-routers")["peers"] == []
 
 
 def test_management_url_defaults_to_the_settings_default() -> None:

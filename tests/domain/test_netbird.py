@@ -66,7 +66,11 @@ def test_names_fit_where_they_go() -> None:
 
 def test_rest_objects() -> None:
     assert netbird.pods_resource("mn", IPv4Network("10.52.0.0/16")) == netbird.PodsResource(
-        name="isthmus-mn-pods", network="isthmus-mn", address=IPv4Network("10.52.0.0/16"), group="isthmus-mn-pods"
+        name="isthmus-mn-pods",
+        network="isthmus-mn",
+        address=IPv4Network("10.52.0.0/16"),
+        group="isthmus-mn-pods",
+        description="Pods of mn",
     )
     assert [
         (

@@ -67,10 +67,11 @@ def names(found: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[str]]:
 
 
 def whole(netbird: NetBirdApi) -> dict[str, list[str]]:
-    """The names of everything that NetBird has, whoever made it; an id that the operator puts into a name is a star."""
+    """The names of everything that NetBird has, whoever made it; what is random in a name is a star."""
 
     def name(one: Mapping[str, Any]) -> str:
-        return re.sub(r"^networkrouter-.+", "networkrouter-*", str(one.get("name") or one.get("domain")))
+        named = re.sub(r"^networkrouter-.+", "networkrouter-*", str(one.get("name") or one.get("domain")))
+        return re.sub(r"-stack-[0-9a-f]{32}$", "-stack-*", named)
 
     found = {kind: sorted(map(name, netbird.list(kind))) for kind in NETBIRD_KINDS}
     return {kind: listed for kind, listed in found.items() if listed}

@@ -1,0 +1,374 @@
+"""Groups, DNS zones, network resources and policies, as dynamic providers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, ClassVar, Final
+
+from pulumi.dynamic import DiffResult
+from pulumi.runtime.rpc import UNKNOWN
+
+from components.netbird_client import Json, NetbirdClient, NetbirdError
+from components.netbird_provider import (
+    OBJECT_ID,
+    NetbirdProvider,
+    group_id,
+    groups_as_input,
+    own_one,
+    remove_doubles,
+    tell,
+)
+from domain.netbird_marks import OURS, instance_of, marked, may_be_in
+
+ROUTER_DEADLINE_SECONDS: Final = 60.0
+_POLL_SECONDS: Final = 2.0
+
+
+def remove_policies_of_group(client: NetbirdClient, group: str) -> None:
+    """Deletes this program's policies that name a group, those of the peers' stacks too.
+
+    NetBird refuses to delete a group that a policy names. A peer's policy towards a cluster that is going away is of
+    no use any more, and its own stack makes it again once the cluster has a new router. Policies of other people
+    stay.
+    """
+    for policy in client.list("/policies"):
+        named = {
+            entry["id"]
+            for rule in policy["rules"]
+            for key in ("sources", "destinations")
+            for entry in rule.get(key) or []
+        }
+        if group in named and policy["name"].startswith(OURS):
+            client.delete(f"/policies/{policy['id']}")
+
+
+class GroupProvider(NetbirdProvider):
+    """Of :class:`NetbirdGroup`. When a group goes it takes this program's policies that name it along, and its peers
+    if they are ours: a router's identity is durable, so its peer would stay in the account for good.
+    """
+
+    what = "group"
+    inputs = ("name", "owns_peers", "strangers")
+    expected: ClassVar[dict[str, Any]] = {"strangers": []}
+
+    def _make(self, client: NetbirdClient, props: Json) -> tuple[str, Json]:
+        name = props["name"]
+        found = own_one(name, self.what, "", None, client.list("/groups"))
+        if found is not None:
+            return self._change(client, found["id"], props, {})
+        # Looks again in each try, so that a lost answer makes no second one.
+        made, _ = client.ensure("/groups", {"name": name}, lambda there: _named(there, name))
+        return str(made["id"]), {}
+
+    def _change(self, client: NetbirdClient, id_: str, props: Json, olds: Json) -> tuple[str, Json]:
+        group = client.get(f"/groups/{id_}")
+        if group is None:
+            return self._make(client, props)
+        strangers = _strangers(props["name"], group)
+        if group["name"] != props["name"] or strangers:
+            # The request replaces the members too.
+            peers = [peer["id"] for peer in group.get("peers") or [] if peer["name"] not in strangers]
+            resources = group.get("resources") or []
+            client.put(f"/groups/{id_}", {"name": props["name"], "peers": peers, "resources": resources})
+        remove_doubles(client, "/groups", props["name"], id_, None)
+        return id_, {}
+
+    def _find(self, client: NetbirdClient, id_: str, props: Json) -> Json | None:
+        group = client.get(f"/groups/{id_}")
+        return group and {"name": group["name"], "strangers": _strangers(props["name"], group)}
+
+    def _remove(self, client: NetbirdClient, id_: str, props: Json) -> None:
+        group = client.get(f"/groups/{id_}")
+        if group is None:
+            return
+        remove_policies_of_group(client, id_)
+        if props.get("owns_peers"):
+            for peer in group.get("peers") or []:
+                if may_be_in(props["name"], peer["name"]):
+                    client.delete(f"/peers/{peer['id']}")
+        client.delete(f"/groups/{id_}")
+
+
+def _named(found: list[Json], name: str) -> Json | None:
+    return next((item for item in found if item["name"] == name), None)
+
+
+def _strangers(name: str, group: Json) -> list[str]:
+    return sorted(peer["name"] for peer in group.get("peers") or [] if not may_be_in(name, peer["name"]))
+
+
+class DnsZoneProvider(NetbirdProvider):
+    """Of :class:`NetbirdDnsZone`. NetBird has one zone of a domain, and never changes its domain."""
+
+    what = "DNS zone"
+    inputs = ("name", "domain", "group", "enabled", "search_domain")
+    expected: ClassVar[dict[str, Any]] = {"enabled": True, "search_domain": False}
+    replaced_by = ("domain",)
+
+    def _body(self, client: NetbirdClient, props: Json) -> Json:
+        return {
+            "name": props["name"],
+            "domain": props["domain"],
+            "enabled": True,
+            "enable_search_domain": False,
+            "distribution_groups": [group_id(client, props["group"])],
+        }
+
+    def _make(self, client: NetbirdClient, props: Json) -> tuple[str, Json]:
+        def of_domain(found: list[Json]) -> Json | None:
+            return next((zone for zone in found if zone["domain"] == props["domain"]), None)
+
+        zone, _ = client.ensure("/dns/zones", self._body(client, props), of_domain)
+        return str(zone["id"]), {}
+
+    def _change(self, client: NetbirdClient, id_: str, props: Json, olds: Json) -> tuple[str, Json]:
+        if _put(client, f"/dns/zones/{id_}", self._body(client, props)):
+            return id_, {}
+        return self._make(client, props)
+
+    def _find(self, client: NetbirdClient, id_: str, props: Json) -> Json | None:
+        zone = client.get(f"/dns/zones/{id_}")
+        return zone and {
+            "name": zone["name"],
+            "domain": zone["domain"],
+            "enabled": bool(zone.get("enabled")),
+            "search_domain": bool(zone["enable_search_domain"]),
+            "group": groups_as_input(client, props["group"], [{"id": one} for one in zone["distribution_groups"]]),
+        }
+
+    def _remove(self, client: NetbirdClient, id_: str, props: Json) -> None:
+        client.delete(f"/dns/zones/{id_}")
+
+
+def _put(client: NetbirdClient, path: str, body: Json) -> bool:
+    """Changes an object; False when it is gone."""
+    try:
+        client.put(path, body)
+    except NetbirdError as error:
+        if error.status == 404:
+            return False
+        raise
+    return True
+
+
+class NetworkResourceProvider(NetbirdProvider):
+    """Of :class:`NetbirdNetworkResource`. Its id is NETWORK/RESOURCE.
+
+    The network is the one that the router's status names. Its operator can make two of a name (it notes the id after
+    the deed), and one without routing peers carries nothing.
+    """
+
+    what = "network resource"
+    inputs = (
+        *("name", "network", "network_id", "address", "group", "router_uid", "description", "cluster", "instance"),
+        *("enabled", "routing"),
+    )
+    expected: ClassVar[dict[str, Any]] = {"enabled": True, "routing": True}
+    replaced_by = ("network_id",)
+
+    def diff(self, _id: str, _olds: Json, _news: Json) -> DiffResult:
+        """As for the others; the network of an old state is in its id."""
+        network = _network_and_resource(_olds.get(OBJECT_ID) or _id)[0]
+        found = super().diff(_id, {**_olds, "network_id": network}, _news)
+        if _news.get("network_id") == UNKNOWN:
+            # A preview in which the router changes, or whose cluster can't be reached: most likely it stays.
+            found.replaces = []
+        return found
+
+    def _body(self, client: NetbirdClient, props: Json) -> Json:
+        return {
+            "name": props["name"],
+            "description": marked(props["description"], props["cluster"], props["instance"]),
+            "address": props["address"],
+            "enabled": True,
+            "groups": [group_id(client, props["group"])],
+        }
+
+    def _make(self, client: NetbirdClient, props: Json) -> tuple[str, Json]:
+        network = props["network_id"]
+        _wait_for_router(client, network, props["network"])
+        # First, because the name of a resource is unique in the account.
+        _leave_doubled_networks(client, props)
+
+        def own(found: list[Json]) -> Json | None:
+            return own_one(props["name"], self.what, props["cluster"], props["instance"], found)
+
+        resource, _ = client.ensure(f"/networks/{network}/resources", self._body(client, props), own)
+        return f"{network}/{resource['id']}", {}
+
+    def _change(self, client: NetbirdClient, id_: str, props: Json, olds: Json) -> tuple[str, Json]:
+        network, _ = _network_and_resource(id_)
+        _wait_for_router(client, network, props["network"])
+        if not _put(client, _resource_path(id_), self._body(client, props)):
+            return self._make(client, props)
+        _leave_doubled_networks(client, props)
+        return id_, {}
+
+    def _find(self, client: NetbirdClient, id_: str, props: Json) -> Json | None:
+        resource = client.get(_resource_path(id_))
+        if resource is None:
+            return None
+        network, _ = _network_and_resource(id_)
+        routers = client.list(f"/networks/{network}/routers")
+        return {
+            "name": resource["name"],
+            "network_id": network,
+            "address": resource["address"],
+            "group": groups_as_input(client, props["group"], resource.get("groups")),
+            "description": unmarked(resource.get("description"), props),
+            "enabled": bool(resource["enabled"]),
+            "routing": any(_routes(router) for router in routers),
+        }
+
+    def _remove(self, client: NetbirdClient, id_: str, props: Json) -> None:
+        client.delete(_resource_path(id_))
+
+
+def _network_and_resource(id_: str) -> tuple[str, str]:
+    network, _, resource = id_.partition("/")
+    return network, resource
+
+
+def _resource_path(id_: str) -> str:
+    network, resource = _network_and_resource(id_)
+    return f"/networks/{network}/resources/{resource}"
+
+
+def _routes(router: Json) -> bool:
+    return bool(router["enabled"] and router["masquerade"])
+
+
+def _wait_for_router(
+    client: NetbirdClient,
+    network: str,
+    name: str,
+    *,
+    deadline_seconds: float = ROUTER_DEADLINE_SECONDS,
+    now: Callable[[], float] = time.monotonic,
+) -> None:
+    """Returns when somebody routes for the network; routing peers that were switched off are switched on again.
+
+    Raises NetbirdError at the deadline: pods behind a network without routing peers are reached by nobody.
+    """
+    end = now() + deadline_seconds
+    while True:
+        routers = client.list(f"/networks/{network}/routers")
+        if any(_routes(router) for router in routers):
+            return
+        for router in routers:
+            body = {key: router[key] for key in ("peer", "peer_groups", "metric") if router.get(key)}
+            client.put(f"/networks/{network}/routers/{router['id']}", {**body, "enabled": True, "masquerade": True})
+            tell(f"NetBird: switched the routing peers of network {name} ({network}) on again")
+        if not routers and now() >= end:
+            raise NetbirdError(
+                *("GET", f"/networks/{network}/routers", 200),
+                f"network {name} has no routing peers after {deadline_seconds:.0f} s. NetBird's operator makes them; "
+                "if it has made another network since, `pulumi refresh` sees that, and `pulumi up` takes the right one",
+            )
+        if not routers:
+            client.pause(_POLL_SECONDS)
+
+
+def _leave_doubled_networks(client: NetbirdClient, props: Json) -> None:
+    """Deletes our resource out of other networks of the router's name, and those of them that are empty then."""
+    for network in client.list("/networks"):
+        where = f"/networks/{network['id']}"
+        if network["name"] != props["network"] or network["id"] == props["network_id"]:
+            continue
+        for resource in client.list(f"{where}/resources"):
+            if resource["name"] == props["name"] and instance_of(resource.get("description")) in (
+                None,
+                props["instance"],
+            ):
+                client.delete(f"{where}/resources/{resource['id']}")
+        left = client.get(where) or {"routers": ["gone"]}
+        if left.get("routers") or left.get("resources") or left.get("policies"):
+            tell(f"NetBird: a second network {network['name']} ({network['id']}) is in use; it is left alone")
+        else:
+            client.delete(where)
+            tell(f"NetBird: removed the empty second network {network['name']} ({network['id']})")
+
+
+class PolicyProvider(NetbirdProvider):
+    """Of :class:`NetbirdPolicy`: one rule, between two groups."""
+
+    what = "policy"
+    inputs = (
+        *("name", "description", "source", "destination", "protocol", "ports", "bidirectional"),
+        *("cluster", "instance", "peer_routers", "enabled", "action", "other_rules", "posture_checks"),
+    )
+    expected: ClassVar[dict[str, Any]] = {
+        "enabled": True,
+        "action": "accept",
+        "other_rules": [],
+        "posture_checks": [],
+    }
+
+    def _body(self, client: NetbirdClient, props: Json) -> Json:
+        rule: Json = {
+            "name": props["name"],
+            "enabled": True,
+            "action": "accept",
+            "bidirectional": props["bidirectional"],
+            "protocol": props["protocol"],
+            "sources": [group_id(client, props["source"])],
+            "destinations": [group_id(client, props["destination"])],
+        }
+        if props["ports"]:
+            rule["ports"] = props["ports"]
+        description = marked(props["description"], props["cluster"], props["instance"])
+        return {"name": props["name"], "description": description, "enabled": True, "rules": [rule]}
+
+    def _make(self, client: NetbirdClient, props: Json) -> tuple[str, Json]:
+        def own(found: list[Json]) -> Json | None:
+            return own_one(props["name"], self.what, props["cluster"], props["instance"], found)
+
+        policy, _ = client.ensure("/policies", self._body(client, props), own)
+        remove_doubles(client, "/policies", props["name"], policy["id"], props["instance"])
+        return str(policy["id"]), {}
+
+    def _change(self, client: NetbirdClient, id_: str, props: Json, olds: Json) -> tuple[str, Json]:
+        if not _put(client, f"/policies/{id_}", self._body(client, props)):
+            return self._make(client, props)
+        remove_doubles(client, "/policies", props["name"], id_, props["instance"])
+        return id_, {}
+
+    def _find(self, client: NetbirdClient, id_: str, props: Json) -> Json | None:
+        policy = client.get(f"/policies/{id_}")
+        if policy is None:
+            return None
+        ours = next((rule for rule in policy["rules"] if rule["name"] == props["name"]), policy["rules"][0])
+        ports = [*(ours.get("ports") or []), *(f"{one['start']}-{one['end']}" for one in ours.get("port_ranges") or [])]
+        return {
+            "name": policy["name"],
+            "description": unmarked(policy.get("description"), props),
+            "enabled": bool(policy["enabled"] and ours["enabled"]),
+            "action": ours["action"],
+            "bidirectional": bool(ours["bidirectional"]),
+            "protocol": ours["protocol"],
+            "ports": ports,
+            "source": _side(client, props["source"], ours, "sources", "sourceResource"),
+            "destination": _side(client, props["destination"], ours, "destinations", "destinationResource"),
+            "other_rules": sorted(rule["name"] for rule in policy["rules"] if rule is not ours),
+            "posture_checks": sorted(policy.get("source_posture_checks") or []),
+        }
+
+    def _remove(self, client: NetbirdClient, id_: str, props: Json) -> None:
+        client.delete(f"/policies/{id_}")
+
+
+def _side(client: NetbirdClient, wanted: str, rule: Json, groups: str, resource: str) -> str:
+    single = rule.get(resource)
+    if single and single.get("id"):
+        return f"{single.get('type')} {single['id']}"
+    return groups_as_input(client, wanted, rule.get(groups))
+
+
+def unmarked(description: str | None, props: Json) -> str:
+    """A description as the input says it: without the mark, if that is the one that this stack writes."""
+    text = description or ""
+    wanted = str(props.get("description", ""))
+    if "instance" in props and text == marked(wanted, props["cluster"], props["instance"]):
+        return wanted
+    return text
