@@ -230,11 +230,17 @@ def test(
     no_skips: Annotated[
         bool, typer.Option("--no-skips", envvar="CI", help="A skipped test is a failure (as with CI=true).")
     ] = False,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="Also the long stages and the many runs: some 90 minutes in all.")
+    ] = False,
+    only_list: Annotated[
+        bool, typer.Option("--list", help="Run nothing; show which tests run always and which only with --thorough.")
+    ] = False,
 ) -> int:
-    """Run the tests and print how long each part took; exit code 1 when anything fails."""
+    """Run the tests and print what each file and the slowest of them took; exit code 1 when anything fails."""
     from cli.testing import run_parts
 
-    return run_parts(tuple(parts or ()), no_skips=no_skips)
+    return run_parts(tuple(parts or ()), no_skips=no_skips, thorough=thorough, only_list=only_list)
 
 
 def main() -> int:

@@ -9,11 +9,11 @@ import pytest
 
 from cli import checks, testing
 from cli.checks import Check, run_check
-from cli.testing import PartResult, Skip, print_results, read_report
+from cli.results import PartResult, Skip, Timed, print_results, read_report
 
 REPORT = """<?xml version="1.0" encoding="utf-8"?>
 <testsuites><testsuite name="pytest">
-<testcase classname="tests.a" name="test_passes" time="0.1"/>
+<testcase classname="tests.test_a.TestIt" name="test_passes[5]" time="0.1"/>
 <testcase classname="tests.a" name="test_fails"><failure message="no"/></testcase>
 <testcase classname="tests.a" name="test_breaks"><error message="no"/></testcase>
 <testcase classname="tests.a" name="test_skips"><skipped type="pytest.skip" message="needs root"/></testcase>
@@ -28,6 +28,8 @@ def test_the_report_is_counted(tmp_path: Path) -> None:
     result = read_report("unit", path)
     assert (result.passed, result.failed) == (2, 2)
     assert result.skips == (Skip(test="tests.a::test_skips", reason="needs root"),)
+    assert result.times[0] == Timed(file="tests/test_a.py", test="TestIt::test_passes[5]", seconds=0.1)
+    assert len(result.times) == 5
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,25 @@ def test_skips_are_told_with_their_reasons_and_a_closing_line_counts(capsys: pyt
         "link    FAILED  0 passed, 1 failed, 0 skipped  100 s",
         "3 passed, 1 failed, 1 skipped",
     ]
+
+
+def test_what_took_the_time_is_told_by_file_and_by_test(capsys: pytest.CaptureFixture[str]) -> None:
+    times = [Timed(file="tests/a.py", test=f"test_{number}", seconds=20.0) for number in range(3)]
+    times += [Timed(file=f"tests/{name}.py", test="test", seconds=0.5) for name in "bc"]
+    result = PartResult(part="link", passed=5, failed=0, seconds=130.0, times=tuple(times))
+    print_results([result], no_skips=False, budget_seconds=120.0)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:4] == [
+        "time of link, by file",
+        "          60 s  tests/a.py (3 tests)",
+        "         1.0 s  2 other files",
+    ]
+    assert lines[5:8] == [
+        "slowest tests",
+        "          20 s  tests/a.py::test_0",
+        "          20 s  tests/a.py::test_1",
+    ]
+    assert "in all   2 min 10 s, of 2 min with every tool built" in lines
 
 
 def test_a_part_without_tests_fails() -> None:

@@ -1,13 +1,15 @@
 """The lab as the tests of the link find it: up, with both clusters joined. `./isthmus test link` raises it first.
 
-The modules are numbered: they share one lab and run in this order, from those that only look to those that
-take it apart.
+The modules share one lab. They run from those that only look, over those that change it and put it back, to those that
+take it apart: :data:`FIRST`, then any that are named nowhere, then :data:`LAST`.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -24,6 +26,33 @@ from lab.verify.results import CheckResult
 from lab.verify.run import verify
 
 Verify = Callable[..., dict[str, CheckResult]]
+
+FIRST: Final = (
+    "test_joined",
+    "test_verify_fails",
+    "test_restarts",
+    "test_bad_settings",
+    "test_secrets",
+    "test_in_place",
+    "test_mtu",
+)
+LAST: Final = ("test_recovery", "test_third_site", "test_down")
+"""Stacks are destroyed and raised again, a site comes and goes, the lab ends."""
+
+
+def rank(module: str) -> tuple[int, int, str]:
+    """Where a module of this folder comes in the order, by its name without the ending."""
+    if module in FIRST:
+        return (0, FIRST.index(module), "")
+    if module in LAST:
+        return (2, LAST.index(module), "")
+    return (1, 0, module)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sorts the tests of this folder; tests of other folders stay before them."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: (1, *rank(item.path.stem)) if item.path.parent == here else (0, 0, 0, ""))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -43,7 +43,14 @@ def test_down_again_says_that_there_is_none() -> None:
     assert (done.returncode, done.stdout) == (0, "There is no lab.\n")
 
 
-@pytest.mark.parametrize("moment", ["Networks: done", "On-premise machines ...", "de-server-1 created"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "Networks: done",
+        pytest.param("On-premise machines ...", marks=pytest.mark.thorough),
+        "de-server-1 created",
+    ],
+)
 def test_down_after_a_lab_up_that_was_killed(moment: str) -> None:
     process = subprocess.Popen(
         [str(ISTHMUS), "lab", "up"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace"

@@ -23,7 +23,7 @@ from lab.topology import DEFAULT, MOST_SITES, of_sites
 from lab.verify.run import verify
 from tests.link.assertions import ALL_BUT_THROUGHPUT, all_passed
 
-pytestmark = pytest.mark.link
+pytestmark = [pytest.mark.link, pytest.mark.thorough]
 
 ISTHMUS = Path(__file__).resolve().parents[2] / "isthmus"
 THREE = of_sites(MOST_SITES)

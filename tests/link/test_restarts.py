@@ -42,7 +42,7 @@ def router_node(status: Status, cluster: str) -> str:
     return next(one.routers[0].node for one in status.clusters if one.name == cluster)
 
 
-@pytest.mark.parametrize("name", ["de", "mn"])
+@pytest.mark.parametrize("name", ["de", pytest.param("mn", marks=pytest.mark.thorough)])
 def test_the_agent_is_killed(name: str, status: Callable[[], Status], run_verify: Verify) -> None:
     before = status()
     killed = machines.exec(router_node(before, name), ["pkill", "--signal", "KILL", "-x", "netbird"])
@@ -52,7 +52,7 @@ def test_the_agent_is_killed(name: str, status: Callable[[], Status], run_verify
     all_passed(run_verify("icmp", "service-name", "egress-policy"))
 
 
-@pytest.mark.parametrize("name", ["de", "mn"])
+@pytest.mark.parametrize("name", [pytest.param("de", marks=pytest.mark.thorough), "mn"])
 def test_the_pod_is_deleted(
     name: str, status: Callable[[], Status], clusters: Mapping[str, Cluster], run_verify: Verify
 ) -> None:

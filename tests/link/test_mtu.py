@@ -37,11 +37,12 @@ from tests.link.inside_pod import forget_path_mtus, route_mtu, sending_up_to
 pytestmark = pytest.mark.link
 
 UNDERLAYS: Final = (
-    pytest.param(1500, id="ethernet"),
-    pytest.param(1452, id="ds-lite-over-pppoe"),  # 1500, less 8 of PPPoE (RFC 2516) and 40 of the tunnel (RFC 6333)
+    pytest.param(1500, id="ethernet", marks=pytest.mark.thorough),
+    # 1500, less 8 of PPPoE (RFC 2516) and 40 of the tunnel (RFC 6333)
+    pytest.param(1452, id="ds-lite-over-pppoe", marks=pytest.mark.thorough),
     pytest.param(1358, id="mobile"),  # what 3GPP TS 23.060 advises the terminals of a mobile network to use
     # Nothing is said of the underlay: the defaults, with which the lab is raised. The last one, so it stays.
-    pytest.param(None, id="default"),
+    pytest.param(None, id="default", marks=pytest.mark.thorough),
 )
 """MTU of the line, in bytes; WireGuard's padding to 16 bytes shows with 1358, whose wt0 is no multiple of it."""
 at_every_stage = pytest.mark.parametrize("stage", UNDERLAYS, indirect=True, scope="module")
@@ -92,16 +93,19 @@ def site() -> OnPremiseSite:
 def world(tools: Tools, pulumi: Pulumi, site: OnPremiseSite) -> Iterator[World]:
     """Probe pods for the whole module. Line, stack files and clusters are afterwards what they were before."""
     with contextlib.ExitStack() as stack:
-        stack.callback(_put_back, pulumi)
+        made = stack.enter_context(world_of(DEFAULT, tools, Silent()))
+        stack.callback(_put_back, pulumi, made)
         stack.enter_context(stack_files_kept(STACKS))
         stack.enter_context(line.of_mtu(site, line.FULL_MTU))
-        yield stack.enter_context(world_of(DEFAULT, tools, Silent()))
+        yield made
 
 
-def _put_back(pulumi: Pulumi) -> None:
-    """After a stage that failed, or a run of some tests only, the clusters are not as the stack files say."""
+def _put_back(pulumi: Pulumi, world: World) -> None:
+    """After a stage that failed, or a run of some stages only, the clusters are not as the stack files say."""
     if changes_ahead(pulumi, STACKS):
         up(pulumi, STACKS)
+        chain = planned_chain(STACKS[0])
+        wait_for_link(replace(world, pod_mtu=dict.fromkeys(STACKS, chain.pod)), chain)
 
 
 @pytest.fixture(scope="module")

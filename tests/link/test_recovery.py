@@ -30,15 +30,16 @@ pytestmark = pytest.mark.link
 HETZNER_KINDS = ("servers", "networks", "firewalls", "ssh_keys", "placement_groups", "primary_ips")
 NETBIRD_KINDS = ("peers", "groups", "policies", "networks", "setup-keys", "dns/zones")
 
-MOMENTS = (
-    r"hcloud:index:Network isthmus-de creating",
-    r"hcloud:index:Server .* creating",
-    r"remote:Command .* creating",
-    r"helm.sh/v3:Release isthmus-cilium creating",
-    r"helm.sh/v3:Release isthmus-netbird-operator creating",
-    r"netbird.io/v1alpha1:NetworkRouter .* creating",
+# Lines of `pulumi up`: at each of them one run is killed, in this order.
+NETWORK = r"hcloud:index:Network isthmus-de creating"
+SERVER = r"hcloud:index:Server .* creating"
+KUBECONFIG = r"remote:Command .* creating"
+IN_THE_CLUSTER = (
+    pytest.param(KUBECONFIG, id="kubeconfig", marks=pytest.mark.thorough),
+    pytest.param(r"helm.sh/v3:Release isthmus-cilium creating", id="cilium"),
+    pytest.param(r"helm.sh/v3:Release isthmus-netbird-operator creating", id="operator", marks=pytest.mark.thorough),
+    pytest.param(r"netbird.io/v1alpha1:NetworkRouter .* creating", id="router"),
 )
-"""Lines of `pulumi up -s de`: at each of them one run is killed, in this order."""
 
 SAID: list[str] = []
 """All that Pulumi said in these tests."""
@@ -198,27 +199,30 @@ def refused(pulumi: Pulumi, *reasons: str) -> None:
     assert "Traceback" not in said
 
 
-def test_de_alone_is_raised_in_spite_of_kills_and_of_an_api_that_refuses(
-    pulumi: Pulumi,
-    netbird: NetBirdApi,
-    linked: dict[str, list[str]],
-    faults: Callable[[list[dict[str, Any]]], None],
+def test_machines_are_made_in_spite_of_kills_and_of_an_api_that_refuses(
+    pulumi: Pulumi, faults: Callable[[list[dict[str, Any]]], None]
 ) -> None:
-    network, server, *later = MOMENTS
-    killed(pulumi, network)
+    killed(pulumi, NETWORK)
     faults([{"method": "POST", "path": "^/servers$", "count": 40, "answer": 500}])
     refused(pulumi, "server_error", "500")
     assert "servers" not in names(hetzner())
     faults([])
-    killed(pulumi, server)
+    killed(pulumi, SERVER)
     # A rate limit is waited for. An action that fails leaves a server without its private network.
     faults(
         [{"method": "POST", "path": "^/servers$", "answer": 429}, {"action": "attach_to_network", "message": "no luck"}]
     )
     refused(pulumi, "no luck")
-    faults([])
-    for moment in later:
-        killed(pulumi, moment)
+
+
+@pytest.mark.parametrize("moment", IN_THE_CLUSTER)
+def test_the_next_up_comes_to_the_moment_of_the_next_kill(pulumi: Pulumi, moment: str) -> None:
+    killed(pulumi, moment)
+
+
+def test_de_alone_is_complete_after_all_of_that(
+    pulumi: Pulumi, netbird: NetBirdApi, linked: dict[str, list[str]]
+) -> None:
     said = complete(pulumi, "de")
     assert "mn: link pending" in said
     found = names(hetzner())
@@ -249,7 +253,7 @@ def test_alone_it_has_nothing_that_needs_the_peer(
 def test_mn_is_killed_as_well_and_both_are_joined_again(
     pulumi: Pulumi, status: Callable[[], Status], run_verify: Verify
 ) -> None:
-    code, said = up(pulumi, "mn", kill_at=MOMENTS[2])
+    code, said = up(pulumi, "mn", kill_at=KUBECONFIG)
     assert code == -signal.SIGKILL, said
     complete(pulumi, "mn")
     complete(pulumi, "de")
@@ -274,7 +278,7 @@ def test_nothing_that_was_said_or_ran_meanwhile_shows_a_secret(
     pulumi: Pulumi, clusters: Mapping[str, Cluster], process_lists: ProcessLists
 ) -> None:
     secrets = lab_secrets(pulumi, clusters)
-    assert len(SAID) > len(MOMENTS)
+    assert len(SAID) > len(IN_THE_CLUSTER)
     assert [found for said in SAID if (found := shown(secrets, said))] == []
     assert any("pulumi-language-python" in line for line in process_lists.command_lines)
     assert any("k3s" in line for line in process_lists.command_lines)

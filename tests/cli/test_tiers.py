@@ -1,0 +1,104 @@
+"""Which tests run always: each has its part, the second tier leaves a case of everything in the first, and the link
+tests keep their order.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cli import tiers
+from cli.tiers import Listed, collected, print_list, selection
+from tests.link.conftest import FIRST, LAST, rank
+
+pytestmark = pytest.mark.timeout(300)
+"""Collecting imports the program, the lab and the SDK: some 6 s, and as long as a busy machine takes."""
+
+LINK = Path(__file__).resolve().parents[1] / "link"
+
+ALONE_IN_ITS_TIER = {"tests/link/test_third_site.py"}
+"""Files that run only with --thorough. Of three sites, everything but the machines is in tests/lab/test_sites.py."""
+
+
+@pytest.fixture(scope="module")
+def link() -> list[Listed]:
+    """The tests of the link, as pytest collects them."""
+    return collected("tests/link")
+
+
+def test_the_tiers_are_told_apart_by_the_marker(tmp_path: Path) -> None:
+    assert selection("unit", thorough=True) == "not engine and not link"
+    assert selection("unit", thorough=False) == "(not engine and not link) and not thorough"
+    file = tmp_path / "test_two.py"
+    file.write_text(
+        "import pytest\n"
+        "@pytest.mark.engine\n@pytest.mark.parametrize('n', [1, pytest.param(2, marks=pytest.mark.thorough)])\n"
+        "def test_one(n): pass\n"
+        "def test_other(): pass\n"
+    )
+    found = [(one.test.rpartition("/")[2], one.part, one.thorough) for one in collected(str(file))]
+    assert found == [
+        ("test_two.py::test_one[1]", "engine", False),
+        ("test_two.py::test_one[2]", "engine", True),
+        ("test_two.py::test_other", "unit", False),
+    ]
+
+
+def test_a_file_that_breaks_is_no_empty_list(tmp_path: Path) -> None:
+    file = tmp_path / "test_broken.py"
+    file.write_text("import nothing_of_that_name\n")
+    with pytest.raises(RuntimeError, match="nothing_of_that_name"):
+        collected(str(file))
+
+
+def test_what_is_only_thorough_has_a_case_that_always_runs(link: list[Listed]) -> None:
+    always = {re.sub(r"\[.*", "", one.test) for one in link if not one.thorough}
+    rare = {re.sub(r"\[.*", "", one.test) for one in link if one.thorough}
+    assert rare
+    alone = {test for test in rare - always if test.partition("::")[0] not in ALONE_IN_ITS_TIER}
+    assert alone == set()
+
+
+def test_modules_run_from_those_that_look_to_those_that_take_apart(link: list[Listed]) -> None:
+    names = list(dict.fromkeys(Path(one.file).stem for one in link))
+    assert names[: len(FIRST)] == list(FIRST)
+    assert names[-len(LAST) :] == list(LAST)
+    assert {path.stem for path in LINK.glob("test_*.py")} == set(names)
+
+
+def test_a_module_that_is_named_nowhere_comes_in_between() -> None:
+    names = ["test_down", "test_zebra", "test_mtu", "test_ant", "test_joined", "test_recovery"]
+    assert sorted(names, key=rank) == [
+        "test_joined",
+        "test_mtu",
+        "test_ant",
+        "test_zebra",
+        "test_recovery",
+        "test_down",
+    ]
+
+
+def test_the_list_counts_by_file_and_names_what_is_only_thorough(capsys: pytest.CaptureFixture[str]) -> None:
+    print_list(
+        [
+            Listed(test="tests/a.py::test_1", part="unit", thorough=False),
+            Listed(test="tests/link/b.py::test_2[x]", part="link", thorough=False),
+            Listed(test="tests/link/b.py::test_2[y]", part="link", thorough=True),
+        ]
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "",
+        "unit: 1 tests in `./isthmus test`, 0 more with --thorough",
+        "      1  tests/a.py",
+        "",
+        "engine: 0 tests in `./isthmus test`, 0 more with --thorough",
+        "",
+        "link: 1 tests in `./isthmus test`, 1 more with --thorough",
+        "      1  tests/link/b.py  + 1",
+        "",
+        "only with --thorough",
+        "  tests/link/b.py::test_2[y]",
+    ]
+    assert set(tiers.MARKERS) == {"unit", "engine", "link"}
