@@ -14,7 +14,7 @@ import pulumi_kubernetes as kubernetes
 from domain import kubeconfig as kubeconfigs
 
 READY_DEADLINE_SECONDS = 1200
-"""From a server's creation: image, first boot, download of k3s, its agents. A slow machine takes a few minutes."""
+"""From a server's creation: image, first boot, download of k3s. A slow machine takes a few minutes."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,14 @@ def fetch_kubeconfig(
     name: str,
     *,
     shell: Shell,
-    nodes: Sequence[str],
     address: pulumi.Input[str],
     context: str,
     fetched_again_with: pulumi.Input[str],
+    hooks: pulumi.ResourceHookBinding | None = None,
     opts: pulumi.ResourceOptions,
 ) -> tuple[pulumi.Output[str], pulumi.Resource]:
-    """The kubeconfig of a k3s server over SSH, once all ``nodes`` have registered, and the resource that fetched it.
+    """The kubeconfig of a k3s server over SSH, once its API serves, and the resource that fetched it. No other node is
+    waited for.
 
     ``address`` is where the program and its user reach the API server. ``fetched_again_with`` is the id of what made
     the server: a new one has a new certificate authority.
@@ -75,16 +76,19 @@ def fetch_kubeconfig(
     fetched = command.remote.Command(
         name,
         connection=shell.connection(),
-        create=shell.as_root(f"sh -s -- {READY_DEADLINE_SECONDS} {' '.join(nodes)}"),
+        # The provider ends nothing that runs on the machine, so the machine does.
+        create=shell.as_root(f"timeout -k 30 {READY_DEADLINE_SECONDS + 60} sh -s -- {READY_DEADLINE_SECONDS}"),
         stdin=(files("components") / "files" / "print-kubeconfig.sh").read_text(encoding="utf-8"),
         triggers=[fetched_again_with],
-        logging=command.remote.Logging.NONE,
+        # What it waits for; the kubeconfig goes to standard output.
+        logging=command.remote.Logging.STDERR,
         add_previous_output_in_env=False,
         opts=pulumi.ResourceOptions.merge(
             opts,
             pulumi.ResourceOptions(
                 additional_secret_outputs=["stdout", "stderr"],
                 custom_timeouts=pulumi.CustomTimeouts(create="30m", update="30m"),
+                hooks=hooks,
             ),
         ),
     )

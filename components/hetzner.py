@@ -17,8 +17,11 @@ import pulumi_hcloud as hcloud
 
 from components.cluster import Cluster, Shell, fetch_kubeconfig
 from components.hetzner_leftovers import RemoveLeftovers
+from components.ssh_reachable import SshWait, ssh_hooks
 from domain.names import API_PORT
 
+SSH_SECONDS: Final = 600.0
+"""From a server's creation to its SSH server."""
 ANYWHERE: Final = ["0.0.0.0/0", "::/0"]
 
 
@@ -128,13 +131,21 @@ class HetznerMachines(pulumi.ComponentResource):
         ]
 
         first = args.servers[0]
+        waited = SshWait(
+            first.name,
+            22,
+            SSH_SECONDS,
+            "look at the server's console at Hetzner, and whether hetzner.ssh_allowed_cidrs holds the address that you "
+            "come from",
+        )
         kubeconfig, fetched = fetch_kubeconfig(
             f"{prefix}-kubeconfig",
             shell=Shell(servers[0].ipv4_address, args.ssh_private_key, first.host_key),
-            nodes=[server.name for server in args.servers],
             address=servers[0].ipv4_address,
             context=args.cluster,
             fetched_again_with=servers[0].id,
+            hooks=None if args.leftovers is None else ssh_hooks(servers[0].ipv4_address, waited),
+            # On all of them, so that what is in the cluster goes before its machines do.
             opts=pulumi.ResourceOptions(parent=self, depends_on=servers),
         )
         self.cluster = Cluster(kubeconfig, args.cluster, [fetched])

@@ -40,7 +40,7 @@ def running_cluster(settings: StackSettings, plan: AddressPlan, secrets: Secrets
         case StackSettings(hetzner=HetznerSettings() as hetzner):
             cluster = _at_hetzner(settings, hetzner, plan, secrets, hooks=hooks)
         case StackSettings(on_premise=OnPremiseSettings(ssh=SshSettings() as ssh)):
-            cluster = _over_ssh(settings, ssh, plan, secrets)
+            cluster = _over_ssh(settings, ssh, plan, secrets, hooks=hooks)
         case StackSettings(on_premise=OnPremiseSettings(kubeconfig=chosen)) if chosen is not None:
             cluster = existing_cluster(needed(secrets.kubeconfig, "kubeconfig"), chosen.context)
         case _:
@@ -109,7 +109,9 @@ def _at_hetzner(
     return machines.cluster
 
 
-def _over_ssh(settings: StackSettings, ssh: SshSettings, plan: AddressPlan, secrets: Secrets) -> Cluster:
+def _over_ssh(
+    settings: StackSettings, ssh: SshSettings, plan: AddressPlan, secrets: Secrets, *, hooks: bool
+) -> Cluster:
     def machine(node: Node) -> OnPremiseMachine:
         def bundle(keys: ClusterKeys) -> bytes:
             return tar_bundle(node_files(plan, node, settings, keys.k3s_token))
@@ -130,6 +132,7 @@ def _over_ssh(settings: StackSettings, ssh: SshSettings, plan: AddressPlan, secr
             user=ssh.user,
             port=ssh.port,
             private_key=needed(secrets.ssh_private_key, "sshPrivateKey"),
+            hooks=hooks,
         ),
         opts=pulumi.ResourceOptions(providers={"command": command.Provider("command")}),
     )

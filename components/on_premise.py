@@ -9,22 +9,34 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from posixpath import dirname
 from typing import Final, Literal
 
 import pulumi
 import pulumi_command as command
 
 from components.cluster import Cluster, Shell, fetch_kubeconfig
+from components.ssh_reachable import SshWait, ssh_hooks
 from domain.names import INSTALL_SCRIPT, UNINSTALL_SCRIPT
 
+SSH_SECONDS: Final = 300.0
+"""For a machine that exists. It may just boot, and what goes on beside it has the time to get done."""
+INSTALL_SECONDS: Final = 1500
+"""The installer's own deadline, ``total_seconds`` in it."""
 INSTALL: Final = (
-    f"set -eu; umask 077; base64 -d | tar --extract --preserve-permissions --directory /; exec {INSTALL_SCRIPT}"
+    "set -eu; umask 077; "
+    f"if [ ! -d {dirname(INSTALL_SCRIPT)} ] && [ -e /etc/rancher/k3s ]; then "
+    "echo k3s that was not put here by this program is on this machine, see /etc/rancher/k3s: its data would be lost."
+    " Give the cluster by on_premise.kubeconfig, or take k3s off the machine first >&2; exit 1; fi; "
+    f"mkdir -p {dirname(INSTALL_SCRIPT)}; "
+    "timeout 300 base64 -d | tar --extract --preserve-permissions --directory /; "
+    f"exec timeout -k 30 {INSTALL_SECONDS + 60} {INSTALL_SCRIPT}"
 )
 """Unpacks the archive from standard input and runs the installer in it. Idempotent: it restarts k3s only for a
-change.
+change. The time limits are the machine's own: the command provider ends nothing that runs there.
 """
 
-UNINSTALL: Final = f"if [ -x {UNINSTALL_SCRIPT} ]; then exec {UNINSTALL_SCRIPT}; fi"
+UNINSTALL: Final = f"if [ -x {UNINSTALL_SCRIPT} ]; then exec timeout -k 30 600 {UNINSTALL_SCRIPT}; fi"
 
 
 @dataclass(frozen=True)
@@ -40,13 +52,14 @@ class OnPremiseMachine:
 
 @dataclass(frozen=True)
 class OnPremiseMachinesArgs:
-    """``machines``: the first one with role ``server`` starts the cluster."""
+    """``machines``: the first one with role ``server`` starts the cluster. ``hooks`` as of the program."""
 
     cluster: str
     machines: Sequence[OnPremiseMachine]
     user: str
     port: int
     private_key: pulumi.Input[str]
+    hooks: bool
 
 
 class OnPremiseMachines(pulumi.ComponentResource):
@@ -59,19 +72,24 @@ class OnPremiseMachines(pulumi.ComponentResource):
         servers = [machine for machine in args.machines if machine.role == "server"]
         agents = [machine for machine in args.machines if machine.role == "agent"]
 
-        # The first server makes the cluster that the others join; agents come last, and leave first.
-        first = self._install(args, servers[0], after=[])
-        joined = [self._install(args, machine, after=[first]) for machine in servers[1:]]
-        workers = [self._install(args, machine, after=[first, *joined]) for machine in agents]
+        # Agents leave first, and all of them after what is in the cluster.
+        of_servers = {machine.name: self._uninstall(args, machine, after=[]) for machine in servers}
+        removals = of_servers | {
+            machine.name: self._uninstall(args, machine, after=list(of_servers.values())) for machine in agents
+        }
+        # The first server makes the cluster that the others join. Nobody waits for those: a machine that is away holds
+        # up itself alone.
+        first = self._install(args, servers[0], after=[removals[servers[0].name]])
+        for machine in [*servers[1:], *agents]:
+            self._install(args, machine, after=[removals[machine.name], first])
 
         kubeconfig, fetched = fetch_kubeconfig(
             f"isthmus-{args.cluster}-kubeconfig",
             shell=Shell(servers[0].address, args.private_key, servers[0].host_key, args.user, args.port),
-            nodes=[machine.name for machine in args.machines],
             address=servers[0].address,
             context=args.cluster,
             fetched_again_with=first.id,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[first, *joined, *workers]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[first, *removals.values()]),
         )
         self.cluster = Cluster(kubeconfig, args.cluster, [fetched])
         self.register_outputs({"kubeconfig": kubeconfig})
@@ -80,20 +98,49 @@ class OnPremiseMachines(pulumi.ComponentResource):
         self, args: OnPremiseMachinesArgs, machine: OnPremiseMachine, *, after: Sequence[pulumi.Resource]
     ) -> command.remote.Command:
         shell = Shell(machine.address, args.private_key, machine.host_key, args.user, args.port)
+        waited = SshWait(
+            machine.name,
+            args.port,
+            SSH_SECONDS,
+            "start the machine, or take it out of on_premise.machines; with `pulumi up --continue-on-error` it holds "
+            "up nothing but itself",
+        )
         bundle: pulumi.Output[bytes] = pulumi.Output.secret(machine.bundle)
         return command.remote.Command(
             machine.name,
             connection=shell.connection(),
             create=shell.as_root(INSTALL),
             update=shell.as_root(INSTALL),
-            delete=shell.as_root(UNINSTALL),
             stdin=bundle.apply(lambda archive: base64.b64encode(archive).decode()),
-            logging=command.remote.Logging.NONE,
+            # What the installer waits for, and nothing that the archive holds.
+            logging=command.remote.Logging.STDERR,
             add_previous_output_in_env=False,
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=list(after),
                 additional_secret_outputs=["stdout", "stderr"],
-                custom_timeouts=pulumi.CustomTimeouts(create="30m", update="30m", delete="15m"),
+                custom_timeouts=pulumi.CustomTimeouts(create="30m", update="30m"),
+                hooks=ssh_hooks(machine.address, waited) if args.hooks else None,
+            ),
+        )
+
+    def _uninstall(
+        self, args: OnPremiseMachinesArgs, machine: OnPremiseMachine, *, after: Sequence[pulumi.Resource]
+    ) -> command.remote.Command:
+        """Runs when the machine leaves, and never before. It is a resource of its own because what is in the cluster
+        has to go before its machines, and yet must not wait for all of them to be there.
+        """
+        shell = Shell(machine.address, args.private_key, machine.host_key, args.user, args.port)
+        return command.remote.Command(
+            f"{machine.name}-uninstall",
+            connection=shell.connection(),
+            delete=shell.as_root(UNINSTALL),
+            logging=command.remote.Logging.STDERR,
+            add_previous_output_in_env=False,
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=list(after),
+                additional_secret_outputs=["stdout", "stderr"],
+                custom_timeouts=pulumi.CustomTimeouts(delete="15m"),
             ),
         )

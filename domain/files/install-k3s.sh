@@ -4,6 +4,10 @@
 #
 # What to install stands in k3s.env beside this file; k3s's settings, registries and unit are files as well. All of them were
 # put here together. Secrets are in those files only: never on a command line, never in the output.
+#
+# It ends by itself: after total_seconds, and when nobody reads what it says any more. The machine does not end what a
+# connection has started when the connection goes; so it says every few seconds what it waits for, and a word that can't be
+# said is its end.
 set -eu
 
 directory=/usr/local/lib/isthmus
@@ -12,10 +16,14 @@ config=/etc/rancher/k3s/config.yaml
 registries=/etc/rancher/k3s/registries.yaml
 applied=$directory/applied # what k3s was last started with
 
+total_seconds=1500   # below what the program gives it (components/on_premise.py)
+lock_seconds=300     # another run that lost its connection ends by itself before
 address_seconds=300  # Hetzner attaches the private network while the server boots
 download_seconds=900 # the network may not be there yet, or be slow
 ready_seconds=900    # a first start pulls images; an agent waits for its server
 pause_seconds=3
+tick_seconds=9
+child=
 
 say() {
     printf 'install-k3s: %s\n' "$*"
@@ -30,6 +38,41 @@ now() {
     date +%s
 }
 
+# The end of a wait of $1 seconds: never later than the end of the whole.
+until_after() {
+    at=$(($(now) + $1))
+    [ "$at" -le "$end_time" ] || at=$end_time
+    echo "$at"
+}
+
+# What is waited for, every few seconds. With nobody there to hear it this ends the run.
+tick() {
+    at=$(now)
+    [ "$at" -ge "$next_tick" ] || return 0
+    next_tick=$((at + tick_seconds))
+    printf 'install-k3s: waiting: %s\n' "$*" >&2 || exit 1
+}
+
+# Runs a command that is silent by itself, with word of what is waited for.
+watched() {
+    what=$1
+    shift
+    "$@" 9>&- &
+    child=$!
+    while kill -0 "$child" 2>/dev/null; do
+        tick "$what"
+        sleep 1
+    done
+    status=0
+    wait "$child" || status=$?
+    child=
+    return "$status"
+}
+
+stop_child() {
+    [ -z "$child" ] || kill "$child" 2>/dev/null || true
+}
+
 check_machine() {
     [ "$(id -u)" = 0 ] || fail "run it as root"
     [ "$(uname -m)" = x86_64 ] || fail "this machine is $(uname -m); k3s.sha256 is the checksum of the x86_64 binary"
@@ -39,12 +82,13 @@ check_machine() {
 }
 
 wait_for_address() {
-    until_time=$(($(now) + address_seconds))
+    until_time=$(until_after "$address_seconds")
     until ip -4 -o address show | grep -qF " $ISTHMUS_NODE_ADDRESS/"; do
         if [ "$(now)" -ge "$until_time" ]; then
             ip -4 -o address show >&2
             fail "no interface has the node's address $ISTHMUS_NODE_ADDRESS after $address_seconds s (addresses above)"
         fi
+        tick "an interface with the node's address $ISTHMUS_NODE_ADDRESS"
         sleep "$pause_seconds"
     done
 }
@@ -56,12 +100,12 @@ sum_of() {
 # One attempt; whatever of the three the system has. A transfer that stands still for a minute is given up.
 fetch() {
     if command -v curl >/dev/null 2>&1; then
-        curl --fail --silent --show-error --location --connect-timeout 10 --speed-limit 1 --speed-time 60 \
+        exec timeout "$3" curl --fail --silent --show-error --location --connect-timeout 10 --speed-limit 1 --speed-time 60 \
             --output "$2" "$1"
     elif command -v wget >/dev/null 2>&1; then
-        wget --quiet --tries=1 --timeout=60 --output-document="$2" "$1"
-    elif command -v python3 >/dev/null 2>&1; then
-        python3 -c '
+        exec timeout "$3" wget --quiet --tries=1 --timeout=60 --output-document="$2" "$1"
+    else
+        exec timeout "$3" python3 -c '
 import shutil, sys, urllib.request
 try:
     with urllib.request.urlopen(sys.argv[1], timeout=60) as source, open(sys.argv[2], "wb") as target:
@@ -69,8 +113,6 @@ try:
 except OSError as error:
     sys.exit(f"{sys.argv[1]}: {error}")
 ' "$1" "$2"
-    else
-        fail "none of curl, wget and python3 is there to download k3s with"
     fi
 }
 
@@ -79,9 +121,13 @@ install_binary() {
         chmod 0755 "$binary"
         return
     fi
+    command -v curl >/dev/null 2>&1 || command -v wget >/dev/null 2>&1 || command -v python3 >/dev/null 2>&1 ||
+        fail "none of curl, wget and python3 is there to download k3s with"
     say "downloading $ISTHMUS_K3S_URL"
-    until_time=$(($(now) + download_seconds))
-    until fetch "$ISTHMUS_K3S_URL" "$binary.new"; do
+    until_time=$(until_after "$download_seconds")
+    # A run that was cut off may have left a transfer that still writes: into a file without a name from now on.
+    rm -f "$binary.new"
+    until watched "the download of $ISTHMUS_K3S_URL" fetch "$ISTHMUS_K3S_URL" "$binary.new" "$download_seconds"; do
         [ "$(now)" -lt "$until_time" ] || fail "could not download $ISTHMUS_K3S_URL within $download_seconds s"
         sleep "$pause_seconds"
     done
@@ -134,27 +180,39 @@ start() {
 
 ready() {
     systemctl is-active --quiet "$ISTHMUS_K3S_UNIT" || return 1
-    [ "$ISTHMUS_K3S_ROLE" = agent ] || [ "$("$binary" kubectl get --raw /readyz 2>/dev/null)" = ok ]
+    [ "$ISTHMUS_K3S_ROLE" = agent ] || [ "$(timeout 20 "$binary" kubectl get --raw /readyz 2>/dev/null)" = ok ]
 }
 
 wait_until_ready() {
-    until_time=$(($(now) + ready_seconds))
+    until_time=$(until_after "$ready_seconds")
     until ready; do
+        state=$(systemctl is-active "$ISTHMUS_K3S_UNIT" || true)
         if [ "$(now)" -ge "$until_time" ]; then
             journalctl --unit "$ISTHMUS_K3S_UNIT" --lines 20 --no-pager >&2 || true
-            fail "$ISTHMUS_K3S_UNIT is $(systemctl is-active "$ISTHMUS_K3S_UNIT" || true) and not ready after" \
-                "$ready_seconds s (its last lines above)"
+            fail "$ISTHMUS_K3S_UNIT is $state and not ready after $ready_seconds s (its last lines above)"
         fi
+        tick "$ISTHMUS_K3S_UNIT, which is $state"
         sleep "$pause_seconds"
     done
 }
 
 main() {
+    end_time=$(($(now) + total_seconds))
+    next_tick=$(($(now) + tick_seconds))
+    trap stop_child EXIT
+    trap 'exit 1' PIPE HUP TERM
     check_machine
     umask 077
     # One at a time: the first boot and a login over SSH may come together.
-    exec 9>"$directory/lock"
-    flock --timeout "$((address_seconds + download_seconds + ready_seconds))" 9 || fail "another run does not end"
+    exec 9>>"$directory/lock"
+    until_time=$(until_after "$lock_seconds")
+    until flock --nonblock 9; do
+        [ "$(now)" -lt "$until_time" ] || fail "another run is at work on this machine ($(cat "$directory/lock")) and" \
+            "did not end within $lock_seconds s; it ends by itself after $total_seconds s at the latest, try again then"
+        tick "another run on this machine ($(cat "$directory/lock"))"
+        sleep "$pause_seconds"
+    done
+    printf 'process %s since %s\n' "$$" "$(date '+%H:%M:%S')" >"$directory/lock"
     # shellcheck source=/dev/null
     . "$directory/k3s.env"
     wait_for_address

@@ -8,6 +8,7 @@ directory=/usr/local/lib/isthmus
 router_state=/var/lib/netbird-router
 mounts_of_k3s='^(/run/k3s|/run/netns/cni-|/var/lib/kubelet/|/var/lib/rancher/|/run/cilium|/var/run/cilium)'
 stop_seconds=60
+lock_seconds=120 # an installation that lost its connection ends by itself before
 
 say() {
     printf 'uninstall-k3s: %s\n' "$*"
@@ -129,9 +130,18 @@ remove_files() {
     rm -rf "$directory"
 }
 
+# Not while an installation is at work. The lock is the one of install-k3s.
+take_lock() {
+    [ -d "$directory" ] || return 0
+    exec 9>>"$directory/lock"
+    flock --timeout "$lock_seconds" 9 || fail "install-k3s is at work on this machine ($(cat "$directory/lock")) and did" \
+        "not end within $lock_seconds s; it ends by itself, try again then"
+}
+
 # The shell reads a script as it goes; as one function it is read whole before it deletes itself.
 main() {
     [ "$(id -u)" = 0 ] || fail "run it as root"
+    take_lock
     stop_units
     kill_pods
     remove_units

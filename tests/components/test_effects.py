@@ -347,7 +347,7 @@ def readable(item: Registration) -> dict[str, Any]:
     if item.type.endswith(":Server"):
         for file in load(item.inputs["userData"])["write_files"]:
             files[file["path"]] = base64.b64decode(file["content"]).decode()
-    elif item.type.endswith(":Command") and not item.name.endswith("-kubeconfig"):
+    elif "stdin" in item.inputs and not item.name.endswith("-kubeconfig"):
         with tarfile.open(fileobj=io.BytesIO(base64.b64decode(item.inputs["stdin"]))) as archive:
             for name in archive.getnames():
                 member = archive.extractfile(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import subprocess
 import tarfile
 from ipaddress import IPv4Network
@@ -100,8 +101,8 @@ class TestHetzner:
         assert connection["hostKey"] == keys.host_key("de-server-1").public
         assert connection["privateKey"] == keys.ssh_private_key
         assert connection["host"].startswith("198.51.100.")
-        assert fetched.inputs["create"] == "sh -s -- 1200 de-server-1 de-agent-1"
-        assert fetched.inputs["logging"] == "none"
+        assert fetched.inputs["create"] == "timeout -k 30 1260 sh -s -- 1200"
+        assert fetched.inputs["logging"] == "stderr", "standard output is the kubeconfig"
         assert {"stdout", "stderr"} <= set(fetched.additional_secret_outputs)
         assert f"server: https://{connection['host']}:6443" in de.outputs["kubeconfig"].value
 
@@ -135,14 +136,33 @@ class TestOnPremise:
     def test_commands(self, mn: Run) -> None:
         command = mn.one("command:remote:Command", "mn-1")
         assert command.inputs["create"] == command.inputs["update"] == INSTALL
-        assert command.inputs["delete"] == (
-            "if [ -x /usr/local/lib/isthmus/uninstall-k3s ]; then exec /usr/local/lib/isthmus/uninstall-k3s; fi"
-        )
-        assert command.inputs["logging"] == "none"
+        assert "delete" not in command.inputs
+        assert command.inputs["logging"] == "stderr"
+        assert command.timeouts == {"create": "30m", "update": "30m"}
         assert "connection" in command.secret_inputs or "stdin" in command.secret_inputs
         connection = command.inputs["connection"]
         assert (connection["host"], connection["user"], connection["port"]) == ("192.168.7.11", "root", 22.0)
         assert (connection["hostKey"], connection["privateKey"]) == (HOST_KEYS[0], SSH_PRIVATE_KEY)
+
+    def test_machines_leave_by_a_command_that_runs_at_no_other_time(self, mn: Run) -> None:
+        command = mn.one("command:remote:Command", "mn-2-uninstall")
+        assert {"create", "update", "stdin"}.isdisjoint(command.inputs)
+        assert command.inputs["delete"] == (
+            "if [ -x /usr/local/lib/isthmus/uninstall-k3s ]; then "
+            "exec timeout -k 30 600 /usr/local/lib/isthmus/uninstall-k3s; fi"
+        )
+        assert command.timeouts == {"delete": "15m"}
+
+    def test_a_machine_that_is_away_holds_up_nothing_but_itself(self, mn: Run) -> None:
+        """Servers and agents wait for the first server; what is in the cluster waits for that one alone."""
+        commands = {command.name: set(command.depends_on) for command in mn.of("command:remote:Command")}
+        assert commands == {
+            "mn-1-uninstall": set(),
+            "mn-2-uninstall": {"mn-1-uninstall"},
+            "mn-1": {"mn-1-uninstall"},
+            "mn-2": {"mn-2-uninstall", "mn-1"},
+            "isthmus-mn-kubeconfig": {"mn-1", "mn-1-uninstall", "mn-2-uninstall"},
+        }
 
     def test_archive_holds_the_node(self, mn: Run) -> None:
         command = mn.one("command:remote:Command", "mn-2")
@@ -172,7 +192,7 @@ class TestOnPremise:
         assert command.inputs["create"] == f"sudo -n sh -c '{INSTALL}'"
         assert command.inputs["connection"]["port"] == 2222.0
         fetched = found.one("command:remote:Command", "isthmus-mn-kubeconfig")
-        assert fetched.inputs["create"] == "sudo -n sh -c 'sh -s -- 1200 mn-1 mn-2'"
+        assert fetched.inputs["create"] == "sudo -n sh -c 'timeout -k 30 1260 sh -s -- 1200'"
 
     def test_install_unpacks_and_runs(self, tmp_path: Path) -> None:
         """The command itself, with another root than /."""
@@ -182,16 +202,33 @@ class TestOnPremise:
             entry = tarfile.TarInfo("usr/local/lib/isthmus/install-k3s")
             entry.mode, entry.size = 0o755, len(text)
             tar.addfile(entry, io.BytesIO(text))
-        command = INSTALL.replace("--directory /", f"--directory {tmp_path}").replace("exec /", f"exec {tmp_path}/")
-        done = subprocess.run(
-            ["sh", "-c", command],
-            input=base64.b64encode(archive.getvalue()),
-            capture_output=True,
-            timeout=20,
-        )
+
+        def run(given: bytes) -> subprocess.CompletedProcess[bytes]:
+            command = re.sub(r"/(usr|etc)/", rf"{tmp_path}/\1/", INSTALL)
+            command = command.replace("--directory /", f"--directory {tmp_path}")
+            return subprocess.run(["sh", "-c", command], input=given, capture_output=True, timeout=20)
+
+        encoded = base64.b64encode(archive.getvalue())
+        done = run(encoded)
         assert (done.returncode, done.stdout) == (0, b"installed\n"), done.stderr
-        broken = subprocess.run(["sh", "-c", command], input=b"no archive", capture_output=True, timeout=20)
-        assert broken.returncode != 0
+        assert run(encoded).returncode == 0
+        assert run(b"no archive").returncode != 0
+
+    def test_k3s_of_somebody_else_stays_as_it_is(self, tmp_path: Path) -> None:
+        (tmp_path / "etc/rancher/k3s").mkdir(parents=True)
+        (tmp_path / "etc/rancher/k3s/config.yaml").write_text("token: theirs\n")
+        command = re.sub(r"/(usr|etc)/", rf"{tmp_path}/\1/", INSTALL)
+        done = subprocess.run(["sh", "-c", command], input="", capture_output=True, text=True, timeout=20)
+        assert done.returncode == 1
+        assert done.stderr == (
+            f"k3s that was not put here by this program is on this machine, see {tmp_path}/etc/rancher/k3s: its data "
+            "would be lost. Give the cluster by on_premise.kubeconfig, or take k3s off the machine first\n"
+        )
+        assert [path.name for path in tmp_path.iterdir()] == ["etc"]
+
+    def test_an_upload_that_was_cut_off_installs_nothing_of_somebody_else(self) -> None:
+        """The folder that marks a machine as ours comes first: what was unpacked in part is ours the next time."""
+        assert INSTALL.index("mkdir -p /usr/local/lib/isthmus") < INSTALL.index("tar --extract")
 
 
 class TestExisting:

@@ -179,7 +179,8 @@ class TestOrder:
         ("later", "earlier"),
         [
             ("mn-2", "mn-1"),
-            ("isthmus-mn-kubeconfig", "mn-2"),
+            ("isthmus-mn-kubeconfig", "mn-1"),
+            ("isthmus-mn-kubeconfig", "mn-2-uninstall"),
             ("isthmus-cilium", "isthmus-mn-kubeconfig"),
             ("isthmus-deny-metadata", "isthmus-cilium"),
             ("isthmus-netbird-operator", "isthmus-cilium"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -88,44 +89,75 @@ class TestWaitForRoute:
 
 
 class TestPrintKubeconfig:
-    def run(
-        self, root: Path, *nodes: str, k3s: str | None, kubeconfig: str = "the kubeconfig\n"
-    ) -> tuple[int, str, str]:
-        """Exit code, standard output and error; the machine's files lie below ``root``."""
+    def script(self, root: Path, *, k3s: str | None, kubeconfig: str = "the kubeconfig\n") -> str:
+        """The script for a machine whose files lie below ``root``."""
         text = (FILES / "print-kubeconfig.sh").read_text(encoding="utf-8")
-        assert "=/etc/rancher/k3s/k3s.yaml" in text
-        assert "=/usr/local/bin/k3s" in text
-        text = text.replace("=/etc/", f"={root}/etc/").replace("=/usr/", f"={root}/usr/")
+        for path in ("/etc/rancher/k3s/k3s.yaml", "/usr/local/bin/k3s", "/var/log/isthmus-install-k3s.log"):
+            assert f"={path}" in text
+            text = text.replace(f"={path}", f"={root}{path}")
         if kubeconfig:
             file = root / "etc/rancher/k3s/k3s.yaml"
             file.parent.mkdir(parents=True)
             file.write_text(kubeconfig, encoding="utf-8")
         if k3s is not None:
             command(root / "usr/local/bin", "k3s", k3s)
-        done = subprocess.run(["sh", "-s", "--", "0", *nodes], input=text, capture_output=True, text=True, timeout=20)
+        return text
+
+    def run(self, root: Path, *, k3s: str | None, kubeconfig: str = "the kubeconfig\n") -> tuple[int, str, str]:
+        """Exit code, standard output and error with a deadline that has passed."""
+        text = self.script(root, k3s=k3s, kubeconfig=kubeconfig)
+        done = subprocess.run(["sh", "-s", "--", "0"], input=text, capture_output=True, text=True, timeout=20)
         return done.returncode, done.stdout, done.stderr.strip()
 
     READY = """case "$*" in
 "kubectl get --raw /readyz") ;;
-"kubectl get nodes --output name") echo node/mn-1; echo node/mn-2;;
 "kubectl --namespace kube-system get deployment coredns") ;;
 *) exit 9;;
 esac"""
 
     def test_ready(self, tmp_path: Path) -> None:
-        assert self.run(tmp_path, "mn-1", "mn-2", k3s=self.READY) == (0, "the kubeconfig\n", "")
+        assert self.run(tmp_path, k3s=self.READY) == (0, "the kubeconfig\n", "")
 
     @pytest.mark.parametrize(
         ("k3s", "kubeconfig", "said"),
         [
-            (None, "x", "gave up: k3s is not installed"),
-            (READY, "", "gave up: k3s has not written its kubeconfig"),
-            ("exit 1", "x", "gave up: the API server is not ready"),
-            (READY.replace("echo node/mn-2", ":"), "x", "gave up: node mn-2 has not registered; there are: node/mn-1"),
-            (READY.replace("coredns", "another"), "x", "gave up: k3s has not made CoreDNS"),
+            (None, "x", "k3s is not installed"),
+            (READY, "", "k3s has not written its kubeconfig"),
+            ("exit 1", "x", "the API server is not ready"),
+            (READY.replace("coredns", "another"), "x", "k3s has not made CoreDNS"),
         ],
-        ids=["no k3s", "no kubeconfig", "no API", "no node", "no CoreDNS"],
+        ids=["no k3s", "no kubeconfig", "no API", "no CoreDNS"],
     )
     def test_deadline_with_the_last_state(self, tmp_path: Path, k3s: str | None, kubeconfig: str, said: str) -> None:
-        code, out, err = self.run(tmp_path, "mn-1", "mn-2", k3s=k3s, kubeconfig=kubeconfig)
-        assert (code, out, err) == (1, "", said)
+        code, out, err = self.run(tmp_path, k3s=k3s, kubeconfig=kubeconfig)
+        assert (code, out) == (1, "")
+        assert err == f"gave up after 0 s: {said}; journalctl -u k3s on this machine may say why"
+
+    def test_a_first_boot_that_failed_is_shown(self, tmp_path: Path) -> None:
+        log = tmp_path / "var/log/isthmus-install-k3s.log"
+        log.parent.mkdir(parents=True)
+        log.write_text("install-k3s: could not download\n", encoding="utf-8")
+        code, out, err = self.run(tmp_path, k3s=None)
+        assert (code, out) == (1, "")
+        assert err.splitlines()[:2] == [f"the last lines of {log}:", "install-k3s: could not download"]
+
+    def test_it_says_what_it_waits_for_and_goes_on_when_it_comes(self, tmp_path: Path) -> None:
+        late = f"[ -e {tmp_path}/up ] || {{ touch {tmp_path}/up; exit 1; }}\n{self.READY}"
+        text = self.script(tmp_path, k3s=late)
+        done = subprocess.run(["sh", "-s", "--", "20"], input=text, capture_output=True, text=True, timeout=20)
+        assert (done.returncode, done.stdout) == (0, "the kubeconfig\n")
+        assert re.fullmatch(r"waiting \(\d of 20 s\): the API server is not ready\n", done.stderr)
+
+    def test_it_ends_when_nobody_listens_any_more(self, tmp_path: Path) -> None:
+        """What a lost connection leaves running ends by itself, long before its deadline."""
+        text = self.script(tmp_path, k3s=None)
+        reading, writing = os.pipe()
+        os.close(reading)
+        try:
+            done = subprocess.run(
+                ["sh", "-s", "--", "600"], input=text, stdout=subprocess.PIPE, stderr=writing, text=True, timeout=20
+            )
+        finally:
+            os.close(writing)
+        assert done.returncode != 0
+        assert done.stdout == ""

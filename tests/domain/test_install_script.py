@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,9 +28,13 @@ DOUBLES = {
     "ip": 'cat "$ROOT/addresses"',
     "flock": "exit 0",
     "journalctl": "echo last lines",
-    "sleep": 'echo sleep >>"$ROOT/log"',
-    # Time passes by a minute with each look at the clock, so deadlines come soon.
-    "date": 'n=$(($(cat "$ROOT/clock") + 60)); echo "$n" >"$ROOT/clock"; echo "$n"',
+    # Time passes with each sleep, half a minute at a time, so deadlines come soon; a second is what a download is
+    # looked at with.
+    "sleep": """
+        echo sleep >>"$ROOT/log"
+        [ "$1" = 1 ] && seconds=1 || seconds=30
+        echo $(($(cat "$ROOT/clock") + seconds)) >"$ROOT/clock\"""",
+    "date": 'cat "$ROOT/clock"',
     "curl": """
         echo curl >>"$ROOT/log"
         [ ! -e "$ROOT/down" ] || exit 7
@@ -190,10 +196,10 @@ def test_no_network(machine: Machine) -> None:
     (machine.root / "down").touch()
     result = machine.run()
     assert result.returncode == 1
-    assert result.stderr == (
-        "install-k3s: could not download "
-        "https://github.com/k3s-io/k3s/releases/download/v1.34.9%2Bk3s1/k3s within 900 s\n"
-    )
+    source = "https://github.com/k3s-io/k3s/releases/download/v1.34.9%2Bk3s1/k3s"
+    *waiting, last = result.stderr.splitlines()
+    assert last == f"install-k3s: could not download {source} within 900 s"
+    assert set(waiting) == {f"install-k3s: waiting: the download of {source}"}
     calls = machine.calls()
     assert set(calls) == {"curl"}
     assert len(calls) > 5
@@ -213,15 +219,16 @@ def test_service_does_not_come_up(machine: Machine) -> None:
     (machine.root / "broken").touch()
     result = machine.run()
     assert result.returncode == 1
-    assert result.stderr == (
+    assert result.stderr.endswith(
         "last lines\ninstall-k3s: k3s.service is activating and not ready after 900 s (its last lines above)\n"
     )
+    assert "install-k3s: waiting: k3s.service, which is activating\n" in result.stderr
 
 
 def test_python_downloads_where_there_is_neither_curl_nor_wget(machine: Machine) -> None:
     (machine.root / "bin/curl").unlink()
     (machine.root / "tools").mkdir()
-    for name in ("sh", "grep", "cut", "sha256sum", "cat", "chmod", "mv", "rm", "touch"):
+    for name in ("sh", "grep", "cut", "sha256sum", "cat", "chmod", "mv", "rm", "touch", "timeout"):
         tool = shutil.which(name)
         assert tool is not None
         (machine.root / "tools" / name).symlink_to(tool)
@@ -231,8 +238,109 @@ def test_python_downloads_where_there_is_neither_curl_nor_wget(machine: Machine)
     source = "https://github.com/k3s-io/k3s/releases/download/v1.34.9%2Bk3s1/k3s"
     env.write_text(env.read_text().replace(source, f"file://{machine.root}/mirror"))
     result = machine.run(path=f"{machine.root}/tools")
-    assert (result.returncode, result.stderr) == (0, "")
+    assert result.returncode == 0, result.stderr
     assert (machine.root / "k3s").read_bytes() == K3S
+
+
+def test_another_run_is_waited_for_and_named(machine: Machine) -> None:
+    (machine.root / "lib/lock").write_text("process 77 since 14:03:09\n")
+    (machine.root / "bin/flock").write_text(
+        '#!/bin/sh\nn=$(cat "$ROOT/tries" || echo 0); echo $((n + 1)) >"$ROOT/tries"\n[ "$n" -ge 3 ]\n'
+    )
+    (machine.root / "bin/flock").chmod(0o755)
+    (machine.root / "tries").write_text("0")
+    result = machine.run()
+    assert result.returncode == 0
+    waiting = "install-k3s: waiting: another run on this machine (process 77 since 14:03:09)"
+    assert result.stderr.splitlines()[:2] == [waiting] * 2
+    assert re.fullmatch(r"process \d+ since \d+\n", (machine.root / "lib/lock").read_text())
+
+
+def test_another_run_that_does_not_end(machine: Machine) -> None:
+    (machine.root / "lib/lock").write_text("process 77 since 14:03:09\n")
+    (machine.root / "bin/flock").write_text("#!/bin/sh\nexit 1\n")
+    result = machine.run()
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == (
+        "install-k3s: another run is at work on this machine (process 77 since 14:03:09) and did not end within 300 s; "
+        "it ends by itself after 1500 s at the latest, try again then"
+    )
+    assert machine.calls() == []
+
+
+def test_two_runs_at_once(machine: Machine) -> None:
+    """With the real flock: the second waits, and does its work after the first."""
+    (machine.root / "bin/flock").unlink()
+    machine.run()
+    holder = subprocess.Popen(
+        ["sh", "-c", 'exec 9>>"$1"; flock 9; echo held; read -r _', "-", str(machine.root / "lib/lock")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    refused = machine.run()
+    assert refused.returncode == 1
+    assert "another run is at work on this machine (process " in refused.stderr
+    holder.communicate("go\n", timeout=20)
+    assert machine.run().returncode == 0
+
+
+def test_the_whole_has_an_end(machine: Machine) -> None:
+    """Each wait alone is allowed more than the whole: they share it."""
+    text = (machine.root / "install-k3s").read_text()
+    (machine.root / "install-k3s").write_text(text.replace("total_seconds=1500", "total_seconds=90"))
+    (machine.root / "broken").touch()
+    result = machine.run()
+    assert result.returncode == 1
+    assert "not ready after" in result.stderr.splitlines()[-1]
+    assert int((machine.root / "clock").read_text()) < 150
+
+
+@pytest.mark.parametrize("what", ["address", "service", "download"])
+def test_it_ends_when_nobody_listens_any_more(machine: Machine, what: str) -> None:
+    """What a lost connection leaves running ends by itself, and what it started ends with it."""
+    if what == "address":
+        (machine.root / "addresses").write_text("none\n")
+    elif what == "service":
+        (machine.root / "broken").touch()
+    else:
+        # A transfer that hangs; it writes down who it is.
+        hanging = '#!/bin/sh\necho $$ >"$ROOT/transfer"\nexec tail -f /dev/null\n'
+        (machine.root / "bin/curl").write_text(hanging)
+        (machine.root / "bin/sleep").write_text(
+            '#!/bin/sh\nuntil [ -s "$ROOT/transfer" ]; do :; done\necho $(($(cat "$ROOT/clock") + 30)) >"$ROOT/clock"\n'
+        )
+    (machine.root / "clock").write_text("0")
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            ["/bin/sh", machine.root / "install-k3s"],
+            env={"PATH": f"{machine.root}/bin:{os.environ['PATH']}", "ROOT": str(machine.root)},
+            stdout=subprocess.DEVNULL,
+            stderr=writing,
+            timeout=30,
+        )
+    finally:
+        os.close(writing)
+    assert done.returncode != 0
+    assert int((machine.root / "clock").read_text()) < 300, "long before its deadline"
+    if what == "download":
+        assert not alive(int((machine.root / "transfer").read_text()))
+
+
+def alive(pid: int, deadline_seconds: float = 10.0) -> bool:
+    """Whether a process that was told to end is still there at the deadline."""
+    end = time.monotonic() + deadline_seconds
+    while time.monotonic() < end:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return False
+        if state == "Z":
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def test_other_architecture(machine: Machine) -> None:

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -27,7 +26,7 @@ type endpoint struct {
 	password       *string
 	privateKey     *string
 	passphrase     *string
-	agentSocket    string
+	agentSocket    *string
 	hostKey        *string
 	dialErrorLimit int
 	dialTimeout    time.Duration
@@ -57,13 +56,17 @@ func endpointOf(object resource.PropertyMap) endpoint {
 		}
 		return nil
 	}
+	agentSocket := optional("agentSocketPath")
+	if fromEnvironment := os.Getenv("SSH_AUTH_SOCK"); agentSocket == nil && fromEnvironment != "" {
+		agentSocket = &fromEnvironment
+	}
 	return endpoint{
 		address:        net.JoinHostPort(textOr(object, "host", ""), strconv.Itoa(numberOr(object, "port", 22))),
 		user:           textOr(object, "user", "root"),
 		password:       optional("password"),
 		privateKey:     optional("privateKey"),
 		passphrase:     optional("privateKeyPassword"),
-		agentSocket:    textOr(object, "agentSocketPath", os.Getenv("SSH_AUTH_SOCK")),
+		agentSocket:    agentSocket,
 		hostKey:        optional("hostKey"),
 		dialErrorLimit: numberOr(object, "dialErrorLimit", 10),
 		dialTimeout:    time.Duration(numberOr(object, "perDialTimeout", 15)) * time.Second,
@@ -78,7 +81,8 @@ func (e endpoint) config() (*ssh.ClientConfig, func(), error) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("hostKey of %s is not in the format of authorized_keys: %w", e.address, err)
 		}
-		// Without the pinned algorithm a server with several keys may present another one, which is then refused.
+		// Without the pinned algorithm a server with several keys may present another one, which is then refused. With it
+		// an ssh-rsa key never fits a server of today: the key's type is also the name of its old signature by SHA-1.
 		config.HostKeyCallback = ssh.FixedHostKey(key)
 		config.HostKeyAlgorithms = []string{key.Type()}
 	}
@@ -100,10 +104,11 @@ func (e endpoint) config() (*ssh.ClientConfig, func(), error) {
 		config.Auth = append(config.Auth, ssh.Password(*e.password), ssh.KeyboardInteractive(answer))
 	}
 	release := func() {}
-	if e.agentSocket != "" {
-		socket, err := net.Dial("unix", e.agentSocket)
+	// Asked although there is a key, and an agent that is gone ends it all.
+	if e.agentSocket != nil {
+		socket, err := net.Dial("unix", *e.agentSocket)
 		if err != nil {
-			return nil, nil, fmt.Errorf("the SSH agent: %w", err)
+			return nil, nil, err
 		}
 		release = func() { socket.Close() }
 		config.Auth = append(config.Auth, ssh.PublicKeysCallback(agent.NewClient(socket).Signers))
@@ -119,88 +124,75 @@ func (e endpoint) signer() (ssh.Signer, error) {
 }
 
 // dialer makes the connection that SSH then speaks on.
-type dialer func(ctx context.Context, address string) (net.Conn, error)
+type dialer func(address string) (net.Conn, error)
 
 // dial logs in, through the jump host when there is one. progress hears of failed tries.
 func (c connection) dial(ctx context.Context, progress func(string)) (*ssh.Client, func(), error) {
-	direct := func(ctx context.Context, address string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	direct := func(address string) (net.Conn, error) {
+		return net.DialTimeout("tcp", address, c.endpoint.dialTimeout)
 	}
 	if c.proxy == nil {
-		return c.endpoint.login(ctx, "dial", direct, progress)
+		return c.endpoint.login(ctx, "Dial", direct, progress)
 	}
-	jump, closeJump, err := c.proxy.login(ctx, "dial proxy", direct, progress)
+	directToProxy := func(address string) (net.Conn, error) {
+		return net.DialTimeout("tcp", address, c.proxy.dialTimeout)
+	}
+	jump, closeJump, err := c.proxy.login(ctx, "Dial proxy", directToProxy, progress)
 	if err != nil {
 		return nil, nil, fmt.Errorf("proxy: %w", err)
 	}
-	through := func(ctx context.Context, address string) (net.Conn, error) {
-		return jump.DialContext(ctx, "tcp", address)
-	}
-	client, closeClient, err := c.endpoint.login(ctx, "dial from proxy", through, progress)
+	through := func(address string) (net.Conn, error) { return jump.Dial("tcp", address) }
+	client, closeClient, err := c.endpoint.login(ctx, "Dial from proxy", through, progress)
 	if err != nil {
 		closeJump()
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("proxy: %w", err)
 	}
 	return client, func() { closeClient(); closeJump() }, nil
 }
 
-// login tries until it works, the limit of errors is passed or the operation is cancelled, with growing pauses. A machine
-// that just boots refuses connections at first, and refuses logins while it makes its users, so every error counts alike.
+// login tries until it works or the limit of errors is passed, with growing pauses. A machine that just boots refuses
+// connections at first, and refuses logins while it makes its users, so every error counts alike. The operation's end is
+// seen between two tries only, and what went wrong is not said before the last one.
 func (e endpoint) login(ctx context.Context, what string, dial dialer, progress func(string)) (*ssh.Client, func(), error) {
 	config, release, err := e.config()
 	if err != nil {
 		return nil, nil, err
 	}
+	limit := "inf"
+	if e.dialErrorLimit >= 0 {
+		limit = strconv.Itoa(e.dialErrorLimit)
+	}
 	pause := firstPause
 	for failures := 1; ; failures++ {
-		client, err := e.once(ctx, dial, config)
+		client, err := e.once(dial, config)
 		if err == nil {
 			return client, func() { client.Close(); release() }, nil
 		}
-		if ctx.Err() != nil {
-			release()
-			return nil, nil, fmt.Errorf("%s %s: %w", what, e.address, cause(ctx))
-		}
 		if e.dialErrorLimit >= 0 && failures > e.dialErrorLimit {
 			release()
-			return nil, nil, fmt.Errorf("%s %s: after %d failed attempts: %w", what, e.address, failures, err)
+			return nil, nil, fmt.Errorf("after %d failed attempts: %w", failures-1, err)
 		}
-		progress(fmt.Sprintf("%s %s: attempt %d failed, retrying: %v", what, e.address, failures, err))
+		progress(fmt.Sprintf("%s %d/%s failed: retrying", what, failures, limit))
 		select {
 		case <-ctx.Done():
+			release()
+			return nil, nil, ctx.Err()
 		case <-time.After(pause):
 		}
 		pause = min(time.Duration(float64(pause)*pauseGrows), longPause)
 	}
 }
 
-// once is a single try, with perDialTimeout over all of it: a server that accepts and then says nothing must not hang it.
-func (e endpoint) once(ctx context.Context, dial dialer, config *ssh.ClientConfig) (*ssh.Client, error) {
-	if e.dialTimeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, e.dialTimeout, fmt.Errorf("no login within %s", e.dialTimeout))
-		defer cancel()
-	}
-	stream, err := dial(ctx, e.address)
+// once is a single try. perDialTimeout is over the TCP connection only: a server that accepts and then says nothing holds it.
+func (e endpoint) once(dial dialer, config *ssh.ClientConfig) (*ssh.Client, error) {
+	stream, err := dial(e.address)
 	if err != nil {
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { stream.Close() })
 	transport, channels, requests, err := ssh.NewClientConn(stream, e.address, config)
-	if !stop() && err == nil {
-		transport.Close()
-		err = errors.New("closed")
-	}
 	if err != nil {
 		stream.Close()
-		if ctx.Err() != nil {
-			return nil, cause(ctx)
-		}
 		return nil, err
 	}
 	return ssh.NewClient(transport, channels, requests), nil
-}
-
-func cause(ctx context.Context) error {
-	return context.Cause(ctx)
 }

@@ -43,7 +43,7 @@ func copyToRemote(ctx context.Context, inputs resource.PropertyMap, logs logger,
 		err = remote.put(source.ArchiveValue().Path, target)
 	}
 	if err != nil && ctx.Err() != nil {
-		return cause(ctx)
+		return context.Cause(ctx)
 	}
 	return err
 }

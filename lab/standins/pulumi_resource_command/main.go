@@ -7,11 +7,17 @@
 // the properties of the Python package pulumi-command 1.2.1, over real SSH. It keeps the behaviour that programs meet:
 //
 //   - A preview never runs anything; stdout and stderr are unknown in it when the command would run.
-//   - A change of any input runs update, or create again without one. A change of triggers replaces: the engine creates the
-//     new resource first and then deletes the old one, unless the resource says deleteBeforeReplace.
+//   - A change of any input runs update, or create again without one. A change of triggers is one like any other to the
+//     plugin; the SDK's class asks the engine to replace for it.
 //   - delete runs with the inputs in the state, so with the old connection.
-//   - Every output depends on every input, and the connection is a secret, so stdout and stderr are secrets too.
-//   - A host key, when given, pins the key and its algorithm; without one any key is accepted.
+//   - stdout and stderr are plain unless the resource names them in additionalSecretOutputs.
+//   - A host key, when given, pins the key and its algorithm; without one any key is accepted. An ssh-rsa key fits no server
+//     that signs by SHA-2 only, which OpenSSH does since 8.8.
+//   - An agent is asked whenever SSH_AUTH_SOCK or agentSocketPath names one, and one that is gone fails the connection
+//     although there is a key.
+//   - A custom timeout and Cancel are looked at between two dials only. They end nothing that runs on a server: the operation
+//     lasts as long as the command. perDialTimeout is over the TCP connection and not over the handshake.
+//   - A failed dial is told as "Dial 1/10 failed: retrying", without its cause.
 //   - Environment variables go by SSH's "env" requests, and one that the server refuses is an error.
 //   - Output lines are shown live as status messages unless logging says otherwise; with "none" nothing is sent.
 //   - A failed command's error is `<status>: running "<command>":` and what it wrote.
@@ -19,9 +25,8 @@
 // What it does not do: the function command:local:run, the deprecated command:remote:CopyFile, assetPaths and archivePaths
 // of the local command (refused by name), assets made of a URL and archives made of assets.
 //
-// What differs: perDialTimeout bounds the SSH handshake too (the real plugin bounds the TCP connection only); a cancelled
-// operation ends the remote session and kills a local command with its children; a value that only became secret is no
-// change (the real plugin shows one, pulumi/pulumi-command#447).
+// What differs: a cancelled operation kills a local command with its children; a value that only became secret is no change
+// (the real plugin shows one, pulumi/pulumi-command#447).
 package main
 
 import (

@@ -42,7 +42,8 @@ func newProvider(ctx context.Context, logs logger) *provider {
 	return &provider{logs: logs, alive: alive, cancel: cancel}
 }
 
-// operation is the context of one operation: it ends with the call, on Cancel, and after the resource's custom timeout.
+// operation is the context of one operation: it ends with the call, on Cancel, and after the resource's custom timeout. What
+// looks at it is the pause between two dials, and a local command; nothing on a server does.
 func (p *provider) operation(call context.Context, timeoutSeconds float64) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(call)
 	stop := context.AfterFunc(p.alive, func() { cancel(context.Cause(p.alive)) })
@@ -110,7 +111,8 @@ func (p *provider) Check(_ context.Context, request *pulumirpc.CheckRequest) (*p
 	return &pulumirpc.CheckResponse{Inputs: properties, Failures: failures}, nil
 }
 
-// Diff compares values alone: whether one is a secret does not change what a command does.
+// Diff compares values alone: whether one is a secret does not change what a command does. Every change is an update, that
+// of triggers too: it is the SDK's class that asks the engine for a replacement (replaceOnChanges).
 func (p *provider) Diff(_ context.Context, request *pulumirpc.DiffRequest) (*pulumirpc.DiffResponse, error) {
 	if _, err := fieldsOf(request.GetUrn()); err != nil {
 		return nil, err
@@ -135,16 +137,10 @@ func (p *provider) Diff(_ context.Context, request *pulumirpc.DiffRequest) (*pul
 	}
 	response.DetailedDiff = map[string]*pulumirpc.PropertyDiff{}
 	for where, change := range plugin.NewDetailedDiffFromObjectDiff(difference, true) {
-		kind := change.Kind
-		if where == "triggers" || strings.HasPrefix(where, "triggers[") {
-			kind = kind.AsReplace()
-			response.Replaces = append(response.Replaces, where)
-		}
 		response.DetailedDiff[where] = &pulumirpc.PropertyDiff{
-			Kind: pulumirpc.PropertyDiff_Kind(kind), InputDiff: true, //nolint:gosec // the two enumerations are the same
+			Kind: pulumirpc.PropertyDiff_Kind(change.Kind), InputDiff: true, //nolint:gosec // the two enumerations are the same
 		}
 	}
-	slices.Sort(response.Replaces)
 	return response, nil
 }
 
@@ -290,26 +286,16 @@ func fieldsOf(urn string) ([]field, error) {
 	return fields, nil
 }
 
-// setOutputs adds a run's output to the inputs. It may hold whatever the inputs held, so one secret input makes it secret.
+// setOutputs adds a run's output to the inputs, in plain whatever the inputs were: who knows better has to ask the engine for
+// additionalSecretOutputs.
 func setOutputs(state resource.PropertyMap, result output) {
-	secret := state.ContainsSecrets()
-	for name, content := range map[resource.PropertyKey]string{"stdout": result.stdout, "stderr": result.stderr} {
-		value := resource.NewStringProperty(content)
-		if secret {
-			value = resource.MakeSecret(value)
-		}
-		state[name] = value
-	}
+	state["stdout"] = resource.NewStringProperty(result.stdout)
+	state["stderr"] = resource.NewStringProperty(result.stderr)
 }
 
 func setUnknownOutputs(state resource.PropertyMap) {
-	secret := state.ContainsSecrets()
 	for _, name := range []resource.PropertyKey{"stdout", "stderr"} {
-		value := resource.MakeComputed(resource.NewStringProperty(""))
-		if secret {
-			value = resource.MakeSecret(value)
-		}
-		state[name] = value
+		state[name] = resource.MakeComputed(resource.NewStringProperty(""))
 	}
 }
 

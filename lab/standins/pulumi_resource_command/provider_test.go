@@ -196,8 +196,8 @@ func TestPreviewNeverRuns(t *testing.T) {
 	state, err := e.create(command, true)
 	must(t, err)
 	for _, name := range []resource.PropertyKey{"stdout", "stderr"} {
-		if value := state[name]; !value.IsSecret() || !value.SecretValue().Element.IsComputed() {
-			t.Errorf("%s of a previewed create is %v, want a secret unknown", name, value)
+		if value := state[name]; !value.IsComputed() {
+			t.Errorf("%s of a previewed create is %v, want an unknown", name, value)
 		}
 	}
 	e.id, e.inputs, e.state = "id", e.checked(command), e.checked(command)
@@ -211,16 +211,19 @@ func TestPreviewNeverRuns(t *testing.T) {
 	}
 }
 
-func TestOutputIsSecretAndTrimmed(t *testing.T) {
+func TestOutputIsPlainAndTrimmed(t *testing.T) {
 	_, connection := site(t, nil)
 	e := newEngine(t, remoteCommandType)
 	state, err := e.create(object{"connection": connection, "create": "printf 'a\\nb\\n\\n'; echo oops >&2"}, false)
 	must(t, err)
 	e.wantOutput(state, "stdout", "a\nb\n")
 	e.wantOutput(state, "stderr", "oops")
-	for _, name := range []resource.PropertyKey{"connection", "stdout", "stderr"} {
-		if !state[name].IsSecret() {
-			t.Errorf("%s is not a secret", name)
+	if !state["connection"].IsSecret() {
+		t.Error("the connection is not a secret")
+	}
+	for _, name := range []resource.PropertyKey{"stdout", "stderr"} {
+		if state[name].IsSecret() {
+			t.Errorf("%s is a secret although nobody asked for it", name)
 		}
 	}
 	if !strings.HasPrefix(e.id, "res") {
@@ -228,23 +231,17 @@ func TestOutputIsSecretAndTrimmed(t *testing.T) {
 	}
 }
 
-func TestLocalOutputIsPlainUnlessAnInputIsSecret(t *testing.T) {
+func TestLocalOutputIsPlain(t *testing.T) {
 	e := newEngine(t, localCommandType)
 	state, err := e.create(object{"create": "echo $GREETING from $(pwd)", "dir": "/", "environment": object{"GREETING": "hi"}}, false)
 	must(t, err)
 	e.wantOutput(state, "stdout", "hi from /")
 	if state["stdout"].IsSecret() {
-		t.Error("stdout is secret although no input is")
-	}
-	secret := object{"create": "cat", "stdin": resource.MakeSecret(resource.NewStringProperty("s"))}
-	state, err = e.create(secret, false)
-	must(t, err)
-	if !state["stdout"].IsSecret() {
-		t.Error("stdout is not secret although stdin is")
+		t.Error("stdout is secret although nobody asked for it")
 	}
 }
 
-func TestChangedInputUpdatesAndChangedTriggerReplaces(t *testing.T) {
+func TestChangedInputUpdatesAndSoDoesAChangedTrigger(t *testing.T) {
 	_, connection := site(t, nil)
 	e := newEngine(t, remoteCommandType)
 	base := object{"connection": connection, "create": "echo one", "triggers": []any{"a"}}
@@ -268,19 +265,13 @@ func TestChangedInputUpdatesAndChangedTriggerReplaces(t *testing.T) {
 			t.Errorf("a change of %s gives %v, want an update", name, response)
 		}
 	}
-	for name, triggers := range map[string]any{"value": []any{"b"}, "length": []any{"a", "b"}, "none": []any{}} {
+	for name, triggers := range map[string]any{
+		"value": []any{"b"}, "length": []any{"a", "b"}, "none": []any{}, "removed": nil,
+	} {
 		response := e.diff(with(base, object{"triggers": triggers}))
-		if len(response.Replaces) == 0 || response.DeleteBeforeReplace {
-			t.Errorf("changed triggers (%s) give %v, want a replacement, create first", name, response)
+		if response.Changes != pulumirpc.DiffResponse_DIFF_SOME || len(response.Replaces) > 0 {
+			t.Errorf("changed triggers (%s) give %v, want an update", name, response)
 		}
-		for where, change := range response.DetailedDiff {
-			if !strings.HasSuffix(change.Kind.String(), "_REPLACE") {
-				t.Errorf("changed triggers (%s): %s is %s", name, where, change.Kind)
-			}
-		}
-	}
-	if response := e.diff(with(base, object{"triggers": nil})); len(response.Replaces) == 0 {
-		t.Errorf("removed triggers give %v, want a replacement", response)
 	}
 }
 
@@ -446,7 +437,7 @@ func TestDialRetriesUntilTheServerIsReady(t *testing.T) {
 	if server.logins != 3 {
 		t.Errorf("%d logins, want 3", server.logins)
 	}
-	if seen := e.logs.all(); !strings.Contains(seen, "attempt 1 failed, retrying") || strings.Contains(seen, "PRIVATE KEY") {
+	if seen := e.logs.all(); !strings.Contains(seen, "status: Dial 1/10 failed: retrying") || strings.Contains(seen, "not yet") {
 		t.Errorf("messages: %s", seen)
 	}
 }
@@ -455,21 +446,66 @@ func TestDialGivesUpAfterTheLimit(t *testing.T) {
 	server, connection := site(t, func(s *sshd) { s.refuse = 100 })
 	e := newEngine(t, remoteCommandType)
 	_, err := e.create(object{"connection": with(connection, object{"dialErrorLimit": 2}), "create": "true"}, false)
-	wantError(t, err, "after 3 failed attempts")
+	wantError(t, err, "after 2 failed attempts: ssh: handshake failed")
 	if server.logins != 3 {
 		t.Errorf("%d logins, want 3", server.logins)
 	}
 }
 
-func TestMuteServerTimesOut(t *testing.T) {
-	_, connection := site(t, func(s *sshd) { s.mute = true })
+// perDialTimeout is over the TCP connection: a server that takes it and says nothing holds the dial.
+func TestMuteServerHoldsADial(t *testing.T) {
+	server, connection := site(t, func(s *sshd) { s.mute = true })
 	e := newEngine(t, remoteCommandType)
-	begin := time.Now()
-	_, err := e.create(object{"connection": with(connection, object{"dialErrorLimit": 0, "perDialTimeout": 1}), "create": "true"}, false)
-	wantError(t, err, "no login within 1s")
-	if took := time.Since(begin); took > 5*time.Second {
-		t.Errorf("it took %s", took)
+	given := object{"connection": with(connection, object{"dialErrorLimit": 0, "perDialTimeout": 1}), "create": "true"}
+	failed := make(chan error, 1)
+	go func() {
+		_, err := e.create(given, false)
+		failed <- err
+	}()
+	select {
+	case err := <-failed:
+		t.Fatalf("it ended with %v", err)
+	case <-time.After(2500 * time.Millisecond):
 	}
+	server.hangUp()
+	select {
+	case err := <-failed:
+		wantError(t, err, "after 0 failed attempts: ssh: handshake failed")
+	case <-time.After(10 * time.Second):
+		t.Fatal("it still dials a server that has hung up")
+	}
+}
+
+func TestAnAgentThatIsGoneFailsTheConnectionAlthoughThereIsAKey(t *testing.T) {
+	server, connection := site(t, nil)
+	gone := filepath.Join(t.TempDir(), "agent")
+	e := newEngine(t, remoteCommandType)
+	t.Setenv("SSH_AUTH_SOCK", gone)
+	_, err := e.create(object{"connection": connection, "create": "true"}, false)
+	wantError(t, err, "dial unix "+gone+": connect: no such file or directory")
+	t.Setenv("SSH_AUTH_SOCK", "")
+	_, err = e.create(object{"connection": connection, "create": "true"}, false)
+	must(t, err)
+	_, err = e.create(object{"connection": with(connection, object{"agentSocketPath": ""}), "create": "true"}, false)
+	wantError(t, err, "dial unix")
+	if server.logins != 1 {
+		t.Errorf("%d logins, want the one without an agent", server.logins)
+	}
+}
+
+// The type of such a key is also the name of its signature by SHA-1, and that is all the connection asks for.
+func TestAnRsaHostKeyFitsNoServerOfToday(t *testing.T) {
+	server, connection := site(t, useRSA)
+	e := newEngine(t, remoteCommandType)
+	_, err := e.create(object{"connection": with(connection, object{"dialErrorLimit": 0}), "create": "true"}, false)
+	wantError(t, err, "no common algorithm for host key", "ssh-rsa", "rsa-sha2-512")
+	if server.logins != 0 {
+		t.Error("it logged in")
+	}
+	without := with(connection, nil)
+	delete(without, "hostKey")
+	_, err = e.create(object{"connection": without, "create": "true"}, false)
+	must(t, err)
 }
 
 func TestJumpHost(t *testing.T) {
@@ -484,35 +520,71 @@ func TestJumpHost(t *testing.T) {
 	}
 	refused := with(jumpConnection, object{"dialErrorLimit": 0, "privateKey": connection["privateKey"]})
 	_, err = e.create(object{"connection": with(connection, object{"proxy": refused}), "create": "true"}, false)
-	wantError(t, err, "proxy: dial proxy")
+	wantError(t, err, "proxy: after 0 failed attempts")
 }
 
-func TestCancelEndsWhatRuns(t *testing.T) {
+// Whoever counts on a timeout or on Ctrl-C to end what runs on a server counts on nothing.
+func TestNeitherCancelNorTimeoutEndsWhatRunsOnAServer(t *testing.T) {
+	folder := t.TempDir()
 	server, connection := site(t, nil)
-	for kind, given := range map[string]object{
-		remoteCommandType: {"connection": connection, "create": "echo begun; sleep 60"},
-		localCommandType:  {"create": "echo begun; sleep 60"},
-	} {
-		e := newEngine(t, kind)
-		failed := make(chan error, 1)
-		go func() {
-			_, err := e.create(given, false)
-			failed <- err
-		}()
-		waitFor(t, "the command begins", func() bool { return strings.Contains(e.logs.all(), "begun") })
-		_, err := e.provider.Cancel(t.Context(), nil)
-		must(t, err)
-		select {
-		case err := <-failed:
-			wantError(t, err, "cancelled: running")
-		case <-time.After(10 * time.Second):
-			t.Fatalf("%s still runs after Cancel", kind)
-		}
+	e := newEngine(t, remoteCommandType)
+	given := object{
+		"connection": connection,
+		"create":     "echo begun; until [ -e " + folder + "/go ]; do sleep 0.05; done; echo done",
 	}
+	properties, err := marshal(e.checked(given))
+	must(t, err)
+	failed := make(chan error, 1)
+	go func() {
+		_, err := e.provider.Create(t.Context(), &pulumirpc.CreateRequest{Urn: e.urn, Properties: properties, Timeout: 0.2})
+		failed <- err
+	}()
+	waitFor(t, "the command begins", func() bool { return strings.Contains(e.logs.all(), "begun") })
+	_, err = e.provider.Cancel(t.Context(), nil)
+	must(t, err)
 	select {
+	case err := <-failed:
+		t.Fatalf("the operation ended with %v before the command", err)
 	case <-server.ended:
+		t.Fatal("the command ended with its operation")
+	case <-time.After(500 * time.Millisecond): // well after the timeout
+	}
+	must(t, os.WriteFile(filepath.Join(folder, "go"), nil, 0o600))
+	select {
+	case err := <-failed:
+		must(t, err)
 	case <-time.After(10 * time.Second):
-		t.Error("the command still runs on the server after Cancel")
+		t.Fatal("the operation did not end with its command")
+	}
+}
+
+func TestCancelEndsALocalCommand(t *testing.T) {
+	e := newEngine(t, localCommandType)
+	failed := make(chan error, 1)
+	go func() {
+		_, err := e.create(object{"create": "echo begun; sleep 60"}, false)
+		failed <- err
+	}()
+	waitFor(t, "the command begins", func() bool { return strings.Contains(e.logs.all(), "begun") })
+	_, err := e.provider.Cancel(t.Context(), nil)
+	must(t, err)
+	select {
+	case err := <-failed:
+		wantError(t, err, "cancelled: running")
+	case <-time.After(10 * time.Second):
+		t.Fatal("it still runs after Cancel")
+	}
+}
+
+func TestTimeoutEndsDialingBetweenTwoTries(t *testing.T) {
+	_, connection := site(t, func(s *sshd) { s.refuse = 100 })
+	e := newEngine(t, remoteCommandType)
+	properties, err := marshal(e.checked(object{"connection": with(connection, object{"dialErrorLimit": -1}), "create": "true"}))
+	must(t, err)
+	_, err = e.provider.Create(t.Context(), &pulumirpc.CreateRequest{Urn: e.urn, Properties: properties, Timeout: 0.3})
+	wantError(t, err, "context deadline exceeded")
+	if seen := e.logs.all(); !strings.Contains(seen, "Dial 1/inf failed: retrying") {
+		t.Errorf("messages: %s", seen)
 	}
 }
 

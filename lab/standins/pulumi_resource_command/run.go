@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
-	"golang.org/x/crypto/ssh"
 )
 
 // output is what a command wrote.
@@ -48,15 +47,10 @@ func runRemote(
 	record := newRecorder(textOr(inputs, "logging", ""), show)
 	session.Stdout, session.Stderr = record.stream(logStdout), record.stream(logStderr)
 
-	// OpenSSH hangs up on the command when its session's connection goes.
-	stop := context.AfterFunc(ctx, func() {
-		_ = session.Signal(ssh.SIGKILL)
-		client.Close()
-	})
-	defer stop()
+	// Neither a custom timeout nor a cancelled operation ends what runs on the server, and it is waited for.
 	err = session.Run(command)
 	record.finish()
-	return finished(ctx, record, command, err)
+	return finished(record, command, err)
 }
 
 const acceptEnvHint = "the SSH server has to allow it by AcceptEnv; else write 'NAME=value command', or use stdin"
@@ -87,16 +81,16 @@ func runLocal(
 	process.WaitDelay = 5 * time.Second
 	err := process.Run()
 	record.finish()
-	return finished(ctx, record, command, err)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return finished(record, command, err)
 }
 
 // finished gives the output, or the error in the real plugin's words: programs and people search for them.
-func finished(ctx context.Context, record *recorder, command string, err error) (output, error) {
+func finished(record *recorder, command string, err error) (output, error) {
 	if err == nil {
 		return record.outputs(), nil
-	}
-	if ctx.Err() != nil {
-		err = cause(ctx)
 	}
 	return output{}, fmt.Errorf("%w: running %q:\n%s", err, command, record.transcript())
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/rsa"
 	"encoding/pem"
 	"errors"
 	"io"
@@ -18,11 +19,13 @@ import (
 )
 
 // sshd is a real SSH server for the tests: public-key and password logins, commands by /bin/sh, SFTP, and forwarding for
-// jump hosts. Like OpenSSH it refuses environment variables that it was not told to accept, and hangs up on the command of
-// a session that goes away.
+// jump hosts. Like OpenSSH it refuses environment variables that it was not told to accept, signs by SHA-2 alone, and leaves
+// the command of a session that goes away as it is.
 type sshd struct {
 	host, port string
 	hostKey    ssh.Signer
+	streams    []net.Conn
+	processes  []int
 	acceptEnv  map[string]bool
 	refuse     int // logins to refuse before one is let in
 	mute       bool
@@ -77,7 +80,14 @@ func startSSHD(t *testing.T, authorized string, set func(*sshd)) *sshd {
 	config.AddHostKey(server.hostKey)
 	server.listener, err = net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	t.Cleanup(func() { server.listener.Close() })
+	t.Cleanup(func() {
+		server.listener.Close()
+		server.mutex.Lock()
+		defer server.mutex.Unlock()
+		for _, process := range server.processes {
+			_ = syscall.Kill(-process, syscall.SIGKILL)
+		}
+	})
 	server.host, server.port, _ = net.SplitHostPort(server.listener.Addr().String())
 	go func() {
 		for {
@@ -85,6 +95,9 @@ func startSSHD(t *testing.T, authorized string, set func(*sshd)) *sshd {
 			if err != nil {
 				return
 			}
+			server.mutex.Lock()
+			server.streams = append(server.streams, stream)
+			server.mutex.Unlock()
 			if server.mute {
 				continue
 			}
@@ -95,6 +108,32 @@ func startSSHD(t *testing.T, authorized string, set func(*sshd)) *sshd {
 }
 
 func (s *sshd) hostKeyLine() string { return string(ssh.MarshalAuthorizedKey(s.hostKey.PublicKey())) }
+
+// hangUp closes every connection there is.
+func (s *sshd) hangUp() {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	for _, stream := range s.streams {
+		stream.Close()
+	}
+}
+
+// useRSA gives the server an RSA host key.
+func useRSA(s *sshd) {
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	signer, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		panic(err)
+	}
+	modern := []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}
+	s.hostKey, err = ssh.NewSignerWithAlgorithms(signer.(ssh.AlgorithmSigner), modern)
+	if err != nil {
+		panic(err)
+	}
+}
 
 func (s *sshd) admit() error {
 	s.mutex.Lock()
@@ -133,11 +172,6 @@ func (s *sshd) serve(stream net.Conn, config *ssh.ServerConfig) {
 func (s *sshd) session(channel ssh.Channel, requests <-chan *ssh.Request) {
 	environment := []string{"PATH=/usr/bin:/bin"}
 	var process *exec.Cmd
-	defer func() {
-		if process != nil {
-			_ = syscall.Kill(-process.Process.Pid, syscall.SIGKILL)
-		}
-	}()
 	for request := range requests {
 		switch request.Type {
 		case "env":
@@ -156,7 +190,13 @@ func (s *sshd) session(channel ssh.Channel, requests <-chan *ssh.Request) {
 			input, _ := process.StdinPipe()
 			go func() { _, _ = io.Copy(input, channel); input.Close() }()
 			process.Stdout, process.Stderr = channel, channel.Stderr()
-			_ = request.Reply(process.Start() == nil, nil)
+			started := process.Start() == nil
+			if started {
+				s.mutex.Lock()
+				s.processes = append(s.processes, process.Process.Pid)
+				s.mutex.Unlock()
+			}
+			_ = request.Reply(started, nil)
 			go func(process *exec.Cmd) {
 				err := process.Wait()
 				s.ended <- err
