@@ -313,7 +313,12 @@ def ssh_public_key(value: str) -> str:
     words = value.split()
     if len(words) < 2 or "\n" in value.strip():
         raise RuleError("is not a public key of the form 'ssh-ed25519 AAAA...'", example)
-    kinds = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
+    kinds = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521")
+    if words[0] == "ssh-rsa":
+        # The provider pins the key's type as the algorithm (ssh.ClientConfig.HostKeyAlgorithms of Go), and for RSA that
+        # name means a signature by SHA-1. OpenSSH gives none since 8.8.
+        rule = "is an RSA key; Pulumi's command provider asks for its old signature, which no SSH server gives any more"
+        raise RuleError(rule, example)
     if words[0] not in kinds:
         raise RuleError(f"is not a public key of a kind that SSH offers ({', '.join(kinds)})", example)
     try:
