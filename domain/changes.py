@@ -36,7 +36,7 @@ _FIXED: Final = {
 
 def raised_with(settings: StackSettings) -> dict[str, str | list[str]]:
     """What a later update is compared with: plain data for a stack output. ``servers`` are the names of the nodes that
-    run the API, where the program raises them.
+    run the API, where the program raises them; ``routers`` those of the nodes that carry the link.
     """
     plan, hetzner = address_plan(settings), settings.hetzner
     values: dict[str, object] = {
@@ -53,6 +53,7 @@ def raised_with(settings: StackSettings) -> dict[str, str | list[str]]:
         }
     found: dict[str, str | list[str]] = {name: str(value) for name, value in values.items()}
     found["access"] = _access(settings)
+    found["routers"] = [node.name for node in plan.routers]
     if settings.installs_k3s:
         found["servers"] = [node.name for node in plan.servers]
     return found
@@ -76,6 +77,7 @@ def changes_refused(outputs: Mapping[str, Any], settings: StackSettings) -> list
         *_nodes(outputs, settings),
         *_hetzner_servers(outputs, settings),
         *_servers_over_ssh(outputs, settings),
+        *_routers(outputs, settings),
     ]
 
 
@@ -201,6 +203,53 @@ def _servers_over_ssh(outputs: Mapping[str, Any], settings: StackSettings) -> It
         rule = "is the first server, which the others join, and it does not run yet; it would start a cluster alone"
         setting = f"on_premise.machines.{machines.index(first)}.name"
         yield Problem(stack, setting, first.name, rule, f"put it behind {stay[0]}")
+
+
+def _routers(outputs: Mapping[str, Any], settings: StackSettings) -> Iterator[Problem]:
+    """The router stays where it is. A node gets the router's label when it joins, and NetBird's agent stays where it
+    was started: a link that is moved to a node that runs would carry nothing, and say nothing of it. Only a machine
+    that joins anew can take the place of one that leaves.
+    """
+    before = _raised_routers(outputs)
+    now = [node.name for node in address_plan(settings).routers]
+    run = _part(outputs, "node_ips")
+    if not before or now == before:
+        return
+    leaves = not {*before} & {node.name for node in address_plan(settings).nodes}
+    if settings.on_premise is not None and settings.installs_k3s and leaves and not {*now} & {*run}:
+        return
+    was, stack = before[0], settings.stack
+    rule = f"moves the link's router from {was}, where it runs, to {now[0]}, which would never carry it"
+    if settings.hetzner is not None:
+        count = sum(name.startswith(f"{stack}-agent-") for name in run if isinstance(name, str))
+        fix = f"write {count} again, or raise the cluster anew: {_anew(stack)}"
+        yield Problem(stack, "hetzner.workers.count", str(settings.hetzner.workers.count), rule, fix)
+        return
+    machines = settings.on_premise.machines if settings.on_premise is not None else ()
+    index = next(index for index, machine in enumerate(machines) if machine.name == now[0])
+    new = f"put a machine that is new in the place of {was}, " if settings.installs_k3s else ""
+    fix = f"write it at {was} again, {new}or raise the cluster anew: {_anew(stack)}"
+    yield Problem(stack, f"on_premise.machines.{index}.router", "true", rule, fix)
+
+
+def _raised_routers(outputs: Mapping[str, Any]) -> list[str]:
+    """The names of the nodes that carry the link; none where the last update didn't note them. Earlier versions noted
+    them as the keys of the routers' NetBird addresses, and in what the peers read.
+    """
+    link = _part(outputs, "link").get("routers")
+    noted = [
+        _part(outputs, RAISED_WITH).get("routers"),
+        list(_part(outputs, "router_peers")),
+        [one.get("node") for one in link if isinstance(one, Mapping)] if isinstance(link, list) else [],
+    ]
+    for names in noted:
+        if (
+            isinstance(names, list)
+            and names
+            and all(isinstance(name, str) and _PLAIN.fullmatch(name) for name in names)
+        ):
+            return names
+    return []
 
 
 def _raised_servers(outputs: Mapping[str, Any]) -> list[str]:

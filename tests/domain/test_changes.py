@@ -27,8 +27,26 @@ def outputs_of(settings: StackSettings, *, old: str = "") -> dict[str, Any]:
     if old != "raised_with":
         noted = raised_with(settings)
         outputs[RAISED_WITH] = {
-            name: value for name, value in noted.items() if not old or name not in ("access", "servers")
+            name: value
+            for name, value in noted.items()
+            # The routers have tests of their own.
+            if name != "routers" and (not old or name not in ("access", "servers"))
         }
+    return outputs
+
+
+def with_router(outputs: dict[str, Any], settings: StackSettings, noted: str) -> dict[str, Any]:
+    """The outputs of a version that noted its routers in this place alone."""
+    outputs = copy.deepcopy(outputs)
+    routers = address_plan(settings).routers
+    if noted == "raised_with":
+        outputs[RAISED_WITH] = {**outputs.get(RAISED_WITH, {}), "routers": [node.name for node in routers]}
+    elif noted == "router_peers":
+        outputs["router_peers"] = {node.name: "100.92.0.8" for node in routers}
+    elif noted == "link":
+        outputs["link"]["routers"] = [
+            {"node": node.name, "node_ip": str(node.address), "peer_ip": "100.92.0.8"} for node in routers
+        ]
     return outputs
 
 
@@ -164,6 +182,14 @@ def machines(servers: list[int], agents: list[int] | None = None) -> dict[str, A
     }
 
 
+MORE = machines([1], [2, 3])
+"""With one more, which is the router."""
+ADDED = copy.deepcopy(MORE)
+"""With one more, which is not."""
+ADDED["on_premise.machines"][1]["router"] = True
+del ADDED["on_premise.machines"][2]["router"]
+
+
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
@@ -282,7 +308,98 @@ def test_all_else_may_change(base: str, changes: dict[str, Any]) -> None:
     assert refused(base, changes) == []
 
 
+WORKERS = "hetzner.workers.count"
+NOTED = ("raised_with", "router_peers", "link")
+
+
+def moved(base: str, changes: dict[str, Any], before: dict[str, Any], noted: str) -> list[str]:
+    """What is said of these changes, where the last update noted its routers in this place alone."""
+    name, config = BASES[base]
+    raised = settings_of(name, changed(config, before))
+    outputs = with_router(outputs_of(raised), raised, noted)
+    return [str(problem) for problem in changes_refused(outputs, settings_of(name, changed(config, changes)))]
+
+
+@pytest.mark.parametrize("noted", NOTED)
+@pytest.mark.parametrize(
+    ("base", "before", "after", "said"),
+    [
+        (
+            "de",
+            {WORKERS: 0},
+            {WORKERS: 1},
+            (
+                "de: hetzner.workers.count 1 moves the link's router from de-server-1, where it runs, to de-agent-1, "
+                f"which would never carry it; write 0 again, {ANEW['de']}"
+            ),
+        ),
+        (
+            "de",
+            {WORKERS: 2},
+            {WORKERS: 0},
+            (
+                "de: hetzner.workers.count 0 moves the link's router from de-agent-1, where it runs, to de-server-1, "
+                f"which would never carry it; write 2 again, {ANEW['de']}"
+            ),
+        ),
+        (
+            "mn",
+            {},
+            {"on_premise.machines.0.router": True, "on_premise.machines.1.router": False},
+            (
+                "mn: on_premise.machines.0.router true moves the link's router from mn-2, where it runs, to mn-1, "
+                "which would never carry it; write it at mn-2 again, put a machine that is new in the place of mn-2, "
+                f"{ANEW['mn']}"
+            ),
+        ),
+        (
+            "given",
+            {},
+            {"on_premise.machines.0.name": "worker-c", "on_premise.machines.0.address": "192.168.7.12"},
+            (
+                "mn: on_premise.machines.0.router true moves the link's router from worker-b, where it runs, to "
+                f"worker-c, which would never carry it; write it at worker-b again, {ANEW['mn']}"
+            ),
+        ),
+        # The old one stays in the cluster, and with it its label.
+        ("mn", machines([1], [2]), MORE, "mn: on_premise.machines.2.router true moves the link's router from m-2, "),
+        # The new one runs already.
+        ("mn", machines([1], [2, 3]), machines([1], [2]), "mn: on_premise.machines.1.router true moves the link's "),
+    ],
+)
+def test_a_router_that_would_move(
+    base: str, before: dict[str, Any], after: dict[str, Any], said: str, noted: str
+) -> None:
+    (found,) = moved(base, after, before, noted)
+    assert found.startswith(said)
+    assert not said.endswith(".") or found == said
+
+
+@pytest.mark.parametrize("noted", NOTED)
+@pytest.mark.parametrize(
+    ("base", "before", "after"),
+    [
+        ("de", {WORKERS: 0}, {WORKERS: 0}),
+        ("de", {WORKERS: 1}, {WORKERS: 3}),
+        ("de", {WORKERS: 3}, {WORKERS: 1}),
+        ("mn", {}, {}),
+        ("given", {}, {}),
+        # A machine that is new takes the place of one that leaves.
+        ("mn", machines([1], [2]), machines([1], [3])),
+        ("mn", machines([1], [2]), ADDED),
+    ],
+)
+def test_a_router_that_stays(base: str, before: dict[str, Any], after: dict[str, Any], noted: str) -> None:
+    assert moved(base, after, before, noted) == []
+
+
+def test_routers_that_were_not_noted_may_be_anywhere() -> None:
+    assert moved("mn", {"on_premise.machines.0.router": True, "on_premise.machines.1.router": False}, {}, "") == []
+
+
 NOTHING: list[Any] = [
+    {"router_peers": {"mn-1\n": "100.92.0.8"}, "link": {"routers": [{"node": 3}, "x"]}},
+    {"raised_with": {"routers": "mn-1"}, "router_peers": [], "link": {"routers": {"node": "mn-1"}}},
     {},
     {"link": None},
     {"raised_with": {"pod_cidr": "10.1.0.0/16\nx"}},
