@@ -37,10 +37,18 @@ class HetznerError(Exception):
 class HetznerClient:
     """The few calls that leftovers need. ``endpoint`` as of the provider, with the path ``/v1``."""
 
-    def __init__(self, token: str, endpoint: str | None = None, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        token: str,
+        endpoint: str | None = None,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        deadline_seconds: float = DEADLINE_SECONDS,
+    ) -> None:
         self._token = token
         self._endpoint = (endpoint or DEFAULT_ENDPOINT).rstrip("/")
         self._sleep = sleep
+        self._deadline_seconds = deadline_seconds
 
     def by_name(self, kind: str, name: str) -> list[dict[str, Any]]:
         """The objects of this name; ``kind`` is the API's collection, such as ``servers``."""
@@ -68,16 +76,20 @@ class HetznerClient:
                 raise HetznerError(f"Hetzner API: {path}: {found['error']['message']}")
             return bool(found["status"] == "success")
 
-        self._until(done, path)
+        kind, id_, _, name = path.strip("/").split("/")
+        self._until(done, f"the action {name} of {kind}/{id_} has not ended")
 
     def delete_subnet(self, network: int, ip_range: str) -> None:
         """Deletes a subnet and waits until it is gone."""
         self._request("POST", f"/networks/{network}/actions/delete_subnet", {"ip_range": ip_range})
-        self._until(lambda: not _has_subnet(self.network(network), ip_range), f"subnet {ip_range} of network {network}")
+        self._until(
+            lambda: not _has_subnet(self.network(network), ip_range),
+            f"the subnet {ip_range} of networks/{network} is still there after its deletion",
+        )
 
     def delete(self, kind: str, id_: int) -> None:
         """Deletes an object and waits until it is gone; a server takes a while, and keeps its name till then."""
-        self._until(lambda: self._try_delete(kind, id_), f"{kind}/{id_}")
+        self._until(lambda: self._try_delete(kind, id_), f"{kind}/{id_} is still there after its deletion")
 
     def _try_delete(self, kind: str, id_: int) -> bool:
         if self._request("GET", f"/{kind}/{id_}", missing_is_fine=True) is None:
@@ -86,11 +98,14 @@ class HetznerClient:
         self._request("DELETE", f"/{kind}/{id_}", missing_is_fine=True, locked_is_fine=True)
         return False
 
-    def _until(self, done: Callable[[], bool], what: str) -> None:
-        end = time.monotonic() + DEADLINE_SECONDS
+    def _until(self, done: Callable[[], bool], otherwise: str) -> None:
+        end = time.monotonic() + self._deadline_seconds
         while not done():
             if time.monotonic() >= end:
-                raise HetznerError(f"Hetzner: {what} is still there {DEADLINE_SECONDS:.0f} s after its deletion")
+                raise HetznerError(
+                    f"Hetzner: {otherwise} within {self._deadline_seconds:.0f} s; "
+                    "the next `pulumi up` goes on from there"
+                )
             self._sleep(_POLL_SECONDS)
 
     def _request(

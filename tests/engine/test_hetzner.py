@@ -92,7 +92,7 @@ def changes(preview: dict[str, Any]) -> list[str]:
         f"{step.op} {step.type} {step.name}"
         for step in steps(preview)
         if step.op != "same"
-        and (step.op != "create" or step.type.startswith(("hcloud:", "pulumi-python:dynamic/isthmus:StackInstance")))
+        and (step.op != "create" or step.type.startswith("hcloud:") or step.name == "instance")
     ]
 
 
