@@ -23,6 +23,7 @@ from components.machines import running_cluster
 from components.netbird_operator import RELEASE as OPERATOR_RELEASE
 from components.netbird_operator import NetbirdOperator, NetbirdOperatorArgs
 from components.netbird_router import NetbirdRouter, NetbirdRouterArgs
+from components.node_watch import watch_nodes
 from components.peer_link import PeerLink
 from components.reachability import warn_if_unreachable
 from components.secrets import read_secrets
@@ -50,6 +51,9 @@ async def joined_cluster(
     running = running_cluster(settings, plan, secrets, hooks=callbacks)
     cluster, in_cluster = running.cluster, running.in_cluster
     warn_if_unreachable(cluster.kubeconfig, cluster.context)
+    if callbacks and settings.installs_k3s:
+        at_hetzner = settings.hetzner is not None
+        watch_nodes(cluster.kubeconfig, cluster.context, settings.stack, plan.nodes, at_hetzner=at_hetzner)
 
     def recover(release: str, namespace: str) -> RecoverRelease | None:
         return RecoverRelease(release, namespace, cluster.kubeconfig, cluster.context) if callbacks else None

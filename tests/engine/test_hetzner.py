@@ -91,8 +91,7 @@ def changes(preview: dict[str, Any]) -> list[str]:
     return [
         f"{step.op} {step.type} {step.name}"
         for step in steps(preview)
-        if step.op != "same"
-        and (step.op != "create" or step.type.startswith("hcloud:") or step.name == "instance")
+        if step.op != "same" and (step.op != "create" or step.type.startswith("hcloud:") or step.name == "instance")
     ]
 
 

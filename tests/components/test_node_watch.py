@@ -1,0 +1,122 @@
+"""Machines that are no nodes, or are away, are named, and hold up nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from components.kubernetes_client import KubernetesError
+from components.node_watch import NodesMissingError, wait_for_nodes
+from domain.plan import Node
+from tests.domain.samples import DE, MN, plan_of
+
+NODES = plan_of("mn", MN).nodes
+
+
+def listed(**ready: str) -> dict[str, Any]:
+    """The API's list: nodes by name, with what their kubelet says (True, False), or that it says nothing (Unknown)."""
+    conditions = {
+        "Unknown": {"lastTransitionTime": "2026-11-29T03:00:00Z", "message": "Kubelet stopped posting node status."}
+    }
+    return {
+        "items": [
+            {
+                "metadata": {"name": name.replace("_", "-")},
+                "status": {"conditions": [{"type": "Ready", "status": status, **conditions.get(status, {})}]},
+            }
+            for name, status in ready.items()
+        ]
+    }
+
+
+class Cluster:
+    """Answers one after the other, the last one for good, while time passes by sleeping alone."""
+
+    def __init__(self, *answers: Mapping[str, Any] | KubernetesError) -> None:
+        self._answers = list(answers)
+        self.time = 0.0
+        self.said: list[str] = []
+        self.warned: list[str] = []
+
+    async def look(self) -> Mapping[str, Any]:
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, KubernetesError):
+            raise answer
+        return answer
+
+    async def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+    def wait(self) -> Cluster:
+        self.wait_as("mn", NODES, at_hetzner=False)
+        return self
+
+    def wait_as(self, stack: str, nodes: Sequence[Node], *, at_hetzner: bool) -> None:
+        asyncio.run(
+            wait_for_nodes(
+                self.look, stack, nodes, self.said.append, self.warned.append,
+                at_hetzner=at_hetzner, now=lambda: self.time, sleep=self.sleep,
+            )
+        )  # fmt: skip
+
+
+READY = listed(mn_1="True", mn_2="True")
+
+
+def test_all_there_says_nothing() -> None:
+    cluster = Cluster(READY).wait()
+    assert (cluster.said, cluster.warned, cluster.time) == ([], [], 0.0)
+
+
+def test_it_says_what_it_waits_for() -> None:
+    unreachable = KubernetesError("Kubernetes API at 192.168.7.11:6443: GET /api/v1/nodes: Connection refused")
+    cluster = Cluster(listed(mn_1="True"), unreachable, listed(mn_1="True", mn_2="False"), READY).wait()
+    assert cluster.said == [
+        "mn: waiting for its nodes (0 of 900 s): mn-2 has not joined",
+        f"mn: waiting for its nodes (3 of 900 s): {unreachable}",
+        "mn: waiting for its nodes (6 of 900 s): mn-2 is not ready yet",
+    ]
+    assert cluster.warned == []
+
+
+def test_one_that_does_not_join_is_named_and_the_next_time_it_goes_through() -> None:
+    with pytest.raises(NodesMissingError) as refusal:
+        Cluster(listed(mn_1="True")).wait()
+    assert str(refusal.value) == (
+        "mn: not joined within 900 s: mn-2 (192.168.7.12); everything that does not need it is done. "
+        "`journalctl -u k3s-agent` there may say why; where that is 'Node password rejected', the name was another "
+        "machine's: `kubectl delete node NAME`. Nothing of this stands in the way of the next `pulumi up`"
+    )
+    assert Cluster(READY).wait().warned == []
+
+
+def test_one_that_was_there_and_is_away_is_not_waited_for() -> None:
+    cluster = Cluster(listed(mn_1="True", mn_2="Unknown")).wait()
+    assert (cluster.said, cluster.time) == ([], 0.0)
+    assert cluster.warned == [
+        (
+            "mn: node mn-2 is away since 2026-11-29T03:00:00Z: Kubelet stopped posting node status. What runs there "
+            "alone is down, and all else went on without it"
+        )
+    ]
+
+
+def test_one_that_joined_and_never_gets_ready() -> None:
+    cluster = Cluster(listed(mn_1="True", mn_2="False")).wait()
+    assert cluster.warned == ["mn: node mn-2 is not ready after 900 s; `kubectl describe node mn-2` says why"]
+
+
+def test_an_api_that_does_not_answer_holds_up_nothing() -> None:
+    cluster = Cluster(KubernetesError("no answer")).wait()
+    assert cluster.warned == ["mn: its nodes can't be looked at: no answer"]
+    assert cluster.time == 60.0
+
+
+def test_at_hetzner_the_first_boot_has_a_log() -> None:
+    with pytest.raises(
+        NodesMissingError, match=r"/var/log/isthmus-install-k3s\.log and `journalctl -u k3s -u k3s-agent`"
+    ):
+        Cluster({"items": []}).wait_as("de", plan_of("de", DE).nodes, at_hetzner=True)
