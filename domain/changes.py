@@ -36,7 +36,7 @@ _FIXED: Final = {
 
 def raised_with(settings: StackSettings) -> dict[str, str | list[str]]:
     """What a later update is compared with: plain data for a stack output. ``servers`` are the names of the nodes that
-    run the API, where the program raises them; ``routers`` those of the nodes that carry the link.
+    run the API, where the program raises them.
     """
     plan, hetzner = address_plan(settings), settings.hetzner
     values: dict[str, object] = {
@@ -53,7 +53,6 @@ def raised_with(settings: StackSettings) -> dict[str, str | list[str]]:
         }
     found: dict[str, str | list[str]] = {name: str(value) for name, value in values.items()}
     found["access"] = _access(settings)
-    found["routers"] = [node.name for node in plan.routers]
     if settings.installs_k3s:
         found["servers"] = [node.name for node in plan.servers]
     return found
@@ -233,12 +232,11 @@ def _routers(outputs: Mapping[str, Any], settings: StackSettings) -> Iterator[Pr
 
 
 def _raised_routers(outputs: Mapping[str, Any]) -> list[str]:
-    """The names of the nodes that carry the link; none where the last update didn't note them. Earlier versions noted
-    them as the keys of the routers' NetBird addresses, and in what the peers read.
+    """The names of the nodes that carry the link: in the output of their NetBird addresses, else in what the peers read.
+    None where the last update noted neither.
     """
     link = _part(outputs, "link").get("routers")
     noted = [
-        _part(outputs, RAISED_WITH).get("routers"),
         list(_part(outputs, "router_peers")),
         [one.get("node") for one in link if isinstance(one, Mapping)] if isinstance(link, list) else [],
     ]

@@ -27,10 +27,7 @@ def outputs_of(settings: StackSettings, *, old: str = "") -> dict[str, Any]:
     if old != "raised_with":
         noted = raised_with(settings)
         outputs[RAISED_WITH] = {
-            name: value
-            for name, value in noted.items()
-            # The routers have tests of their own.
-            if name != "routers" and (not old or name not in ("access", "servers"))
+            name: value for name, value in noted.items() if not old or name not in ("access", "servers")
         }
     return outputs
 
@@ -39,9 +36,7 @@ def with_router(outputs: dict[str, Any], settings: StackSettings, noted: str) ->
     """The outputs of a version that noted its routers in this place alone."""
     outputs = copy.deepcopy(outputs)
     routers = address_plan(settings).routers
-    if noted == "raised_with":
-        outputs[RAISED_WITH] = {**outputs.get(RAISED_WITH, {}), "routers": [node.name for node in routers]}
-    elif noted == "router_peers":
+    if noted == "router_peers":
         outputs["router_peers"] = {node.name: "100.92.0.8" for node in routers}
     elif noted == "link":
         outputs["link"]["routers"] = [
@@ -309,7 +304,7 @@ def test_all_else_may_change(base: str, changes: dict[str, Any]) -> None:
 
 
 WORKERS = "hetzner.workers.count"
-NOTED = ("raised_with", "router_peers", "link")
+NOTED = ("router_peers", "link")
 
 
 def moved(base: str, changes: dict[str, Any], before: dict[str, Any], noted: str) -> list[str]:
@@ -399,7 +394,7 @@ def test_routers_that_were_not_noted_may_be_anywhere() -> None:
 
 NOTHING: list[Any] = [
     {"router_peers": {"mn-1\n": "100.92.0.8"}, "link": {"routers": [{"node": 3}, "x"]}},
-    {"raised_with": {"routers": "mn-1"}, "router_peers": [], "link": {"routers": {"node": "mn-1"}}},
+    {"router_peers": [], "link": {"routers": {"node": "mn-1"}}},
     {},
     {"link": None},
     {"raised_with": {"pod_cidr": "10.1.0.0/16\nx"}},
