@@ -21,12 +21,14 @@ READY_DEADLINE_SECONDS = 1200
 class Cluster:
     """A running Kubernetes API. ``kubeconfig`` is secret; ``context`` is None for its current context.
 
-    ``ready`` are the resources that have to exist before anything can be put into the cluster.
+    ``ready`` are the resources that have to exist before anything can be put into the cluster. ``machines`` is the
+    whole of what it runs on, None where that is somebody else's.
     """
 
     kubeconfig: pulumi.Output[str]
     context: str | None
     ready: Sequence[pulumi.Resource]
+    machines: pulumi.Resource | None = None
 
 
 @dataclass(frozen=True)
@@ -39,16 +41,17 @@ class Shell:
     user: str = "root"
     port: int = 22
 
-    def connection(self) -> command.remote.ConnectionArgs:
-        """What the command provider connects with."""
+    def connection(self, *, dial_error_limit: int = 60) -> command.remote.ConnectionArgs:
+        """What the command provider connects with. By default the tries, with growing pauses, outlast the first boot of
+        a server that was made a moment ago.
+        """
         return command.remote.ConnectionArgs(
             host=self.host,
             port=self.port,
             user=self.user,
             private_key=self.private_key,
             host_key=self.host_key,
-            # A server that was made a moment ago: the tries, with growing pauses, outlast its first boot.
-            dial_error_limit=60,
+            dial_error_limit=dial_error_limit,
             per_dial_timeout=15,
         )
 

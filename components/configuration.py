@@ -6,13 +6,14 @@ It owns the reading; what is right and wrong is ``domain``'s. Nothing is registe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env
 
 from components.stack_outputs import last_outputs
-from domain.changes import changes_refused
+from domain.changes import changes_refused, machines_that_leave
 from domain.consistency import secret_value_problems
 from domain.fleet import Fleet, check_fleet, parse_fleet, place_problems, with_common_mtus
 from domain.problems import count_of, in_file_order
@@ -41,12 +42,32 @@ async def read_settings(directory: Path) -> StackSettings:
     secrets = secret_value_problems(stack, values, known(own.settings, "on_premise", "kubeconfig", "context"))
     problems = in_file_order([*check_fleet(fleet), *place_problems(fleet, secrets)])
     if not problems:
-        problems = place_problems(fleet, changes_refused(await last_outputs(stack) or {}, own.settings))
+        outputs = await last_outputs(stack) or {}
+        problems = place_problems(fleet, changes_refused(outputs, own.settings))
+        if not problems:
+            for line in words_of_leave(stack, own.settings, machines_that_leave(outputs, own.settings)):
+                pulumi.log.info(line)
     if problems:
         number = count_of(problems)
         count = "a problem" if number == 1 else f"{number} problems"
         raise pulumi.RunError("\n".join([f"{count} in the stack files; nothing was changed:", *map(str, problems)]))
     return own.settings
+
+
+def words_of_leave(stack: str, settings: StackSettings, machines: Mapping[str, str]) -> list[str]:
+    """What a person should know of the machines that leave, before the engine tries to reach them."""
+    parent = "isthmus:on_premise:OnPremiseMachines$command:remote:Command"
+    said = []
+    for name, address in sorted(machines.items()):
+        urn = f"urn:pulumi:{stack}::{pulumi.get_project()}::{parent}::{name}-uninstall"
+        way = (
+            f"k3s is taken off {address} over SSH, last of all. If that fails because the machine is gone for good, "
+            f"`pulumi state delete '{urn}' -s {stack}` ends it"
+            if settings.on_premise is not None
+            else "its server is deleted"
+        )
+        said.append(f"{stack}: {name} leaves: {way}. The cluster remembers the name until `kubectl delete node {name}`")
+    return said
 
 
 def engine_values() -> dict[str, str]:

@@ -148,7 +148,7 @@ class HetznerMachines(pulumi.ComponentResource):
             # On all of them, so that what is in the cluster goes before its machines do.
             opts=pulumi.ResourceOptions(parent=self, depends_on=servers),
         )
-        self.cluster = Cluster(kubeconfig, args.cluster, [fetched])
+        self.cluster = Cluster(kubeconfig, args.cluster, [fetched], machines=self)
         self.register_outputs({"kubeconfig": kubeconfig})
 
     def _options(

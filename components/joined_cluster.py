@@ -67,7 +67,7 @@ async def joined_cluster(
             recover=recover(CILIUM_RELEASE, cilium_values.NAMESPACE),
             after=running.ready,
         ),
-        opts=in_cluster,
+        opts=running.goes_with_machines,
     )
     operator = NetbirdOperator(
         "netbird-operator",
@@ -80,7 +80,7 @@ async def joined_cluster(
             recover=recover(OPERATOR_RELEASE, netbird.NAMESPACE),
             after=[cilium.ready],
         ),
-        opts=in_cluster,
+        opts=running.goes_with_machines,
     )
     router = NetbirdRouter(
         "router",
@@ -126,7 +126,7 @@ async def joined_cluster(
                 service_ip=plan.relay_service_ip,
                 after=router.ready,
             ),
-            opts=in_cluster,
+            opts=running.goes_with_machines,
         )
     ClusterDns(
         "dns",
@@ -136,7 +136,7 @@ async def joined_cluster(
             ),
             after=[cilium.ready],
         ),
-        opts=in_cluster,
+        opts=running.goes_with_machines,
     )
 
     for peer in peers:

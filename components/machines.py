@@ -27,10 +27,17 @@ from domain.settings import HetznerSettings, OnPremiseSettings, SshSettings, Sta
 
 @dataclass(frozen=True)
 class RunningCluster:
-    """A cluster and the options with which resources are put into it, as children of the stack."""
+    """A cluster and the options with which resources are put into it, as children of the stack.
+
+    ``in_cluster`` is for what has to be deleted there, because its deletion clears up elsewhere: in NetBird. What is in
+    the cluster alone is made with ``goes_with_machines``: a `destroy` that takes the machines does not ask the cluster
+    to delete it first, and does not need the cluster for it. Helm's releases need that most, since the Kubernetes
+    provider's way past a cluster that is gone (PULUMI_K8S_DELETE_UNREACHABLE) is not for them.
+    """
 
     cluster: Cluster
     in_cluster: pulumi.ResourceOptions
+    goes_with_machines: pulumi.ResourceOptions
     ready: list[pulumi.Resource]
 
 
@@ -50,7 +57,9 @@ def running_cluster(settings: StackSettings, plan: AddressPlan, secrets: Secrets
     ready = list(cluster.ready)
     if not settings.installs_k3s:
         ready += NodeLabels("node-labels", NodeLabelsArgs(plan.nodes), opts=in_cluster).ready
-    return RunningCluster(cluster, in_cluster, ready)
+    # The engine hands it down to the children. Without machines of ours it says nothing.
+    goes_with_machines = pulumi.ResourceOptions(providers={"kubernetes": provider}, deleted_with=cluster.machines)
+    return RunningCluster(cluster, in_cluster, goes_with_machines, ready)
 
 
 def _at_hetzner(

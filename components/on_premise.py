@@ -91,7 +91,7 @@ class OnPremiseMachines(pulumi.ComponentResource):
             fetched_again_with=first.id,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[first, *removals.values()]),
         )
-        self.cluster = Cluster(kubeconfig, args.cluster, [fetched])
+        self.cluster = Cluster(kubeconfig, args.cluster, [fetched], machines=self)
         self.register_outputs({"kubeconfig": kubeconfig})
 
     def _install(
@@ -133,7 +133,8 @@ class OnPremiseMachines(pulumi.ComponentResource):
         shell = Shell(machine.address, args.private_key, machine.host_key, args.user, args.port)
         return command.remote.Command(
             f"{machine.name}-uninstall",
-            connection=shell.connection(),
+            # The machine is there, or it is not: nothing boots.
+            connection=shell.connection(dial_error_limit=10),
             delete=shell.as_root(UNINSTALL),
             logging=command.remote.Logging.STDERR,
             add_previous_output_in_env=False,

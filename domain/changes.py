@@ -80,6 +80,21 @@ def changes_refused(outputs: Mapping[str, Any], settings: StackSettings) -> list
     ]
 
 
+def machines_that_leave(outputs: Mapping[str, Any], settings: StackSettings) -> dict[str, str]:
+    """Names and addresses of the machines that run and are not in the settings any more. Those of a given cluster are
+    not the program's.
+    """
+    if not settings.installs_k3s:
+        return {}
+    stay = {node.name for node in address_plan(settings).nodes}
+    return {
+        name: address
+        for name, address in _part(outputs, "node_ips").items()
+        if isinstance(name, str) and isinstance(address, str) and name not in stay
+        if _PLAIN.fullmatch(name) and _PLAIN.fullmatch(address)
+    }
+
+
 def _moved(outputs: Mapping[str, Any], settings: StackSettings) -> Problem | None:
     """A cluster stays where it stands."""
     given = _part(outputs, RAISED_WITH)
@@ -232,8 +247,8 @@ def _routers(outputs: Mapping[str, Any], settings: StackSettings) -> Iterator[Pr
 
 
 def _raised_routers(outputs: Mapping[str, Any]) -> list[str]:
-    """The names of the nodes that carry the link: in the output of their NetBird addresses, else in what the peers read.
-    None where the last update noted neither.
+    """The names of the nodes that carry the link, from the output of their NetBird addresses, else from what the peers
+    read. None where the last update noted neither.
     """
     link = _part(outputs, "link").get("routers")
     noted = [

@@ -8,8 +8,9 @@ from typing import Any
 import pulumi
 import pytest
 
+from components.configuration import words_of_leave
 from tests.components.recording import LINKS, engine_config_of, program, run, run_stack, write_stack_files
-from tests.domain.samples import MN, changed
+from tests.domain.samples import DE, MN, changed, settings_of
 
 
 def outputs_after_up(directory: Path) -> dict[str, Any]:
@@ -60,6 +61,25 @@ def test_all_else_goes_on(tmp_path: Path) -> None:
     outputs = outputs_after_up(tmp_path)
     assert said_by(tmp_path, MN, outputs, preview=False) == ""
     assert said_by(tmp_path, changed(MN, {"dns": {"record_ttl_seconds": 10}}), outputs, preview=False) == ""
+
+
+def test_a_machine_that_leaves_is_named_with_the_way_past_one_that_is_gone() -> None:
+    urn = (
+        f"urn:pulumi:mn::{pulumi.get_project()}::isthmus:on_premise:OnPremiseMachines$command:remote:Command::"
+        "mn-3-uninstall"
+    )
+    (said,) = words_of_leave("mn", settings_of("mn", MN), {"mn-3": "192.168.7.13"})
+    assert said == (
+        "mn: mn-3 leaves: k3s is taken off 192.168.7.13 over SSH, last of all. If that fails because the machine is "
+        f"gone for good, `pulumi state delete '{urn}' -s mn` ends it. The cluster remembers the name until `kubectl "
+        "delete node mn-3`"
+    )
+    (said,) = words_of_leave("de", settings_of("de", DE), {"de-agent-2": "10.0.1.32"})
+    assert said == (
+        "de: de-agent-2 leaves: its server is deleted. The cluster remembers the name until `kubectl delete node "
+        "de-agent-2`"
+    )
+    assert words_of_leave("mn", settings_of("mn", MN), {}) == []
 
 
 def test_before_the_first_up_and_after_a_destroy_everything_may_change(tmp_path: Path) -> None:

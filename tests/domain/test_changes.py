@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from domain.changes import RAISED_WITH, changes_refused, raised_with
+from domain.changes import RAISED_WITH, changes_refused, machines_that_leave, raised_with
 from domain.plan import address_plan
 from domain.settings import StackSettings
 from tests.domain.samples import DE, GIVEN, HOST_KEYS, MN, REMOVE, SECRET, SHA256, changed, settings_of
@@ -301,6 +301,22 @@ def test_a_machine_keeps_its_name(old: str) -> None:
 )
 def test_all_else_may_change(base: str, changes: dict[str, Any]) -> None:
     assert refused(base, changes) == []
+
+
+@pytest.mark.parametrize(
+    ("base", "before", "after", "leave"),
+    [
+        ("mn", machines([1], [2, 3]), machines([1], [3]), {"m-2": "192.168.7.2"}),
+        ("de", {"hetzner.workers.count": 2}, {"hetzner.workers.count": 1}, {"de-agent-2": "10.0.1.32"}),
+        ("mn", {}, {}, {}),
+        ("mn", machines([1], [2]), machines([1], [2, 3]), {}),
+        ("given", {}, {"on_premise.machines.0.name": "worker-c"}, {}),
+    ],
+)  # fmt: skip
+def test_machines_that_leave(base: str, before: dict[str, Any], after: dict[str, Any], leave: dict[str, str]) -> None:
+    name, config = BASES[base]
+    outputs = outputs_of(settings_of(name, changed(config, before)))
+    assert machines_that_leave(outputs, settings_of(name, changed(config, after))) == leave
 
 
 WORKERS = "hetzner.workers.count"

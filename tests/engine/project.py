@@ -244,11 +244,16 @@ class Project:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self._engine.vault.backend / ".pulumi" / name, target)
 
-    def run(self, *arguments: str, deadline_seconds: float = COMMAND_DEADLINE_SECONDS) -> Result:
+    def run(
+        self,
+        *arguments: str,
+        deadline_seconds: float = COMMAND_DEADLINE_SECONDS,
+        environment: Mapping[str, str] | None = None,
+    ) -> Result:
         """Runs `pulumi` to its end; at the deadline it and its plugins are killed."""
         process = subprocess.Popen(
             self._command(arguments),
-            env=self.environment,
+            env={**self.environment, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

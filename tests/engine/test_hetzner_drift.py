@@ -18,6 +18,7 @@ from tests.lab.hetzner_api.conftest import StandIn
 
 pytestmark = pytest.mark.engine
 
+DESTROY = ("destroy", "-s", "de", "--yes", "--skip-preview")
 KINDS = ("networks", "firewalls", "placement_groups", "ssh_keys", "servers")
 WIDE = [
     {"direction": "in", "protocol": "tcp", "port": "1-65535", "source_ips": ["0.0.0.0/0"], "description": "by hand"}
@@ -135,7 +136,7 @@ def test_what_was_deleted(raised: Project, hetzner: StandIn) -> None:
 
 
 def test_all_of_it_was_deleted(raised: Project, hetzner: StandIn) -> None:
-    """Then a `destroy` has nothing to do, and an `up` makes all of it again."""
+    """A `destroy` then wants to be told: the provider takes a server that is not there for an error."""
     client = hetzner.client
     for server in client.servers.get_all():
         server.delete().wait_until_finished()
@@ -144,9 +145,11 @@ def test_all_of_it_was_deleted(raised: Project, hetzner: StandIn) -> None:
             assert hetzner.call("DELETE", f"/{kind}/{id_}").status_code == 204
     assert names(hetzner) == {}
 
-    raised.run("destroy", "-s", "de", "--yes", "--skip-preview").expect(0)
+    raised.run(*DESTROY).expect(1).says("not found (not_found")
+    raised.run("refresh", "-s", "de", "--yes", "--skip-preview", "--target=**hcloud:index/**").expect(0)
+    raised.run(*DESTROY).expect(0)
     assert raised.resources("de") == []
-    raised.run("destroy", "-s", "de", "--yes", "--skip-preview").expect(0)
+    raised.run(*DESTROY).expect(0)
     finish(raised, hetzner)
 
 
@@ -162,19 +165,21 @@ def test_another_stack_of_the_same_name(
 
     refused.says("is called isthmus-de already, and it was not made by this stack's state")
     assert settings(hetzner) == before
-    other.run("destroy", "-s", "de", "--yes", "--skip-preview").expect(0)
+    other.run(*DESTROY).expect(0)
     assert settings(hetzner) == before
     assert names(hetzner).keys() >= ALL_NAMES.keys()
     finish(raised, hetzner)
 
 
 def test_a_token_that_was_revoked(raised: Project, hetzner: StandIn) -> None:
-    """Hetzner's own word, and with a new token it goes on."""
-    hetzner.order({"answer": 401, "count": 1000})
-    for command in (("destroy", "-s", "de", "--yes", "--skip-preview"), UP):
+    """Hetzner's own word; a `destroy` takes the token of the state, into which an `up` puts the new one."""
+    hetzner.change_token("n" * 64)
+    for command in (DESTROY, ("refresh", "-s", "de", "--yes", "--skip-preview")):
         refused = raised.run(*command)
         assert refused.code != 0
         assert "unauthorized" in refused.output, refused.output
-    hetzner.order()
-    raised.run("destroy", "-s", "de", "--yes", "--skip-preview").expect(0)
+
+    raised.run("config", "set", "--secret", "hcloud:token", "n" * 64, "-s", "de").expect(0)
+    finish(raised, hetzner)
+    raised.run(*DESTROY).expect(0)
     assert names(hetzner) == {}

@@ -43,6 +43,7 @@ class StandIn:
     ) -> None:
         self.directory = directory
         self.backend = backend
+        self.token = TOKEN
         self._first_public_address = first_public_address
         self.faults_file = directory / "faults.json"
         self._action_seconds = action_seconds
@@ -58,7 +59,7 @@ class StandIn:
     @property
     def client(self) -> Any:
         """The official client, polling quickly. Untyped: its models call every field optional."""
-        return hcloud.Client(token=TOKEN, api_endpoint=self.endpoint, poll_interval=0.01, timeout=10)
+        return hcloud.Client(token=self.token, api_endpoint=self.endpoint, poll_interval=0.01, timeout=10)
 
     @property
     def state(self) -> dict[str, Any]:
@@ -68,8 +69,13 @@ class StandIn:
 
     def call(self, method: str, path: str, body: Any = None, **options: Any) -> requests.Response:
         """A raw request with the right token."""
-        headers = {"Authorization": f"Bearer {TOKEN}", **options.pop("headers", {})}
+        headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
         return requests.request(method, self.endpoint + path, json=body, headers=headers, timeout=10, **options)
+
+    def change_token(self, token: str) -> None:
+        """The token that was right is revoked, and this one is right from now on."""
+        self.token = token
+        self._api.access = Access(token)
 
     def order(self, *faults: dict[str, Any]) -> None:
         """Order faults; the ones before are forgotten."""
@@ -102,7 +108,7 @@ class StandIn:
             Faults(self.faults_file),
             action_seconds=self._action_seconds,
         )
-        api = Api(runner, Access(TOKEN), RateLimit(self._requests_per_hour, system_clock()))
+        api = self._api = Api(runner, Access(self.token), RateLimit(self._requests_per_hour, system_clock()))
         app_runner = web.AppRunner(api.application(), access_log=None, shutdown_timeout=0.1)
         await app_runner.setup()
         site = web.TCPSite(app_runner, "127.0.0.1", 0)
