@@ -59,10 +59,10 @@ def words_of_leave(stack: str, settings: StackSettings, machines: Mapping[str, s
     parent = "isthmus:on_premise:OnPremiseMachines$command:remote:Command"
     said = []
     for name, address in sorted(machines.items()):
-        urn = f"urn:pulumi:{stack}::{pulumi.get_project()}::{parent}::{name}-uninstall"
+        urn = f"urn:pulumi:{stack}::{pulumi.get_project()}::{parent}::{name}"
         way = (
             f"k3s is taken off {address} over SSH, last of all. If that fails because the machine is gone for good, "
-            f"`pulumi state delete '{urn}' -s {stack}` ends it"
+            f"`pulumi state delete '{urn}' -s {stack}` and the same with '{urn}-uninstall' end it"
             if settings.on_premise is not None
             else "its server is deleted"
         )

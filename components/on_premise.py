@@ -21,6 +21,8 @@ from domain.names import INSTALL_SCRIPT, UNINSTALL_SCRIPT
 
 SSH_SECONDS: Final = 300.0
 """For a machine that exists. It may just boot, and what goes on beside it has the time to get done."""
+DIALS: Final = 10
+"""After that wait: the machine is there, or it is not."""
 INSTALL_SECONDS: Final = 1500
 """The installer's own deadline, ``total_seconds`` in it."""
 INSTALL: Final = (
@@ -28,7 +30,7 @@ INSTALL: Final = (
     f"if [ ! -d {dirname(INSTALL_SCRIPT)} ] && [ -e /etc/rancher/k3s ]; then "
     "echo k3s that was not put here by this program is on this machine, see /etc/rancher/k3s: its data would be lost."
     " Give the cluster by on_premise.kubeconfig, or take k3s off the machine first >&2; exit 1; fi; "
-    f"mkdir -p {dirname(INSTALL_SCRIPT)}; "
+    f"mkdir -p {dirname(INSTALL_SCRIPT)}; rm -f {dirname(INSTALL_SCRIPT)}/leaves; "
     "timeout 300 base64 -d | tar --extract --preserve-permissions --directory /; "
     f"exec timeout -k 30 {INSTALL_SECONDS + 60} {INSTALL_SCRIPT}"
 )
@@ -36,7 +38,13 @@ INSTALL: Final = (
 change. The time limits are the machine's own: the command provider ends nothing that runs there.
 """
 
-UNINSTALL: Final = f"if [ -x {UNINSTALL_SCRIPT} ]; then exec timeout -k 30 600 {UNINSTALL_SCRIPT}; fi"
+LEAVES: Final = f"{dirname(INSTALL_SCRIPT)}/leaves"
+"""Says on a machine that it is to leave."""
+LEAVE: Final = f"if [ -d {dirname(LEAVES)} ]; then touch {LEAVES}; fi"
+UNINSTALL: Final = f"if [ -e {LEAVES} ]; then exec timeout -k 30 600 {UNINSTALL_SCRIPT}; fi"
+"""Only of a machine that was told to leave: an earlier version of this program knows no such resource, and would delete
+it with the cluster still there.
+"""
 
 
 @dataclass(frozen=True)
@@ -108,9 +116,10 @@ class OnPremiseMachines(pulumi.ComponentResource):
         bundle: pulumi.Output[bytes] = pulumi.Output.secret(machine.bundle)
         return command.remote.Command(
             machine.name,
-            connection=shell.connection(),
+            connection=shell.connection(dial_error_limit=DIALS),
             create=shell.as_root(INSTALL),
             update=shell.as_root(INSTALL),
+            delete=shell.as_root(LEAVE),
             stdin=bundle.apply(lambda archive: base64.b64encode(archive).decode()),
             # What the installer waits for, and nothing that the archive holds.
             logging=command.remote.Logging.STDERR,
@@ -119,7 +128,7 @@ class OnPremiseMachines(pulumi.ComponentResource):
                 parent=self,
                 depends_on=list(after),
                 additional_secret_outputs=["stdout", "stderr"],
-                custom_timeouts=pulumi.CustomTimeouts(create="30m", update="30m"),
+                custom_timeouts=pulumi.CustomTimeouts(create="30m", update="30m", delete="15m"),
                 hooks=ssh_hooks(machine.address, waited) if args.hooks else None,
             ),
         )
@@ -127,14 +136,14 @@ class OnPremiseMachines(pulumi.ComponentResource):
     def _uninstall(
         self, args: OnPremiseMachinesArgs, machine: OnPremiseMachine, *, after: Sequence[pulumi.Resource]
     ) -> command.remote.Command:
-        """Runs when the machine leaves, and never before. It is a resource of its own because what is in the cluster
-        has to go before its machines, and yet must not wait for all of them to be there.
+        """Runs when the machine leaves, after the deletion of what installed it, and never before. It is a resource of
+        its own because what is in the cluster has to go before its machines, and yet must not wait for all of them to
+        be there.
         """
         shell = Shell(machine.address, args.private_key, machine.host_key, args.user, args.port)
         return command.remote.Command(
             f"{machine.name}-uninstall",
-            # The machine is there, or it is not: nothing boots.
-            connection=shell.connection(dial_error_limit=10),
+            connection=shell.connection(dial_error_limit=DIALS),
             delete=shell.as_root(UNINSTALL),
             logging=command.remote.Logging.STDERR,
             add_previous_output_in_env=False,

@@ -17,7 +17,7 @@ import yaml
 
 from components.cluster import Shell
 from components.hetzner import firewall_rules
-from components.on_premise import INSTALL
+from components.on_premise import INSTALL, LEAVE, UNINSTALL
 from domain.keys import ClusterKeys
 from tests.components.recording import GIVEN_KUBECONFIG, Run, run_stack
 from tests.domain.samples import CLUSTER_SECRET, DE, GIVEN, HOST_KEYS, MN, SSH_PRIVATE_KEY, changed
@@ -136,9 +136,11 @@ class TestOnPremise:
     def test_commands(self, mn: Run) -> None:
         command = mn.one("command:remote:Command", "mn-1")
         assert command.inputs["create"] == command.inputs["update"] == INSTALL
-        assert "delete" not in command.inputs
+        assert command.inputs["delete"] == (
+            "if [ -d /usr/local/lib/isthmus ]; then touch /usr/local/lib/isthmus/leaves; fi"
+        )
         assert command.inputs["logging"] == "stderr"
-        assert command.timeouts == {"create": "30m", "update": "30m"}
+        assert command.timeouts == {"create": "30m", "update": "30m", "delete": "15m"}
         assert "connection" in command.secret_inputs or "stdin" in command.secret_inputs
         connection = command.inputs["connection"]
         assert (connection["host"], connection["user"], connection["port"]) == ("192.168.7.11", "root", 22.0)
@@ -148,7 +150,7 @@ class TestOnPremise:
         command = mn.one("command:remote:Command", "mn-2-uninstall")
         assert {"create", "update", "stdin"}.isdisjoint(command.inputs)
         assert command.inputs["delete"] == (
-            "if [ -x /usr/local/lib/isthmus/uninstall-k3s ]; then "
+            "if [ -e /usr/local/lib/isthmus/leaves ]; then "
             "exec timeout -k 30 600 /usr/local/lib/isthmus/uninstall-k3s; fi"
         )
         assert command.timeouts == {"delete": "15m"}
@@ -213,6 +215,28 @@ class TestOnPremise:
         assert (done.returncode, done.stdout) == (0, b"installed\n"), done.stderr
         assert run(encoded).returncode == 0
         assert run(b"no archive").returncode != 0
+
+    def test_only_a_machine_that_was_told_to_leave_is_uninstalled(self, tmp_path: Path) -> None:
+        """An earlier version of the program deletes the resource that it doesn't know, of a cluster that stays."""
+        ours = tmp_path / "usr/local/lib/isthmus"
+
+        def run(command: str) -> str:
+            moved = re.sub(r"/(usr|etc)/", rf"{tmp_path}/\1/", command).replace(
+                "--directory /", "--directory /dev/null"
+            )
+            done = subprocess.run(["sh", "-c", moved], input="", capture_output=True, text=True, timeout=20)
+            return done.stdout
+
+        assert run(LEAVE) == run(UNINSTALL) == "", "nothing was ever installed"
+        assert not ours.exists()
+        ours.mkdir(parents=True)
+        (ours / "uninstall-k3s").write_text("#!/bin/sh\necho uninstalled\n")
+        (ours / "uninstall-k3s").chmod(0o755)
+        assert run(UNINSTALL) == ""
+        run(LEAVE)
+        assert run(UNINSTALL) == "uninstalled\n"
+        run(INSTALL)  # it fails at the archive, and the machine is one that stays again
+        assert run(UNINSTALL) == ""
 
     def test_k3s_of_somebody_else_stays_as_it_is(self, tmp_path: Path) -> None:
         (tmp_path / "etc/rancher/k3s").mkdir(parents=True)

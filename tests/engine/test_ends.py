@@ -102,7 +102,7 @@ def test_the_machines_are_gone(project: Project, tmp_path: Path) -> None:
     kind = "isthmus:on_premise:OnPremiseMachines"
     component = f"urn:pulumi:mn::isthmus::{kind}::machines"
     provider = "urn:pulumi:mn::isthmus::pulumi:providers:command::command"
-    command = f"urn:pulumi:mn::isthmus::{kind}$command:remote:Command::mn-2-uninstall"
+    install = f"urn:pulumi:mn::isthmus::{kind}$command:remote:Command::mn-2"
     # Nobody listens on this port, and one try is enough.
     connection = {"host": "127.0.0.1", "port": 1, "user": "root", "dialErrorLimit": 0, "perDialTimeout": 5}
     inputs = {"connection": connection, "delete": "exit 1"}
@@ -110,21 +110,26 @@ def test_the_machines_are_gone(project: Project, tmp_path: Path) -> None:
         {"urn": stack, "type": "pulumi:pulumi:Stack", "custom": False},
         {"urn": provider, "type": "pulumi:providers:command", "custom": True, "id": "c0", "parent": stack},
         {"urn": component, "type": kind, "custom": False, "parent": stack},
-        {
-            "urn": command, "type": "command:remote:Command", "custom": True, "id": "u", "parent": component,
-            "provider": f"{provider}::c0", "inputs": inputs, "outputs": {**inputs, "stdout": "", "stderr": ""},
-        },
-    ]  # fmt: skip
+    ]
+    for urn, after in ((f"{install}-uninstall", []), (install, [f"{install}-uninstall"])):
+        resources.append(
+            {
+                "urn": urn, "type": "command:remote:Command", "custom": True, "id": "u", "parent": component,
+                "provider": f"{provider}::c0", "inputs": inputs, "outputs": {**inputs, "stdout": "", "stderr": ""},
+                "dependencies": after,
+            }
+        )  # fmt: skip
     file.write_text(
         json.dumps({"version": 3, "deployment": {"manifest": {}, "resources": resources}}), encoding="utf-8"
     )
     project.run("stack", "import", "-s", "mn", "--file", str(file)).expect(0)
 
     refused = project.run("destroy", "-s", "mn", "--yes", "--skip-preview").expect(1)
-    refused.says("mn-2-uninstall")
+    refused.says("mn-2")
     refused.says("after 0 failed attempts: dial tcp 127.0.0.1:1: connect: connection refused")
 
-    project.run("state", "delete", command, "-s", "mn", "--yes").expect(0)
+    project.run("state", "delete", install, "-s", "mn", "--yes").expect(0)
+    project.run("state", "delete", f"{install}-uninstall", "-s", "mn", "--yes").expect(0)
     project.run("destroy", "-s", "mn", "--yes", "--skip-preview").expect(0)
     assert project.resources("mn") == []
 
