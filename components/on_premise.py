@@ -17,7 +17,7 @@ import pulumi_command as command
 
 from components.cluster import Cluster, Shell, fetch_kubeconfig
 from components.ssh_reachable import SshWait, ssh_hooks
-from domain.names import INSTALL_SCRIPT, UNINSTALL_SCRIPT
+from domain.names import INSTALL_SCRIPT, NETBIRD_INTERFACE, UNINSTALL_SCRIPT
 
 SSH_SECONDS: Final = 300.0
 """For a machine that exists. It may just boot, and what goes on beside it has the time to get done."""
@@ -27,9 +27,13 @@ INSTALL_SECONDS: Final = 1500
 """The installer's own deadline, ``total_seconds`` in it."""
 INSTALL: Final = (
     "set -eu; umask 077; "
-    f"if [ ! -d {dirname(INSTALL_SCRIPT)} ] && [ -e /etc/rancher/k3s ]; then "
+    f"if [ ! -d {dirname(INSTALL_SCRIPT)} ]; then "
+    "if [ -e /etc/rancher/k3s ]; then "
     "echo k3s that was not put here by this program is on this machine, see /etc/rancher/k3s: its data would be lost."
     " Give the cluster by on_premise.kubeconfig, or take k3s off the machine first >&2; exit 1; fi; "
+    f"if [ -e /sys/class/net/{NETBIRD_INTERFACE} ]; then "
+    f"echo NetBird runs on this machine already, its interface {NETBIRD_INTERFACE} is there: the agent of the router "
+    "would share its interface, routes and addresses. Take it off the machine first >&2; exit 1; fi; fi; "
     f"mkdir -p {dirname(INSTALL_SCRIPT)}; rm -f {dirname(INSTALL_SCRIPT)}/leaves; "
     "timeout 300 base64 -d | tar --extract --preserve-permissions --directory /; "
     f"exec timeout -k 30 {INSTALL_SECONDS + 60} {INSTALL_SCRIPT}"

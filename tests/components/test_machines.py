@@ -206,7 +206,7 @@ class TestOnPremise:
             tar.addfile(entry, io.BytesIO(text))
 
         def run(given: bytes) -> subprocess.CompletedProcess[bytes]:
-            command = re.sub(r"/(usr|etc)/", rf"{tmp_path}/\1/", INSTALL)
+            command = re.sub(r"/(usr|etc|sys)/", rf"{tmp_path}/\1/", INSTALL)
             command = command.replace("--directory /", f"--directory {tmp_path}")
             return subprocess.run(["sh", "-c", command], input=given, capture_output=True, timeout=20)
 
@@ -221,7 +221,7 @@ class TestOnPremise:
         ours = tmp_path / "usr/local/lib/isthmus"
 
         def run(command: str) -> str:
-            moved = re.sub(r"/(usr|etc)/", rf"{tmp_path}/\1/", command).replace(
+            moved = re.sub(r"/(usr|etc|sys)/", rf"{tmp_path}/\1/", command).replace(
                 "--directory /", "--directory /dev/null"
             )
             done = subprocess.run(["sh", "-c", moved], input="", capture_output=True, text=True, timeout=20)
@@ -241,7 +241,7 @@ class TestOnPremise:
     def test_k3s_of_somebody_else_stays_as_it_is(self, tmp_path: Path) -> None:
         (tmp_path / "etc/rancher/k3s").mkdir(parents=True)
         (tmp_path / "etc/rancher/k3s/config.yaml").write_text("token: theirs\n")
-        command = re.sub(r"/(usr|etc)/", rf"{tmp_path}/\1/", INSTALL)
+        command = re.sub(r"/(usr|etc|sys)/", rf"{tmp_path}/\1/", INSTALL)
         done = subprocess.run(["sh", "-c", command], input="", capture_output=True, text=True, timeout=20)
         assert done.returncode == 1
         assert done.stderr == (
@@ -249,6 +249,20 @@ class TestOnPremise:
             "would be lost. Give the cluster by on_premise.kubeconfig, or take k3s off the machine first\n"
         )
         assert [path.name for path in tmp_path.iterdir()] == ["etc"]
+
+    def test_netbird_of_somebody_else_stays_as_it_is(self, tmp_path: Path) -> None:
+        (tmp_path / "sys/class/net/wt0").mkdir(parents=True)
+        command = re.sub(r"/(usr|etc|sys)/", rf"{tmp_path}/\1/", INSTALL)
+        done = subprocess.run(["sh", "-c", command], input="", capture_output=True, text=True, timeout=20)
+        assert done.returncode == 1
+        assert done.stderr == (
+            "NetBird runs on this machine already, its interface wt0 is there: the agent of the router would share its "
+            "interface, routes and addresses. Take it off the machine first\n"
+        )
+        # On a machine of ours it is the router's own.
+        (tmp_path / "usr/local/lib/isthmus").mkdir(parents=True)
+        done = subprocess.run(["sh", "-c", command], input="x", capture_output=True, text=True, timeout=20)
+        assert "NetBird" not in done.stderr
 
     def test_an_upload_that_was_cut_off_installs_nothing_of_somebody_else(self) -> None:
         """The folder that marks a machine as ours comes first: what was unpacked in part is ours the next time."""
