@@ -7,18 +7,17 @@ import os
 import sys
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from cli import console, reporters
 from cli.errors import CANNOT, FAILED
+from cli.status_text import print_problems, print_remarks, print_status
 from lab import env as lab_env
 from lab import machines, preflight, project, state
 from lab import sites as lab_sites
 from lab import up as lab_up
-from lab.status import ClusterStatus, LinkStatus, Status, collect, unready
+from lab.status import collect
 from lab.verify.results import CheckResult, exit_code
 from lab.verify.run import verify as run_verify
 
@@ -34,6 +33,7 @@ def up(*, sites: int | None) -> int:
     if not status.is_up:
         print_problems(out, status)
         return FAILED
+    print_remarks(out, status)
     print_next(out)
     return 0
 
@@ -50,6 +50,7 @@ def status(*, as_json: bool) -> int:
     if not found.is_up:
         print_problems(out, found)
         return FAILED
+    print_remarks(out, found)
     return 0
 
 
@@ -111,72 +112,6 @@ def down() -> int:
 # --- printing ---------------------------------------------------------------------------------------------------------
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for name in columns:
-        table.add_column(name, no_wrap=True)
-    return table
-
-
-def _state(good: bool, yes: str, no: str) -> Text:
-    return Text(yes, style="green") if good else Text(no, style="bold red")
-
-
-def print_status(out: Console, status: Status, *, machines_too: bool = False) -> None:
-    """The tables of clusters and links, on request of machines and helpers as well."""
-    if machines_too:
-        table = _table("machine or server", "state", "address")
-        for machine in status.machines:
-            table.add_row(machine.name, _state(machine.running, "running", "off"), "")
-        for helper in status.helpers:
-            table.add_row(helper.name, _state(helper.running, "running", "ended"), helper.url)
-        out.print(table)
-    out.print(cluster_table(status.clusters))
-    out.print(link_table(status.links))
-
-
-def cluster_table(clusters: tuple[ClusterStatus, ...]) -> Table:
-    """Clusters with nodes and routers."""
-    table = _table("cluster", "nodes", "router on", "node IP", "NetBird IP", "DNS zone")
-    for cluster in clusters:
-        ready = sum(node.ready for node in cluster.nodes)
-        nodes = _state(
-            cluster.reachable and ready == len(cluster.nodes) >= cluster.expected_nodes,
-            f"{ready} ready",
-            f"{ready} of {cluster.expected_nodes} ready" if cluster.reachable else "API does not answer",
-        )
-        router = cluster.routers[0] if cluster.routers else None
-        table.add_row(
-            cluster.name,
-            nodes,
-            router.node if router else Text("none", style="bold red"),
-            router.node_ip if router else "",
-            router.netbird_ip if router else "",
-            cluster.dns_zone,
-        )
-    return table
-
-
-def link_table(links: tuple[LinkStatus, ...]) -> Table:
-    """Links with their path and round trip."""
-    table = _table("link", "path", "round trip", "egress policy")
-    for link in links:
-        table.add_row(
-            f"{link.source} → {link.target}",
-            _state(link.path != "down", link.path, "down"),
-            f"{link.round_trip_ms:.1f} ms" if link.round_trip_ms is not None else "-",
-            _state(link.policy, "in place", "missing"),
-        )
-    return table
-
-
-def print_problems(out: Console, status: Status) -> None:
-    """What is wrong, and what to look at."""
-    for sentence in unready(status):
-        out.print(Text(sentence, style="bold red"))
-    out.print(Text("Try again: ./isthmus lab up    Logs: " + str(state.STATE / "logs"), style="dim"))
-
-
 def print_next(out: Console) -> None:
     """What to try in a lab that is up."""
     out.print("Next things to try:")
@@ -200,5 +135,6 @@ def print_verify(out: Console, results: Sequence[CheckResult]) -> None:
         if result.status == "fail":
             failed += 1
             out.print(Text(f"\n{result.id} failed: {result.title}", style="bold red"))
-            out.print(Text(f"  observed: {result.observed}\n  expected: {result.expected}\n  fix:      {result.fix}"))
+            lines = {"observed": result.observed, "expected": result.expected, "cause": result.cause, "fix": result.fix}
+            out.print(Text("\n".join(f"  {name + ':':<10}{text}" for name, text in lines.items() if text)))
     out.print(f"{len(results) - failed} of {len(results)} checks passed")

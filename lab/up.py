@@ -114,7 +114,7 @@ def raise_lab(reporter: Reporter, *, site_count: int | None = None, colour: bool
         _start_world(raising)
         _prepare_project(raising)
         status = _look(raising)
-        if status is not None and status.is_up:
+        if status is not None and status.is_whole:
             reporter.note("All is up already.")
             return status
         clusters = () if status is None else status.clusters
@@ -140,9 +140,9 @@ def _settled(raising: Raising) -> Status:
         while True:
             status = _look(raising)
             if status is not None:
-                missing = next(iter(unready(status)), "")
+                missing = next(iter([*unready(status), *(cause.sentence for cause, _ in status.causes)]), "")
             late = time.monotonic() >= end
-            if status is not None and (status.is_up or late):
+            if status is not None and (status.is_whole or late):
                 return status
             if late:
                 # With what stands in the way of looking.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from lab.netbird_api import NetBirdApi
 from lab.topology import Topology
@@ -17,9 +17,12 @@ PINGS: Final = 3
 DEADLINE_SECONDS: Final = 5
 """For one probe. A link that works answers in milliseconds."""
 
+About = Literal["packets", "names", "sizes", "egress policy", "own zone", "throughput"]
+"""What a check asks about; it says which causes can be its own."""
+
 _DNS_FIX: Final = (
-    "kubectl -n kube-system get configmap coredns-custom -o yaml; is the DNS relay ready on the router, and may the "
-    "router of {source} reach port 1053 of {target}'s?"
+    "kubectl --context {source} -n kube-system get configmap coredns-custom -o yaml ; kubectl --context {source} -n "
+    "kube-system logs ds/isthmus-dns-relay ; kubectl --context {target} -n kube-system logs ds/isthmus-dns-relay"
 )
 _NODE: Final = {"router": "router node", "other": "other node"}
 
@@ -45,6 +48,9 @@ class Check:
     run: Callable[[World], Verdict]
     alone: bool = False
     """It measures, and bears no other check beside it."""
+    ends: tuple[str, ...] = ()
+    """The cluster that it is about, or source and target."""
+    about: About = "packets"
 
 
 def all_checks(lab: Topology) -> list[Check]:
@@ -108,11 +114,15 @@ def _pair_checks(source: str, from_placement: Placement, target: str, to_placeme
         )
         return judging.judge_mtu(fitting, larger, planned=planned, count=PINGS)
 
-    yield Check(id=f"{prefix}.icmp", title=f"{way}: ICMP echo by pod IP", run=icmp)
-    yield Check(id=f"{prefix}.tcp", title=f"{way}: TCP by pod IP", run=tcp)
-    yield Check(id=f"{prefix}.http", title=f"{way}: HTTP by pod IP", run=http)
-    yield Check(id=f"{prefix}.pod-name", title=f"{way}: HTTP by the pod's name", run=by_pod_name)
-    yield Check(id=f"{prefix}.mtu", title=f"{way}: the largest planned packet, and one byte more", run=mtu)
+    kinds: tuple[tuple[str, About, str, Callable[[World], Verdict]], ...] = (
+        ("icmp", "packets", "ICMP echo by pod IP", icmp),
+        ("tcp", "packets", "TCP by pod IP", tcp),
+        ("http", "packets", "HTTP by pod IP", http),
+        ("pod-name", "names", "HTTP by the pod's name", by_pod_name),
+        ("mtu", "sizes", "the largest planned packet, and one byte more", mtu),
+    )
+    for kind, about, title, run in kinds:
+        yield Check(id=f"{prefix}.{kind}", title=f"{way}: {title}", run=run, ends=(source, target), about=about)
 
 
 def _service_check(source: str, placement: Placement, target: str) -> Check:
@@ -125,7 +135,9 @@ def _service_check(source: str, placement: Placement, target: str) -> Check:
         return judging.judge_http(answer, host=host, pods=pods, source=source, fix=fix)
 
     title = f"{source} ({_NODE[placement]}) to {target}: HTTP by the name of a headless service"
-    return Check(id=f"{source}-{target}.{placement}.service-name", title=title, run=run)
+    return Check(
+        id=f"{source}-{target}.{placement}.service-name", title=title, run=run, ends=(source, target), about="names"
+    )
 
 
 def _own_zone_check(site: str) -> Check:
@@ -136,10 +148,12 @@ def _own_zone_check(site: str) -> Check:
             answer,
             name=probes.service_name,
             addresses=[pod.address for pod in probes.pods],
-            fix="kubectl -n kube-system get configmap coredns-custom -o yaml: is the cluster's own zone in it?",
+            fix=f"kubectl --context {site} -n kube-system get configmap coredns-custom -o yaml (does it have {site}'s "
+            "own zone?)",
         )
 
-    return Check(id=f"{site}.own-zone", title=f"{site}: its own zone from inside", run=run)
+    title = f"{site}: its own zone from inside"
+    return Check(id=f"{site}.own-zone", title=title, run=run, ends=(site,), about="own zone")
 
 
 def _egress_check(site: str) -> Check:
@@ -156,7 +170,7 @@ def _egress_check(site: str) -> Check:
         )
 
     title = f"{site}: the egress policy leads to the peers' pods and covers no NetBird address"
-    return Check(id=f"{site}.egress-policy", title=title, run=run)
+    return Check(id=f"{site}.egress-policy", title=title, run=run, ends=(site,), about="egress policy")
 
 
 def _throughput_check(source: str, target: str) -> Check:
@@ -175,4 +189,6 @@ def _throughput_check(source: str, target: str) -> Check:
         return judge(first.with_more(throughput.measure(*ends, sessions, world.api)))
 
     title = f"{source} to {target}: TCP throughput pod to pod over that of the bare tunnel"
-    return Check(id=f"{source}-{target}.throughput", title=title, run=run, alone=True)
+    return Check(
+        id=f"{source}-{target}.throughput", title=title, run=run, alone=True, ends=(source, target), about="throughput"
+    )

@@ -18,7 +18,8 @@ IP_ICMP_HEADERS: Final = 28
 THROUGHPUT_RATIO: Final = 0.9
 
 _LINK_FIX: Final = (
-    "See `./isthmus lab status`: are both routers connected, is the egress policy there? Then `pulumi up -s {source}`."
+    "kubectl --context {source} -n kube-system exec ds/cilium -c cilium-agent -- cilium-dbg monitor --type drop (what "
+    "is dropped, and why, while this check is made again)"
 )
 
 
@@ -128,7 +129,8 @@ def judge_egress(
         status="fail" if faults else "pass",
         observed="; ".join(faults) or f"{_list(declared)} on {len(maps)} nodes, nothing in {NETBIRD_RANGE}",
         expected=f"{_list(wanted)} on every node, nothing in {NETBIRD_RANGE}",
-        fix="kubectl get ciliumegressgatewaypolicies -o yaml; remove what the program did not make, then `pulumi up`.",
+        fix="kubectl get ciliumegressgatewaypolicies -o yaml (remove what the program did not make), then pulumi up "
+        "--refresh",
     )
 
 

@@ -30,6 +30,8 @@ class CheckResult:
     expected: str
     fix: str
     seconds: float
+    cause: str = ""
+    """What `lab status` names as the cause; empty where it names none."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for JSON."""

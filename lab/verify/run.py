@@ -19,8 +19,10 @@ from lab.errors import DeadlinePassed, LabError
 from lab.kubernetes import Cluster
 from lab.project import Tools
 from lab.reporting import Reporter
+from lab.status import collect
 from lab.topology import VERIFY_NAMESPACE, Topology
 from lab.verify import throughput, workload
+from lab.verify.causes import told, with_causes
 from lab.verify.checks import Check, World, all_checks
 from lab.verify.results import CheckResult, Verdict, result
 from lab.verify.sessions import Session
@@ -45,7 +47,12 @@ def verify(
             f"No check has {' or '.join(only)} in its id. The ids: {', '.join(c.id for c in all_checks(lab))}"
         )
     with world_of(lab, tools, reporter, keep=keep) as world:
-        return make(checks, world, reporter)
+        results = make(checks, world, reporter)
+        if all(one.status == "pass" for one in results):
+            return results
+        # Before the probe pods go: whoever reads what failed wants to know why.
+        with reporter.step("Looking for the cause"):
+            return with_causes(list(zip(checks, results, strict=True)), collect(lab, tools))
 
 
 def make(checks: Sequence[Check], world: World, reporter: Reporter) -> list[CheckResult]:
@@ -74,12 +81,9 @@ def _made(check: Check, world: World) -> CheckResult:
     try:
         verdict = check.run(world)
     except LabError as error:
-        verdict = Verdict(
-            status="fail",
-            observed=str(error),
-            expected="an answer",
-            fix="See `./isthmus lab status`.",
-        )
+        context = f"--context {check.ends[0]} " if check.ends else ""
+        fix = f"kubectl {context}-n {VERIFY_NAMESPACE} get pods -o wide"
+        verdict = Verdict(status="fail", observed=str(error), expected="an answer", fix=fix)
     return result(check.id, check.title, verdict, time.monotonic() - start)
 
 
@@ -109,8 +113,11 @@ def _world(lab: Topology, tools: Tools, reporter: Reporter, *, keep: bool) -> It
         stack.callback(throughput.close_port, api)
         if not keep:
             stack.callback(_remove, lab, tools, reporter)
-        with reporter.step("Starting probe pods"), ThreadPoolExecutor() as pool:
-            started = list(pool.map(lambda site: workload.start(site, tools), lab.sites))
+        try:
+            with reporter.step("Starting probe pods"), ThreadPoolExecutor() as pool:
+                started = list(pool.map(lambda site: workload.start(site, tools), lab.sites))
+        except LabError as error:
+            raise LabError("\n".join(filter(None, [str(error), told(collect(lab, tools))]))) from error
         probes = {one.site.name: one for one in started}
         sessions: dict[tuple[str, Placement], Session] = {}
         for one in started:

@@ -56,9 +56,8 @@ def measure(source: Probes, target: Probes, sessions: tuple[Session, Session], a
 
 def is_relayed(source: Probes, target: Probes) -> bool:
     """Whether the source's router reaches the target's by NetBird's relay, by what its agent says."""
-    pods = router_pods(source.cluster)
-    agent = agent_status(source.cluster, pods[0]) if pods else {}
-    return peer_path(agent, target.router.netbird_ip) == "relayed"
+    own = [pod for pod in router_pods(source.cluster) if pod["spec"]["nodeName"] == source.router.node]
+    return any(peer_path(agent_status(source.cluster, pod), target.router.netbird_ip) == "relayed" for pod in own)
 
 
 def _pod_run(target: Probes, sessions: tuple[Session, Session]) -> float:

@@ -11,7 +11,7 @@ from lab.commands import wait_until
 from lab.errors import CommandFailed, LabError
 from lab.kubernetes import Cluster, is_ready
 from lab.project import Tools
-from lab.status import RouterStatus, agent_status, router_pods
+from lab.status import NETBIRD_NAMESPACE, RouterStatus, agent_status, router_pods
 from lab.topology import PROBE_IMAGE, VERIFY_NAMESPACE, Site
 
 Placement = Literal["router", "other"]
@@ -145,12 +145,15 @@ def _router(cluster: Cluster) -> RouterStatus:
     pods = [pod for pod in router_pods(cluster) if is_ready(pod)]
     if not pods:
         raise LabError(
-            f"{cluster.name} has no router pod that is ready, so there is no link to verify; `./isthmus lab status`."
+            f"{cluster.name} has no router pod that is ready, so there is no link to verify: kubectl --context "
+            f"{cluster.name} -n {NETBIRD_NAMESPACE} get pods -o wide"
         )
-    agent = agent_status(cluster, pods[0])
+    agents = [(pod, agent_status(cluster, pod)) for pod in pods]
+    # Of several one that can carry the link; the first one when none can, so that the checks say it.
+    pod, agent = next((one for one in agents if one[1].get("management", {}).get("connected")), agents[0])
     return RouterStatus(
-        node=pods[0]["spec"]["nodeName"],
-        node_ip=str(pods[0]["status"].get("hostIP", "")),
+        node=pod["spec"]["nodeName"],
+        node_ip=str(pod["status"].get("hostIP", "")),
         netbird_ip=str(agent.get("netbirdIp", "")).partition("/")[0],
         connected=bool(agent.get("management", {}).get("connected")),
     )

@@ -180,11 +180,11 @@ class TestResult:
             return one
 
         monkeypatch.setattr(lab_up, "collect", collect)
-        monkeypatch.setattr(lab_up, "unready", lambda status: [] if status.is_up else ["The link is down."])
+        monkeypatch.setattr(lab_up, "unready", lambda status: [] if status.is_whole else ["The link is down."])
         return seen
 
-    UP: Any = SimpleNamespace(is_up=True)
-    DOWN: Any = SimpleNamespace(is_up=False)
+    UP: Any = SimpleNamespace(is_whole=True, causes=())
+    DOWN: Any = SimpleNamespace(is_whole=False, causes=())
 
     def test_links_may_take_a_while_and_clusters_be_too_busy(
         self, raising: Raising, monkeypatch: pytest.MonkeyPatch

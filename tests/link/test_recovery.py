@@ -19,9 +19,9 @@ from lab.inside import http_request
 from lab.kubernetes import Cluster
 from lab.netbird_api import NetBirdApi
 from lab.pulumi_command import Pulumi
-from lab.status import Status, unready
+from lab.status import Status
 from lab.topology import DEFAULT, HETZNER_ADDRESS, WORKSTATION_NAMESPACE
-from tests.link.assertions import ALL_BUT_THROUGHPUT, all_passed
+from tests.link.assertions import ALL_BUT_THROUGHPUT, all_passed, told
 from tests.link.conftest import Verify
 from tests.link.secret_search import ProcessLists, lab_secrets, shown
 
@@ -262,8 +262,8 @@ def test_mn_is_killed_as_well_and_both_are_joined_again(
 
     def joined() -> bool:
         found = status()
-        last[:] = unready(found)
-        return found.is_up
+        last[:] = [told(found)]
+        return found.is_whole
 
     wait_until(
         joined, what="the lab is up again", deadline_seconds=120, state=lambda: "; ".join(last), every_seconds=1.0

@@ -10,8 +10,8 @@ import pytest
 from lab import machines
 from lab.commands import wait_until
 from lab.kubernetes import Cluster
-from lab.status import NETBIRD_NAMESPACE, Status, router_pods, unready
-from tests.link.assertions import ALL_BUT_THROUGHPUT, all_passed
+from lab.status import NETBIRD_NAMESPACE, Status, router_pods
+from tests.link.assertions import ALL_BUT_THROUGHPUT, all_passed, told
 from tests.link.conftest import Verify
 
 pytestmark = pytest.mark.link
@@ -30,8 +30,8 @@ def wait_up(status: Callable[[], Status], *, within: float) -> Status:
 
     def up() -> Status | None:
         found = status()
-        last[:] = unready(found)
-        return found if found.is_up else None
+        last[:] = [told(found)]
+        return found if found.is_whole else None
 
     return wait_until(
         up, what="the lab is up again", deadline_seconds=within, state=lambda: "; ".join(last), every_seconds=1.0

@@ -17,11 +17,10 @@ from lab.project import Tools
 from lab.pulumi_command import Pulumi
 from lab.reporting import Silent
 from lab.sites import of_lab
-from lab.status import collect
 from lab.steps import read_timings
 from lab.topology import DEFAULT, MOST_SITES, of_sites
 from lab.verify.run import verify
-from tests.link.assertions import ALL_BUT_THROUGHPUT, all_passed
+from tests.link.assertions import ALL_BUT_THROUGHPUT, all_passed, in_health
 
 pytestmark = [pytest.mark.link, pytest.mark.thorough]
 
@@ -48,8 +47,7 @@ def test_lab_up_adds_the_site_from_a_file_that_new_wrote(before: Mapping[str, ob
 
 
 def test_all_three_are_joined_and_two_nats_meet_at_the_relay(tools: Tools) -> None:
-    found = collect(THREE, tools)
-    assert found.is_up, found
+    found = in_health(THREE, tools, within_seconds=60)
     assert {f"{link.source}-{link.target}": link.path for link in found.links} == {
         "de-mn": "direct",
         "mn-de": "direct",
@@ -114,6 +112,6 @@ def test_a_cluster_that_leaves_takes_its_links_with_it(
             )
         )
     assert of_kz(netbird) == []
-    assert collect(DEFAULT, tools).is_up
+    in_health(DEFAULT, tools, within_seconds=60)
     assert {name: pulumi.outputs(name)["link"] for name in before} == before
     all_passed({one.id: one for one in verify(DEFAULT, tools, Silent(), only=["icmp", "service-name", "egress"])})

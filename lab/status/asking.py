@@ -1,0 +1,118 @@
+"""Who is asked for `lab status`: the clusters' APIs by one `kubectl` each, the machines by one script, NetBird's API.
+
+What does not answer is None or empty; nothing is changed anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from domain.corefile import CUSTOM_CONFIG_MAP
+from domain.names import RELAY_PORT
+from lab import machines, netbird_server
+from lab.errors import LabError
+from lab.kubernetes import Cluster
+from lab.netbird_api import NetBirdApiError
+from lab.status import reading
+from lab.status.facts import NetBirdFacts
+from lab.status.findings import ROUTE_TABLE
+
+AGENT: Final = Path(__file__).with_name("node_agent.py")
+SPARE_SECONDS: Final = 5.0
+"""A machine's answer may take this much longer than the longest question to it: Python has to start on a busy core."""
+API_SECONDS: Final = 5.0
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objects:
+    """What a cluster's API has; nothing when it does not answer."""
+
+    reachable: bool
+    nodes: tuple[Json, ...] = ()
+    pods: tuple[Json, ...] = ()
+    policies: frozenset[str] | None = None
+    zones: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineAnswer:
+    """What a machine has said; empty when it said nothing."""
+
+    pods: Sequence[Json] = ()
+    wt0: str = ""
+    node: Json | None = None
+    probes: Mapping[str, Json] = field(default_factory=dict)
+    egress: Sequence[Json] | None = None
+
+
+def objects(cluster: Cluster) -> Objects:
+    """Nodes, pods, the egress policies' destinations and the zones of a cluster, by one call."""
+    kinds = ["nodes", "pods", "configmaps"]
+    found = _get(cluster, [*kinds, "ciliumegressgatewaypolicies"])
+    policies_known = found is not None
+    if found is None:
+        # Without Cilium there is no such kind, and kubectl then gives nothing at all.
+        found = _get(cluster, kinds)
+    if found is None:
+        return Objects(reachable=False)
+    by_kind: dict[str, list[Json]] = {}
+    for one in found:
+        by_kind.setdefault(str(one["kind"]), []).append(one)
+    custom = [one for one in by_kind.get("ConfigMap", []) if one["metadata"]["name"] == CUSTOM_CONFIG_MAP]
+    return Objects(
+        reachable=True,
+        nodes=tuple(by_kind.get("Node", [])),
+        pods=tuple(by_kind.get("Pod", [])),
+        policies=reading.destinations(by_kind.get("CiliumEgressGatewayPolicy", [])) if policies_known else None,
+        zones=frozenset(key.removesuffix(".server") for one in custom for key in one.get("data") or ()),
+    )
+
+
+def _get(cluster: Cluster, kinds: Sequence[str]) -> list[Json] | None:
+    try:
+        done = cluster.kubectl(
+            *("get", ",".join(kinds), "--all-namespaces", "--output=json", f"--request-timeout={API_SECONDS:g}s"),
+            check=False,
+            deadline_seconds=API_SECONDS + 2,
+        )
+        items: list[Json] = json.loads(done.stdout)["items"] if done.returncode == 0 else []
+    except (LabError, ValueError):
+        return None
+    return items if done.returncode == 0 else None
+
+
+def machine(name: str, request: Mapping[str, Any], *, seconds: float) -> MachineAnswer:
+    """Asks the script on a machine; ``seconds`` is the longest question's deadline."""
+    text = json.dumps({**request, "relay_port": RELAY_PORT, "route_table": ROUTE_TABLE})
+    command = ["python3", "-S", "-E", "-c", AGENT.read_text(encoding="utf-8")]
+    try:
+        done = machines.exec(name, command, text=text, deadline_seconds=seconds + SPARE_SECONDS)
+        answer = json.loads(done.stdout)
+    except (LabError, OSError, ValueError):
+        return MachineAnswer()
+    return MachineAnswer(
+        pods=answer.get("pods") or (),
+        wt0=answer.get("wt0") or "",
+        node=answer.get("node"),
+        probes=answer.get("probes") or {},
+        egress=answer.get("egress"),
+    )
+
+
+def netbird() -> NetBirdFacts:
+    """Policies and networks of NetBird's management."""
+    try:
+        api = netbird_server.api()
+        networks = [
+            (api.list(f"networks/{one['id']}/resources"), api.list(f"networks/{one['id']}/routers"))
+            for one in api.list("networks")
+        ]
+        return reading.netbird(policies=api.list("policies"), groups=api.list("groups"), networks=networks)
+    except (LabError, NetBirdApiError, OSError):
+        return NetBirdFacts(answers=False)

@@ -1,0 +1,231 @@
+"""Which questions go out from which machine, and what came back, as probes of each direction. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from domain.names import CLUSTER_DNS_OFFSET, RELAY_PORT
+from lab.status.asking import Json, MachineAnswer
+from lab.status.facts import NameStep
+from lab.status.findings import GUARDED_PORTS
+from lab.status.looking import Pod, RouterNode, Seen
+from lab.status.results import NameProbe, Placement, Probe
+
+PROBE_SECONDS: Final = 2.0
+NAME_SECONDS: Final = 3.0
+"""A peer's zone gives SERVFAIL within 2 s when the link is dead."""
+SHUT_SECONDS: Final = 0.6
+"""For a port that should not answer: what is not shut answers within milliseconds."""
+DNS_PORT: Final = 53
+PLACEMENTS: Final[tuple[Placement, ...]] = ("router", "other")
+
+Purpose = Literal["packet", "name", "port", "step"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A question that a machine asks. ``pod`` is whose network it is asked from; None is the node's own."""
+
+    id: str
+    purpose: Purpose
+    node: str
+    pod: Pod | None
+    do: Literal["icmp", "tcp", "dns"]
+    address: str
+    port: int
+    seconds: float
+    name: str = ""
+    to: Pod | None = None
+    step: NameStep | None = None
+
+    def request(self) -> dict[str, Any]:
+        """As `node_agent.py` takes it."""
+        netns = self.pod.netns if self.pod else ""
+        return {
+            "id": self.id,
+            "do": self.do,
+            "netns": netns,
+            "address": self.address,
+            "port": self.port,
+            "seconds": self.seconds,
+            "name": self.name,
+        }
+
+
+def questions(source: Seen, target: Seen, name: str) -> Sequence[Question]:
+    """What is asked of a direction; ``name`` is one of the target's zone that nobody has asked for before."""
+    return [
+        *_packets(source, target),
+        *_name(source, target, name),
+        *_ports(source, target),
+    ]
+
+
+def _packets(source: Seen, target: Seen) -> Iterator[Question]:
+    way = f"{source.site.name}-{target.site.name}"
+    for from_placement in PLACEMENTS:
+        for to_placement in PLACEMENTS:
+            pod, to = source.at(from_placement), target.at(to_placement)
+            if pod is None or to is None:
+                continue
+            for do in ("icmp", "tcp"):
+                # A closed port's refusal could come from anywhere on the way, so TCP goes where something listens.
+                if do == "icmp" or to.serves_dns:
+                    yield Question(
+                        id=f"{way}.{from_placement}-{to_placement}.{do}",
+                        purpose="packet",
+                        node=pod.node,
+                        pod=pod,
+                        do="icmp" if do == "icmp" else "tcp",
+                        address=to.address,
+                        port=DNS_PORT,
+                        seconds=PROBE_SECONDS,
+                        to=to,
+                    )
+
+
+def _name(source: Seen, target: Seen, name: str) -> Iterator[Question]:
+    pod = source.at("other") or source.at("router")
+    if pod is not None:
+        yield Question(
+            id=f"{source.site.name}-{target.site.name}.name",
+            purpose="name",
+            node=pod.node,
+            pod=pod,
+            do="dns",
+            address=str(source.site.ranges.services[CLUSTER_DNS_OFFSET]),
+            port=DNS_PORT,
+            seconds=NAME_SECONDS,
+            name=f"{name}.{target.site.ranges.dns_zone}",
+        )
+
+
+def _between_routers(source: Seen, target: Seen) -> Iterator[tuple[RouterNode, RouterNode]]:
+    for own in source.routers:
+        for peer in target.routers:
+            if source.machines.get(own.node) and own.wt0 and peer.wt0:
+                yield own, peer
+
+
+def _ports(source: Seen, target: Seen) -> Iterator[Question]:
+    for own, peer in _between_routers(source, target):
+        for port in GUARDED_PORTS:
+            yield Question(
+                id=f"{source.site.name}-{target.site.name}.port.{own.node}.{peer.node}.{port}",
+                purpose="port",
+                node=own.node,
+                pod=None,
+                do="tcp",
+                address=peer.wt0,
+                port=port,
+                seconds=SHUT_SECONDS,
+            )
+
+
+def name_steps(source: Seen, target: Seen, name: str) -> Sequence[Question]:
+    """The way of a name, relay by relay, asked from the source's router nodes."""
+    steps: list[tuple[str, str, NameStep]] = [
+        (own.node, own.node_ip, "own relay") for own in source.routers if own.node_ip and source.machines.get(own.node)
+    ]
+    steps += [(own.node, peer.wt0, "peer's relay") for own, peer in _between_routers(source, target)]
+    return [
+        Question(
+            id=f"{source.site.name}-{target.site.name}.step.{number}",
+            purpose="step",
+            node=node,
+            pod=None,
+            do="dns",
+            address=address,
+            port=RELAY_PORT,
+            seconds=PROBE_SECONDS,
+            name=f"{name}.{target.site.ranges.dns_zone}",
+            step=step,
+        )
+        for number, (node, address, step) in enumerate(steps)
+    ]
+
+
+def not_probed(source: Seen, target: Seen) -> tuple[str, ...]:
+    """The places without a pod, a sentence each."""
+    place = {"router": "a router's node", "other": "a node that is no router's"}
+    return tuple(
+        f"{seen.site.name} has no pod on {place[placement]} {what}."
+        for seen, what in ((source, "to ask from"), (target, "to ask"))
+        for placement in PLACEMENTS
+        if seen.has_nodes(placement) and seen.at(placement) is None
+    )
+
+
+# --- what came back ---------------------------------------------------------------------------------------------------
+
+_NOTHING: Final[Json] = {"ok": False, "ms": None, "said": "the machine did not answer"}
+
+
+def _answer(question: Question, answers: Mapping[str, MachineAnswer]) -> Json:
+    machine = answers.get(question.node)
+    return _NOTHING if machine is None else machine.probes.get(question.id, _NOTHING)
+
+
+def probes(asked: Sequence[Question], answers: Mapping[str, MachineAnswer]) -> tuple[Probe, ...]:
+    """The packets there and back."""
+    made = []
+    for one in asked:
+        if one.purpose != "packet" or one.pod is None or one.to is None:
+            continue
+        answer = _answer(one, answers)
+        made.append(
+            Probe(
+                source_node=one.pod.node,
+                source_placement=one.pod.placement,
+                source_pod=one.pod.name,
+                target_node=one.to.node,
+                target_placement=one.to.placement,
+                target_pod=one.to.name,
+                protocol="icmp" if one.do == "icmp" else "tcp",
+                address=one.address,
+                passed=bool(answer["ok"]),
+                milliseconds=answer["ms"],
+                said=str(answer["said"]),
+            )
+        )
+    return tuple(made)
+
+
+def name_probes(asked: Sequence[Question], answers: Mapping[str, MachineAnswer]) -> tuple[NameProbe, ...]:
+    """The names."""
+    made = []
+    for one in asked:
+        if one.purpose != "name" or one.pod is None:
+            continue
+        answer = _answer(one, answers)
+        made.append(
+            NameProbe(
+                source_node=one.pod.node,
+                source_pod=one.pod.name,
+                server=one.address,
+                name=one.name,
+                passed=bool(answer["ok"]),
+                milliseconds=answer["ms"],
+                said="" if answer["ok"] else str(answer["said"]),
+            )
+        )
+    return tuple(made)
+
+
+def open_ports(asked: Sequence[Question], answers: Mapping[str, MachineAnswer], address: str) -> tuple[int, ...] | None:
+    """Which ports at a router's address answered, if only by a refusal; None when nobody asked."""
+    tried = [(one, _answer(one, answers)) for one in asked if one.purpose == "port" and one.address == address]
+    if not tried:
+        return None
+    return tuple(sorted({one.port for one, answer in tried if answer["ok"] or answer["said"] == "refused"}))
+
+
+def steps(asked: Sequence[Question], answers: Mapping[str, MachineAnswer]) -> dict[NameStep, bool]:
+    """Which relays answered."""
+    found: dict[NameStep, bool] = {}
+    for one in asked:
+        if one.step is not None:
+            found[one.step] = found.get(one.step, False) or bool(_answer(one, answers)["ok"])
+    return found

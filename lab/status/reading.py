@@ -1,0 +1,206 @@
+"""From what machines, clusters and NetBird's API answer to facts. Pure: the shapes of others are known here only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import IPv4Network
+from typing import Any, Final
+
+from domain.names import NETBIRD_INTERFACE
+from lab.kubernetes import internal_ip, is_ready
+from lab.status.facts import (
+    EgressEntry,
+    FirewallFacts,
+    NetBirdFacts,
+    NodeFacts,
+    PeerFacts,
+    PolicyFacts,
+    Process,
+    ResourceFacts,
+    RouterFacts,
+    RoutingFacts,
+    RuleFacts,
+)
+
+Json = Mapping[str, Any]
+CONTROL_PLANE: Final = "node-role.kubernetes.io/control-plane"
+
+
+def process(found: Json | None) -> Process:
+    """The state of a process that was looked for."""
+    if found is None:
+        return "absent"
+    return "frozen" if found["frozen"] else "running"
+
+
+def router(
+    *, node: str, node_ip: str, pod: str, machine_running: bool, looked: Json | None, open_ports: tuple[int, ...] | None
+) -> RouterFacts:
+    """A router from what its node was seen to have; ``looked`` is None when it could not be looked at."""
+    plain = RouterFacts(node=node, node_ip=node_ip, pod=pod, machine_running=machine_running, open_ports=open_ports)
+    if looked is None:
+        return plain
+    status: Json | None = looked["status"]
+    wt0: Json | None = looked["wt0"]
+    address = str((wt0 or {}).get("address") or str((status or {}).get("netbirdIp", "")).partition("/")[0])
+    filters = [number for number in looked["rp_filter"] if number is not None]
+    listens = set(looked["relay_listens"])
+    has_relay = looked["relay"] is not None
+    return RouterFacts(
+        node=node,
+        node_ip=node_ip,
+        pod=pod,
+        machine_running=machine_running,
+        open_ports=open_ports,
+        agent=process(looked["agent"]),
+        agent_pid=(looked["agent"] or {}).get("pid"),
+        interface="absent" if wt0 is None else "up" if wt0["up"] and wt0["address"] else "down",
+        address=address,
+        management=None if status is None else bool(status.get("management", {}).get("connected")),
+        peers=None if status is None else peers(status),
+        rules=None if looked["rules"] is None else frozenset(int(one["priority"]) for one in looked["rules"]),
+        routes=routes(looked["routes"]),
+        forwarding=None if looked["forwarding"] is None else looked["forwarding"] != 0,
+        # The kernel takes the larger one of both.
+        rp_filter=max(filters) if filters else None,
+        firewall=firewall(looked["firewall"]),
+        relay=process(looked["relay"]),
+        relay_on_node=bool({node_ip, "*"} & listens) if has_relay else None,
+        relay_on_wt0=bool({address, "*"} & listens) if has_relay and address else None,
+    )
+
+
+def peers(status: Json) -> dict[str, PeerFacts]:
+    """The other routers in `netbird status --json`, by address."""
+    found = {}
+    for one in status.get("peers", {}).get("details") or []:
+        found[str(one.get("netbirdIp", "")).partition("/")[0]] = PeerFacts(
+            connected=str(one.get("status", "")).lower() == "connected",
+            relayed=str(one.get("connectionType", "")).upper() != "P2P",
+            networks=tuple(one.get("networks") or ()),
+        )
+    return found
+
+
+def routes(found: Sequence[Json] | None) -> tuple[IPv4Network, ...]:
+    """The destinations that a table leads to wt0; iproute2 fails for a table without any route."""
+    return tuple(
+        IPv4Network(one["dst"])
+        for one in found or ()
+        if one.get("dev") == NETBIRD_INTERFACE and one["dst"] != "default"
+    )
+
+
+def firewall(chains: Mapping[str, Json] | None) -> FirewallFacts | None:
+    """What NetBird's chains are there for. Of a hook's chain only one counts that has rules or a policy of its own."""
+    if chains is None:
+        return None
+
+    def judged(hook: str) -> bool:
+        return any(one["hook"] == hook and one["type"] == "filter" and one["rules"] for one in chains.values())
+
+    return FirewallFacts(
+        masquerade=any(one["masquerades"] for one in chains.values()),
+        forward=judged("forward"),
+        input=judged("input"),
+    )
+
+
+def node(found: Json, *, router: bool, machine_running: bool, looked: Json | None) -> NodeFacts:
+    """A node by its object and by what its machine has."""
+    labels = found["metadata"].get("labels", {})
+    kubelet = None if looked is None else looked["kubelet"]
+    return NodeFacts(
+        name=found["metadata"]["name"],
+        router=router,
+        ready=is_ready(found),
+        machine_running=machine_running,
+        unit="k3s.service" if CONTROL_PLANE in labels else "k3s-agent.service",
+        kubelet=None if looked is None else process(kubelet),
+        kubelet_pid=(kubelet or {}).get("pid"),
+    )
+
+
+def egress(entries: Iterable[Json] | None) -> tuple[EgressEntry, ...]:
+    """The lines of `cilium-dbg bpf egress list --output=json`."""
+    return tuple(
+        EgressEntry(
+            source=str(one.get("SourceIP", "")),
+            destination=str(one.get("DestCIDR", "")),
+            egress_ip=str(one.get("EgressIP", "")),
+            gateway_ip=str(one.get("GatewayIP", "")),
+        )
+        for one in entries or ()
+    )
+
+
+def destinations(policies: Iterable[Json]) -> frozenset[str]:
+    """Where the egress policies lead."""
+    return frozenset(str(cidr) for one in policies for cidr in one.get("spec", {}).get("destinationCIDRs", []))
+
+
+def netbird(
+    *,
+    policies: Iterable[Json],
+    groups: Iterable[Json],
+    networks: Iterable[tuple[Sequence[Json], Sequence[Json]]],
+) -> NetBirdFacts:
+    """NetBird's objects; ``networks`` are the resources and the routing peers of each."""
+    sizes = {str(one["id"]): int(one.get("peers_count") or 0) for one in groups}
+    found = [_policy(one) for one in policies]
+    resources = []
+    for of_network, routing in networks:
+        routers = tuple(
+            RoutingFacts(
+                enabled=bool(one.get("enabled")),
+                masquerade=bool(one.get("masquerade")),
+                peers=int(bool(one.get("peer")))
+                + sum(sizes.get(str(group), 0) for group in one.get("peer_groups") or ()),
+            )
+            for one in routing
+        )
+        resources += [
+            ResourceFacts(
+                address=str(one.get("address", "")),
+                enabled=bool(one.get("enabled")),
+                groups=frozenset(str(group["name"]) for group in one.get("groups") or ()),
+                routers=routers,
+            )
+            for one in of_network
+        ]
+    return NetBirdFacts(answers=True, policies={one.name: one for one in found}, resources=tuple(resources))
+
+
+def _policy(found: Json) -> PolicyFacts:
+    return PolicyFacts(
+        name=str(found["name"]),
+        enabled=bool(found.get("enabled")),
+        rules=tuple(
+            RuleFacts(
+                enabled=bool(rule.get("enabled")),
+                accepts=rule.get("action") == "accept",
+                protocol=str(rule.get("protocol", "all")),
+                ports=(
+                    *map(str, rule.get("ports") or ()),
+                    *(f"{one['start']}-{one['end']}" for one in rule.get("port_ranges") or ()),
+                ),
+                bidirectional=bool(rule.get("bidirectional")),
+                sources=_groups(rule, "sources", "sourceResource"),
+                destinations=_groups(rule, "destinations", "destinationResource"),
+            )
+            for rule in found.get("rules") or ()
+        ),
+    )
+
+
+def _groups(rule: Json, name: str, resource: str) -> frozenset[str]:
+    """The names of a side's groups; a single resource or peer in their place is shown by its id."""
+    groups = {str(one["name"]) for one in rule.get(name) or ()}
+    if one := rule.get(resource):
+        groups.add(f"{one.get('type', 'resource')} {one.get('id')}")
+    return frozenset(groups)
+
+
+def addresses(nodes: Iterable[Json]) -> dict[str, str]:
+    """Each node's InternalIP."""
+    return {str(one["metadata"]["name"]): internal_ip(one) for one in nodes}

@@ -1,0 +1,149 @@
+"""The script that runs on machines, here on this one: what it sends, and how it tells that nothing comes back."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from lab.status import node_agent
+from lab.status.asking import AGENT
+
+
+def ask(request: dict[str, Any], *inside: str) -> dict[str, Any]:
+    """The script's answer, as a machine's Python would give it; run by the command ``inside``, if there is one."""
+    done = subprocess.run(
+        [*inside, sys.executable, "-S", "-E", "-c", AGENT.read_text()],
+        input=json.dumps({"relay_port": 1053, "route_table": 7120, **request}),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def probe(**changes: Any) -> dict[str, Any]:
+    plain = {"id": "one", "do": "tcp", "netns": "", "address": "127.0.0.1", "port": 1, "seconds": 1.0, "name": ""}
+    return {**plain, **changes}
+
+
+def sent(**changes: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = ask({"probes": [probe(**changes)]})["probes"]["one"]
+    return answer
+
+
+def test_a_connection_that_is_accepted_refused_or_not_answered() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        good = sent(port=port)
+        assert (good["ok"], good["said"]) == (True, "")
+        assert 0 <= good["ms"] < 1000
+    refused = sent(port=port)
+    assert (refused["ok"], refused["said"]) == (False, "refused")
+
+
+def test_all_probes_go_out_at_the_same_time_and_one_that_fails_costs_no_other() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        port = silent.getsockname()[1]
+        probes = [probe(id=f"dns-{n}", do="dns", port=port, name="a.mn.internal") for n in range(8)]
+        answers = ask({"probes": [*probes, probe(id="nonsense", do="nonsense")]})["probes"]
+    assert len(answers) == 9
+    assert {answer["said"] for name, answer in answers.items() if name.startswith("dns")} == {"no answer in 1 s"}
+    assert answers["nonsense"] == {"ok": False, "ms": None, "said": "KeyError: 'nonsense'"}
+
+
+@pytest.fixture
+def name_server() -> Iterator[tuple[int, list[int]]]:
+    """Answers every question with the code that stands in the list, and not the first one: as if that were lost."""
+    code = [0]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(10)
+
+        def serve() -> None:
+            seen: set[bytes] = set()
+            while True:
+                try:
+                    question, asker = server.recvfrom(512)
+                except OSError:
+                    return
+                if question[:2] in seen:
+                    server.sendto(question[:2] + bytes([0x84, code[0]]) + question[4:], asker)
+                seen.add(question[:2])
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield server.getsockname()[1], code
+        server.sendto(b"", server.getsockname())
+
+
+@pytest.mark.parametrize(
+    ("code", "ok", "said"), [(0, True, "NOERROR"), (3, True, "NXDOMAIN"), (2, False, "SERVFAIL"), (5, False, "REFUSED")]
+)
+def test_what_the_name_server_says_counts_and_a_lost_question_is_asked_again(
+    name_server: tuple[int, list[int]], code: int, ok: bool, said: str
+) -> None:
+    port, answers = name_server
+    answers[0] = code
+    answer = sent(do="dns", port=port, name="isthmus-status-1.mn.internal")
+    assert (answer["ok"], answer["said"]) == (ok, said)
+
+
+@pytest.mark.link
+def test_an_echo_comes_back_and_without_a_network_it_does_not() -> None:
+    good = sent(do="icmp")
+    assert (good["ok"], good["said"]) == (True, "")
+    bad = ask({"probes": [probe(do="icmp")]}, "unshare", "--net")["probes"]["one"]
+    assert (bad["ok"], bad["said"]) == (False, "Network is unreachable")
+
+
+def test_the_checksum_of_an_echo_request() -> None:
+    packet = node_agent.echo(0x1234, 1)
+    words = [int.from_bytes(packet[place : place + 2], "big") for place in range(0, len(packet), 2)]
+    total = sum(words)
+    assert (total & 0xFFFF) + (total >> 16) == 0xFFFF
+
+
+def test_who_listens_on_a_port() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as own,
+        socket.create_server(("", 0)) as every,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as names,
+    ):
+        names.bind(("127.0.0.1", 0))
+        assert node_agent.listening(own.getsockname()[1]) == ["127.0.0.1"]
+        assert node_agent.listening(every.getsockname()[1]) == ["*"]
+        assert node_agent.listening(names.getsockname()[1], "udp") == ["127.0.0.1"]
+        port = own.getsockname()[1]
+    assert node_agent.listening(port) == []
+
+
+def test_a_process_that_is_stopped_is_seen_to_be_frozen() -> None:
+    with subprocess.Popen(["sleep", "60"]) as sleeper:
+        try:
+            own = next(one for one in node_agent.processes() if one["pid"] == sleeper.pid)
+            assert (own["name"], own["frozen"]) == ("sleep", False)
+            sleeper.send_signal(19)
+            os.waitpid(sleeper.pid, os.WUNTRACED)
+            assert next(one for one in node_agent.processes() if one["pid"] == sleeper.pid)["frozen"] is True
+        finally:
+            sleeper.kill()
+
+
+def test_a_look_at_a_machine_without_any_of_it() -> None:
+    looked = ask({"look": True})["node"]
+    assert set(looked) == {
+        *("agent", "relay", "kubelet", "relay_listens", "wt0", "forwarding", "rp_filter"),
+        *("rules", "routes", "firewall", "status"),
+    }
+    assert looked["status"] is None
