@@ -203,7 +203,7 @@ class Status:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is up and every node is ready and a router of every cluster connected: nothing is left to be done."""
+        """Whether it is up, every node is ready and a router of every cluster connected: nothing is left to be done."""
         return self.is_up and all(cluster.ready for cluster in self.clusters)
 
     @property
