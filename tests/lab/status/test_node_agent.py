@@ -147,3 +147,39 @@ def test_a_look_at_a_machine_without_any_of_it() -> None:
         *("rules", "routes", "firewall", "status"),
     }
     assert looked["status"] is None
+
+
+A_POD = """
+mkdir -p /run/netns
+mount -t tmpfs none /run/netns
+ip netns add cni-one
+ip netns add another
+ip link add veth0 type veth peer name eth0 netns cni-one
+ip address add 10.42.0.1/24 dev veth0
+ip link set veth0 up
+ip link set lo up
+ip -n cni-one address add 10.42.0.5/24 dev eth0
+ip -n cni-one link set eth0 up
+exec "$@"
+"""
+
+
+@pytest.mark.link
+def test_pods_are_found_by_their_networks_and_probes_start_there() -> None:
+    inside = ["unshare", "--mount", "--propagation", "private", "--net", "sh", "-ec", A_POD, "sh"]
+    netns = "/run/netns/cni-one"
+    probes = [
+        probe(id="there", do="icmp", netns=netns, address="10.42.0.1"),
+        probe(id="own", do="icmp", netns=netns, address="10.42.0.5"),
+        probe(id="node", do="tcp", address="10.42.0.5", port=53),
+        probe(id="nobody", do="icmp", netns=netns, address="10.42.0.9"),
+        probe(id="gone", do="icmp", netns="/run/netns/cni-two", address="10.42.0.1"),
+    ]
+    answer = ask({"scan": True, "probes": probes}, *inside)
+    assert answer["pods"] == [{"netns": netns, "address": "10.42.0.5", "serves_dns": False}]
+    assert answer["wt0"] == ""
+    told = {name: (one["ok"], one["said"]) for name, one in answer["probes"].items()}
+    assert told["there"] == (True, "")
+    assert told["node"] == (False, "refused")
+    assert told["nobody"][0] is False
+    assert told["gone"] == (False, "No such file or directory")
