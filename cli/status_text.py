@@ -91,7 +91,7 @@ def print_remarks(out: Console, status: Status) -> None:
     """What is worth knowing of a lab that is up."""
     _print_causes(out, status)
     for sentence in dict.fromkeys(sentence for link in status.links for sentence in link.not_probed):
-        out.print(Text(f"Not probed: {sentence}", style="dim"))
+        out.print(Text(f"Probes: {sentence}", style="dim"))
 
 
 def _print_causes(out: Console, status: Status) -> None:

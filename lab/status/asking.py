@@ -46,6 +46,7 @@ class MachineAnswer:
 
     pods: Sequence[Json] = ()
     wt0: str = ""
+    cilium_host: str = ""
     node: Json | None = None
     probes: Mapping[str, Json] = field(default_factory=dict)
     egress: Sequence[Json] | None = None
@@ -96,9 +97,11 @@ def machine(name: str, request: Mapping[str, Any], *, seconds: float) -> Machine
         answer = json.loads(done.stdout)
     except (LabError, OSError, ValueError):
         return MachineAnswer()
+    own = answer.get("own") or {}
     return MachineAnswer(
         pods=answer.get("pods") or (),
-        wt0=answer.get("wt0") or "",
+        wt0=own.get("wt0", ""),
+        cilium_host=own.get("cilium_host", ""),
         node=answer.get("node"),
         probes=answer.get("probes") or {},
         egress=answer.get("egress"),

@@ -29,6 +29,8 @@ class Pod:
     netns: str
     address: str
     serves_dns: bool
+    stands_in: bool = False
+    """It is no pod: the node's own network, or Cilium's address there, where there is no pod."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +55,31 @@ class Seen:
     """Its machines, and whether they run."""
     routers: tuple[RouterNode, ...]
     pods: tuple[Pod, ...]
+    cilium_hosts: Mapping[str, str]
+    """Cilium's own address on each node that has one; it lies in the pod CIDR."""
 
-    def at(self, placement: Placement) -> Pod | None:
+    def source(self, placement: Placement) -> Pod | None:
+        """Who asks from a placement: a pod, or on a router the node itself, whose packets take the same way from wt0
+        on. What another node itself sends is not steered to the router, so nothing stands in for a pod there.
+        """
+        if (pod := self._pod(placement)) is not None or placement == "other":
+            return pod
+        node = next((router for router in self.routers if router.wt0 and self.machines.get(router.node)), None)
+        if node is None:
+            return None
+        return _stand_in("the node itself", node.node, "router", node.wt0)
+
+    def target(self, placement: Placement) -> Pod | None:
+        """Who is asked at a placement: a pod, or on a node that is no router's Cilium's own address there, to which the
+        way is that to a pod. To a router's own addresses NetBird lets nobody, so nothing stands in for a pod there.
+        """
+        if (pod := self._pod(placement)) is not None or placement == "router":
+            return pod
+        routers = {router.node for router in self.routers}
+        node = next((name for name in sorted(self.cilium_hosts) if name not in routers), None)
+        return None if node is None else _stand_in("Cilium's own address", node, "other", self.cilium_hosts[node])
+
+    def _pod(self, placement: Placement) -> Pod | None:
         """The pod that stands for a placement: one that serves names before any other."""
         found = [pod for pod in self.pods if pod.placement == placement]
         return min(found, key=lambda pod: (not pod.serves_dns, pod.name, pod.address), default=None)
@@ -63,6 +88,10 @@ class Seen:
         """Whether there is a machine at that placement at all."""
         routers = {router.node for router in self.routers}
         return any((name in routers) == (placement == "router") for name in self.machines)
+
+
+def _stand_in(name: str, node: str, placement: Placement, address: str) -> Pod:
+    return Pod(name=name, node=node, placement=placement, netns="", address=address, serves_dns=False, stands_in=True)
 
 
 def first_look(lab: Topology, tools: Tools, running: Mapping[str, bool], pool: Executor) -> dict[str, Seen]:
@@ -89,6 +118,7 @@ def _seen(
         machines=own,
         routers=routers,
         pods=tuple(_pods(objects, answers, {router.node for router in routers})),
+        cilium_hosts={name: answer.cilium_host for name, answer in answers.items() if answer.cilium_host},
     )
 
 

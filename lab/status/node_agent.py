@@ -3,7 +3,7 @@
 It is sent to the machine as text, gets one JSON request on stdin and writes one JSON answer. It needs Python's standard
 library, iproute2 and nft only, makes nothing and changes nothing. Every question has a deadline of its own.
 
-    {"scan": true}                      {"pods": [{"netns", "address", "serves_dns"}], "wt0": "100.77.1.2"}
+    {"scan": true}                      {"pods": [{"netns", "address", "serves_dns"}], "own": {"wt0": "100.77.1.2"}}
     {"look": true, "relay_port"}        {"node": {...}}, see :func:`look`
     {"probes": [{"id", "netns", "do", "address", "port", "name", "seconds"}, ...]}
                                         {"probes": {id: {"ok", "ms", "said"}}}; an empty netns is the node's own
@@ -32,6 +32,7 @@ NETWORKS = Path("/run/netns")
 CLONE_NEWNET = 0x40000000
 SIOCGIFADDR = 0x8915
 LISTEN = "0A"
+OWN = ("wt0", "cilium_host")
 COMMAND_SECONDS = 2.0
 """For a program that reads something of the node; that of an agent which is frozen never ends."""
 EVERY_SECONDS = 0.4
@@ -354,7 +355,7 @@ def main() -> None:
     answer: Answer = {}
     works: list[Callable[[], None]] = []
     if request.get("scan"):
-        works.append(lambda: answer.update(pods=scan(), wt0=own_address("wt0")))
+        works.append(lambda: answer.update(pods=scan(), own={name: own_address(name) for name in OWN}))
     if request.get("look"):
         works.append(lambda: answer.update(node=look(request)))
     if request.get("probes"):

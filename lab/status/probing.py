@@ -67,7 +67,7 @@ def _packets(source: Seen, target: Seen) -> Iterator[Question]:
     way = f"{source.site.name}-{target.site.name}"
     for from_placement in PLACEMENTS:
         for to_placement in PLACEMENTS:
-            pod, to = source.at(from_placement), target.at(to_placement)
+            pod, to = source.source(from_placement), target.target(to_placement)
             if pod is None or to is None:
                 continue
             for do in ("icmp", "tcp"):
@@ -87,7 +87,7 @@ def _packets(source: Seen, target: Seen) -> Iterator[Question]:
 
 
 def _name(source: Seen, target: Seen, name: str) -> Iterator[Question]:
-    pod = source.at("other") or source.at("router")
+    pod = source.source("other") or source.source("router")
     if pod is not None:
         yield Question(
             id=f"{source.site.name}-{target.site.name}.name",
@@ -148,14 +148,19 @@ def name_steps(source: Seen, target: Seen, name: str) -> Sequence[Question]:
 
 
 def not_probed(source: Seen, target: Seen) -> tuple[str, ...]:
-    """The places without a pod, a sentence each."""
+    """The places without a pod, and what stands in for one there, a sentence each."""
     place = {"router": "a router's node", "other": "a node that is no router's"}
-    return tuple(
-        f"{seen.site.name} has no pod on {place[placement]} {what}."
-        for seen, what in ((source, "to ask from"), (target, "to ask"))
-        for placement in PLACEMENTS
-        if seen.has_nodes(placement) and seen.at(placement) is None
-    )
+    said = []
+    for placement in PLACEMENTS:
+        for seen, used, what, does in (
+            (source, source.source(placement), "to ask from", "asks"),
+            (target, target.target(placement), "to ask", "is asked"),
+        ):
+            if not seen.has_nodes(placement) or (used is not None and not used.stands_in):
+                continue
+            instead = "." if used is None else f"; in its place {used.name} of {used.node} {does}."
+            said.append(f"{seen.site.name} has no pod on {place[placement]} {what}{instead}")
+    return tuple(said)
 
 
 # --- what came back ---------------------------------------------------------------------------------------------------

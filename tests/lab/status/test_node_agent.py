@@ -177,7 +177,7 @@ def test_pods_are_found_by_their_networks_and_probes_start_there() -> None:
     ]
     answer = ask({"scan": True, "probes": probes}, *inside)
     assert answer["pods"] == [{"netns": netns, "address": "10.42.0.5", "serves_dns": False}]
-    assert answer["wt0"] == ""
+    assert answer["own"] == {"wt0": "", "cilium_host": ""}
     told = {name: (one["ok"], one["said"]) for name, one in answer["probes"].items()}
     assert told["there"] == (True, "")
     assert told["node"] == (False, "refused")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lab.status import looking, probing
@@ -24,6 +25,7 @@ def seen(name: str, router: str, other: str, wt0: str, *pods: Pod) -> Seen:
         machines={router: True, other: True},
         routers=(RouterNode(node=router, node_ip="10.0.1.31", pod="networkrouter", wt0=wt0),),
         pods=pods,
+        cilium_hosts={other: "10.42.0.1", router: "10.42.1.1"},
     )
 
 
@@ -51,13 +53,33 @@ def test_every_place_with_a_pod_asks_every_place_with_one_and_tcp_goes_where_som
         ("de-mn.other-other.icmp", "de-server-1", "10.44.0.3"),
         ("de-mn.other-other.tcp", "de-server-1", "10.44.0.3"),
     ]
-    assert [one.do for one in asked(MN, DE) if one.purpose == "packet"] == ["icmp", "tcp", "icmp"]
+    back = [(one.do, one.node, one.address) for one in asked(MN, DE) if one.purpose == "packet"]
+    assert back == [
+        ("icmp", "mn-2", "10.42.1.5"),
+        ("tcp", "mn-2", "10.42.1.5"),
+        ("icmp", "mn-2", "10.42.0.9"),
+        ("icmp", "mn-1", "10.42.1.5"),
+        ("tcp", "mn-1", "10.42.1.5"),
+        ("icmp", "mn-1", "10.42.0.9"),
+    ]
     assert all(one.request()["netns"].startswith("/run/netns/cni-10.42.") for one in packets)
 
 
-def test_a_place_without_a_pod_is_said() -> None:
+def test_a_place_without_a_pod_is_said_and_what_stands_in_for_one() -> None:
     assert probing.not_probed(DE, MN) == ("mn has no pod on a router's node to ask.",)
-    assert probing.not_probed(MN, DE) == ("mn has no pod on a router's node to ask from.",)
+    assert probing.not_probed(MN, DE) == (
+        "mn has no pod on a router's node to ask from; in its place the node itself of mn-2 asks.",
+    )
+    bare = replace(DE, pods=DE.pods[1:])
+    assert bare.source("other") is None
+    assert probing.not_probed(bare, MN)[1:] == ("de has no pod on a node that is no router's to ask from.",)
+    assert probing.not_probed(MN, bare)[1:] == (
+        "de has no pod on a node that is no router's to ask; in its place Cilium's own address of de-server-1 is "
+        "asked.",
+    )
+    assert [one.address for one in asked(MN, bare) if one.to is not None and one.to.node == "de-server-1"] == [
+        *("10.42.0.1", "10.42.0.1")
+    ]
 
 
 def test_a_name_of_the_peers_zone_is_asked_of_the_clusters_own_dns() -> None:
