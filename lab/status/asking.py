@@ -24,7 +24,7 @@ from lab.status.findings import ROUTE_TABLE
 AGENT: Final = Path(__file__).with_name("node_agent.py")
 SPARE_SECONDS: Final = 5.0
 """A machine's answer may take this much longer than the longest question to it: Python has to start on a busy core."""
-API_SECONDS: Final = 5.0
+API_SECONDS: Final = 4.0
 
 Json = Mapping[str, Any]
 
@@ -55,11 +55,11 @@ class MachineAnswer:
 def objects(cluster: Cluster) -> Objects:
     """Nodes, pods, the egress policies' destinations and the zones of a cluster, by one call."""
     kinds = ["nodes", "pods", "configmaps"]
-    found = _get(cluster, [*kinds, "ciliumegressgatewaypolicies"])
+    found, said = _get(cluster, [*kinds, "ciliumegressgatewaypolicies"])
     policies_known = found is not None
-    if found is None:
+    if "doesn't have a resource type" in said:
         # Without Cilium there is no such kind, and kubectl then gives nothing at all.
-        found = _get(cluster, kinds)
+        found, said = _get(cluster, kinds)
     if found is None:
         return Objects(reachable=False)
     by_kind: dict[str, list[Json]] = {}
@@ -75,17 +75,20 @@ def objects(cluster: Cluster) -> Objects:
     )
 
 
-def _get(cluster: Cluster, kinds: Sequence[str]) -> list[Json] | None:
+def _get(cluster: Cluster, kinds: Sequence[str]) -> tuple[list[Json] | None, str]:
+    """The objects, or None and what kubectl said."""
     try:
         done = cluster.kubectl(
             *("get", ",".join(kinds), "--all-namespaces", "--output=json", f"--request-timeout={API_SECONDS:g}s"),
             check=False,
             deadline_seconds=API_SECONDS + 2,
         )
-        items: list[Json] = json.loads(done.stdout)["items"] if done.returncode == 0 else []
-    except (LabError, ValueError):
-        return None
-    return items if done.returncode == 0 else None
+        if done.returncode != 0:
+            return None, done.stderr
+        items: list[Json] = json.loads(done.stdout)["items"]
+    except (LabError, ValueError) as error:
+        return None, str(error)
+    return items, ""
 
 
 def machine(name: str, request: Mapping[str, Any], *, seconds: float) -> MachineAnswer:

@@ -33,8 +33,8 @@ CLONE_NEWNET = 0x40000000
 SIOCGIFADDR = 0x8915
 LISTEN = "0A"
 OWN = ("wt0", "cilium_host")
-COMMAND_SECONDS = 2.0
-"""For a program that reads something of the node; that of an agent which is frozen never ends."""
+COMMAND_SECONDS = 4.0
+"""For a program that reads something of the node. An agent that is frozen is not asked."""
 EVERY_SECONDS = 0.4
 """Between two echo requests or questions of one probe: a packet may get lost in a link that is well."""
 NXDOMAIN, NOERROR, SERVFAIL, REFUSED = 3, 0, 2, 5
@@ -251,7 +251,7 @@ def look(request: Answer) -> Answer:
     }
     asked: dict[str, Callable[[], Any]] = {
         "rules": lambda: parsed(["ip", "-json", "-4", "rule", "show"]),
-        "routes": lambda: parsed(["ip", "-json", "-4", "route", "show", "table", str(request["route_table"])]),
+        "routes": lambda: routes(str(request["route_table"])),
         "firewall": firewall,
         "status": lambda: agent_status(agents),
     }
@@ -306,12 +306,25 @@ def parsed(command: list[str]) -> Any:
         return None
 
 
+def routes(table: str) -> Any:
+    """The routes of a table; one that nobody has laid a route in does not exist for iproute2."""
+    command = ["ip", "-json", "-4", "route", "show", "table", table]
+    found = parsed(command)
+    if found is not None:
+        return found
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return [] if "does not exist" in done.stderr else None
+
+
 def agent_status(agents: list[Answer]) -> Any:
     """`netbird status` in the agent's own file system; None without an agent that answers."""
     awake = [one for one in agents if not one["frozen"]]
     if not awake:
         return None
-    enter_mounts = ["nsenter", f"--target={awake[0]['pid']}", "--mount", "--root", "--wd=/"]
+    enter_mounts = ["nsenter", f"--target={awake[0]['pid']}", "--mount"]
     return parsed([*enter_mounts, "netbird", "status", "--json"])
 
 
@@ -345,7 +358,7 @@ def is_netbirds(chain: Answer) -> bool:
 
 def egress_map(pid: int) -> Any:
     """The egress map of the node's Cilium agent, in the agent's own file system."""
-    enter_mounts = ["nsenter", f"--target={pid}", "--mount", "--root", "--wd=/"]
+    enter_mounts = ["nsenter", f"--target={pid}", "--mount"]
     return parsed([*enter_mounts, "cilium-dbg", "bpf", "egress", "list", "--output=json"])
 
 

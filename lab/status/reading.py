@@ -82,12 +82,12 @@ def peers(status: Json) -> dict[str, PeerFacts]:
     return found
 
 
-def routes(found: Sequence[Json] | None) -> tuple[IPv4Network, ...]:
-    """The destinations that a table leads to wt0; iproute2 fails for a table without any route."""
+def routes(found: Sequence[Json] | None) -> tuple[IPv4Network, ...] | None:
+    """The destinations that a table leads to wt0."""
+    if found is None:
+        return None
     return tuple(
-        IPv4Network(one["dst"])
-        for one in found or ()
-        if one.get("dev") == NETBIRD_INTERFACE and one["dst"] != "default"
+        IPv4Network(one["dst"]) for one in found if one.get("dev") == NETBIRD_INTERFACE and one["dst"] != "default"
     )
 
 

@@ -147,6 +147,7 @@ def test_a_look_at_a_machine_without_any_of_it() -> None:
         *("rules", "routes", "firewall", "status"),
     }
     assert looked["status"] is None
+    assert looked["routes"] == [], "a table that is not there has no routes"
 
 
 A_POD = """

@@ -73,9 +73,9 @@ def test_a_place_without_a_pod_is_said_and_what_stands_in_for_one() -> None:
     bare = replace(DE, pods=DE.pods[1:])
     assert bare.source("other") is None
     assert probing.not_probed(bare, MN)[1:] == ("de has no pod on a node that is no router's to ask from.",)
+    instead = "in its place Cilium's own address of de-server-1"
     assert probing.not_probed(MN, bare)[1:] == (
-        "de has no pod on a node that is no router's to ask; in its place Cilium's own address of de-server-1 is "
-        "asked.",
+        f"de has no pod on a node that is no router's to ask; {instead} is asked.",
     )
     assert [one.address for one in asked(MN, bare) if one.to is not None and one.to.node == "de-server-1"] == [
         *("10.42.0.1", "10.42.0.1")
