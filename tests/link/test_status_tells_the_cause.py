@@ -319,6 +319,7 @@ def test_a_kubelet_away_is_a_remark_and_the_link_is_up(lab: Lab) -> None:
             ]
 
 
+@pytest.mark.thorough
 def test_the_peers_router_switched_off(lab: Lab) -> None:
     node = lab.router("mn")
     with mended(lambda: machines.start(node)):
