@@ -7,7 +7,7 @@ library, iproute2 and nft only, makes nothing and changes nothing. Every questio
     {"look": true, "relay_port"}        {"node": {...}}, see :func:`look`
     {"probes": [{"id", "netns", "do", "address", "port", "name", "seconds"}, ...]}
                                         {"probes": {id: {"ok", "ms", "said"}}}; an empty netns is the node's own
-    {"maps": {"socket": ...}}           {"egress": [...]}, the node's egress map as `cilium-dbg` gives it
+    {"maps": true}                      {"egress": [...]}, the node's egress map as `cilium-dbg` gives it
 """
 
 import ctypes
@@ -329,31 +329,30 @@ def agent_status(agents: list[Answer]) -> Any:
 
 
 def firewall() -> Any:
-    """The chains of NetBird in nftables, wherever they are."""
+    """What is in nftables of NetBird: whether anything masquerades, and at which hooks what wt0 brings is dropped."""
     found = parsed(["nft", "--json", "list", "ruleset"])
     if found is None:
         return None
-    chains: dict[str, Answer] = {}
+    hooks = {}
     for one in found.get("nftables", []):
-        if (chain := one.get("chain")) and is_netbirds(chain):
-            key = f"{chain['family']} {chain['table']} {chain['name']}"
-            chains[key] = {
-                "hook": chain.get("hook", ""),
-                "type": chain.get("type", ""),
-                "rules": 0,
-                "masquerades": False,
-            }
-        if (rule := one.get("rule")) and is_netbirds({**rule, "name": rule["chain"]}):
-            key = f"{rule['family']} {rule['table']} {rule['chain']}"
-            entry = chains.setdefault(key, {"hook": "", "type": "", "rules": 0, "masquerades": False})
-            entry["rules"] += 1
-            entry["masquerades"] |= "masquerade" in json.dumps(rule["expr"]).lower()
-    return chains
+        if chain := one.get("chain"):
+            hooks[chain["family"], chain["table"], chain["name"]] = chain.get("hook", "")
+    seen: Answer = {"masquerades": False, "drops": []}
+    for one in found.get("nftables", []):
+        if not (rule := one.get("rule")) or not is_netbirds(rule):
+            continue
+        text = json.dumps(rule["expr"]).lower()
+        seen["masquerades"] |= "masquerade" in text
+        hook = hooks.get((rule["family"], rule["table"], rule["chain"]), "")
+        if hook in ("input", "forward") and '"drop"' in text and '"wt0"' in text:
+            seen["drops"].append(hook)
+    return seen
 
 
-def is_netbirds(chain: Answer) -> bool:
-    """Whether a chain is NetBird's: by its table, or where it shares one by its name."""
-    return "netbird" in chain["table"].lower() or chain["name"].lower().startswith("netbird")
+def is_netbirds(rule: Answer) -> bool:
+    """Whether a rule can be NetBird's: in its own table or chains, or in the ones that it shares by iptables."""
+    names = f"{rule['table']} {rule['chain']}".lower()
+    return "netbird" in names or names in ("filter input", "filter forward")
 
 
 def egress_map(pid: int) -> Any:

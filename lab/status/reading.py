@@ -91,18 +91,12 @@ def routes(found: Sequence[Json] | None) -> tuple[IPv4Network, ...] | None:
     )
 
 
-def firewall(chains: Mapping[str, Json] | None) -> FirewallFacts | None:
-    """What NetBird's chains are there for. Of a hook's chain only one counts that has rules or a policy of its own."""
-    if chains is None:
+def firewall(seen: Json | None) -> FirewallFacts | None:
+    """What NetBird's part of the packet filter does."""
+    if seen is None:
         return None
-
-    def judged(hook: str) -> bool:
-        return any(one["hook"] == hook and one["type"] == "filter" and one["rules"] for one in chains.values())
-
     return FirewallFacts(
-        masquerade=any(one["masquerades"] for one in chains.values()),
-        forward=judged("forward"),
-        input=judged("input"),
+        masquerade=seen["masquerades"], forward="forward" in seen["drops"], input="input" in seen["drops"]
     )
 
 

@@ -184,3 +184,39 @@ def test_pods_are_found_by_their_networks_and_probes_start_there() -> None:
     assert told["node"] == (False, "refused")
     assert told["nobody"][0] is False
     assert told["gone"] == (False, "No such file or directory")
+
+
+FILTER = """
+table ip netbird {
+    chain rules { accept; }
+    chain in { type filter hook input priority 0; iifname "wt0" jump rules; iifname "wt0" drop; }
+    chain forwarding { type filter hook forward priority 0; iifname "wt0" drop; }
+    chain mangle { type filter hook forward priority -150; oifname "wt0" counter; }
+    chain nat { type nat hook postrouting priority 99; meta mark 0x1bd21 masquerade; }
+}
+table inet isthmus {
+    chain in { type filter hook input priority 10; iifname "wt0" drop; }
+}
+"""
+
+
+@pytest.mark.link
+@pytest.mark.parametrize(
+    ("change", "masquerades", "drops"),
+    [
+        ("true", True, ["forward", "input"]),
+        ("nft flush chain ip netbird in", True, ["forward"]),
+        ("nft flush chain ip netbird forwarding", True, ["input"]),
+        ("nft flush chain ip netbird nat", False, ["forward", "input"]),
+        ("nft delete table ip netbird", False, []),
+        ("nft flush ruleset", False, []),
+    ],
+)
+def test_what_netbirds_packet_filter_does(change: str, masquerades: bool, drops: list[str]) -> None:
+    script = f"""nft -f - <<'END'
+{FILTER}
+END
+{change}
+exec "$@" """
+    looked = ask({"look": True}, "unshare", "--net", "sh", "-ec", script, "sh")["node"]
+    assert (looked["firewall"]["masquerades"], sorted(looked["firewall"]["drops"])) == (masquerades, drops)

@@ -25,11 +25,7 @@ STATUS = {
         ]
     },
 }
-CHAINS = {
-    "ip netbird netbird-rt-postrouting": {"hook": "postrouting", "type": "nat", "rules": 2, "masquerades": True},
-    "ip netbird netbird-acl-forward-filter": {"hook": "forward", "type": "filter", "rules": 4, "masquerades": False},
-    "ip netbird netbird-acl-input-filter": {"hook": "input", "type": "filter", "rules": 3, "masquerades": False},
-}
+FILTER = {"masquerades": True, "drops": ["input", "forward"]}
 LOOKED: dict[str, Any] = {
     "agent": {"pid": 4711, "name": "netbird", "frozen": False},
     "relay": {"pid": 4712, "name": "coredns", "frozen": False},
@@ -44,7 +40,7 @@ LOOKED: dict[str, Any] = {
         {"dst": "10.46.0.0/16", "dev": "eth0"},
         {"dst": "100.77.0.2", "dev": "wt0"},
     ],
-    "firewall": CHAINS,
+    "firewall": FILTER,
     "status": STATUS,
 }
 
@@ -106,7 +102,16 @@ def test_a_router_in_health() -> None:
         ({"rp_filter": [1, 0]}, "rp_filter", 1),
         ({"rp_filter": [0, None]}, "rp_filter", 0),
         ({"firewall": None}, "firewall", None),
-        ({"firewall": {}}, "firewall", FirewallFacts(masquerade=False, forward=False, input=False)),
+        (
+            {"firewall": {"masquerades": False, "drops": []}},
+            "firewall",
+            FirewallFacts(masquerade=False, forward=False, input=False),
+        ),
+        (
+            {"firewall": {"masquerades": True, "drops": ["forward"]}},
+            "firewall",
+            FirewallFacts(masquerade=True, forward=True, input=False),
+        ),
         ({"relay": None}, "relay", "absent"),
         ({"relay": None}, "relay_on_wt0", None),
         ({"relay_listens": ["10.0.1.31"]}, "relay_on_wt0", False),
@@ -116,11 +121,6 @@ def test_a_router_in_health() -> None:
 )
 def test_a_router_with_a_fault(changes: dict[str, Any], name: str, value: object) -> None:
     assert getattr(router(**changes), name) == value
-
-
-def test_a_chain_without_a_rule_judges_nothing() -> None:
-    emptied = {key: {**chain, "rules": 0, "masquerades": False} for key, chain in CHAINS.items()}
-    assert reading.firewall(emptied) == FirewallFacts(masquerade=False, forward=False, input=False)
 
 
 def test_a_router_whose_machine_says_nothing_is_unknown() -> None:
