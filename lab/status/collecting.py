@@ -142,6 +142,7 @@ class _World:
             routers=tuple(routers),
             policies=seen.objects.policies,
             dns_pods=sum(pod.serves_dns for pod in seen.pods),
+            dns_nodes=frozenset(pod.node for pod in seen.pods if pod.serves_dns),
             zones=seen.objects.zones,
         )
 

@@ -108,6 +108,8 @@ class ClusterFacts:
     """What the agents of the nodes have in their maps, by node; asked for only when a probe was lost."""
     dns_pods: int | None = None
     """How many pods of the cluster serve names, as they were found on the machines."""
+    dns_nodes: frozenset[str] = frozenset()
+    """The nodes that these are on."""
     zones: frozenset[str] | None = None
     """The zones in `coredns-custom`."""
 

@@ -47,7 +47,7 @@ def findings_of(facts: LinkFacts) -> Iterator[Finding]:
         for router in cluster.routers:
             yield from _open(router, cluster)
         for node in cluster.nodes:
-            yield from _kubelet(node, cluster)
+            yield from _kubelet(node, cluster, is_source=cluster is source)
 
 
 # --- which routers packets come by ------------------------------------------------------------------------------------
@@ -297,22 +297,31 @@ def _relay(
 _AWAY: Final = {"absent": "away", "frozen": "frozen"}
 
 
-def _kubelet(node: NodeFacts, cluster: ClusterFacts) -> Iterator[Finding]:
+def _kubelet(node: NodeFacts, cluster: ClusterFacts, *, is_source: bool) -> Iterator[Finding]:
     where = f"{node.name} of {cluster.name}"
-    parameters: dict[str, object] = {
-        "cluster": cluster.name,
-        "node": node.name,
-        "unit": node.unit,
-        "pid": node.kubelet_pid or "PID",
-    }
+    parameters: dict[str, object] = {"cluster": cluster.name, "node": node.name, "unit": node.unit}
+    parameters["pid"] = node.kubelet_pid or "PID"
     if not node.machine_running:
         return
     ready = {True: "ready", False: "not ready", None: "unknown"}[node.ready]
+    silent = _silent_services(node, cluster, is_source=is_source)
+    behind = f"; {' and '.join(silent)} run there and count as not ready" if silent else ""
     if node.kubelet in ("absent", "frozen"):
         state = "does not run" if node.kubelet == "absent" else "is stopped by a signal"
-        observed = f"the kubelet {state}; the API says of the node: {ready}"
-        yield Finding(id=f"kubelet-{_AWAY[node.kubelet]}", where=where, observed=observed, parameters=parameters)
+        observed = f"the kubelet {state}; the API says of the node: {ready}{behind}"
+        identifier = f"kubelet-{_AWAY[node.kubelet]}"
     elif node.ready is False:
-        yield Finding(
-            id="node-not-ready", where=where, observed="the kubelet runs; the node is not ready", parameters=parameters
-        )
+        observed, identifier = f"the kubelet runs; the node is not ready{behind}", "node-not-ready"
+    else:
+        return
+    yield Finding(id=identifier, where=where, observed=observed, parameters=parameters, names=bool(silent))
+
+
+def _silent_services(node: NodeFacts, cluster: ClusterFacts, *, is_source: bool) -> list[str]:
+    """What serves names only from nodes that are not ready, this one among them: its Service leads nowhere, although
+    its pods run.
+    """
+    away = {one.name for one in cluster.nodes if one.ready is False}
+    relays = {router.node for router in cluster.routers} if is_source else set()
+    nodes = (("all pods of the cluster's DNS", cluster.dns_nodes), ("all DNS relays", relays))
+    return [what for what, used in nodes if node.name in away and node.name in used and used <= away]

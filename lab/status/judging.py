@@ -56,7 +56,7 @@ def _cause(finding: Finding, facts: LinkFacts, *, packets: bool = False, names: 
         where=finding.where,
         observed=finding.observed,
         fix=entry.fix.format(**parameters),
-        kind="remark" if entry.kind == "fault" and not packets and not names else entry.kind,
+        kind=entry.kind if entry.kind == "security" else "fault" if packets or names else "remark",
         explains_packets=packets,
         explains_names=names,
     )

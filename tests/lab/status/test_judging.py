@@ -224,6 +224,25 @@ OPEN: list[tuple[str, LinkFacts, str]] = [
     ),
 ]
 
+AWAY_WITH_NAMES = replace(HEALTH.source.nodes[0], kubelet="absent", ready=False)
+SILENT: list[tuple[LinkFacts, str]] = [
+    (
+        with_source(HEALTH, nodes=(AWAY_WITH_NAMES, HEALTH.source.nodes[1]), dns_nodes=frozenset({"de-server-1"})),
+        "not ready; all DNS relays run there and count as not ready",
+    ),
+    (
+        with_source(HEALTH, nodes=(AWAY_WITH_NAMES, HEALTH.source.nodes[1]), dns_nodes=frozenset({"de-agent-1"})),
+        "not ready; all pods of the cluster's DNS and all DNS relays run there and count as not ready",
+    ),
+    (
+        with_target(
+            node_away(HEALTH, which=1, kubelet="running", ready=False),
+            dns_nodes=frozenset({"mn-1"}),
+        ),
+        "the node is not ready; all pods of the cluster's DNS run there and count as not ready",
+    ),
+]
+
 REMARKS: list[tuple[str, LinkFacts, str]] = [
     (
         "kubelet-away",
@@ -261,6 +280,22 @@ def test_lost_names_have_this_cause_while_packets_pass(identifier: str, facts: L
     first = judge(facts, probes(), [name_probe(passed=False)])[0]
     assert (first.id, first.kind, first.explains_names, first.explains_packets) == (identifier, "fault", True, False)
     assert observed in first.observed
+
+
+@pytest.mark.parametrize(("facts", "observed"), SILENT)
+def test_a_node_that_is_away_explains_names_whose_services_have_no_pod_elsewhere(
+    facts: LinkFacts, observed: str
+) -> None:
+    (cause,) = judge(facts, probes(), [name_probe(passed=False)])
+    assert (cause.kind, cause.explains_names) == ("fault", True)
+    assert observed in cause.observed
+    (cause,) = judge(facts, probes(), [name_probe()])
+    assert (cause.kind, cause.explains) == ("remark", False)
+
+
+def test_a_node_that_is_away_does_not_explain_names_that_are_served_elsewhere() -> None:
+    facts = with_target(node_away(HEALTH, which=0, kubelet="absent", ready=False), dns_nodes=frozenset({"mn-1"}))
+    assert said(facts, probes(), [name_probe(passed=False)]) == ["names-unexplained", "kubelet-away"]
 
 
 @pytest.mark.parametrize(("identifier", "facts", "observed"), OPEN)
