@@ -21,7 +21,7 @@ ENVIRONMENT_TIMEOUT_SECONDS = 300.0
 
 BASE = ["requirements.txt"]
 BOTH = ["requirements.txt", "requirements-dev.txt"]
-NO_INDEX = "http://127.0.0.1:9/simple"
+NO_INDEX = "http://127.0.0.1:9/index"
 """Nobody listens there."""
 NO_NETWORK = (
     "isthmus: the Python packages can't be downloaded: pip reaches no index that has them. The first start needs one; "
