@@ -18,14 +18,22 @@ pytestmark = pytest.mark.timeout(300)
 
 LINK = Path(__file__).resolve().parents[1] / "link"
 
-ALONE_IN_ITS_TIER = {"tests/link/test_third_site.py"}
-"""Files that run only with --thorough. Of three sites, everything but the machines is in tests/lab/test_sites.py."""
+STANDS_FOR = {
+    "tests/link/test_third_site.py": "tests/lab/test_sites.py",
+    "tests/link/test_status_tells_the_cause.py::test_the_peers_router_switched_off": (
+        "tests/link/test_status_tells_the_cause.py::test_a_router_frozen"
+    ),
+}
+"""What runs only with --thorough and has no case of its own before: the file or test of its kind that always runs. Of
+three sites that is everything but the machines; of a router's machine that is off, a router that is as silent while
+its machine runs, and tests/lab/status/test_judging.py for what is then said.
+"""
 
 
 @pytest.fixture(scope="module")
 def link() -> list[Listed]:
-    """The tests of the link, as pytest collects them."""
-    return collected("tests/link")
+    """The tests of the lab and the link, as pytest collects them."""
+    return collected("tests/lab", "tests/link")
 
 
 def test_the_tiers_are_told_apart_by_the_marker(tmp_path: Path) -> None:
@@ -57,20 +65,28 @@ def test_what_is_only_thorough_has_a_case_that_always_runs(link: list[Listed]) -
     always = {re.sub(r"\[.*", "", one.test) for one in link if not one.thorough}
     rare = {re.sub(r"\[.*", "", one.test) for one in link if one.thorough}
     assert rare
-    alone = {test for test in rare - always if test.partition("::")[0] not in ALONE_IN_ITS_TIER}
+    alone = {test for test in rare - always if not names(test) & STANDS_FOR.keys()}
     assert alone == set()
+    known = {name for test in always for name in names(test)}
+    assert set(STANDS_FOR.values()) <= known
+    assert STANDS_FOR.keys() <= {name for test in rare - always for name in names(test)}
+
+
+def names(test: str) -> set[str]:
+    """A test's own name and that of its file."""
+    return {test, test.partition("::")[0]}
 
 
 def test_modules_run_from_those_that_look_to_those_that_take_apart(link: list[Listed]) -> None:
-    names = list(dict.fromkeys(Path(one.file).stem for one in link))
-    assert names[: len(FIRST)] == list(FIRST)
-    assert names[-len(LAST) :] == list(LAST)
-    assert {path.stem for path in LINK.glob("test_*.py")} == set(names)
+    modules = list(dict.fromkeys(Path(one.file).stem for one in link if Path(one.file).parent.name == LINK.name))
+    assert modules[: len(FIRST)] == list(FIRST)
+    assert modules[-len(LAST) :] == list(LAST)
+    assert {path.stem for path in LINK.glob("test_*.py")} == set(modules)
 
 
 def test_a_module_that_is_named_nowhere_comes_in_between() -> None:
-    names = ["test_down", "test_zebra", "test_mtu", "test_ant", "test_joined", "test_recovery"]
-    assert sorted(names, key=rank) == [
+    modules = ["test_down", "test_zebra", "test_mtu", "test_ant", "test_joined", "test_recovery"]
+    assert sorted(modules, key=rank) == [
         "test_joined",
         "test_mtu",
         "test_ant",

@@ -21,6 +21,8 @@ ENVIRONMENT_TIMEOUT_SECONDS = 300.0
 
 BASE = ["requirements.txt"]
 BOTH = ["requirements.txt", "requirements-dev.txt"]
+KEPT = ("PATH", "HOME", "TMPDIR", "LANG")
+"""What the wrapper sees of the environment of whoever runs the tests."""
 NO_INDEX = "http://127.0.0.1:9/index"
 """Nobody listens there."""
 NO_NETWORK = (
@@ -55,13 +57,12 @@ def checkout_in(directory: Path) -> Path:
 
 
 def start(checkout: Path, *arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.Popen[str]:
-    """The wrapper of the checkout, started."""
-    # The tests themselves may run with the checkout on PYTHONPATH.
-    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    """The wrapper of the checkout, started in an environment that says nothing to Python but ``variables``."""
     return subprocess.Popen(
         [sys.executable, str(checkout / "isthmus"), *arguments],
         cwd=cwd,
-        env={**inherited, **variables},
+        env={**{name: os.environ[name] for name in KEPT if name in os.environ}, **variables},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -224,13 +225,21 @@ def test_it_serves_from_any_folder_and_says_nothing(made: Path, tmp_path: Path) 
 
 
 @pytest.mark.timeout(ENVIRONMENT_TIMEOUT_SECONDS)
+def test_modules_of_another_project_do_not_come_in_by_the_environment(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "cli").mkdir()
+    (tmp_path / "cli/__init__.py").touch()
+    (tmp_path / "cli/__main__.py").write_text("print('wrong module')")
+    out, err = start(made, "plan", PYTHONPATH=str(tmp_path), PYTHONHOME=sys.base_prefix).communicate(timeout=60)
+    assert err == ""
+    assert out.endswith(f" ['plan'] {(made / '.venv').resolve()}\n")
+
+
+@pytest.mark.timeout(ENVIRONMENT_TIMEOUT_SECONDS)
 def test_a_process_that_runs_keeps_its_environment_while_another_is_made(made: Path) -> None:
     program, lock_file = made / "cli/__main__.py", made / "requirements.txt"
     before = program.read_text()
     program.write_text("import sys; print(sys.prefix, flush=True); input(); import colorsys")
-    running = subprocess.Popen(
-        [sys.executable, str(made / "isthmus")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    running = start(made)
     try:
         assert running.stdout is not None
         first = Path(running.stdout.readline().strip())
