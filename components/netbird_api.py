@@ -15,7 +15,8 @@ import pulumi
 from pulumi.dynamic import Resource
 
 from components.netbird_claim import ClaimProvider, SetupKeyProvider
-from components.netbird_objects import DnsZoneProvider, GroupProvider, NetworkResourceProvider, PolicyProvider
+from components.netbird_networks import NetworkResourceProvider
+from components.netbird_objects import DnsZoneProvider, GroupProvider, PolicyProvider
 from components.netbird_peers import RouterPeersProvider
 
 if TYPE_CHECKING:

@@ -1,28 +1,20 @@
-"""Groups, DNS zones, network resources and policies, as dynamic providers."""
+"""Groups, DNS zones and policies, as dynamic providers."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
-from pulumi.dynamic import DiffResult
-from pulumi.runtime.rpc import UNKNOWN
-
-from components.netbird_client import Json, NetbirdClient, NetbirdError
+from components.netbird_client import Json, NetbirdClient
 from components.netbird_provider import (
-    OBJECT_ID,
     NetbirdProvider,
     group_id,
     groups_as_input,
     own_one,
+    put_if_there,
     remove_doubles,
-    tell,
+    unmarked,
 )
-from domain.netbird_marks import OURS, instance_of, marked, may_be_in
-
-ROUTER_DEADLINE_SECONDS: Final = 60.0
-_POLL_SECONDS: Final = 2.0
+from domain.netbird_marks import OURS, marked, may_be_in
 
 
 def remove_policies_of_group(client: NetbirdClient, group: str) -> None:
@@ -123,7 +115,7 @@ class DnsZoneProvider(NetbirdProvider):
         return str(zone["id"]), {}
 
     def _change(self, client: NetbirdClient, id_: str, props: Json, olds: Json) -> tuple[str, Json]:
-        if _put(client, f"/dns/zones/{id_}", self._body(client, props)):
+        if put_if_there(client, f"/dns/zones/{id_}", self._body(client, props)):
             return id_, {}
         return self._make(client, props)
 
@@ -139,155 +131,6 @@ class DnsZoneProvider(NetbirdProvider):
 
     def _remove(self, client: NetbirdClient, id_: str, props: Json) -> None:
         client.delete(f"/dns/zones/{id_}")
-
-
-def _put(client: NetbirdClient, path: str, body: Json) -> bool:
-    """Changes an object; False when it is gone."""
-    try:
-        client.put(path, body)
-    except NetbirdError as error:
-        if error.status == 404:
-            return False
-        raise
-    return True
-
-
-class NetworkResourceProvider(NetbirdProvider):
-    """Of :class:`NetbirdNetworkResource`. Its id is NETWORK/RESOURCE.
-
-    The network is the one that the router's status names. Its operator can make two of a name (it notes the id after
-    the deed), and one without routing peers carries nothing.
-    """
-
-    what = "network resource"
-    inputs = (
-        *("name", "network", "network_id", "address", "group", "router_uid", "description", "cluster", "instance"),
-        *("enabled", "routing"),
-    )
-    expected: ClassVar[dict[str, Any]] = {"enabled": True, "routing": True}
-    replaced_by = ("network_id",)
-
-    def diff(self, _id: str, _olds: Json, _news: Json) -> DiffResult:
-        """As for the others; the network of an old state is in its id."""
-        network = _network_and_resource(_olds.get(OBJECT_ID) or _id)[0]
-        found = super().diff(_id, {**_olds, "network_id": network}, _news)
-        if _news.get("network_id") == UNKNOWN:
-            # A preview in which the router changes, or whose cluster can't be reached: most likely it stays.
-            found.replaces = []
-        return found
-
-    def _body(self, client: NetbirdClient, props: Json) -> Json:
-        return {
-            "name": props["name"],
-            "description": marked(props["description"], props["cluster"], props["instance"]),
-            "address": props["address"],
-            "enabled": True,
-            "groups": [group_id(client, props["group"])],
-        }
-
-    def _make(self, client: NetbirdClient, props: Json) -> tuple[str, Json]:
-        network = props["network_id"]
-        _wait_for_router(client, network, props["network"])
-        # First, because the name of a resource is unique in the account.
-        _leave_doubled_networks(client, props)
-
-        def own(found: list[Json]) -> Json | None:
-            return own_one(props["name"], self.what, props["cluster"], props["instance"], found)
-
-        resource, _ = client.ensure(f"/networks/{network}/resources", self._body(client, props), own)
-        return f"{network}/{resource['id']}", {}
-
-    def _change(self, client: NetbirdClient, id_: str, props: Json, olds: Json) -> tuple[str, Json]:
-        network, _ = _network_and_resource(id_)
-        _wait_for_router(client, network, props["network"])
-        if not _put(client, _resource_path(id_), self._body(client, props)):
-            return self._make(client, props)
-        _leave_doubled_networks(client, props)
-        return id_, {}
-
-    def _find(self, client: NetbirdClient, id_: str, props: Json) -> Json | None:
-        resource = client.get(_resource_path(id_))
-        if resource is None:
-            return None
-        network, _ = _network_and_resource(id_)
-        routers = client.list(f"/networks/{network}/routers")
-        return {
-            "name": resource["name"],
-            "network_id": network,
-            "address": resource["address"],
-            "group": groups_as_input(client, props["group"], resource.get("groups")),
-            "description": unmarked(resource.get("description"), props),
-            "enabled": bool(resource["enabled"]),
-            "routing": any(_routes(router) for router in routers),
-        }
-
-    def _remove(self, client: NetbirdClient, id_: str, props: Json) -> None:
-        client.delete(_resource_path(id_))
-
-
-def _network_and_resource(id_: str) -> tuple[str, str]:
-    network, _, resource = id_.partition("/")
-    return network, resource
-
-
-def _resource_path(id_: str) -> str:
-    network, resource = _network_and_resource(id_)
-    return f"/networks/{network}/resources/{resource}"
-
-
-def _routes(router: Json) -> bool:
-    return bool(router["enabled"] and router["masquerade"])
-
-
-def _wait_for_router(
-    client: NetbirdClient,
-    network: str,
-    name: str,
-    *,
-    deadline_seconds: float = ROUTER_DEADLINE_SECONDS,
-    now: Callable[[], float] = time.monotonic,
-) -> None:
-    """Returns when somebody routes for the network; routing peers that were switched off are switched on again.
-
-    Raises NetbirdError at the deadline: pods behind a network without routing peers are reached by nobody.
-    """
-    end = now() + deadline_seconds
-    while True:
-        routers = client.list(f"/networks/{network}/routers")
-        if any(_routes(router) for router in routers):
-            return
-        for router in routers:
-            body = {key: router[key] for key in ("peer", "peer_groups", "metric") if router.get(key)}
-            client.put(f"/networks/{network}/routers/{router['id']}", {**body, "enabled": True, "masquerade": True})
-            tell(f"NetBird: switched the routing peers of network {name} ({network}) on again")
-        if not routers and now() >= end:
-            raise NetbirdError(
-                *("GET", f"/networks/{network}/routers", 200),
-                f"network {name} has no routing peers after {deadline_seconds:.0f} s. NetBird's operator makes them; "
-                "if it has made another network since, `pulumi refresh` sees that, and `pulumi up` takes the right one",
-            )
-        if not routers:
-            client.pause(_POLL_SECONDS)
-
-
-def _leave_doubled_networks(client: NetbirdClient, props: Json) -> None:
-    """Deletes our resource out of other networks of the router's name, and those of them that are empty then."""
-    for network in client.list("/networks"):
-        where = f"/networks/{network['id']}"
-        if network["name"] != props["network"] or network["id"] == props["network_id"]:
-            continue
-        for resource in client.list(f"{where}/resources"):
-            if resource["name"] == props["name"] and instance_of(resource.get("description")) in (
-                None,
-                props["instance"],
-            ):
-                client.delete(f"{where}/resources/{resource['id']}")
-        left = client.get(where) or {"routers": ["gone"]}
-        if left.get("routers") or left.get("resources") or left.get("policies"):
-            tell(f"NetBird: a second network {network['name']} ({network['id']}) is in use; it is left alone")
-        else:
-            client.delete(where)
-            tell(f"NetBird: removed the empty second network {network['name']} ({network['id']})")
 
 
 class PolicyProvider(NetbirdProvider):
@@ -329,7 +172,7 @@ class PolicyProvider(NetbirdProvider):
         return str(policy["id"]), {}
 
     def _change(self, client: NetbirdClient, id_: str, props: Json, olds: Json) -> tuple[str, Json]:
-        if not _put(client, f"/policies/{id_}", self._body(client, props)):
+        if not put_if_there(client, f"/policies/{id_}", self._body(client, props)):
             return self._make(client, props)
         remove_doubles(client, "/policies", props["name"], id_, props["instance"])
         return id_, {}
@@ -363,12 +206,3 @@ def _side(client: NetbirdClient, wanted: str, rule: Json, groups: str, resource:
     if single and single.get("id"):
         return f"{single.get('type')} {single['id']}"
     return groups_as_input(client, wanted, rule.get(groups))
-
-
-def unmarked(description: str | None, props: Json) -> str:
-    """A description as the input says it: without the mark, if that is the one that this stack writes."""
-    text = description or ""
-    wanted = str(props.get("description", ""))
-    if "instance" in props and text == marked(wanted, props["cluster"], props["instance"]):
-        return wanted
-    return text

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final
 from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
 
 from components.netbird_client import Json, NetbirdClient, NetbirdError
-from domain.netbird_marks import instance_of
+from domain.netbird_marks import instance_of, marked
 
 SKIP: Final = "ISTHMUS_SKIP_NETBIRD"
 """In the environment of ``pulumi destroy``: resources are forgotten, and NetBird is not asked."""
@@ -218,3 +218,23 @@ def remove_doubles(client: NetbirdClient, collection: str, name: str, kept: str,
             tell(f"NetBird: removed {where}, a second {name} of this stack")
         else:
             tell(f"NetBird: {where} is called {name} too, and this stack did not make it; it is left alone")
+
+
+def put_if_there(client: NetbirdClient, path: str, body: Json) -> bool:
+    """Changes an object; False when it is gone."""
+    try:
+        client.put(path, body)
+    except NetbirdError as error:
+        if error.status == 404:
+            return False
+        raise
+    return True
+
+
+def unmarked(description: str | None, props: Json) -> str:
+    """A description as the input says it: without the mark, if that is the one that this stack writes."""
+    text = description or ""
+    wanted = str(props.get("description", ""))
+    if "instance" in props and text == marked(wanted, props["cluster"], props["instance"]):
+        return wanted
+    return text

@@ -22,7 +22,7 @@ from components.netbird_api import (
     RouterPeersProvider,
 )
 from components.netbird_client import NetbirdClient, NetbirdError
-from components.netbird_objects import _wait_for_router
+from components.netbird_networks import _wait_for_router
 from components.netbird_peers import wait_for_peers
 from components.netbird_provider import AmbiguousError, TakenError, group_id
 from tests.components.netbird_account import (
@@ -266,6 +266,19 @@ class TestNetworkResource:
             "`pulumi up` takes the right one"
         )
 
+    def test_network_that_was_deleted(self, netbird: Netbird, network: str) -> None:
+        provider = configured(NetworkResourceProvider(), netbird)
+        made = provider.create(resource(network))
+        netbird.objects["/networks"].clear()
+        assert provider.read(made.id, made.outs).id == ""
+        with pytest.raises(NetbirdError) as gone:
+            provider.create(resource(network))
+        assert str(gone.value) == (
+            f"NetBird API: GET /networks/{network}: 404: network isthmus-de was deleted. NetBird's operator makes "
+            "another one within 15 minutes, or at once after `kubectl -n netbird rollout restart deployment "
+            "isthmus-netbird-operator`; then `pulumi refresh` and `pulumi up`"
+        )
+
     def test_of_two_networks_the_one_of_the_status(
         self, netbird: Netbird, network: str, capfd: pytest.CaptureFixture[str]
     ) -> None:
@@ -278,12 +291,14 @@ class TestNetworkResource:
         provider = configured(NetworkResourceProvider(), netbird)
         id_ = f"{double}/{old['id']}"
         diff = provider.diff(id_, olds, resource(network))
-        assert (diff.changes, diff.replaces, diff.delete_before_replace) == (True, ["network_id"], True)
-        provider.delete(id_, olds)
-        made = provider.create(resource(network))
-        assert made.id.startswith(f"{network}/")
+        assert (diff.changes, diff.replaces) == (True, [])
+        moved = provider.update(id_, olds, resource(network)).outs
+        assert moved["object_id"] == f"{network}/{netbird.all(f'/networks/{network}/resources')[0]['id']}"
         assert [item["id"] for item in netbird.all("/networks")] == [network]
         assert capfd.readouterr().out == f"NetBird: removed the empty second network isthmus-de ({double})\n"
+        assert provider.read(id_, moved).outs == moved
+        provider.delete(id_, moved)
+        assert netbird.all(f"/networks/{network}/resources") == []
 
     @pytest.mark.parametrize("instance", [None, INSTANCE], ids=["unmarked", "marked"])
     def test_a_leftover_in_the_other_network_goes(self, netbird: Netbird, network: str, instance: str | None) -> None:

@@ -52,6 +52,14 @@ def resource_groups(*names: str) -> Callable[[Account], None]:
     return lambda account: resource(groups=[group_of(account, name) for name in names])(account)
 
 
+def network(**changes: object) -> Callable[[Account], None]:
+    return lambda account: account.netbird.one("/networks", "isthmus-de").update(changes)
+
+
+def second_network(account: Account) -> None:
+    account.netbird.add("/networks", name="isthmus-de")
+
+
 def router(**changes: object) -> Callable[[Account], None]:
     return lambda account: account.netbird.all(f"/networks/{account.network}/routers")[0].update(changes)
 
@@ -111,6 +119,8 @@ DRIFT = [
     ("resource", "renamed", resource(name="renamed"), {"name"}, "update"),
     ("resource", "gone", gone("/networks/{network}/resources"), {"gone"}, "create"),
     ("resource", "routing peers disabled", router(enabled=False), {"routing"}, "update"),
+    ("resource", "network renamed", network(name="renamed"), {"network"}, "update"),
+    ("resource", "a second network", second_network, {"doubled"}, "update"),
     ("resource", "no masquerade", router(masquerade=False), {"routing"}, "update"),
     ("zone", "disabled", zone(enabled=False), {"enabled"}, "update"),
     ("zone", "searched", zone(enable_search_domain=True), {"search_domain"}, "update"),
