@@ -40,6 +40,7 @@ from domain.settings import (
     StackDraft,
     known,
 )
+from domain.zone_rules import ZONE_RULES
 
 NODE_POD_PREFIX: Final = 24
 """Kubernetes gives every node a range of this size out of the pod CIDR."""
@@ -695,6 +696,7 @@ STACK_RULES: Final[tuple[Rule, ...]] = (
     mtu_chain,
     netbird_in_underlay,
     *K3S_RULES,
+    *ZONE_RULES,
     forward_zones_foreign,
     cilium_values_allowed,
     agent_environment_allowed,

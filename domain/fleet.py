@@ -17,6 +17,7 @@ from domain.netbird_rules import same_server
 from domain.problems import Problem, bounded, in_file_order
 from domain.settings import StackDraft, StackSettings, known, read_stack
 from domain.stack_file import StackFile, Unreadable, parse_stack_file
+from domain.zone_rules import forward_servers_in_fleet, zones_over_hosts
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,16 @@ def forward_zones_of_nobody(fleet: Fleet) -> Iterator[Problem]:
                     yield Problem(name, f"dns.forward_zones.{zone}", "", rule, fix)
 
 
+def zones_beside_hosts(fleet: Fleet) -> Iterator[Problem]:
+    """No zone covers a host that the settings of a peer name: its pods would not find it any more."""
+    yield from zones_over_hosts(fleet.drafts)
+
+
+def forward_servers_outside(fleet: Fleet) -> Iterator[Problem]:
+    """The servers of a forwarded zone are not in the ranges of another cluster."""
+    yield from forward_servers_in_fleet(fleet.drafts)
+
+
 def _fits(draft: StackDraft) -> bool:
     """False where the MTUs don't fit within the stack itself, which is a problem of its own."""
     cilium, netbird = known(draft.settings, "cilium", "mtu"), known(draft.settings, "netbird", "mtu")
@@ -227,6 +238,8 @@ FLEET_RULES: Final[tuple[Callable[[Fleet], Iterator[Problem]], ...]] = (
     peers_mutual,
     zones_distinct,
     forward_zones_of_nobody,
+    zones_beside_hosts,
+    forward_servers_outside,
     mtus_of_peers,
     one_netbird_server,
     one_checksum_of_a_release,

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from domain import consistency, firewall_sources, fleet, k3s_rules, netbird_rules, rules, settings
+from domain import consistency, firewall_sources, fleet, k3s_rules, netbird_rules, rules, settings, zone_rules
 from domain.problems import Problem
 from domain.settings import StackSettings, model_of
 from tests.domain.samples import (
@@ -274,7 +274,7 @@ def test_the_example_of_an_entry_is_right_there(setting: str) -> None:
 
 MODULES = {
     module.__name__.rpartition(".")[2]: module
-    for module in (rules, settings, consistency, fleet, firewall_sources, k3s_rules, netbird_rules)
+    for module in (rules, settings, consistency, fleet, firewall_sources, k3s_rules, netbird_rules, zone_rules)
 }
 ELSEWHERE = {
     "settings._too_many": "test_large_files.py, whose lists are long",

@@ -1,0 +1,181 @@
+"""Rules for DNS zones: which names a cluster must not take for its own, and where names can't be asked of.
+
+It owns what is wrong with a zone in the world outside of the fleet. That zones of one fleet do not meet is
+``fleet.py``'s and ``consistency.py``'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Address, IPv4Network
+from typing import Final
+from urllib.parse import urlsplit
+
+from domain.names import NETBIRD_RANGE
+from domain.problems import Problem
+from domain.public_names import RESERVED, holds_domains, registered
+from domain.settings import StackDraft, known
+
+_IMAGES: Final = "from which images come"
+PROGRAM_HOSTS: Final = {
+    "api.netbird.io": "NetBird's management service",
+    "signal.netbird.io": "NetBird's signal service",
+    "api.hetzner.cloud": "Hetzner's API",
+    "registry-1.docker.io": _IMAGES,
+    "auth.docker.io": _IMAGES,
+    "registry.k8s.io": _IMAGES,
+    "helm.cilium.io": "from which charts come",
+    "objects.githubusercontent.com": "from which k3s comes",
+    "release-assets.githubusercontent.com": "from which k3s comes",
+}
+"""Hosts that every cluster has to do with, though no setting names them."""
+
+
+def zone_of_nobody_else(draft: StackDraft) -> Iterator[Problem]:
+    """The cluster's zone is in nobody's use: no whole domain of the Internet, and no zone of a host that the settings
+    name. Pods ask the cluster alone for every name in it.
+    """
+    zone, stack, setting = known(draft.settings, "network", "dns_zone"), draft.stack, "network.dns_zone"
+    if zone is None:
+        return
+    top = zone.rpartition(".")[2]
+    private = f"take one like {_free(zone, draft)}"
+    if (covered := _covered(zone, draft)) is not None:
+        host, what = covered
+        rule = f"covers {host}, {what}; pods ask this cluster alone for names of its zone, and would not find it"
+        yield Problem(stack, setting, zone, rule, private)
+    elif top in RESERVED:
+        yield Problem(stack, setting, zone, f"ends in {top}, {RESERVED[top]}", private)
+    elif top.isdigit():
+        yield Problem(stack, setting, zone, "ends in a number; programs take such names for addresses", private)
+    elif holds_domains(zone):
+        rule = "holds domains of the Internet; pods ask this cluster alone for names of its zone, and would find none"
+        yield Problem(stack, setting, zone, rule, private)
+    elif registered(zone):
+        rule = "is a whole domain of the Internet; pods ask this cluster alone for names of its zone, and would not "
+        rule += "find what else is there"
+        yield Problem(
+            stack, setting, zone, rule, f"take a zone within it, like {stack}.{zone}, or {_free(zone, draft)}"
+        )
+
+
+def _free(zone: str, draft: StackDraft) -> str:
+    """Another zone, over no host that is in use."""
+    proposals = (f"{name}.internal" for name in (draft.stack, f"{draft.stack}.pods", f"zone.{draft.stack}.pods"))
+    return next(one for one in proposals if one != zone and _covered(one, draft) is None)
+
+
+def _covered(zone: str, draft: StackDraft) -> tuple[str, str] | None:
+    """The first host in the zone that is in use, and as what."""
+    for host, what in (*hosts_of(draft), *PROGRAM_HOSTS.items()):
+        if covers(zone, host):
+            return host, what
+    return None
+
+
+def covers(zone: str, name: str) -> bool:
+    """Whether the name is that of the zone or lies in it."""
+    return name == zone or name.endswith(f".{zone}")
+
+
+def hosts_of(draft: StackDraft) -> Iterator[tuple[str, str]]:
+    """Names of hosts in the settings, each with the words for what it is."""
+    for setting, value in _addresses(draft):
+        try:
+            host = urlsplit(value).hostname
+        except ValueError:
+            continue
+        if host and not host.replace(".", "").isdigit():
+            yield host.lower(), f"the host of {setting}"
+    for setting in ("netbird.agent_image", "dns.relay_image"):
+        registry, slash, _ = str(known(draft.settings, *setting.split(".")) or "").partition("/")
+        if slash and "." in registry:
+            yield registry.partition(":")[0], f"the registry of {setting}"
+
+
+def _addresses(draft: StackDraft) -> Iterator[tuple[str, str]]:
+    for setting in ("netbird.management_url", "mirrors.k3s", "mirrors.charts", "hcloud.endpoint"):
+        if (value := known(draft.settings, *setting.split("."))) is not None:
+            yield setting.replace("hcloud.", "hcloud:"), value
+    registries: Mapping[str, str] = known(draft.settings, "mirrors", "registries") or {}
+    for registry, value in registries.items():
+        yield f"mirrors.registries.{registry}", value
+    environment: Mapping[str, str] = known(draft.settings, "netbird", "agent_env") or {}
+    for name, value in environment.items():
+        if "://" in value and value.isascii():
+            yield f"netbird.agent_env.{name}", value
+
+
+# --- servers of forwarded zones --------------------------------------------------------------------------------------
+
+_NEVER: Final = {
+    IPv4Network("0.0.0.0/8"): "is no address of a server",
+    IPv4Network("127.0.0.0/8"): "is a loopback address; the cluster's DNS service would ask itself",
+    IPv4Network("169.254.0.0/16"): "is a link-local address, which pods don't reach",
+    IPv4Network("224.0.0.0/4"): "is a multicast address, and no DNS server has one",
+    IPv4Network("255.255.255.255/32"): "is the broadcast address, and no DNS server has it",
+    IPv4Network("240.0.0.0/4"): "is a reserved address, and no DNS server has one",
+    NETBIRD_RANGE: f"is in NetBird's range {NETBIRD_RANGE}, which pods don't reach",
+}
+_NO_SERVER: Final = {
+    "pod_cidr": "and a pod gets another address with each start",
+    "service_cidr": "whose addresses are reached within that cluster only",
+}
+_OUTSIDE: Final = "name a DNS server outside, like 192.168.7.53"
+
+
+def forward_servers_reached(draft: StackDraft) -> Iterator[Problem]:
+    """The servers of a forwarded zone are addresses of hosts outside of the cluster that its pods can ask."""
+    pods, nodes = known(draft.settings, "network", "pod_cidr"), known(draft.settings, "network", "node_cidr")
+    for setting, server in forward_servers(draft):
+        rule = next((words for network, words in _NEVER.items() if server in network), None)
+        if rule is None and pods is not None and server in pods:
+            rule = f"is in network.pod_cidr {pods}, {_NO_SERVER['pod_cidr']}"
+        elif rule is None and nodes is not None and server in (nodes[0], nodes[-1]):
+            rule = f"is the network's own or broadcast address of network.node_cidr {nodes}"
+        if rule is not None:
+            yield Problem(draft.stack, setting, str(server), rule, _OUTSIDE)
+
+
+def forward_servers(draft: StackDraft) -> Iterator[tuple[str, IPv4Address]]:
+    """Each server with the place where it stands."""
+    zones: Mapping[str, tuple[IPv4Address, ...]] = known(draft.settings, "dns", "forward_zones") or {}
+    for name, servers in zones.items():
+        for index, server in enumerate(servers):
+            yield f"dns.forward_zones.{name}.{index}", server
+
+
+# --- between clusters ------------------------------------------------------------------------------------------------
+
+
+def zones_over_hosts(drafts: Mapping[str, StackDraft]) -> Iterator[Problem]:
+    """Zones that cover a host in use at a peer: its pods ask the link alone for names of the zone."""
+    for name, draft in drafts.items():
+        zone = known(draft.settings, "network", "dns_zone")
+        if zone is None or _covered(zone, draft) is not None:
+            continue
+        for peer in known(draft.settings, "peers") or ():
+            hosts = hosts_of(drafts[peer]) if peer in drafts and peer != name else ()
+            found = next(((host, what) for host, what in hosts if covers(zone, host)), None)
+            if found is not None:
+                rule = f"covers {found[0]}, {found[1]} of {peer}; its pods ask this cluster alone for names of the zone"
+                yield Problem(name, "network.dns_zone", zone, rule, f"take one like {_free(zone, draft)}")
+
+
+def forward_servers_in_fleet(drafts: Mapping[str, StackDraft]) -> Iterator[Problem]:
+    """Servers of forwarded zones in the pod or service CIDR of another cluster."""
+    ranges = [
+        (owner, kind, network)
+        for owner, draft in drafts.items()
+        for kind in ("pod_cidr", "service_cidr")
+        if (network := known(draft.settings, "network", kind)) is not None
+    ]
+    for name, draft in drafts.items():
+        for setting, server in forward_servers(draft):
+            for owner, kind, network in ranges:
+                if owner != name and server in network:
+                    rule = f"is in {owner}: network.{kind} {network}, {_NO_SERVER[kind]}"
+                    yield Problem(name, setting, str(server), rule, _OUTSIDE)
+
+
+ZONE_RULES: Final = (zone_of_nobody_else, forward_servers_reached)
