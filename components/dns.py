@@ -1,8 +1,8 @@
 """Names in the cluster's own CoreDNS: its own zone, and the zones of the linked peers by way of the relay.
 
-It owns the ConfigMap ``coredns-custom`` and, of k3s's Deployment ``coredns``, how it is rolled out: a changed
-Corefile is tried by a new pod while the old one still answers, so a bad one fails this ``up`` and not the next
-restart of the node.
+It owns its keys of the ConfigMap ``coredns-custom``, whose other keys are the user's, and, of k3s's Deployment
+``coredns``, how it is rolled out: a changed Corefile is tried by a new pod while the old one still answers, so a bad
+one fails this ``up`` and not the next restart of the node.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components.kubernetes_object import KubernetesObject
+from components.foreign_keys import ForeignKeys
+from components.kubernetes_object import KubernetesObject, type_token
 from domain.corefile import CUSTOM_CONFIG_MAP
+from domain.foreign_keys import NAMESPACE
 
-NAMESPACE = "kube-system"
 CHECKSUM_ANNOTATION = "isthmus.dev/corefile-sha256"
 
 
@@ -28,9 +29,10 @@ def checksum(data: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True)
 class ClusterDnsArgs:
-    """``zones``: the data of ``coredns-custom``."""
+    """``zones``: our keys of ``coredns-custom``. ``others`` looks at those of others; None under mocks."""
 
     zones: Mapping[str, str]
+    others: ForeignKeys | None
     after: Sequence[pulumi.Resource]
 
 
@@ -39,15 +41,23 @@ class ClusterDns(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: ClusterDnsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:dns:ClusterDns", name, {}, opts)
+        keys = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": CUSTOM_CONFIG_MAP, "namespace": NAMESPACE},
+            "data": dict(args.zones),
+        }
         zones = KubernetesObject(
             CUSTOM_CONFIG_MAP,
-            {
-                "apiVersion": "v1",
-                "kind": "ConfigMap",
-                "metadata": {"name": CUSTOM_CONFIG_MAP, "namespace": NAMESPACE},
-                "data": dict(args.zones),
-            },
-            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),
+            keys,
+            patch=True,
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=list(args.after),
+                hooks=args.others.binding() if args.others is not None else None,
+                # Until 48c7c4d it was the whole object, whose end took the keys of others along.
+                aliases=[pulumi.Alias(type_=type_token(keys, patch=False))],
+            ),
         )
         KubernetesObject(
             "coredns",

@@ -12,10 +12,11 @@ from typing import Any, Final
 
 import pulumi
 
-from components.dns import CHECKSUM_ANNOTATION, NAMESPACE, checksum
+from components.dns import CHECKSUM_ANNOTATION, checksum
 from components.kubernetes_object import KubernetesObject
 from components.route_wait import ROUTER_NODES, TOLERATIONS, container
 from domain.corefile import HEALTH_ADDRESS, HOST_IP_VARIABLE, READY_ADDRESS
+from domain.foreign_keys import NAMESPACE
 from domain.names import RELAY_PORT
 
 NAME: Final = "isthmus-dns-relay"

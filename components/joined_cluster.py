@@ -17,6 +17,7 @@ from components.cilium import Cilium, CiliumArgs
 from components.dns import ClusterDns, ClusterDnsArgs
 from components.dns_relay import DnsRelay, DnsRelayArgs
 from components.egress_gateway import EgressGateway, EgressGatewayArgs
+from components.foreign_keys import ForeignKeys
 from components.helm_records import RecoverRelease
 from components.link_output import link_output
 from components.machines import running_cluster
@@ -134,6 +135,7 @@ async def joined_cluster(
             zones=corefile.custom_zones(
                 plan.dns_zone, [link.dns_zone for link in links], plan.relay_service_ip, settings.dns
             ),
+            others=ForeignKeys(cluster.kubeconfig, cluster.context) if callbacks else None,
             after=[cilium.ready],
         ),
         opts=running.goes_with_machines,

@@ -12,7 +12,9 @@ from typing import Any, Final
 
 import pulumi
 
-FORCED: Final = {"pulumi.com/patchForce": "true", "pulumi.com/patchFieldManager": "isthmus"}
+from domain.names import FIELD_MANAGER
+
+FORCED: Final = {"pulumi.com/patchForce": "true", "pulumi.com/patchFieldManager": FIELD_MANAGER}
 """Annotations of a patch: fields of other managers are taken over, under a manager's name that is the same in every
 run, so that a patch that was interrupted leaves no manager behind.
 """

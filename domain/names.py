@@ -8,6 +8,8 @@ from ipaddress import IPv4Network
 from typing import Final
 
 PROJECT: Final = "isthmus"
+FIELD_MANAGER: Final = "isthmus"
+"""Whom the Kubernetes API notes as the owner of what this program applies to objects of others."""
 
 NETBIRD_INTERFACE: Final = "wt0"
 NETBIRD_RANGE: Final = IPv4Network("100.64.0.0/10")

@@ -104,7 +104,7 @@ EFFECTS: dict[str, dict[str, Effect]] = {
         ),
     },
     "network.dns_zone": everywhere(
-        {"network.dns_zone": "other.internal"}, ":ConfigMap coredns-custom",
+        {"network.dns_zone": "other.internal"}, ":ConfigMapPatch coredns-custom",
         {"other.internal.server": "kubernetes other.internal {"},
     ),
     "network.cluster_dns": {
@@ -232,14 +232,16 @@ EFFECTS: dict[str, dict[str, Effect]] = {
         {"image": "coredns/coredns:1.14.8"},
     ),
     "dns.record_ttl_seconds": everywhere(
-        {"dns": {"record_ttl_seconds": 6}}, ":ConfigMap coredns-custom", "    ttl 6\n"
+        {"dns": {"record_ttl_seconds": 6}}, ":ConfigMapPatch coredns-custom", "    ttl 6\n"
     ),
-    "dns.cache_seconds": everywhere({"dns": {"cache_seconds": 31}}, ":ConfigMap coredns-custom", "    cache 31 {\n"),
+    "dns.cache_seconds": everywhere(
+        {"dns": {"cache_seconds": 31}}, ":ConfigMapPatch coredns-custom", "    cache 31 {\n"
+    ),
     "dns.stale_seconds": everywhere(
-        {"dns": {"stale_seconds": 299}}, ":ConfigMap coredns-custom", "    serve_stale 299s verify\n"
+        {"dns": {"stale_seconds": 299}}, ":ConfigMapPatch coredns-custom", "    serve_stale 299s verify\n"
     ),
     "dns.forward_zones": everywhere(
-        {"dns": {"forward_zones": {"corp.example.com": ["192.168.9.53"]}}}, ":ConfigMap coredns-custom",
+        {"dns": {"forward_zones": {"corp.example.com": ["192.168.9.53"]}}}, ":ConfigMapPatch coredns-custom",
         {"corp.example.com.server": "forward . 192.168.9.53 {"},
     ),
     "mirrors.k3s": on_nodes(

@@ -199,7 +199,7 @@ def test_checksum_does_not_hang_on_the_order(data: dict[str, str]) -> None:
 class TestNames:
     def test_rollout_never_leaves_the_cluster_without_names(self, mn: Run) -> None:
         patch = mn.one(":DeploymentPatch", "coredns")
-        zones = mn.one(":ConfigMap", "coredns-custom").inputs["data"]
+        zones = mn.one(":ConfigMapPatch", "coredns-custom").inputs["data"]
         assert sorted(zones) == ["astring-de.internal.server", "astring-mn.internal.server"]
         assert patch.inputs["spec"] == {
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
@@ -211,7 +211,7 @@ class TestNames:
         assert service["clusterIP"] == "10.53.0.53"
         assert (
             "forward . 10.53.0.53"
-            in mn.one(":ConfigMap", "coredns-custom").inputs["data"]["astring-de.internal.server"]
+            in mn.one(":ConfigMapPatch", "coredns-custom").inputs["data"]["astring-de.internal.server"]
         )
         assert service["ports"] == [
             {"name": "dns-udp", "protocol": "UDP", "port": 53, "targetPort": 1053},

@@ -56,7 +56,7 @@ def test_pending_peer_leaves_nothing_that_needs_it(tmp_path: Path, preview: bool
     assert found.of("CiliumEgressGatewayPolicy") == []
     assert found.of("DnsRelay") == []
     assert found.of("NetbirdPolicy") == []
-    assert list(found.one(":ConfigMap", "coredns-custom").inputs["data"]) == ["astring-de.internal.server"]
+    assert list(found.one(":ConfigMapPatch", "coredns-custom").inputs["data"]) == ["astring-de.internal.server"]
     assert not [item for item in found.registrations if "10.52." in item.raw or "astring-mn" in item.raw]
     status = found.outputs["links"].value["mn"]
     assert status == {

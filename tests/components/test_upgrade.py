@@ -25,7 +25,15 @@ from tests.components.recording import (
 from tests.recorded import data
 from tests.recorded.data import KINDS
 
-OF_THE_LINK = ("EgressGateway", "CiliumEgressGatewayPolicy", "NetbirdPolicy", "DnsRelay", ":Job", ":ConfigMap")
+OF_THE_LINK = (
+    "EgressGateway",
+    "CiliumEgressGatewayPolicy",
+    "NetbirdPolicy",
+    "DnsRelay",
+    ":Job",
+    ":ConfigMap",
+    ":ConfigMapPatch",
+)
 """Types of what stands or falls with a link that is read."""
 
 
