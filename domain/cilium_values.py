@@ -155,7 +155,16 @@ _CLUSTER_ACCESS: Final = ("k8sServiceHost", "k8sServicePort")
 
 def cilium_values(plan: AddressPlan, settings: StackSettings) -> dict[str, Any]:
     """All values for the chart: the user's over our defaults, and what the link needs over both."""
-    return _merged(_merged(defaults(), settings.cilium.values), required(plan.mtu.cilium))
+    values = _merged(_merged(defaults(), settings.cilium.values), required(plan.mtu.cilium))
+    # The text "false" is true to a template of Helm, so what is right by its spelling becomes the value itself.
+    for path, (needed, _) in _FORBIDDEN.items():
+        given, value = _at(settings.cilium.values, path)
+        if given and isinstance(value, str) and isinstance(needed, bool | int):
+            below: Any = needed
+            for name in reversed(path.split(".")):
+                below = {name: below}
+            values = _merged(values, below)
+    return values
 
 
 def clashes(user: Mapping[str, Any], mtu: int, *, installs_k3s: bool) -> list[Clash]:
@@ -239,5 +248,10 @@ def _at(values: Mapping[str, Any], path: str) -> tuple[bool, Any]:
 
 
 def _same(value: Any, needed: Any) -> bool:
-    """Equal and of one type: to the chart, true and 1 are different."""
-    return type(value) is type(needed) and value == needed
+    """Equal and of one type, since to the chart true and 1 are different; or the value's spelling as a text, which
+    :func:`cilium_values` makes the value itself.
+    """
+    if isinstance(value, str) and isinstance(needed, bool | int):
+        word = str(needed)
+        return value in ((word, word.lower(), word.upper()) if isinstance(needed, bool) else (word,))
+    return type(value) is type(needed) and bool(value == needed)

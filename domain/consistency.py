@@ -619,14 +619,15 @@ def netbird_in_underlay(draft: StackDraft) -> Iterator[Problem]:
 
 
 def forward_zones_foreign(draft: StackDraft) -> Iterator[Problem]:
-    """A forwarded zone is not the cluster's own, and its servers are not services of the cluster: names would go
-    round.
+    """A forwarded zone is not the cluster's own nor within it, and its servers are not services of the cluster: names
+    would go round. It may be above the own one: CoreDNS takes the zone with the most labels.
     """
     zone, services = known(draft.settings, "network", "dns_zone"), known(draft.settings, "network", "service_cidr")
     for name, servers in (known(draft.settings, "dns", "forward_zones") or {}).items():
         setting = f"dns.forward_zones.{name}"
-        if zone is not None and (name == zone or name.endswith(f".{zone}") or zone.endswith(f".{name}")):
-            rule = f"touches {zone}, the zone of this cluster; its names would not be found any more"
+        if zone is not None and f".{name}".endswith(f".{zone}"):
+            what = f"is {zone}" if name == zone else f"lies in {zone}"
+            rule = f"{what}, the zone of this cluster; its names would not be found any more"
             yield Problem(draft.stack, setting, "", rule, "forward only zones of others")
         for index, server in enumerate(servers):
             if services is not None and server in services:

@@ -8,8 +8,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from domain.secret_texts import holds_secret
+
 HIDDEN = "(hidden)"
-"""Stands for a text that may hold a password."""
+"""Stands for a text that may hold a password or is a secret by its form."""
 VALUE_LIMIT = 80
 """Characters of a value that a message shows; a longer value is cut."""
 PROBLEMS_LIMIT = 100
@@ -71,7 +73,8 @@ def printable(text: str) -> str:
 
 def shown(value: object) -> str:
     """The value as a message shows it: one line, printable, at most :data:`VALUE_LIMIT` characters; a list or an object
-    only by its kind, since it may hold anything, and nothing of what may be ``user:password@host``.
+    only by its kind, since it may hold anything, and nothing of what may be ``user:password@host`` or is a secret by
+    its form.
     """
     if value is None:
         return "(empty)"
@@ -86,7 +89,7 @@ def shown(value: object) -> str:
     text = str(value)
     if not text:
         return '""'
-    if "@" in text and ":" in text.replace("@sha256:", "").rpartition("@")[0]:
+    if holds_secret(text) or ("@" in text and ":" in text.replace("@sha256:", "").rpartition("@")[0]):
         return HIDDEN
     if not text.isprintable() or text != text.strip():
         text = ascii(text[: VALUE_LIMIT + 1])

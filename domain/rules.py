@@ -7,8 +7,6 @@ constants that are checked.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
@@ -136,10 +134,19 @@ STACK_NAME_LIMIT: Final = 30
 """Characters of a stack name: names of Kubernetes and NetBird objects are made from it and have to stay below 63."""
 
 
-def dns_label(value: str) -> str:
-    """A name of RFC 1123: what a host, a Node and a Kubernetes object may be called."""
-    if not _LABEL.fullmatch(value):
-        raise RuleError("is not a name of lower-case letters, digits and hyphens with at most 63 characters")
+NODE_NAME_LIMIT: Final = 63
+"""Characters of a Node's name with all its dots: the kubelet puts it into the label kubernetes.io/hostname as well."""
+
+
+def node_name(value: str) -> str:
+    """What a Node may be called: one DNS label or several with dots between, as of machines that are called by their
+    full names.
+    """
+    if len(value) > NODE_NAME_LIMIT or not all(_LABEL.fullmatch(label) for label in value.split(".")):
+        raise RuleError(
+            "is not a name of lower-case letters, digits, hyphens and dots between them with at most "
+            f"{NODE_NAME_LIMIT} characters"
+        )
     return value
 
 
@@ -158,8 +165,11 @@ def dns_zone(value: str) -> str:
     labels = value.split(".")
     if len(value) > 200 or len(labels) < 2 or not all(_LABEL.fullmatch(label) for label in labels):
         raise RuleError("is not a DNS zone of two or more lower-case labels without a trailing dot")
-    if value == "cluster.local" or value.endswith((".cluster.local", ".arpa")):
+    if f".{value}".endswith((".cluster.local", ".in-addr.arpa", ".ip6.arpa")):
         raise RuleError("is a zone that CoreDNS serves for the cluster itself", "take another one, like de.internal")
+    if labels[-1] == "arpa" and labels[-2] != "home":
+        rule = "is in arpa, where the Internet keeps its own; only home.arpa there is for networks of one's own"
+        raise RuleError(rule, "take another one, like de.home.arpa or de.internal")
     return value
 
 
@@ -307,30 +317,6 @@ def registry_host(value: str) -> str:
     return value
 
 
-def ssh_public_key(value: str) -> str:
-    """A public key as ssh-keyscan or a file /etc/ssh/ssh_host_*_key.pub shows it: type, base64, perhaps a comment."""
-    example = "copy the line of /etc/ssh/ssh_host_ed25519_key.pub on the machine"
-    words = value.split()
-    if len(words) < 2 or "\n" in value.strip():
-        raise RuleError("is not a public key of the form 'ssh-ed25519 AAAA...'", example)
-    kinds = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521")
-    if words[0] == "ssh-rsa":
-        # The provider pins the key's type as the algorithm (ssh.ClientConfig.HostKeyAlgorithms of Go), and for RSA that
-        # name means a signature by SHA-1. OpenSSH gives none since 8.8.
-        rule = "is an RSA key; Pulumi's command provider asks for its old signature, which no SSH server gives any more"
-        raise RuleError(rule, example)
-    if words[0] not in kinds:
-        raise RuleError(f"is not a public key of a kind that SSH offers ({', '.join(kinds)})", example)
-    try:
-        blob = base64.b64decode(words[1], validate=True)
-    except (binascii.Error, ValueError):
-        raise RuleError("is not a public key: its second word is not base64", example) from None
-    kind = words[0].encode()
-    if blob[: 4 + len(kind)] != len(kind).to_bytes(4, "big") + kind or (words[0] == "ssh-ed25519" and len(blob) != 51):
-        raise RuleError(f"is not a whole {words[0]} public key", example)
-    return f"{words[0]} {words[1]}"
-
-
 K3S_KEY: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
 """How a setting of k3s's config file is spelled."""
 
@@ -397,7 +383,7 @@ Cidr = Annotated[IPv4Network, BeforeValidator(cidr), _AS_TEXT, _CIDR_SCHEMA]
 """Any IPv4 network, for example who may reach the API."""
 NodeRange = Annotated[Cidr, AfterValidator(usable_range)]
 HostAddress = Annotated[IPv4Address, BeforeValidator(address), _AS_TEXT, _ADDRESS_SCHEMA]
-NodeName = Annotated[StrictStr, AfterValidator(dns_label), _pattern(_LABEL_PATTERN)]
+NodeName = Annotated[StrictStr, AfterValidator(node_name), _pattern(rf"{_LABEL_PATTERN}(\.{_LABEL_PATTERN})*")]
 StackName = Annotated[StrictStr, AfterValidator(stack_name), _pattern(r"[a-z]([a-z0-9-]{0,28}[a-z0-9])?")]
 DnsZone = Annotated[StrictStr, AfterValidator(dns_zone), _pattern(rf"{_LABEL_PATTERN}(\.{_LABEL_PATTERN})+")]
 UserName = Annotated[StrictStr, AfterValidator(user_name), _pattern(r"[a-z_][a-z0-9_-]{0,31}")]
@@ -421,9 +407,6 @@ RelayImage = Annotated[StrictStr, AfterValidator(image), AfterValidator(relay_im
 Url = Annotated[StrictStr, AfterValidator(url), _pattern(r"https?://[^\s?#]+")]
 RegistryHost = Annotated[
     StrictStr, AfterValidator(registry_host), _pattern(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
-]
-SshPublicKey = Annotated[
-    StrictStr, AfterValidator(ssh_public_key), _pattern(r"(ssh|ecdsa)-[a-z0-9-]+ [A-Za-z0-9+/=]+( .*)?")
 ]
 K3sConfig = dict[
     Annotated[StrictStr, AfterValidator(k3s_key), _pattern(K3S_KEY.pattern)],

@@ -21,6 +21,7 @@ from yaml import safe_load
 
 from domain import netbird_rules, rules
 from domain.firewall_sources import PublicSource
+from domain.host_keys import SshPublicKey
 from domain.mtu import (
     ETHERNET_MTU,
     HETZNER_PRIVATE_MTU,
@@ -161,7 +162,7 @@ class Machine(Section):
     an existing cluster has its roles."""
     router: StrictBool = Field(default=False, examples=[True])
     """Whether it carries the link. Exactly one does. Default: false, since it is so for most."""
-    host_key: rules.SshPublicKey | None = Field(default=None, examples=["ssh-ed25519 AAAA..."])
+    host_key: SshPublicKey | None = Field(default=None, examples=["ssh-ed25519 AAAA..."])
     """Its SSH host key, so that the first connection is verified already. Needed with ``ssh``, refused otherwise.
     Default: none, since an existing cluster is not reached over SSH."""
 

@@ -59,6 +59,16 @@ def test_users_values_are_merged_in() -> None:
     assert merged["operator"] == {"replicas": 2, "resources": {"limits": {"memory": "1Gi"}}}
 
 
+def test_a_right_text_becomes_the_value_itself() -> None:
+    """The text "false" is true to a template of Helm."""
+    user = {"ipv6": {"enabled": "false", "other": "true"}, "kubeProxyReplacement": "true", "tunnelPort": "8472"}
+    values = values_of(user)
+    assert values["ipv6"] == {"enabled": False, "other": "true"}
+    assert values["kubeProxyReplacement"] is True
+    assert values["tunnelPort"] == 8472
+    assert user["ipv6"] == {"enabled": "false", "other": "true"}
+
+
 def test_merging_changes_neither_side() -> None:
     user = {"bpf": {"hostLegacyRouting": True}}
     values_of(user)

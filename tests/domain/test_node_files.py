@@ -12,7 +12,7 @@ import yaml
 from domain.bundle import tar_bundle
 from domain.cloud_init import USER_DATA_LIMIT, UserDataError, user_data
 from domain.keys import SshKey
-from domain.node_files import NodeFile, k3s_config, node_files, systemd_unit
+from domain.node_files import NodeFile, environment, k3s_config, node_files, systemd_unit
 from tests.domain.samples import DE, GIVEN, HOST_KEYS, MN, golden, plan_of, settings_of
 
 TOKEN = "the-token"
@@ -91,6 +91,14 @@ def test_environment() -> None:
         "ISTHMUS_REGISTRIES=no",
     ]
     assert [shlex.split(line)[0] for line in environment.splitlines()] == environment.splitlines()
+
+
+def test_a_node_called_by_its_full_name() -> None:
+    changes = {"on_premise.machines.0.name": "mn-1.k8s.example.net"}
+    plan, settings = plan_of("mn", MN, changes), settings_of("mn", MN, changes)
+    assert k3s_config(plan, plan.servers[0], "token")["node-name"] == "mn-1.k8s.example.net"
+    assert k3s_config(plan, plan.agents[0], "token")["node-name"] == "mn-2"
+    assert "ISTHMUS_NODE_NAME=mn-1.k8s.example.net\n" in environment(plan.servers[0], settings)
 
 
 def test_mirrors() -> None:

@@ -17,7 +17,17 @@ from typing import Any
 import pytest
 import yaml
 
-from domain import consistency, firewall_sources, fleet, k3s_rules, netbird_rules, rules, settings, zone_rules
+from domain import (
+    consistency,
+    firewall_sources,
+    fleet,
+    host_keys,
+    k3s_rules,
+    netbird_rules,
+    rules,
+    settings,
+    zone_rules,
+)
 from domain.problems import Problem
 from domain.settings import StackSettings, model_of
 from tests.domain.samples import (
@@ -37,7 +47,10 @@ HERE = Path(__file__).parent
 BASES = {"de": ("de", DE), "mn": ("mn", MN), "given": ("mn", GIVEN)}
 FILES = [HERE / "bad_settings.yaml", *sorted((HERE / "bad_settings").glob("*.yaml"))]
 BAD: list[dict[str, Any]] = [case for file in FILES for case in yaml.safe_load(file.read_text(encoding="utf-8"))]
-RIGHT: list[dict[str, Any]] = yaml.safe_load((HERE / "good_settings.yaml").read_text(encoding="utf-8"))
+RIGHT_FILES = [HERE / "good_settings.yaml", *sorted((HERE / "good_settings").glob("*.yaml"))]
+RIGHT: list[dict[str, Any]] = [
+    case for file in RIGHT_FILES for case in yaml.safe_load(file.read_text(encoding="utf-8"))
+]
 WITH_NEIGHBOUR = [case for case in BAD if "good" in case]
 
 FOUR_MACHINES = [
@@ -274,7 +287,17 @@ def test_the_example_of_an_entry_is_right_there(setting: str) -> None:
 
 MODULES = {
     module.__name__.rpartition(".")[2]: module
-    for module in (rules, settings, consistency, fleet, firewall_sources, k3s_rules, netbird_rules, zone_rules)
+    for module in (
+        rules,
+        settings,
+        consistency,
+        fleet,
+        firewall_sources,
+        host_keys,
+        k3s_rules,
+        netbird_rules,
+        zone_rules,
+    )
 }
 ELSEWHERE = {
     "settings._too_many": "test_large_files.py, whose lists are long",
