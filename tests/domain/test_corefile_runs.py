@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from domain.corefile import PeerZone, custom_zones, relay_corefile
+from domain.foreign_keys import in_the_way
 from domain.settings import DnsSettings
 from toolchain import ensure
 
@@ -70,3 +71,27 @@ def test_custom_zones(coredns: Path, tmp_path: Path) -> None:
         "endpoint_pod_names", "endpoint http://127.0.0.53:1\n        startup_timeout 100ms\n        endpoint_pod_names"
     )
     starts(coredns, here, tmp_path, zones=3)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "says"),
+    [
+        ("{zone}. {{\n    bind 127.0.0.54\n}}", "it is already defined"),
+        ("x.internal:11154, dns://{zone} {{\n    bind 127.0.0.54\n}}", "it is already defined"),
+        ("{zone} {{\n}}", "zone overlap listener capacity"),
+        ("{zone} {{\n    bind 127.0.0.54\n    view v {{\n        expr true\n    }}\n}}", None),
+        ("more.{zone} {{\n    bind 127.0.0.54\n}}", None),
+    ],
+)
+def test_which_key_of_others_stands_in_the_way(coredns: Path, tmp_path: Path, theirs: str, says: str | None) -> None:
+    """It is the one beside which CoreDNS does not start."""
+    zone = "astring-de.internal:11154"
+    ours = f"{zone} {{\n    bind 127.0.0.54\n}}\n"
+    text = theirs.replace("{zone}.", "astring-de.internal.:11154").format(zone=zone)
+    live = {"metadata": {}, "data": {"mine.server": text}}
+    assert len(in_the_way(live, {"ours.server": ours}, [])) == (says is not None)
+    if says is None:
+        starts(coredns, ours + text, tmp_path, zones=1)
+        return
+    with pytest.raises(AssertionError, match=says):
+        starts(coredns, ours + text, tmp_path, zones=1)

@@ -37,7 +37,7 @@ def live(data: dict[str, str], **writers: list[str]) -> dict[str, Any]:
         ("a.example:53 {\n    errors\n}\n", [("a.example:53",)]),
         ("A.Example. {\n    errors\n}\n", [("a.example:53",)]),
         ("a.example, b.example:1053 c {\n    errors\n}\n", [("a.example:53", "b.example:1053", "c:53")]),
-        ("a.example\nb.example\n{\n    errors\n}\n", [("a.example:53", "b.example:53")]),
+        ("a.example,\nb.example {\n    errors\n}\n", [("a.example:53", "b.example:53")]),
         ("dns://a.example {\n    errors\n}\ntls://a.example {\n    tls c k\n}\n", [("a.example:53",), ()]),
         (".:53 {\n    cache 30 {\n        servfail 2s\n    }\n}\nb.example {\n}\n", [(".:53",), ("b.example:53",)]),
         ("(shared) {\n    errors\n}\na.example {\n    import shared\n}\n", [(), ("a.example:53",)]),
