@@ -10,142 +10,16 @@ deleted; one of another instance belongs to somebody else (another state, a coll
 from __future__ import annotations
 
 import asyncio
-import http.client
-import json
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider
 
+from components.hetzner_client import HetznerClient, HetznerError, has_subnet
+
 INSTANCE_LABEL: Final = "isthmus-instance"
-DEFAULT_ENDPOINT: Final = "https://api.hetzner.cloud/v1"
-DEADLINE_SECONDS: Final = 120.0
-_POLL_SECONDS: Final = 1.0
-_TIMEOUT_SECONDS: Final = 20.0
-
-
-class HetznerError(Exception):
-    """A request that Hetzner refused, in the API's own words, or an object that stands in the way."""
-
-
-class HetznerClient:
-    """The few calls that leftovers need. ``endpoint`` as of the provider, with the path ``/v1``."""
-
-    def __init__(
-        self,
-        token: str,
-        endpoint: str | None = None,
-        *,
-        sleep: Callable[[float], None] = time.sleep,
-        deadline_seconds: float = DEADLINE_SECONDS,
-    ) -> None:
-        self._token = token
-        self._endpoint = (endpoint or DEFAULT_ENDPOINT).rstrip("/")
-        self._sleep = sleep
-        self._deadline_seconds = deadline_seconds
-
-    def by_name(self, kind: str, name: str) -> list[dict[str, Any]]:
-        """The objects of this name; ``kind`` is the API's collection, such as ``servers``."""
-        answer = self._request("GET", f"/{kind}?name={urllib.parse.quote(name)}")
-        return list((answer or {})[kind])
-
-    def network(self, id_: int) -> dict[str, Any] | None:
-        """One network, None when there is none."""
-        answer = self._request("GET", f"/networks/{id_}", missing_is_fine=True)
-        return dict(answer["network"]) if answer else None
-
-    def server(self, id_: int) -> dict[str, Any] | None:
-        """The server as the API shows it; None when it is gone."""
-        answer = self._request("GET", f"/servers/{id_}", missing_is_fine=True)
-        return dict(answer["server"]) if answer else None
-
-    def act(self, path: str, body: Mapping[str, Any]) -> None:
-        """Asks for an action and waits for its end. Raises HetznerError with the API's words when it fails."""
-        answer = self._request("POST", path, body)
-        action = (answer or {})["action"]["id"]
-
-        def done() -> bool:
-            found = (self._request("GET", f"/actions/{action}") or {})["action"]
-            if found["status"] == "error":
-                raise HetznerError(f"Hetzner API: {path}: {found['error']['message']}")
-            return bool(found["status"] == "success")
-
-        kind, id_, _, name = path.strip("/").split("/")
-        self._until(done, f"the action {name} of {kind}/{id_} has not ended")
-
-    def delete_subnet(self, network: int, ip_range: str) -> None:
-        """Deletes a subnet and waits until it is gone."""
-        self._request("POST", f"/networks/{network}/actions/delete_subnet", {"ip_range": ip_range})
-        self._until(
-            lambda: not _has_subnet(self.network(network), ip_range),
-            f"the subnet {ip_range} of networks/{network} is still there after its deletion",
-        )
-
-    def delete(self, kind: str, id_: int) -> None:
-        """Deletes an object and waits until it is gone; a server takes a while, and keeps its name till then."""
-        self._until(lambda: self._try_delete(kind, id_), f"{kind}/{id_} is still there after its deletion")
-
-    def _try_delete(self, kind: str, id_: int) -> bool:
-        if self._request("GET", f"/{kind}/{id_}", missing_is_fine=True) is None:
-            return True
-        # 423: an action still runs on it, most likely the one that made it.
-        self._request("DELETE", f"/{kind}/{id_}", missing_is_fine=True, locked_is_fine=True)
-        return False
-
-    def _until(self, done: Callable[[], bool], otherwise: str) -> None:
-        end = time.monotonic() + self._deadline_seconds
-        while not done():
-            if time.monotonic() >= end:
-                raise HetznerError(
-                    f"Hetzner: {otherwise} within {self._deadline_seconds:.0f} s; "
-                    "the next `pulumi up` goes on from there"
-                )
-            self._sleep(_POLL_SECONDS)
-
-    def _request(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None = None,
-        *,
-        missing_is_fine: bool = False,
-        locked_is_fine: bool = False,
-    ) -> dict[str, Any] | None:
-        request = urllib.request.Request(
-            self._endpoint + path,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
-            method=method,
-        )
-        for pause in (1.0, 2.0, 4.0, 8.0, None):
-            try:
-                with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
-                    text = response.read()
-                answer: dict[str, Any] = json.loads(text) if text else {}
-                return answer
-            except urllib.error.HTTPError as error:
-                with error:
-                    status, said = error.code, error.read().decode("utf-8", "replace")
-                if (status == 404 and missing_is_fine) or (status == 423 and locked_is_fine):
-                    return None
-                failure = f"{status}: {said.strip()[:200]}"
-                retried = status in (409, 423, 429) or status >= 500
-            except (OSError, http.client.HTTPException) as error:
-                failure, retried = f"no answer: {getattr(error, 'reason', None) or error}", True
-            if not retried or pause is None:
-                break
-            self._sleep(pause)
-        raise HetznerError(f"Hetzner API: {method} {path}: {failure}")
-
-
-def _has_subnet(network: Mapping[str, Any] | None, ip_range: str) -> bool:
-    return network is not None and any(subnet["ip_range"] == ip_range for subnet in network["subnets"])
 
 
 def remove_leftover(client: HetznerClient, kind: str, name: str, instance: str) -> bool:
@@ -164,7 +38,7 @@ def remove_leftover(client: HetznerClient, kind: str, name: str, instance: str) 
 
 def remove_leftover_subnet(client: HetznerClient, network: int, ip_range: str) -> bool:
     """Deletes a subnet of our own network. It needs no label: what is in our network is ours."""
-    if not _has_subnet(client.network(network), ip_range):
+    if not has_subnet(client.network(network), ip_range):
         return False
     client.delete_subnet(network, ip_range)
     return True

@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from components.helm_records import INTERRUPTED, remove_records
-from components.hetzner_leftovers import HetznerClient, HetznerError, remove_leftover, remove_leftover_subnet
+from components.hetzner_client import HetznerClient, HetznerError
+from components.hetzner_leftovers import remove_leftover, remove_leftover_subnet
 from components.kubernetes_client import KubernetesClient, KubernetesError, UnsupportedKubeconfigError
 from lab.standins.hetzner_api.backend import MemoryBackend
 from tests.lab.hetzner_api.conftest import TOKEN, StandIn
