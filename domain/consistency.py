@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
 from domain.cilium_values import clashes
+from domain.hetzner_rules import HETZNER_RULES
 from domain.k3s_rules import CREDENTIALS, K3S_RULES
 from domain.mtu import (
     ETHERNET_MTU,
@@ -48,15 +49,6 @@ HETZNER_NODE_PREFIX: Final = 26
 """The smallest node CIDR at Hetzner that holds the fixed places of all servers."""
 HETZNER_GATEWAY: Final = IPv4Address("172.31.1.1")
 """Gateway of the public interface of every Hetzner server, so it must not lie in a range of the cluster."""
-NETWORK_ZONES: Final = {
-    "fsn1": "eu-central",
-    "nbg1": "eu-central",
-    "hel1": "eu-central",
-    "ash": "us-east",
-    "hil": "us-west",
-    "sin": "ap-southeast",
-}
-"""Hetzner's locations; one that is not here is taken as it is."""
 
 Rule = Callable[[StackDraft], Iterator[Problem]]
 
@@ -341,16 +333,6 @@ def no_hetzner_gateway(draft: StackDraft) -> Iterator[Problem]:
 # --- Hetzner ---------------------------------------------------------------------------------------------------------
 
 
-def location_in_zone(draft: StackDraft) -> Iterator[Problem]:
-    """The network zone is that of the location."""
-    location, zone = known(draft.settings, "hetzner", "location"), known(draft.settings, "hetzner", "network_zone")
-    right = NETWORK_ZONES.get(location)
-    if zone is not None and right is not None and zone != right:
-        yield Problem(
-            draft.stack, "hetzner.network_zone", zone, f"is not the zone of location {location}", f"write {right}"
-        )
-
-
 def one_router_at_hetzner(draft: StackDraft) -> Iterator[Problem]:
     """Exactly one router."""
     routers = known(draft.settings, "hetzner", "routers")
@@ -385,20 +367,6 @@ def server_counts(draft: StackDraft) -> Iterator[Problem]:
             f"makes {servers + workers} servers; a spread placement group holds {HETZNER_SERVER_LIMIT}",
             f"take at most {HETZNER_SERVER_LIMIT - servers}",
         )
-
-
-def x86_servers(draft: StackDraft) -> Iterator[Problem]:
-    """No Arm servers: k3s.sha256 is the checksum of one architecture."""
-    for pool in ("control_plane", "workers"):
-        kind = known(draft.settings, "hetzner", pool, "server_type")
-        if kind is not None and kind.startswith("cax"):
-            yield Problem(
-                draft.stack,
-                f"hetzner.{pool}.server_type",
-                kind,
-                "is an Arm server; k3s.sha256 is the checksum of the x86 binary",
-                "take an x86 type such as cx23",
-            )
 
 
 _LABEL_KEY: Final = re.compile(r"([a-z0-9.-]{1,200}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
@@ -683,10 +651,9 @@ STACK_RULES: Final[tuple[Rule, ...]] = (
     pods_for_every_node,
     nodes_in_hetzner_network,
     no_hetzner_gateway,
-    location_in_zone,
+    *HETZNER_RULES,
     one_router_at_hetzner,
     server_counts,
-    x86_servers,
     hetzner_labels,
     machines_in_network,
     machines_distinct,

@@ -185,10 +185,15 @@ def server_image(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**12 else value
 
 
+PROVIDER_WORD: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
+
+
 def provider_word(value: str) -> str:
     """A name of the provider's catalogue: location, network zone, server type, image."""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,62}", value, re.ASCII):
-        raise RuleError("is not a name of lower-case letters, digits, dots and hyphens", "take it from Hetzner's list")
+    if not PROVIDER_WORD.fullmatch(value):
+        lower = value.lower()
+        fix = f"write {lower}" if PROVIDER_WORD.fullmatch(lower) else "take it from Hetzner's list"
+        raise RuleError("is not a name of lower-case letters, digits, dots and hyphens", fix)
     return value
 
 

@@ -47,6 +47,7 @@ HETZNER_SERVER_LIMIT: Final = 10
 PEERS_LIMIT: Final = 200
 CIDRS_LIMIT: Final = 100
 MACHINES_LIMIT: Final = 200
+UNLISTED_LIMIT: Final = 20
 ENTRIES_LIMIT: Final = 100
 """Entries of lists and mappings: more than anybody needs, and few enough to look at each of them in no time. What is
 longer is refused as a whole."""
@@ -108,7 +109,7 @@ class NodePool(Section):
     """Servers of one kind."""
 
     server_type: rules.ProviderWord = Field(examples=["cx23"])
-    """Hetzner's server type. Only x86: the checksum of k3s is that of one architecture."""
+    """Hetzner's server type, one that the location has. Only x86: the checksum of k3s is that of one architecture."""
     count: Annotated[StrictInt, Field(ge=0, le=HETZNER_SERVER_LIMIT)] = Field(examples=[1])
     """How many servers."""
 
@@ -121,9 +122,15 @@ class HetznerSettings(Section):
     """A cluster whose machines this program makes at Hetzner Cloud."""
 
     location: rules.ProviderWord = Field(examples=["fsn1"])
-    """Where the servers stand."""
+    """Where the servers stand: a location of Hetzner's, not a datacenter or a network zone."""
     network_zone: rules.ProviderWord = Field(examples=["eu-central"])
     """Network zone of that location."""
+    unlisted: Annotated[tuple[rules.ProviderWord, ...], Field(max_length=UNLISTED_LIMIT)] = Field(
+        default=(), examples=["[cx24]"]
+    )
+    """Locations and server types that are taken although the program's own list of Hetzner's (September 2026) has not
+    got them, or not there: what is newer than the list, and types that are no longer sold, where servers of them run.
+    Default: none, since the list has what most take."""
     network_cidr: Annotated[
         rules.NodeRange,
         AfterValidator(rules.private_range),

@@ -12,8 +12,9 @@ from ipaddress import IPv4Network
 from typing import Final, Literal
 
 from domain import rules
-from domain.consistency import HETZNER_GATEWAY, NETWORK_ZONES, needed_secrets, range_problems, ranges_of
+from domain.consistency import HETZNER_GATEWAY, needed_secrets, range_problems, ranges_of
 from domain.fleet import Fleet
+from domain.hetzner_catalogue import NETWORK_ZONES
 from domain.names import NETBIRD_RANGE, PROJECT
 from domain.problems import Problem, shown
 from domain.ranges import FreeRanges

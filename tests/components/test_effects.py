@@ -118,7 +118,12 @@ EFFECTS: dict[str, dict[str, Effect]] = {
     "peers": everywhere({"peers": [], "peer": {"peers": []}}, ":CiliumEgressGatewayPolicy isthmus-to-<peer>", GONE),
     "hetzner.location": at_hetzner({"location": "nbg1"}, ":Server de-agent-1", {"location": "nbg1"}),
     "hetzner.network_zone": at_hetzner(
-        {"network_zone": "us-east", "location": "ash"}, ":NetworkSubnet isthmus-de", {"networkZone": "us-east"}
+        {"network_zone": "eu-new", "location": "new1", "unlisted": ["new1"]}, ":NetworkSubnet isthmus-de",
+        {"networkZone": "eu-new"}
+    ),
+    "hetzner.unlisted": at_hetzner(
+        {"location": "new1", "network_zone": "eu-new", "unlisted": ["new1"]}, ":Server de-agent-1",
+        {"location": "new1"}
     ),
     "hetzner.network_cidr": at_hetzner(
         {"network_cidr": "10.0.0.0/20"}, ":Network isthmus-de", {"ipRange": "10.0.0.0/20"}

@@ -33,10 +33,10 @@ def filled_in(new: Starter) -> str:
         hetzner = config["isthmus:hetzner"]
         hetzner |= {"api_allowed_cidrs": ["203.0.113.0/24"], "ssh_allowed_cidrs": ["203.0.113.0/24"]}
         if "<" in hetzner["network_zone"]:
-            hetzner["network_zone"] = "moon-north"
+            hetzner |= {"network_zone": "moon-north", "unlisted": [hetzner["location"]]}
         for pool in ("control_plane", "workers"):
             if "<" in hetzner[pool]["server_type"]:
-                hetzner[pool]["server_type"] = "cpx11"
+                hetzner[pool]["server_type"] = "ccx13"
     else:
         lan = new.ranges.get("network.node_cidr", IPv4Network("192.168.99.0/24"))
         config["isthmus:network"]["node_cidr"] = str(lan)

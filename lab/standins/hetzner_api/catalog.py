@@ -32,7 +32,9 @@ class Location:
 
 @dataclass(frozen=True)
 class ServerType:
-    """A size of server. `memory` is in GB as the API tells it, `disk` in GB, `locations` are names."""
+    """A size of server. `memory` is in GB as the API tells it, `disk` in GB. `locations` are names; in those of
+    `ended_in` there are servers of it, and no new ones.
+    """
 
     id: int
     name: str
@@ -43,6 +45,7 @@ class ServerType:
     cpu_type: Literal["shared", "dedicated"]
     category: str
     locations: tuple[str, ...]
+    ended_in: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,12 +81,24 @@ SERVER_TYPES = (
     ServerType(108, "cpx12", 1, 2, 40, "x86", "shared", "regular_purpose", (*_EUROPE, "sin")),
     ServerType(109, "cpx22", 2, 4, 80, "x86", "shared", "regular_purpose", (*_EUROPE, "sin")),
     ServerType(110, "cpx32", 4, 8, 160, "x86", "shared", "regular_purpose", (*_EUROPE, "sin")),
-    ServerType(22, "cpx11", 2, 2, 40, "x86", "shared", "regular_purpose", ("ash", "hil")),
-    ServerType(23, "cpx21", 3, 4, 80, "x86", "shared", "regular_purpose", ("ash", "hil")),
+    ServerType(111, "cpx42", 8, 16, 320, "x86", "shared", "regular_purpose", (*_EUROPE, "sin")),
+    ServerType(112, "cpx52", 12, 24, 480, "x86", "shared", "regular_purpose", (*_EUROPE, "sin")),
+    ServerType(113, "cpx62", 16, 32, 640, "x86", "shared", "regular_purpose", (*_EUROPE, "sin")),
+    ServerType(22, "cpx11", 2, 2, 40, "x86", "shared", "regular_purpose", ("ash", "hil"), (*_EUROPE, "sin")),
+    ServerType(23, "cpx21", 3, 4, 80, "x86", "shared", "regular_purpose", ("ash", "hil"), (*_EUROPE, "sin")),
+    ServerType(24, "cpx31", 4, 8, 160, "x86", "shared", "regular_purpose", ("ash", "hil"), (*_EUROPE, "sin")),
+    ServerType(25, "cpx41", 8, 16, 240, "x86", "shared", "regular_purpose", ("ash", "hil"), (*_EUROPE, "sin")),
+    ServerType(26, "cpx51", 16, 32, 360, "x86", "shared", "regular_purpose", ("ash", "hil"), (*_EUROPE, "sin")),
     ServerType(45, "cax11", 2, 4, 40, "arm", "shared", "cost_optimized", _EUROPE),
     ServerType(93, "cax21", 4, 8, 80, "arm", "shared", "cost_optimized", _EUROPE),
+    ServerType(94, "cax31", 8, 16, 160, "arm", "shared", "cost_optimized", _EUROPE),
+    ServerType(95, "cax41", 16, 32, 320, "arm", "shared", "cost_optimized", _EUROPE),
     ServerType(96, "ccx13", 2, 8, 80, "x86", "dedicated", "general_purpose", _EVERYWHERE),
     ServerType(97, "ccx23", 4, 16, 160, "x86", "dedicated", "general_purpose", _EVERYWHERE),
+    ServerType(98, "ccx33", 8, 32, 240, "x86", "dedicated", "general_purpose", _EVERYWHERE),
+    ServerType(99, "ccx43", 16, 64, 360, "x86", "dedicated", "general_purpose", _EVERYWHERE),
+    ServerType(100, "ccx53", 32, 128, 600, "x86", "dedicated", "general_purpose", _EVERYWHERE),
+    ServerType(101, "ccx63", 48, 192, 960, "x86", "dedicated", "general_purpose", _EVERYWHERE),
 )
 
 IMAGES = (

@@ -85,9 +85,23 @@ def server_type(one: ServerType) -> Json:
         "cpu_type": one.cpu_type,
         "architecture": one.architecture,
         "locations": [
-            {"id": place.id, "name": place.name, "deprecation": None, "available": True, "recommended": True}
-            for place in places
+            _sold_in(place, one) for place in catalog.LOCATIONS if place.name in one.locations + one.ended_in
         ],
+    }
+
+
+_ENDED = {"announced": "2025-10-16T06:00:00Z", "unavailable_after": "2025-12-31T23:59:59Z"}
+
+
+def _sold_in(place: Location, one: ServerType) -> Json:
+    """A place with what the API says of a server type there."""
+    sold = place.name in one.locations
+    return {
+        "id": place.id,
+        "name": place.name,
+        "deprecation": None if sold else _ENDED,
+        "available": sold,
+        "recommended": sold,
     }
 
 

@@ -59,6 +59,13 @@ class TestCatalog:
         found = client.server_types.get_by_name("cx23")
         assert (found.cores, found.memory, found.disk, found.architecture) == (2, 4, 40, "x86")
         assert {location.location.name for location in found.locations} == {"fsn1", "nbg1", "hel1"}
+        assert {location.deprecation for location in found.locations} == {None}
+
+    def test_server_type_that_is_no_longer_sold_everywhere(self, client: Any) -> None:
+        places = {one.location.name: one for one in client.server_types.get_by_name("cpx31").locations}
+        assert set(places) == {"fsn1", "nbg1", "hel1", "ash", "hil", "sin"}
+        assert {name for name, one in places.items() if one.deprecation is None} == {"ash", "hil"}
+        assert places["fsn1"].deprecation.unavailable_after.year == 2025
 
     def test_image_by_name_and_architecture(self, client: Any) -> None:
         assert client.images.get_by_name_and_architecture("debian-13", "arm").architecture == "arm"
