@@ -49,7 +49,7 @@ def release(
     mirror: str | None,
     recover: RecoverRelease | None,
     opts: pulumi.ResourceOptions,
-) -> pulumi.Resource:
+) -> pulumi.CustomResource:
     """Installs a chart and waits until what it made is ready. ``values`` must be known in a preview.
 
     ``name`` is also the name of the release in the cluster. A failed installation stays in place (no ``atomic``) and

@@ -13,7 +13,7 @@ ours.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 import pulumi
 
@@ -26,7 +26,7 @@ def remove_records(
     client: KubernetesClient, namespace: str, release: str, statuses: frozenset[str] | None
 ) -> list[str]:
     """Deletes Helm's records of a release that are in one of ``statuses`` (None: in any); gives their names."""
-    secrets = f"/api/v1/namespaces/{namespace}/secrets"
+    secrets = _secrets(namespace)
     listed = client.request("GET", f"{secrets}?labelSelector=owner%3Dhelm,name%3D{release}")
     removed = []
     for item in listed.get("items") or []:
@@ -37,20 +37,31 @@ def remove_records(
     return removed
 
 
+def deployed_record(client: KubernetesClient, namespace: str, release: str) -> dict[str, Any] | None:
+    """The Secret with Helm's record of the revision that is deployed; None when none is. Raises KubernetesError."""
+    selector = f"owner%3Dhelm,name%3D{release},status%3Ddeployed"
+    found = client.request("GET", f"{_secrets(namespace)}?labelSelector={selector}").get("items") or []
+    return max(found, key=lambda item: int(item["metadata"]["labels"]["version"]), default=None)
+
+
+def _secrets(namespace: str) -> str:
+    return f"/api/v1/namespaces/{namespace}/secrets"
+
+
 class RecoverRelease:
     """The hooks that make one release survive an interruption. Needs the engine: the SDK's mocks have no hooks."""
 
     def __init__(self, release: str, namespace: str, kubeconfig: pulumi.Output[str], context: str | None) -> None:
-        self._release = release
-        self._namespace = namespace
+        self.release = release
+        self.namespace = namespace
         self._kubeconfig = kubeconfig
         self._context = context
 
     def binding(self) -> pulumi.ResourceHookBinding:
         """For the options of the release."""
         return pulumi.ResourceHookBinding(
-            before_create=[pulumi.ResourceHook(f"{self._release}-before-create", self._before_create)],
-            before_update=[pulumi.ResourceHook(f"{self._release}-before-update", self._before_update)],
+            before_create=[pulumi.ResourceHook(f"{self.release}-before-create", self._before_create)],
+            before_update=[pulumi.ResourceHook(f"{self.release}-before-update", self._before_update)],
         )
 
     async def _before_create(self, args: pulumi.ResourceHookArgs) -> None:
@@ -59,15 +70,21 @@ class RecoverRelease:
     async def _before_update(self, args: pulumi.ResourceHookArgs) -> None:
         await self._remove(INTERRUPTED)
 
-    async def _remove(self, statuses: frozenset[str] | None) -> None:
+    async def client(self) -> KubernetesClient | None:
+        """A client of the release's cluster; None without a kubeconfig, and with one that it does not speak."""
         kubeconfig = await self._kubeconfig.future()
         if not kubeconfig:
-            return
+            return None
         try:
-            client = KubernetesClient(kubeconfig, self._context)
+            return KubernetesClient(kubeconfig, self._context)
         except UnsupportedKubeconfigError as reason:
-            pulumi.log.debug(f"{self._release}: no look at Helm's records: {reason}")
+            pulumi.log.debug(f"{self.release}: no look at Helm's records: {reason}")
+            return None
+
+    async def _remove(self, statuses: frozenset[str] | None) -> None:
+        client = await self.client()
+        if client is None:
             return
-        removed = await asyncio.to_thread(remove_records, client, self._namespace, self._release, statuses)
+        removed = await asyncio.to_thread(remove_records, client, self.namespace, self.release, statuses)
         if removed:
-            pulumi.log.info(f"{self._release}: took over from an interrupted run ({', '.join(removed)})")
+            pulumi.log.info(f"{self.release}: took over from an interrupted run ({', '.join(removed)})")

@@ -21,6 +21,7 @@ from components.foreign_keys import ForeignKeys
 from components.helm_records import RecoverRelease
 from components.link_output import link_output
 from components.machines import running_cluster
+from components.namespace_look import namespace_stays
 from components.netbird_operator import RELEASE as OPERATOR_RELEASE
 from components.netbird_operator import NetbirdOperator, NetbirdOperatorArgs
 from components.netbird_router import NetbirdRouter, NetbirdRouterArgs
@@ -73,12 +74,17 @@ async def joined_cluster(
     operator = NetbirdOperator(
         "netbird-operator",
         NetbirdOperatorArgs(
+            cluster=settings.stack,
             version=settings.netbird.operator_version,
             management_url=settings.netbird.management_url,
             agent_image=settings.netbird.agent_image,
             api_token=secrets.netbird_api_token,
             mirror=settings.mirrors.charts,
             recover=recover(OPERATOR_RELEASE, netbird.NAMESPACE),
+            namespace_stays=await namespace_stays(
+                secrets.kubeconfig if callbacks and not settings.installs_k3s else None,
+                *(cluster.context, netbird.NAMESPACE, OPERATOR_RELEASE),
+            ),
             after=[cilium.ready],
         ),
         opts=running.goes_with_machines,
@@ -90,6 +96,7 @@ async def joined_cluster(
             pod_cidr=plan.pod_cidr,
             nodes=[node.name for node in plan.routers],
             settings=settings.netbird,
+            api_token=secrets.netbird_api_token,
             operator=operator.ready,
             transforms=callbacks,
         ),

@@ -1,4 +1,4 @@
-"""Just enough of a Kubernetes client to list and delete objects before the engine acts (see helm_records.py).
+"""Just enough of a Kubernetes client to look at objects, delete and apply them beside the engine (see helm_records.py).
 
 It takes what k3s writes into a kubeconfig: certificate authority, client certificate or token, ``tls-server-name``. A
 kubeconfig that runs a program to log in (``exec``) is not supported; callers get UnsupportedKubeconfigError and go on.
@@ -21,6 +21,9 @@ from urllib.parse import urlsplit
 import yaml
 
 TIMEOUT_SECONDS: Final = 30.0
+FIELD_MANAGER: Final = "isthmus"
+METADATA_ONLY: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+"""An answer without spec and status: a schema of a resource kind can have a hundred kilobytes."""
 
 
 class UnsupportedKubeconfigError(Exception):
@@ -28,7 +31,11 @@ class UnsupportedKubeconfigError(Exception):
 
 
 class KubernetesError(Exception):
-    """The API server refused a request, or can't be reached."""
+    """The API server refused a request, or can't be reached: then ``status`` is None."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class _Connection(http.client.HTTPSConnection):
@@ -69,21 +76,55 @@ class KubernetesClient:
         self._port = server.port or 443
         self._server_name = cluster.get("tls-server-name") or self._host
 
-    def request(self, method: str, path: str) -> dict[str, Any]:
+    def get(self, path: str, *, accept: str | None = None) -> dict[str, Any] | None:
+        """One object, None when there is none. Raises KubernetesError."""
+        try:
+            return self.request("GET", path, accept=accept)
+        except KubernetesError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def apply(self, path: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """Server-side apply: what the manifest says is so, whoever said otherwise before. Raises KubernetesError."""
+        query = f"fieldManager={FIELD_MANAGER}&force=true"
+        return self.request("PATCH", f"{path}?{query}", body=manifest, content_type="application/apply-patch+yaml")
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+        accept: str | None = None,
+    ) -> dict[str, Any]:
         """One request. Raises KubernetesError for a refusal and when the server can't be reached."""
+        headers = self._headers | ({"Accept": accept} if accept else {})
+        if body is not None:
+            headers["Content-Type"] = content_type
         connection = _Connection(self._host, self._port, context=self._context, server_name=self._server_name)
         where = f"Kubernetes API at {self._host}:{self._port}: {method} {path}"
         try:
             with contextlib.closing(connection):
-                connection.request(method, path, headers=self._headers)
+                connection.request(method, path, None if body is None else json.dumps(body).encode(), headers)
                 response = connection.getresponse()
                 text = response.read()
         except (OSError, http.client.HTTPException) as error:
             raise KubernetesError(f"{where}: {error or type(error).__name__}") from None
         if response.status >= 400:
-            raise KubernetesError(f"{where}: {response.status} {response.reason}")
+            raise KubernetesError(f"{where}: {response.status} {_said(text) or response.reason}", response.status)
         answer: dict[str, Any] = json.loads(text)
         return answer
+
+
+def _said(text: bytes) -> str:
+    """The message of a Status object, "" for anything else that answers."""
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        return ""
+    return str(answer.get("message") or "") if isinstance(answer, dict) else ""
 
 
 def _named(parsed: Mapping[str, Any], kind: str, name: str) -> dict[str, Any]:

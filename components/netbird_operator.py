@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import pulumi
 
 from components.chart import ChartSource, release
+from components.chart_crds import with_crds
 from components.helm_records import RecoverRelease
 from components.kubernetes_object import KubernetesObject
+from domain.namespace_owner import OWNER, OWNER_LABEL
 from domain.netbird import API_KEY_ENTRY, API_KEY_SECRET, NAMESPACE
+from domain.operator_values import operator_values, token_mark
 
 CHART: Final = "netbird-operator"
 CHART_HOME: Final = "oci://ghcr.io/netbirdio/helm-charts/netbird-operator"
@@ -20,60 +23,57 @@ RELEASE: Final = "isthmus-netbird-operator"
 
 @dataclass(frozen=True)
 class NetbirdOperatorArgs:
-    """``api_token`` is secret. ``after`` has to be there first: without a pod network the operator never gets ready."""
+    """``cluster`` is the stack, ``api_token`` is secret. ``namespace_stays``: it is not deleted with the stack.
+    ``after`` has to be there first: without a pod network the operator never gets ready.
+    """
 
+    cluster: str
     version: str
     management_url: str
     agent_image: str
     api_token: pulumi.Input[str]
     mirror: str | None
     recover: RecoverRelease | None
+    namespace_stays: bool
     after: Sequence[pulumi.Resource]
 
 
 class NetbirdOperator(pulumi.ComponentResource):
     """The operator, ready to reconcile; ``ready`` is what its custom resources have to wait for."""
 
-    ready: pulumi.Resource
+    ready: pulumi.Input[pulumi.Resource]
 
     def __init__(self, name: str, args: NetbirdOperatorArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:netbird:NetbirdOperator", name, {"version": args.version}, opts)
+        owner = {} if args.namespace_stays else {"labels": {OWNER_LABEL: OWNER}}
         namespace = KubernetesObject(
             NAMESPACE,
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
-            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, **owner}},
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=list(args.after), retain_on_delete=args.namespace_stays
+            ),
         )
+        api_token: pulumi.Output[str] = pulumi.Output.secret(args.api_token)
         token = KubernetesObject(
             API_KEY_SECRET,
             {
                 "apiVersion": "v1",
                 "kind": "Secret",
                 "metadata": {"name": API_KEY_SECRET, "namespace": NAMESPACE},
-                "stringData": {API_KEY_ENTRY: pulumi.Output.secret(args.api_token)},
+                "stringData": {API_KEY_ENTRY: api_token},
             },
             opts=pulumi.ResourceOptions(parent=self, depends_on=[namespace]),
         )
-        self.ready = release(
+        # In plain, else the preview of every value would be a secret.
+        mark = pulumi.Output.unsecret(api_token.apply(lambda text: token_mark(text, args.cluster)))
+        installed = release(
             RELEASE,
             ChartSource(CHART, args.version, CHART_HOME),
             namespace=NAMESPACE,
-            values=operator_values(args.management_url, args.agent_image),
+            values=operator_values(args.management_url, args.agent_image, mark),
             mirror=args.mirror,
             recover=args.recover,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[namespace, token]),
         )
+        self.ready = with_crds(installed, args.recover)
         self.register_outputs({})
-
-
-def operator_values(management_url: str, agent_image: str) -> dict[str, Any]:
-    """Values for the chart 0.8.0 (charts/netbird-operator/values.yaml in netbirdio/kubernetes-operator).
-
-    Without cert-manager the chart makes a certificate authority for its webhook; it keeps it, so that an upgrade does
-    not break the webhook until the operator has read the new one.
-    """
-    return {
-        "managementURL": management_url,
-        "routingClientImage": agent_image,
-        "netbirdAPI": {"keyFromSecret": {"name": API_KEY_SECRET, "key": API_KEY_ENTRY}},
-        "webhook": {"enableCertManager": False, "keepTLSSecret": True},
-    }

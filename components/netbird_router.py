@@ -24,6 +24,7 @@ from components.netbird_api import (
     NetbirdRouterPeers,
     NetbirdSetupKey,
 )
+from components.router_zone import zone_hooks
 from domain import netbird
 from domain.router_rollout import alone_on_its_node, old_pod_first
 from domain.settings import NetbirdSettings
@@ -43,14 +44,15 @@ RENEWALS = "isthmus.dev/setup-key-renewals"
 class NetbirdRouterArgs:
     """``nodes``: names of the router nodes. ``operator`` reconciles the custom resources.
 
-    ``transforms`` False leaves the transform out: the SDK's mocks can't run one.
+    ``transforms`` False leaves transform and hooks out: the SDK's mocks can't run any.
     """
 
     cluster: str
     pod_cidr: IPv4Network
     nodes: Sequence[str]
     settings: NetbirdSettings
-    operator: pulumi.Resource
+    api_token: pulumi.Output[str]
+    operator: pulumi.Input[pulumi.Resource]
     transforms: bool = True
 
 
@@ -110,6 +112,7 @@ class NetbirdRouter(pulumi.ComponentResource):
             # After the group, so that on destroy no agent is left when its peer goes.
             depends_on=[zone, routers, args.operator],
             transforms=[host_network_transform(cluster, args.settings)] if args.transforms else None,
+            hooks=zone_hooks(zone_name, args.settings.management_url, args.api_token) if args.transforms else None,
         )
         # Side by side with the router: the operator retries the key until the router's group is there, and the
         # router's pod can't start before the key is.
@@ -166,8 +169,9 @@ class NetbirdRouter(pulumi.ComponentResource):
         manifest: dict[str, Any],
         annotations: Mapping[str, pulumi.Input[str]],
         *,
-        depends_on: Sequence[pulumi.Resource],
+        depends_on: Sequence[pulumi.Input[pulumi.Resource]],
         transforms: list[Transform] | None = None,
+        hooks: pulumi.ResourceHookBinding | None = None,
         replace_on_changes: list[str] | None = None,
     ) -> KubernetesObject:
         metadata = manifest["metadata"]
@@ -178,6 +182,7 @@ class NetbirdRouter(pulumi.ComponentResource):
                 parent=self,
                 depends_on=list(depends_on),
                 transforms=transforms,
+                hooks=hooks,
                 replace_on_changes=replace_on_changes,
                 delete_before_replace=True,
                 custom_timeouts=pulumi.CustomTimeouts(create="10m", update="10m", delete="5m"),
