@@ -15,6 +15,8 @@ from typing import Final
 
 ATTEMPTS: Final = 3
 """How often a `pulumi up`, or another step that may be late, is run at most."""
+PAUSE_SECONDS: Final = (5.0, 30.0)
+"""Before the second and the third run: what refused a connection at once does so again a moment later."""
 
 _PASSING: Final = (
     # A deadline of the program, of the Kubernetes provider, of Helm, of a Job, of an API.
@@ -22,7 +24,8 @@ _PASSING: Final = (
     r"not (?:yet )?within \d+ (?:s|min)|did not (?:end|answer|come) (?:with)?in \d+|\bafter \d+ ?s(?:econds)?\b",
     # Nobody answers, or hangs up.
     r"connection (?:refused|reset|closed|timed out|lost)|broken pipe|no route to host|host is unreachable",
-    r"network is unreachable|\bEOF\b|cluster is unreachable|can't be reached|Dial \d+/\d+ failed",
+    r"network is unreachable|\bEOF\b|cluster is unreachable|can't be reached|Dial \d+/\d+ failed|gave no answer",
+    r"GOAWAY|stream error: .* INTERNAL_ERROR|code = Unavailable|temporary failure (?:in name resolution|resolving)",
     # The other side says itself that it is not ready.
     r"etcdserver: (?:request timed out|leader changed|no leader)|apiserver not ready|\b50[234]\b",
     r"server is currently unable to handle|Service Unavailable|Bad Gateway|Too Many Requests|\b429\b",
@@ -31,6 +34,8 @@ _PASSING: Final = (
     r"went off while booting|ended by itself|did not start its init",
     # Helm, of an operation that was killed.
     r"another operation .* is in progress|cannot re-use a name that is still in use",
+    # apt beside another apt, and a Debian mirror that is being renewed.
+    r"Could not get lock|Hash Sum mismatch",
 )
 _REFUSED: Final = (
     r"in the stack files; nothing was changed|Nothing was changed",

@@ -506,7 +506,9 @@ def _add_content(writer: LayerWriter, item: File | Tree, artifacts: Mapping[str,
     elif item.source.endswith(".c"):
         program = scratch / "program"
         command = ["gcc", "-static", "-Os", "-s", "-o", str(program), str(_repository_file(item))]
-        subprocess.run(command, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"gcc ended with code {done.returncode} for {item.source}:\n{done.stderr}")
         writer.file(item.target, program, item.mode)
     elif item.source:
         writer.file(item.target, _repository_file(item), item.mode)

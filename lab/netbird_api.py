@@ -35,16 +35,21 @@ class NetBirdApi:
         return f"NetBirdApi(namespace={self.namespace!r})"
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """One call, for example ``call("GET", "/api/peers")``; raises :class:`NetBirdApiError`."""
-        answer = http_request(
-            self.namespace,
-            method,
-            str(topology.NETBIRD_ADDRESS),
-            topology.NETBIRD_PORT,
-            path,
-            body=body,
-            headers={"Authorization": f"Token {self.token}", "Accept": "application/json"},
-        )
+        """One call, for example ``call("GET", "/api/peers")``; raises :class:`NetBirdApiError` for a refusal and
+        :class:`~lab.errors.LabError` when no answer comes.
+        """
+        try:
+            answer = http_request(
+                self.namespace,
+                method,
+                str(topology.NETBIRD_ADDRESS),
+                topology.NETBIRD_PORT,
+                path,
+                body=body,
+                headers={"Authorization": f"Token {self.token}", "Accept": "application/json"},
+            )
+        except OSError as error:
+            raise LabError(f"NetBird gave no answer to {method} {path}: {error}") from error
         if not 200 <= answer.status < 300:
             raise NetBirdApiError(method, path, answer.status, answer.body.decode(errors="replace"))
         return answer.json()

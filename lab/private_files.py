@@ -1,4 +1,4 @@
-"""Small files of the lab: secrets that only root may read, and the last lines of logs."""
+"""Small files of the lab: secrets that only root may read, files that are never half written, the end of logs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,15 @@ def write_secret(path: Path, text: str) -> None:
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
+    new.replace(path)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes the file whole or not at all; one that is there keeps its mode."""
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(text, encoding="utf-8")
+    if path.exists():
+        new.chmod(path.stat().st_mode & 0o777)
     new.replace(path)
 
 

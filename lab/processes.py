@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,6 +26,8 @@ GRACE_SECONDS = 30.0
 """How long a helper may take to end before it is killed."""
 KILL_DEADLINE_SECONDS = 120.0
 """For a process to be gone after SIGKILL: a guard."""
+_NAME = "ISTHMUS_LAB_HELPER"
+"""In the environment of a helper: its name, by which one that was started and not recorded is known."""
 _children: dict[int, subprocess.Popen[bytes]] = {}
 """Helpers that this very process has started: they are its children, and someone must reap them."""
 
@@ -112,13 +114,15 @@ def launch(
 ) -> Identity:
     """Starts the command in a session of its own and in the control group ``isthmus-lab/<group>``; returns at once.
 
-    ``environment`` replaces ours. ``netns`` is the name of a network namespace. stdout and stderr are appended to
-    ``log``.
+    ``environment`` replaces ours, less what marks a helper. ``netns`` is the name of a network namespace. stdout and
+    stderr are appended to ``log``.
     """
     command = list(argv)
     if netns is not None:
         # Not `ip netns exec`: it also makes a mount namespace with a new /sys, in which no cgroup is mounted.
         command = ["nsenter", f"--net={NETNS_DIRECTORY / netns}", *command]
+    if environment is None:
+        environment = {name: value for name, value in os.environ.items() if name != _NAME}
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         child = subprocess.Popen(
@@ -126,7 +130,7 @@ def launch(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=None if environment is None else dict(environment),
+            env=dict(environment),
             cwd="/" if directory is None else directory,
             start_new_session=True,
         )
@@ -161,11 +165,25 @@ def spawn(
     running_already = find(name)
     if running_already is not None:
         return running_already
+    for unrecorded in _unrecorded(name):
+        # Of a run that was killed in between. It has the port, and nobody would ever stop it.
+        end(unrecorded, deadline_seconds=GRACE_SECONDS)
+    environment = {**(os.environ if environment is None else environment), _NAME: name}
     log = log_path(name) if log is None else log
     started = launch(argv, group=cgroups.HELPERS, log=log, netns=netns, environment=environment, directory=directory)
     record = {**asdict(started), "program": argv[0], "netns": netns, "log": str(log), "started": time.time()}
     state.write_json(_record(name), record)
     return started
+
+
+def _unrecorded(name: str) -> Iterator[Identity]:
+    """Processes that were started as this helper, and lead a session as such: none that it has started itself."""
+    mark = f"{_NAME}={name}".encode()
+    for pid in sorted(cgroups.processes(cgroups.HELPERS)):
+        with contextlib.suppress(OSError):
+            found = identity(pid)
+            if found and os.getsid(pid) == pid and mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                yield found
 
 
 def find(name: str) -> Identity | None:

@@ -290,7 +290,9 @@ def renew_settings(stack: str, names: Sequence[str], settings: Mapping[str, Any]
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(yaml.safe_dump(content, sort_keys=False, default_flow_style=False, width=120), encoding="utf-8")
+    text = yaml.safe_dump(content, sort_keys=False, default_flow_style=False, width=120)
+    # It holds the cluster's secret and the salt of all others: half of it is a cluster that nobody can change any more.
+    files.write_whole(path, text)
 
 
 # --- secrets ---------------------------------------------------------------------------------------------------------

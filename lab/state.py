@@ -94,27 +94,32 @@ def claim(checkout: Path) -> Lab:
                 )
             if not lab.of_this_boot:
                 raise LabInUse("A lab from before this machine's last boot was not taken down: `./isthmus lab down`.")
-            return lab
-        foreign = sorted(path.name for path in NETNS_DIRECTORY.glob(f"{PREFIX}*"))
-        if foreign:
-            raise LabInUse(
-                f"The network namespaces {', '.join(foreign)} are there, and no lab records them. If nothing of yours "
-                f"needs them: ip netns delete NAME"
-            )
-        lab = Lab(
-            checkout=str(checkout),
-            pid=os.getpid(),
-            started=datetime.now(UTC).isoformat(timespec="seconds"),
-            boot_id=_boot_id(),
-            made_netns_directory=not NETNS_DIRECTORY.exists(),
-            settings={name: _setting(name).read_text().strip() for name in SHARED_SETTINGS if _setting(name).exists()},
-        )
-        _write(lab)
+        else:
+            lab = _new(checkout)
+            _write(lab)
+    # Of a lab that is there as well: whoever recorded it may have been killed before this.
     STATE.chmod(0o700)
     for name, least in RAISED_SETTINGS.items():
         if int(lab.settings.get(name, least)) < least:
             _setting(name).write_text(str(least))
     return lab
+
+
+def _new(checkout: Path) -> Lab:
+    foreign = sorted(path.name for path in NETNS_DIRECTORY.glob(f"{PREFIX}*"))
+    if foreign:
+        raise LabInUse(
+            f"The network namespaces {', '.join(foreign)} are there, and no lab records them. If nothing of yours "
+            f"needs them: ip netns delete NAME"
+        )
+    return Lab(
+        checkout=str(checkout),
+        pid=os.getpid(),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        boot_id=_boot_id(),
+        made_netns_directory=not NETNS_DIRECTORY.exists(),
+        settings={name: _setting(name).read_text().strip() for name in SHARED_SETTINGS if _setting(name).exists()},
+    )
 
 
 def record_namespace(name: str) -> None:

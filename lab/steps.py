@@ -19,6 +19,7 @@ from typing import Any, Final
 from lab import commands, state
 from lab.errors import LabError
 from lab.reporting import Reporter
+from toolchain import ToolchainError
 
 SLOW: Final = 2.0
 """A step is slow when it takes more than this many times its usual time ..."""
@@ -51,7 +52,8 @@ class Steps:
     def step(self, title: str, *, usual_seconds: float | None = None) -> Iterator[None]:
         """One step. ``usual_seconds`` is its time on an idle machine with 2 cores; None: nobody can know.
 
-        A :class:`~lab.errors.LabError` of the block comes out as a :class:`StepFailed` with the title.
+        A :class:`~lab.errors.LabError` of the block, and one of the toolchain, comes out as a :class:`StepFailed` with
+        the title.
         """
         start = time.monotonic()
         try:
@@ -59,7 +61,7 @@ class Steps:
                 yield
         except StepFailed:
             raise
-        except LabError as error:
+        except (LabError, ToolchainError) as error:
             raise StepFailed(f"{title}: {error}") from error
         self._done.append({"step": title, "seconds": round(time.monotonic() - start, 2)})
         self._save()

@@ -59,7 +59,7 @@ ANSWER_SECONDS: Final = 60.0
 """For one request to a helper."""
 STARTER_DEADLINE_SECONDS: Final = 600.0
 """For `./isthmus new`, 5 s on an idle machine: a guard."""
-SETTLE_SECONDS: Final = 300.0
+SETTLE_SECONDS: Final = 600.0
 """From the last `pulumi up` to the moment at which all is up: links come up by themselves once both ends are there."""
 LOOK_EVERY_SECONDS: Final = 3.0
 
@@ -161,6 +161,7 @@ def _again(raising: Raising, title: str, work: Callable[[], T], *, usual_seconds
             if attempt == failed_up.ATTEMPTS or not failed_up.passing(str(error)):
                 raise
             raising.reporter.note(f"{error}\nThat may pass: again ({attempt + 1} of {failed_up.ATTEMPTS}).")
+            time.sleep(failed_up.PAUSE_SECONDS[attempt - 1])
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -522,8 +523,11 @@ def _raise_stack(raising: Raising, stack: str, log_name: str, *, first: bool) ->
             if not verdict.again or attempt == failed_up.ATTEMPTS:
                 raise StepFailed(failed_up.given_up(command, verdict, attempt, str(log))) from cause
             raising.reporter.note(failed_up.tried_again(command, verdict, attempt))
+            time.sleep(failed_up.PAUSE_SECONDS[attempt - 1])
             # Of a pulumi that was ended by a signal.
             raising.pulumi.release_locks()
+            # What refused the connection may be gone: a helper that ended, a machine that went off.
+            _start_world(raising)
 
 
 def up(pulumi: Pulumi, stack: str, reporter: Reporter, *, colour: bool = False, log_name: str = "pulumi-up") -> None:

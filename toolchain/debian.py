@@ -72,6 +72,10 @@ def _apt(arguments: Sequence[str]) -> None:
     command = ["apt-get", "-o", f"DPkg::Lock::Timeout={_LOCK_DEADLINE_SECONDS}", "--quiet", *arguments]
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     code, tail = processes.stream(command, environment=environment)
+    if code != 0 and "dpkg --configure -a" in tail:
+        # What it asks for when an installation was killed, here or by whoever used the machine before.
+        processes.stream(["dpkg", "--configure", "-a"], environment=environment)
+        code, tail = processes.stream(command, environment=environment)
     if code != 0:
         raise PackageError(f"{shlex.join(command)} ended with code {code}:\n{tail}")
 

@@ -171,6 +171,27 @@ def test_a_changed_checksum_reaches_the_stack_file(state_directory: Path) -> Non
     assert yaml.safe_load(project.stack_file("de").read_text())["config"]["isthmus:k3s"]["sha256"] == "cd" * 32
 
 
+def test_a_stack_file_is_never_half_written(state_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killed `lab up` would lose the cluster's secret otherwise."""
+    before = "encryptionsalt: v1:salt\nconfig:\n  isthmus:clusterSecret:\n    secure: v1:abc\n"
+    project.stack_file("mn").write_text(before)
+    project.stack_file("mn").chmod(0o640)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            project.complete_stack_file("mn", settings_of("mn"))
+    assert project.stack_file("mn").read_text() == before
+
+    assert project.complete_stack_file("mn", settings_of("mn"))
+    assert "secure: v1:abc" in project.stack_file("mn").read_text()
+    assert project.stack_file("mn").stat().st_mode & 0o777 == 0o640
+    assert [path.name for path in project.directory().iterdir()] == ["Pulumi.mn.yaml"]
+
+
 def test_the_persons_environment_has_no_proxy_and_no_other_pulumi(state_directory: Path) -> None:
     tools = Tools(pulumi_bin=Path("/tools/pulumi"), kubectl=Path("/tools/kubernetes/kubectl"))
     base = {

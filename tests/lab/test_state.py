@@ -45,6 +45,25 @@ def test_a_claim_is_recorded_and_may_be_repeated(state_directory: Path) -> None:
     assert state_directory.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_claim_that_was_killed_before_its_end_is_completed(
+    state_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the third machine finds no inotify instance, and nobody knows why."""
+    setting = tmp_path / "max_user_instances"
+    setting.write_text("128\n")
+    monkeypatch.setattr(state, "SHARED_SETTINGS", ("max_user_instances",))
+    monkeypatch.setattr(state, "RAISED_SETTINGS", {"max_user_instances": 1024})
+    monkeypatch.setattr(state, "_setting", lambda name: tmp_path / name)
+    state.claim(Path("/srv/one"))
+    assert setting.read_text() == "1024"
+
+    setting.write_text("128\n")
+    state_directory.chmod(0o755)
+    state.claim(Path("/srv/one"))
+    assert setting.read_text() == "1024"
+    assert state_directory.stat().st_mode & 0o777 == 0o700
+
+
 def test_another_checkouts_lab_is_refused_with_who_has_it(state_directory: Path) -> None:
     lab = state.claim(Path("/srv/one"))
     with pytest.raises(LabInUse) as refused:

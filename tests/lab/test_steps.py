@@ -13,6 +13,7 @@ from lab.commands import going_on, wait_until, waited_for
 from lab.errors import CommandFailed, DeadlinePassed
 from lab.reporting import Silent
 from lab.steps import StepFailed, Steps, read_timings, slowness
+from toolchain import PackageError
 
 
 class Noting(Silent):
@@ -42,6 +43,14 @@ def test_a_step_that_fails_is_named_with_its_reason(reporter: Noting) -> None:
     assert str(caught.value) == "Networks: ip ended with code 2: no such device"
     assert isinstance(caught.value.__cause__, CommandFailed)
     assert read_timings() == [], "a step that failed has no time"
+
+
+def test_so_is_one_that_fails_in_the_toolchain(reporter: Noting) -> None:
+    with (
+        pytest.raises(StepFailed, match=r"^Debian packages: apt-get ended with code 100$"),
+        Steps(reporter, "lab up").step("Debian packages"),
+    ):
+        raise PackageError("apt-get ended with code 100")
 
 
 def test_a_step_within_a_step_is_named_once(reporter: Noting) -> None:

@@ -17,6 +17,7 @@ from lab.pulumi_command import PulumiFailed
 from lab.reporting import Silent
 from lab.steps import StepFailed, Steps
 from lab.topology import DEFAULT
+from toolchain import BuildError
 
 COMMAND = "pulumi up --yes --non-interactive -s de"
 LATE = ["Diagnostics:", "  x (y):", "    error: dial tcp: connect: connection refused"]
@@ -60,6 +61,7 @@ class Raising(lab_up.Raising):
 def raising(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Raising:
     monkeypatch.setattr(state, "STATE", tmp_path)
     monkeypatch.setattr(lab_up, "LOOK_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(failed_up, "PAUSE_SECONDS", (0.0, 0.0))
     monkeypatch.setattr(kubernetes, "write_kubeconfig", lambda *_: [])
     reporter = Noting()
     made = Raising(lab=DEFAULT, reporter=reporter, steps=Steps(reporter, "lab up"), colour=False)
@@ -95,6 +97,18 @@ class TestSteps:
         assert len(calls) == 2
         assert notes(raising) == ["Mirror: mirror answers: not within 300 s.\nThat may pass: again (2 of 3)."]
 
+    def test_so_is_what_was_late_in_the_toolchain(self, raising: Raising) -> None:
+        work, calls = failing(BuildError("go mod download: dial tcp: i/o timeout"), None)
+        lab_up._again(raising, "Tools", work)
+        assert len(calls) == 2
+
+    def test_with_a_pause(self, raising: Raising, monkeypatch: pytest.MonkeyPatch) -> None:
+        pauses: list[float] = []
+        monkeypatch.setattr(failed_up, "PAUSE_SECONDS", (5.0, 30.0))
+        monkeypatch.setattr("time.sleep", pauses.append)
+        lab_up._again(raising, "Mirror", failing(*[DeadlinePassed("connection refused")] * 2, None)[0])
+        assert pauses == [5.0, 30.0]
+
     def test_not_for_ever(self, raising: Raising) -> None:
         work, calls = failing(*[DeadlinePassed("not within 300 s.")] * 9)
         with pytest.raises(StepFailed, match=r"^Mirror: not within 300 s\.$"):
@@ -113,13 +127,22 @@ class TestSteps:
 
 
 class TestPulumiUp:
+    @pytest.fixture(autouse=True)
+    def worlds(self, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+        """How often helpers and machines were looked after."""
+        started: list[object] = []
+        monkeypatch.setattr(lab_up, "_start_world", started.append)
+        return started
+
     def run(self, raising: Raising, monkeypatch: pytest.MonkeyPatch, *ways: Exception | None) -> list[object]:
         work, calls = failing(*ways)
         monkeypatch.setattr(lab_up, "up", work)
         lab_up._raise_stack(raising, "de", "log", first=True)
         return calls
 
-    def test_late_ones_are_run_again(self, raising: Raising, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_late_ones_are_run_again(
+        self, raising: Raising, monkeypatch: pytest.MonkeyPatch, worlds: list[object]
+    ) -> None:
         calls = self.run(raising, monkeypatch, pulumi_failed(LATE), pulumi_failed([], -9), None)
         assert len(calls) == 3
         assert notes(raising) == [
@@ -127,6 +150,7 @@ class TestPulumiUp:
             f"{COMMAND} failed: it was ended by signal 9\nThat may pass: again (3 of 3).",
         ]
         assert raising.fake.released == 2
+        assert worlds == [raising, raising], "a helper that ended would refuse the connection for ever"
 
     def test_a_refusal_is_shown_at_once(self, raising: Raising, monkeypatch: pytest.MonkeyPatch) -> None:
         work, calls = failing(pulumi_failed(REFUSED), None)

@@ -21,6 +21,7 @@ class Apt:
         self.appear_after_update: set[str] = set()
         self.calls: list[list[str]] = []
         self.code = OK
+        self.interrupted = False
 
     def capture(self, command: Sequence[str], **_: object) -> subprocess.CompletedProcess[str]:
         if command[0] == "dpkg-query":
@@ -38,6 +39,13 @@ class Apt:
         assert environment["DEBIAN_FRONTEND"] == "noninteractive"
         words = [word for word in command if not word.startswith(("-", "DPkg"))]
         self.calls.append(words)
+        if words[0] == "dpkg":
+            assert command == ["dpkg", "--configure", "-a"]
+            self.interrupted = False
+            return OK, ""
+        if self.interrupted:
+            said = "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem. "
+            return 100, said
         if words[1] == "update":
             self.known |= self.appear_after_update
         elif self.code == OK:
@@ -66,6 +74,12 @@ def test_only_what_is_missing_is_installed(apt: Apt) -> None:
     assert debian.ensure_packages(["gcc", "clang-19"]) == ["clang-19"]
     assert apt.calls == [["apt-get", "install", "clang-19"]]
     assert debian.ensure_packages(["gcc", "clang-19"]) == []
+
+
+def test_an_installation_that_was_killed_is_completed(apt: Apt) -> None:
+    apt.interrupted = True
+    assert debian.ensure_packages(["clang-19"]) == ["clang-19"]
+    assert apt.calls == [["apt-get", "install", "clang-19"], ["dpkg"], ["apt-get", "install", "clang-19"]]
 
 
 def test_a_removed_package_is_missing(apt: Apt) -> None:

@@ -1,0 +1,60 @@
+"""Helpers of the lab: one that was started and not recorded is known all the same."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from lab import cgroups, processes, state
+
+SLEEP = ["sleep", "600"]
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A state directory, and a control group of helpers that has every child of this process."""
+    monkeypatch.setattr(state, "STATE", tmp_path)
+    monkeypatch.setattr(cgroups, "wrap", lambda _group, argv: list(argv))
+    monkeypatch.setattr(cgroups, "processes", lambda _name="": set(processes.children(os.getpid())))
+    yield tmp_path
+    for pid in processes.children(os.getpid()):
+        found = processes.identity(pid)
+        if found is not None and processes.command_line(pid) == SLEEP:
+            processes.end(found, deadline_seconds=5)
+
+
+def executed(started: processes.Identity, argv: Sequence[str]) -> processes.Identity:
+    """The process, once it is the program."""
+    end = time.monotonic() + 20
+    while processes.command_line(started.pid) != argv:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return started
+
+
+def test_one_that_was_started_and_not_recorded_is_ended(directory: Path) -> None:
+    """`lab up` was killed in between: it would have the port for ever, and no `lab up` could start another."""
+    lost = executed(processes.spawn("mirror", SLEEP), SLEEP)
+    (directory / "processes" / "mirror.json").unlink()
+    other = executed(processes.spawn("netbird-server", SLEEP), SLEEP)
+
+    again = executed(processes.spawn("mirror", SLEEP), SLEEP)
+
+    assert not lost.alive
+    assert again.alive
+    assert other.alive
+    assert processes.find("mirror") == again
+
+
+def test_what_a_helper_launches_is_not_taken_for_it(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stand-in for Hetzner's API starts the servers' machines."""
+    monkeypatch.setenv("ISTHMUS_LAB_HELPER", "mirror")
+    machine = executed(processes.launch(SLEEP, group=cgroups.HELPERS, log=directory / "log"), SLEEP)
+
+    executed(processes.spawn("mirror", SLEEP), SLEEP)
+
+    assert machine.alive
