@@ -32,10 +32,12 @@ async def read_settings(directory: Path) -> StackSettings:
     stack = pulumi.get_stack()
     values = engine_values()
     fleet = parse_fleet(read_stack_files(directory))
-    # For this stack the engine's word counts: values may come from elsewhere than the file (`-c`, `--config-file`).
-    own = read_stack(stack, engine_config(values))
+    # For this stack the engine's word counts: values may come from elsewhere than the file (`-c`, `--config-file`). But
+    # it doesn't see what stands in a wrong place, for which the file is refused.
+    file = fleet.files.get(stack, StackFile())
+    own = fleet.drafts[stack] if file.misplaced else read_stack(stack, engine_config(values))
     fleet = Fleet(
-        files={**fleet.files, stack: fleet.files.get(stack, StackFile())},
+        files={**fleet.files, stack: file},
         drafts=with_common_mtus({**fleet.drafts, stack: own}),
     )
     own = fleet.drafts[stack]

@@ -33,6 +33,11 @@ LIMIT: Final = 64 * 1024
 """Characters of a text that are looked at; a longer one counts as a secret."""
 
 
+def has_secret_form(text: str) -> bool:
+    """Whether a part of the text can be nothing but a secret: what is random alone may be a ciphertext, too."""
+    return _FORM.search(text[:LIMIT]) is not None
+
+
 def holds_secret(text: str) -> bool:
     """Whether a part of the text has the form of a private key, of a token, or of the base64 of a key. Public SSH keys
     and digests of images have not.

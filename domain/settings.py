@@ -33,6 +33,8 @@ from domain.mtu import (
 )
 from domain.names import CLUSTER_DNS_OFFSET, PROJECT
 from domain.problems import HIDDEN, PROBLEMS_LIMIT, Problem, kind_of, shown
+from domain.secret_texts import holds_secret
+from domain.written_values import Kind, meant
 
 SERVICE_PREFIX_MINIMUM: Final = 12
 """kube-apiserver takes at most 2^20 service addresses."""
@@ -517,6 +519,10 @@ def _as_in_file(setting: str) -> str:
     return setting.replace("hcloud.", "hcloud:", 1) if setting.startswith("hcloud.") else setting
 
 
+class Encrypted:
+    """Stands for a value that Pulumi has encrypted where a plain one belongs; ``file_shape.py`` says so."""
+
+
 class Refused:
     """Stands in a draft for a section that is there and has no valid form at all; :func:`known` finds nothing in it."""
 
@@ -554,7 +560,10 @@ def _read_field(stack: str, path: str, field: FieldInfo, values: Mapping[str, An
 
 
 def _read_value(stack: str, path: str, field: FieldInfo, value: Any, problems: list[Problem]) -> Any:
+    if isinstance(value, Encrypted):
+        return _REFUSED
     form = _form_of(field)
+    value = meant(value, form.kind)
     if form.model is not None and isinstance(value, Mapping):
         return _read_model(stack, path, form.model, value, problems)
     if isinstance(value, list | dict) and (too_many := _too_many(stack, path, field, value)) is not None:
@@ -635,6 +644,11 @@ class _Form:
         self._field = field
 
     @functools.cached_property
+    def kind(self) -> Kind | None:
+        """What a value that Pulumi's commands wrote may have to be made."""
+        return "object" if self.model is not None else _kind_of(self._field.annotation)
+
+    @functools.cached_property
     def adapter(self) -> TypeAdapter[Any]:
         annotation: Any = self._field.annotation
         if self._field.metadata:
@@ -653,6 +667,19 @@ def _form_of(field: FieldInfo) -> _Form:
     if (form := forms.get(id(field))) is None:
         form = forms[id(field)] = _Form(field)
     return form
+
+
+def _kind_of(annotation: Any) -> Kind | None:
+    """By the type behind ``Annotated[...]``, ``... | None`` and aliases of it."""
+    if annotation in (int, bool):
+        return "int" if annotation is int else "bool"
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _kind_of(inner[0])
+    if origin in (tuple, dict):
+        texts = origin is dict and get_args(inner[1])[:1] == (str,)
+        return "list" if origin is tuple else ("texts" if texts else "object")
+    return next((kind for one in inner if origin is not Literal and (kind := _kind_of(one)) is not None), None)
 
 
 def model_of(annotation: Any) -> type[Section] | None:
@@ -711,6 +738,9 @@ def _problem(stack: str, path: str, field: FieldInfo, error: Any) -> Problem:
     if isinstance(error["input"], str) and error["type"] in ("int_type", "bool_type"):
         value = f'"{value}"'
     example = _example(field, len(place), of_name="[key]" in error["loc"])
+    if isinstance(error["input"], str) and holds_secret(error["input"]) and not unshown:
+        rule = "has the form of a key or token, which stands here in plain text"
+        return Problem(stack, setting, "", rule, f"make a new one, since this one has been in the file, and {example}")
     if cause is not None:
         return Problem(stack, setting, "" if cause.hide_value else value, cause.rule, cause.fix or example)
     context = error.get("ctx", {})

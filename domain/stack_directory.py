@@ -27,13 +27,23 @@ def read_stack_files(directory: Path) -> dict[str, str | Unreadable]:
     """Every ``Pulumi.NAME.yaml`` in the directory by its stack's name, sorted. Raises OSError when the directory itself
     can't be listed.
     """
-    names = [path.name for path in directory.iterdir()]
-    names = sorted(name for name in names if name.startswith(PREFIX) and name.endswith(SUFFIX))
-    return {
-        name.removeprefix(PREFIX).removesuffix(SUFFIX): _read(directory / name)
-        for name in names
-        if len(name) > len(PREFIX) + len(SUFFIX)
-    }
+    names = sorted(path.name for path in directory.iterdir())
+    files = {stack: _read(directory / name) for name in names if (stack := _stack_of(name, SUFFIX))}
+    for name in names:
+        for suffix in _OTHER_SUFFIXES:
+            if (stack := _stack_of(name, suffix)) and stack not in files:
+                files[stack] = Unreadable("is not read by Pulumi", f"rename it to {stack_file_name(stack)}", name=name)
+    return dict(sorted(files.items()))
+
+
+_OTHER_SUFFIXES: Final = (".yml", ".YAML", ".yaml.txt", ".json")
+"""Endings that people give a stack file. Pulumi reads those with the ending of the project file, Pulumi.yaml."""
+
+
+def _stack_of(name: str, suffix: str) -> str:
+    """The stack of a file with this ending, empty where it is no such file."""
+    found = name.startswith(PREFIX) and name.endswith(suffix)
+    return name[len(PREFIX) : -len(suffix)] if found else ""
 
 
 def _read(path: Path) -> str | Unreadable:
@@ -64,6 +74,8 @@ def decoded(content: bytes) -> str | Unreadable:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
+        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return Unreadable("is UTF-16 text", "save it as UTF-8")
         return Unreadable("is not UTF-8 text", "save it as UTF-8", content[: error.start].count(b"\n") + 1)
 
 

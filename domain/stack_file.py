@@ -14,9 +14,11 @@ from typing import Any, Final
 
 import yaml
 
+from domain.file_shape import CONFIG, config_of, encrypted_setting, is_config, secret_faults, without_encrypted
 from domain.names import PROJECT
 from domain.problems import Problem, shown
-from domain.settings import SECRETS, Secret
+from domain.settings import SECRETS
+from domain.yaml_faults import yaml_fault
 
 SIZE_LIMIT: Final = 256 * 1024
 """Bytes of a stack file; a real one has a few thousand."""
@@ -45,6 +47,8 @@ class StackFile:
     lines: dict[str, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     readable: bool = True
+    misplaced: bool = False
+    """Whether settings stand where Pulumi does not see them."""
 
     def line_of(self, setting: str) -> int | None:
         """The line of the setting, or of what it would stand in."""
@@ -64,6 +68,8 @@ class Unreadable:
     rule: str
     fix: str
     line: int | None = None
+    name: str | None = None
+    """The file's name, where it is not that of a stack file."""
 
 
 class _UnreadableError(Exception):
@@ -103,32 +109,26 @@ def parse_stack_file(stack: str, text: str | Unreadable) -> StackFile:
             )
     except _UnreadableError as error:
         return _unreadable(stack, error.reason)
-    for key, value in (config or {}).items():
-        if ":" not in key:
-            rule = "has no namespace; settings of this program start with isthmus:"
-            result.problems.append(
-                Problem(stack, shown(key), "", rule, f"write isthmus:{shown(key)}", result.lines.get(key))
-            )
-            continue
-        result.config[key] = value
-        if key in SECRETS and not _encrypted(value):
-            result.problems.append(_plain(stack, SECRETS[key], result.lines.get(key.removeprefix(f"{PROJECT}:"))))
+    result.config, hints = config_of(document or {})
+    result.misplaced = bool(hints)
+    for key, rule, fix in hints:
+        line = result.lines.get(CONFIG if is_config(key) else key.removeprefix(f"{PROJECT}:"))
+        result.problems.append(Problem(stack, shown(key), "", rule, fix, line))
+    for key, value in result.config.items():
+        name = key.removeprefix(f"{PROJECT}:")
+        if key in SECRETS:
+            for rule, fix in secret_faults(stack, SECRETS[key], value):
+                result.problems.append(Problem(stack, name, "", rule, fix, result.lines.get(name)))
+        elif key.startswith(f"{PROJECT}:"):
+            result.config[key], places = without_encrypted(name, value)
+            result.problems += [encrypted_setting(stack, place, result.line_of(place)) for place in places]
     return result
 
 
 def _unreadable(stack: str, reason: Unreadable) -> StackFile:
-    problem = Problem(stack, stack_file_name(shown(stack)), "", reason.rule, reason.fix, reason.line)
+    name = stack_file_name(shown(stack)) if reason.name is None else shown(reason.name)
+    problem = Problem(stack, name, "", reason.rule, reason.fix, reason.line)
     return StackFile(problems=[problem], readable=False)
-
-
-def _encrypted(value: object) -> bool:
-    return isinstance(value, dict) and set(value) == {"secure"}
-
-
-def _plain(stack: str, secret: Secret, line: int | None) -> Problem:
-    command = secret.command.format(stack=stack)
-    setting = secret.key.removeprefix(f"{PROJECT}:")
-    return Problem(stack, setting, "", "stands in plain text", f"make a new one and set it: `{command}`", line)
 
 
 def _document(stack: str, text: str, result: StackFile) -> Any:
@@ -144,13 +144,12 @@ def _document(stack: str, text: str, result: StackFile) -> Any:
                 document = _node(next(events), events, "", 0, stack, result)
         return document
     except yaml.MarkedYAMLError as error:
-        line = None if error.problem_mark is None else error.problem_mark.line + 1
-        raise _UnreadableError("is not YAML", "look at this line and the one before", line) from None
+        fault = yaml_fault(text, error)
+        raise _UnreadableError(fault.rule, fault.fix, fault.line) from None
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1 if isinstance(error.position, int) else None
-        raise _UnreadableError(
-            "is not YAML: it holds a character that a text file doesn't have", "remove it", line
-        ) from None
+        what = "a NUL byte" if error.character in (0, "\0") else "a character that a text file doesn't have"
+        raise _UnreadableError(f"is not YAML: it holds {what}", "remove it", line) from None
     except (yaml.YAMLError, UnicodeError, ValueError):
         raise _UnreadableError("is not YAML", "see the example stack files", None) from None
 
@@ -198,8 +197,8 @@ def _below(path: str | None, key: str) -> str | None:
     if path is None or len(path) + len(key) > PATH_LIMIT:
         return None
     if not path:
-        return key
-    if path == "config":
+        return CONFIG if is_config(key) else key.removeprefix(f"{PROJECT}:")
+    if path in (CONFIG, PROJECT):
         return key.removeprefix(f"{PROJECT}:")
     return f"{path}.{key}"
 

@@ -133,7 +133,7 @@ def test_more_than_the_limit(setting: str) -> None:
 
     def messages(count: int) -> list[str]:
         is_list = setting in ("peers", "on_premise.machines") or setting.endswith("cidrs")
-        value = [1] * count if is_list else {f"N{n}": 1 for n in range(count)}
+        value = [1.5] * count if is_list else {f"N{n}": 1.5 for n in range(count)}
         found = problems_of(**{stack: changed(base, {setting: value})})
         return [one for one in said(found) if one.startswith(f"{stack}: {setting}")]
 

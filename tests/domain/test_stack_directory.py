@@ -44,8 +44,8 @@ ODD: list[tuple[str, Callable[[Path], object], str]] = [
     ("10 MB of nothing", sparse, f"has 10485760 {LIMIT}"),
     ("10 MB of text", lambda path: path.write_bytes(b"a: b\n" * 2 * 1024 * 1024), f"has 10485760 {LIMIT}"),
     ("Latin-1", lambda path: path.write_bytes(b"config:\n  a: \xe4\n"), "is not UTF-8 text; save it as UTF-8."),
-    ("UTF-16", lambda path: path.write_text("config: {}\n", encoding="utf-16"), "is not UTF-8 text; save it as UTF-8."),
-    ("zeros", lambda path: path.write_bytes(bytes(100)), "is not YAML: it holds a character that a text file doesn't"),
+    ("UTF-16", lambda path: path.write_text("config: {}\n", encoding="utf-16"), "is UTF-16 text; save it as UTF-8."),
+    ("zeros", lambda path: path.write_bytes(bytes(100)), "is not YAML: it holds a NUL byte; remove it."),
     ("billion laughs", lambda path: path.write_text(BOMB), "has an anchor or an alias (& or *)"),
     ("not YAML", lambda path: path.write_text("config: {"), "is not YAML"),
 ]  # fmt: skip
@@ -86,6 +86,16 @@ def test_which_files_are_stack_files(tmp_path: Path) -> None:
     (tmp_path / "Pulumi.mn.yaml").write_text(text(MN), encoding="utf-8")
     (tmp_path / "Pulumi.de.yaml").write_text(text(DE), encoding="utf-8")
     assert read_stack_files(tmp_path) == {"de": text(DE), "mn": text(MN)}
+
+
+@pytest.mark.parametrize("name", ["Pulumi.mn.yml", "Pulumi.mn.YAML", "Pulumi.mn.yaml.txt", "Pulumi.mn.json"])
+def test_an_ending_that_pulumi_does_not_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / "Pulumi.de.yaml").write_text(text({**DE, "isthmus:peers": []}), encoding="utf-8")
+    (tmp_path / name).write_text(text(MN), encoding="utf-8")
+    said = [str(problem) for problem in check_files(read_stack_files(tmp_path))]
+    assert said == [f"mn: {name} is not read by Pulumi; rename it to Pulumi.mn.yaml."]
+    (tmp_path / "Pulumi.mn.yaml").write_text(text({**MN, "isthmus:peers": []}), encoding="utf-8")
+    assert check_files(read_stack_files(tmp_path)) == []
 
 
 def test_a_name_that_is_no_text(tmp_path: Path) -> None:

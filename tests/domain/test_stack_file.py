@@ -22,8 +22,13 @@ BOMB = "\n".join(
 )
 
 UNREADABLE = [
-    ("not YAML", "config: {isthmus:peers: [de\n", "is not YAML; look at this line and the one before", 2),
-    ("a tab", "config:\n\tisthmus:peers: []\n", "is not YAML; look at this line and the one before", 2),
+    (
+        "not YAML",
+        "config: {isthmus:peers: [de\n",
+        "a [ or { that is opened here is not closed, or a comma is missing; close it",
+        1,
+    ),
+    ("a tab", "config:\n\tisthmus:peers: []\n", "a tab stands where only spaces may; indent with spaces", 2),
     ("a control character", "config:\n  a: \x01hunter2\n", "character that a text file doesn't have; remove it", None),
     ("half a character", "config: \udc80\n", "", None),
     ("aliases", BOMB, "has an anchor or an alias (& or *); write the value out, or quote the text", 2),

@@ -1,0 +1,129 @@
+"""Where in a stack file the settings stand, and where people put them instead. Owns the hints for the latter.
+
+Settings in a wrong place are read as they were meant, so that their file has one mistake and not a dozen missing ones.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from domain.names import PROJECT
+from domain.problems import Problem, shown
+from domain.secret_texts import has_secret_form, holds_secret
+from domain.settings import SECRETS, SECTIONS, Encrypted, Secret
+
+CONFIG: Final = "config"
+_SHORT_SECRETS: Final = frozenset(key.partition(":")[2] for key in SECRETS if key.startswith(f"{PROJECT}:"))
+
+
+def is_config(key: str) -> bool:
+    """Whether this key at the top is meant to be ``config``."""
+    if key.lower() in (CONFIG, "configs", "configuration"):
+        return True
+    return 4 <= len(key) <= 8 and bool(difflib.get_close_matches(key.lower(), [CONFIG], n=1, cutoff=0.8))
+
+
+def is_setting(key: str) -> bool:
+    """Whether this key, without ``config``, names settings of ours, with the namespace or without."""
+    namespace, colon, name = key.partition(":")
+    return namespace in (PROJECT, "hcloud") if colon else name == "" and (key in SECTIONS or key in _SHORT_SECRETS)
+
+
+def config_of(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str, str]]]:
+    """All settings of the document by their whole keys, and the hints: key, rule and fix."""
+    config: dict[str, Any] = {}
+    hints: list[tuple[str, str, str]] = []
+    for key, value in document.items():
+        if key == CONFIG:
+            _take(value, config, hints)
+        elif is_config(key) and isinstance(value, Mapping) and CONFIG not in document:
+            hints.append((key, "is unknown to Pulumi, which reads settings below config alone", "write config"))
+            _take(value, config, hints)
+        elif key == PROJECT and isinstance(value, Mapping):
+            _nested(value, config, hints)
+        elif is_setting(key):
+            whole = key if ":" in key else f"{PROJECT}:{key}"
+            rule = "stands at the top of the file, where Pulumi reads no settings"
+            hints.append((key, rule, f"move it below config:, indented, as {shown(whole)}"))
+            config.setdefault(whole, value)
+    return config, hints
+
+
+def _take(values: Any, config: dict[str, Any], hints: list[tuple[str, str, str]]) -> None:
+    for key, value in (values or {}).items():
+        if key == PROJECT and isinstance(value, Mapping):
+            _nested(value, config, hints)
+        elif ":" in key:
+            config[key] = value
+        else:
+            rule = f"has no namespace; settings of this program start with {PROJECT}:"
+            hints.append((key, rule, f"write {PROJECT}:{shown(key)}"))
+            if is_setting(key):
+                config.setdefault(f"{PROJECT}:{key}", value)
+
+
+def _nested(values: Mapping[str, Any], config: dict[str, Any], hints: list[tuple[str, str, str]]) -> None:
+    example = shown(next(iter(values), "network"))
+    rule = f"holds settings as one object; to Pulumi {PROJECT} is a namespace, which stands before the name of each"
+    hints.append((PROJECT, rule, f"write them one by one, like {PROJECT}:{example}"))
+    for name, value in values.items():
+        config.setdefault(f"{PROJECT}:{name}", value)
+
+
+# --- what is encrypted -----------------------------------------------------------------------------------------------
+
+
+def is_encrypted(value: object) -> bool:
+    """Whether the value has the form that Pulumi gives an encrypted one."""
+    return isinstance(value, Mapping) and set(value) == {"secure"}
+
+
+def secret_faults(stack: str, secret: Secret, value: object) -> Iterator[tuple[str, str]]:
+    """Rule and fix where a secret is not there as Pulumi encrypts it."""
+    command = secret.command.format(stack=stack)
+    if not is_encrypted(value):
+        yield "stands in plain text", f"make a new one and set it: `{command}`"
+        return
+    text = value["secure"] if isinstance(value, Mapping) else ""
+    if isinstance(text, str) and has_secret_form(text):
+        yield "stands in plain text behind secure:", f"make a new one and set it: `{command}`"
+    elif not isinstance(text, str) or not text or not text.isascii() or any(sign in text for sign in " \t\n<>"):
+        yield "is marked as encrypted (secure:), and what stands there is not of Pulumi", f"set it: `{command}`"
+
+
+def without_encrypted(key: str, value: Any) -> tuple[Any, list[str]]:
+    """The value of a plain section with every field that is encrypted, or has such a part, marked; and the places."""
+    if is_encrypted(value):
+        return Encrypted(), [key]
+    if not isinstance(value, Mapping):
+        places = list(_encrypted_in(value, key))
+        return (Encrypted() if places else value), places
+    found: list[str] = []
+    result = {}
+    for name, one in value.items():
+        places = list(_encrypted_in(one, f"{key}.{name}"))
+        found += places
+        result[name] = Encrypted() if places else one
+    return (result if found else value), found
+
+
+def _encrypted_in(value: Any, place: str) -> Iterator[str]:
+    if is_encrypted(value):
+        yield place
+    elif isinstance(value, Mapping):
+        for name, one in value.items():
+            yield from _encrypted_in(one, f"{place}.{name}")
+    elif isinstance(value, list):
+        for index, one in enumerate(value):
+            yield from _encrypted_in(one, f"{place}.{index}")
+
+
+def encrypted_setting(stack: str, place: str, line: int | None) -> Problem:
+    """That a plain setting is encrypted."""
+    rule = "is encrypted (secure:) and is no secret; every check of the fleet has to read it"
+    path = re.sub(r"\.([0-9]+)(?=\.|$)", r"[\1]", f"{PROJECT}:{place}")
+    fix = f"set it in plain: `pulumi config set --path '{path}' VALUE -s {stack}`"
+    return Problem(stack, shown(place), "", rule, "set it in plain" if holds_secret(path) else fix, line)
