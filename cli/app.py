@@ -127,13 +127,21 @@ def lab_down() -> int:
     return down()
 
 
-_Directory = Annotated[Path, typer.Option("--directory", help="Where the stack files lie.")]
+_Directory = Annotated[
+    Path | None,
+    typer.Option(
+        "--directory",
+        help="Where the stack files lie. Default: as Pulumi finds its project, from the current folder upwards; else "
+        "the folder of ./isthmus.",
+        show_default=False,
+    ),
+]
 
 
 @app.command("plan")
 @guarded()
 def plan(
-    directory: _Directory = Path(),
+    directory: _Directory = None,
     json: _Json = False,
     running: Annotated[
         bool,
@@ -144,9 +152,10 @@ def plan(
     ] = None,
 ) -> int:
     """Check all stack files and show what they make: addresses, MTU, nodes, links; exit code 1 with every problem."""
+    from cli.directory import project_directory
     from cli.plan import plan as run
 
-    return run(directory, as_json=json, running=running, stack=stack)
+    return run(project_directory(directory), as_json=json, running=running, stack=stack)
 
 
 @app.command("new")
@@ -157,24 +166,57 @@ def new(
     on_premise: Annotated[bool, typer.Option("--on-premise", help="Machines that exist already.")] = False,
     peer: Annotated[
         list[str] | None,
-        typer.Option("--peer", metavar="STACK", help="A stack to link with; repeatable. Default: all that are there."),
+        typer.Option(
+            "--peer",
+            metavar="STACK",
+            help="A stack to link with; repeatable. Default: all that are there, if there are no more than four.",
+        ),
     ] = None,
     location: Annotated[str | None, typer.Option("--location", help="Hetzner's location. Default: fsn1.")] = None,
     node_cidr: Annotated[
         str | None, typer.Option("--node-cidr", metavar="CIDR", help="The LAN of the machines on-premise.")
     ] = None,
-    directory: _Directory = Path(),
+    init: Annotated[
+        bool, typer.Option("--init", help="Also initialise the stack by pulumi, and set its clusterSecret.")
+    ] = False,
+    directory: _Directory = None,
 ) -> int:
     """Write a stack file for another cluster, with ranges that are free in the fleet; never over a file.
 
-    Sets the cluster's secret where pulumi can, and says what is left to fill in.
+    Says what is left to fill in. Pulumi and its backend are left alone without --init.
     """
+    from cli.directory import project_directory
     from cli.new import new as run
 
     place: Literal["hetzner", "on_premise"] | None = None
     if hetzner != on_premise:
         place = "hetzner" if hetzner else "on_premise"
-    return run(name, place, directory, peers=peer, location=location, node_cidr=node_cidr)
+    where = project_directory(directory)
+    return run(name, place, where, peers=peer, location=location, node_cidr=node_cidr, init=init)
+
+
+@app.command("k3s-checksum")
+@guarded()
+def k3s_checksum(
+    version: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[VERSION]", help="Tag of a k3s release. Default: that of a new stack file.", show_default=False
+        ),
+    ] = None,
+    mirror: Annotated[
+        str | None,
+        typer.Option(
+            "--mirror",
+            metavar="URL",
+            help="A mirror, as `mirrors.k3s` has it: VERSION/sha256sum-amd64.txt below it. Default: k3s's releases.",
+        ),
+    ] = None,
+) -> int:
+    """Print the two lines of a stack file for a k3s release: its version and the checksum that the release tells."""
+    from cli.k3s_checksum import k3s_checksum as run
+
+    return run(version, mirror)
 
 
 @app.command("schema")

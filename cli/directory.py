@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from rich.text import Text
 
@@ -11,7 +12,24 @@ from cli import console
 from cli.errors import cannot
 from domain.fleet import Fleet, parse_fleet
 from domain.problems import Problem, count_of
-from domain.stack_directory import read_stack_files
+from domain.stack_directory import PREFIX, SUFFIX, read_stack_files
+
+CHECKOUT: Final = Path(__file__).resolve().parent.parent
+
+
+def project_directory(given: Path | None) -> Path:
+    """Where the stack files lie: the directory that somebody gave, else the nearest one at or above the current one
+    that has a Pulumi project or stack files, else this checkout.
+
+    So it is found from any directory, as Pulumi finds its project.
+    """
+    if given is not None:
+        return given
+    here = Path.cwd()
+    for directory in (here, *here.parents):
+        if (directory / "Pulumi.yaml").is_file() or any(directory.glob(f"{PREFIX}*{SUFFIX}")):
+            return Path() if directory == here else directory
+    return CHECKOUT
 
 
 def read_fleet(directory: Path) -> Fleet:

@@ -1,12 +1,16 @@
-"""`./isthmus new`: writes a stack file for another cluster, never over one, and says what is left to do."""
+"""`./isthmus new`: writes a stack file for another cluster, never over one, and says what is left to do.
+
+Pulumi's backend is touched only when asked (``init``).
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -15,12 +19,13 @@ from typing import Final
 from rich.text import Text
 
 from cli import console
-from cli.directory import read_fleet
+from cli.directory import CHECKOUT, read_fleet
 from cli.errors import FAILED, cannot
 from domain import rules
 from domain.settings import CLUSTER_SECRET
 from domain.stack_file import stack_file_name
-from domain.starter import Place, Starter, starter
+from domain.starter import PEERS_BY_DEFAULT, Starter, starter
+from domain.starter_text import Place
 
 PULUMI_DEADLINE_SECONDS: Final = 120.0
 WRONG_USAGE: Final = 2
@@ -49,8 +54,12 @@ def new(
     peers: Sequence[str] | None,
     location: str | None = None,
     node_cidr: str | None = None,
+    init: bool = False,
 ) -> int:
-    """Writes the file, sets the cluster's secret where Pulumi can, and prints what is left."""
+    """Writes the file and prints what is left. ``init``: the stack is initialised and its secret set as well.
+
+    Exit code 1 where the file is there and Pulumi could not do its part.
+    """
     if place is None:
         return _wrong_usage("one of --hetzner and --on-premise is needed, and only one.")
     if place == "hetzner" and node_cidr is not None:
@@ -77,9 +86,9 @@ def new(
     except OSError as error:
         path.unlink()  # half of a file is nothing to go on with
         cannot(f"{path} can't be written: {error.strerror}.")
-    answer = set_cluster_secret(name, directory)
+    answer = set_cluster_secret(name, directory) if init else None
     print_next(made, path, answer)
-    return 0
+    return FAILED if answer is not None and not answer.good else 0
 
 
 def _wrong_usage(text: str) -> int:
@@ -134,33 +143,48 @@ def _pulumi(arguments: Sequence[str], directory: Path, standard_input: str) -> A
     return Answer(False, lines[-1].removeprefix("error: ") if lines else f"pulumi ended with code {done.returncode}")
 
 
-def print_next(made: Starter, path: Path, answer: Answer) -> None:
-    """What was made, and what is left: blanks, secrets, other files, commands."""
+def print_next(made: Starter, path: Path, answer: Answer | None) -> None:
+    """What was made, and what is left: blanks, secrets, other files, commands. ``answer``: None where Pulumi was not to
+    be asked.
+    """
     out = console.results()
     out.print(Text.assemble("Wrote ", (str(path), "bold"), "."))
     for setting, network in made.ranges.items():
         out.print(Text(f"  {setting:<22} {network}"))
-    if answer.good:
+    secret_set, initialised = answer is not None and answer.good, answer is not None and answer.initialised
+    if secret_set:
         out.print("The stack is initialised and its clusterSecret set.")
-    steps: list[tuple[str, list[str]]] = []
-    if made.blanks:
-        # The secret has moved lines: Pulumi writes it into the same file.
-        steps.append(
-            (f"Fill in {path.name}:", [f"{blank.setting}: {blank.meaning}" for blank in made.blanks]),
-        )
-    commands = [] if answer.initialised else [f"pulumi stack init {made.stack}"]
-    commands += [
-        secret.command.format(stack=made.stack)
-        for secret in made.secrets
-        if secret != CLUSTER_SECRET or not answer.good
-    ]
-    why = f" (not done here: {answer.said})" if not answer.good else ""
-    steps.append((f"Set the secrets{why}:", commands))
-    if made.peer_lines:
-        steps.append(("Let the other stacks list this one:", [str(line) for line in made.peer_lines]))
-    steps.append(("Look at the plan, then raise it:", ["./isthmus plan", f"pulumi up -s {made.stack}"]))
+    elif answer is not None:
+        what = "set the stack's clusterSecret" if initialised else "initialise the stack"
+        console.messages().print(Text.assemble(("error: ", "bold red"), f"Pulumi could not {what}: {answer.said}"))
     out.print("\nWhat is left:")
-    for number, (title, lines) in enumerate(steps, start=1):
+    for number, (title, lines) in enumerate(_steps(made, path, secret_set, initialised), start=1):
         out.print(Text(f"{number}. {title}"))
         for line in lines:
             out.print(Text(f"     {line}"))
+
+
+def _steps(made: Starter, path: Path, secret_set: bool, initialised: bool) -> Iterator[tuple[str, list[str]]]:
+    """Title and lines of each."""
+    stack = shlex.quote(made.stack)
+    if path.parent.resolve() != Path.cwd():
+        yield "Go to where the stack files lie:", [f"cd {shlex.quote(str(path.parent.resolve()))}"]
+    if made.blanks:
+        # The secret has moved lines: Pulumi writes it into the same file.
+        yield f"Fill in {path.name}:", [f"{blank.setting}: {blank.meaning}" for blank in made.blanks]
+    commands = [] if initialised else [f"pulumi stack init {stack}"]
+    commands += [
+        secret.command.format(stack=stack) for secret in made.secrets if secret != CLUSTER_SECRET or not secret_set
+    ]
+    yield "Set the secrets:", commands
+    if made.unlinked:
+        yield (
+            f"Say whom it links with (nobody is chosen among more than {PEERS_BY_DEFAULT}):",
+            [f"isthmus:peers of {path.name}, and {made.stack} in that of each of them"],
+        )
+    if made.missing_peers:
+        yield "Make the stack files of its peers:", [stack_file_name(peer) for peer in made.missing_peers]
+    if made.peer_lines:
+        yield "Let the other stacks list this one:", [str(line) for line in made.peer_lines]
+    isthmus = "./isthmus" if (path.parent / "isthmus").is_file() else shlex.quote(str(CHECKOUT / "isthmus"))
+    yield "Look at the plan, then raise it:", [f"{isthmus} plan", f"pulumi up -s {stack}"]

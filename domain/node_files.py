@@ -10,10 +10,10 @@ import functools
 import shlex
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import quote
 
 import yaml
 
+from domain.k3s_release import release_url
 from domain.names import (
     API_PORT,
     INSTALL_SCRIPT,
@@ -26,7 +26,6 @@ from domain.names import (
 from domain.plan import AddressPlan, Node
 from domain.settings import StackSettings
 
-GITHUB_RELEASES: Final = "https://github.com/k3s-io/k3s/releases/download"
 DISABLED_ADDONS: Final = ("servicelb", "traefik")
 """Packaged add-ons of k3s that would take node ports; whoever wants one installs his own."""
 NEEDED_ADDONS: Final = {
@@ -218,10 +217,7 @@ def k3s_url(settings: StackSettings) -> str:
     """Where nodes get the k3s binary."""
     if settings.k3s is None:
         raise ValueError(f"{settings.stack}: k3s is not set")
-    version = settings.k3s.version
-    if settings.mirrors.k3s is not None:
-        return f"{settings.mirrors.k3s}/{version}/k3s"
-    return f"{GITHUB_RELEASES}/{quote(version, safe='')}/k3s"
+    return release_url(settings.k3s.version, "k3s", settings.mirrors.k3s)
 
 
 def environment(node: Node, settings: StackSettings) -> str:

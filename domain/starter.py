@@ -1,27 +1,25 @@
 """The first stack file of a new cluster: ranges that are free in the fleet, comments that explain, and what is left.
 
-It owns the text of a new stack file. It writes nothing and knows no files but the fleet it is given.
+It owns the choice of what stands in a new stack file; the words are in ``starter_text.py``. It writes nothing and knows
+no files but the fleet it is given.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
-from typing import Final, Literal
+from typing import Any, Final
 
 from domain import rules
-from domain.consistency import HETZNER_GATEWAY, needed_secrets, range_problems, ranges_of
-from domain.fleet import Fleet
-from domain.hetzner_catalogue import NETWORK_ZONES
+from domain.consistency import HETZNER_GATEWAY, needed_secrets, ranges_of
+from domain.fleet import Fleet, check_fleet, with_common_mtus
 from domain.names import NETBIRD_RANGE, PROJECT
 from domain.problems import Problem, shown
 from domain.ranges import FreeRanges
-from domain.settings import CLUSTER_SECRET, Secret, known, read_stack
-from domain.stack_file import parse_stack_file, stack_file_name
-
-Place = Literal["hetzner", "on_premise"]
+from domain.settings import CiliumSettings, NetbirdSettings, Secret, StackDraft, known, read_stack
+from domain.stack_file import StackFile, parse_stack_file, stack_file_name
+from domain.starter_text import Contents, Place, flow, stack_file_text
 
 FIRST_PODS: Final = IPv4Network("10.42.0.0/16")
 """Where the search for pod and service CIDRs begins: k3s's own defaults lie here, and people know them."""
@@ -31,14 +29,10 @@ NETWORK_SIZES: Final = (16, 20, 24)
 DOCKER_RANGE: Final = IPv4Network("172.17.0.0/16")
 """Docker's default on every machine that has it; not proposed, though nothing forbids it."""
 
-EXAMPLE_LAN: Final = IPv4Network("192.168.7.0/24")
-
-EUROPE: Final = "eu-central"
-"""The network zone whose locations have the server type that is proposed."""
-K3S_VERSION: Final = "v1.34.9+k3s1"
-CHECKSUM: Final = "<checksum of the file k3s, from sha256sum-amd64.txt of the release>"
-HOST_KEY: Final = "<ssh-ed25519 AAAA...>"
-_BLANK: Final = re.compile(r'"<([^"]*)>"')
+PEERS_BY_DEFAULT: Final = 4
+"""Of so many other clusters at most, a new one is linked with all if nobody says with which. Every link costs a route,
+policies and a listener at both ends, so nobody gets those of a larger fleet without having said so.
+"""
 
 
 @dataclass(frozen=True)
@@ -67,7 +61,9 @@ class PeerLine:
 
 @dataclass(frozen=True)
 class Starter:
-    """A new stack file and what is left to do. ``ranges``: setting -> range."""
+    """A new stack file and what is left to do. ``ranges``: setting -> range. ``unlinked`` says that peers are still to
+    be chosen, ``missing_peers`` those that have no stack file yet.
+    """
 
     stack: str
     text: str
@@ -75,6 +71,8 @@ class Starter:
     blanks: tuple[Blank, ...]
     secrets: tuple[Secret, ...]
     peer_lines: tuple[PeerLine, ...]
+    unlinked: bool
+    missing_peers: tuple[str, ...]
 
 
 def starter(
@@ -86,26 +84,92 @@ def starter(
     location: str = "fsn1",
     node_cidr: IPv4Network | None = None,
 ) -> Starter | list[Problem]:
-    """A stack file for a new cluster of the fleet, or why there can't be one.
+    """A stack file for a new cluster of the fleet, or why there can't be one: what `./isthmus plan` would refuse of it,
+    but for what its user has to fill in.
 
-    ``peers``: by default all other stacks. ``location`` is Hetzner's. ``node_cidr``: the LAN of machines on-premise;
-    without it, it is left to be filled in. Ranges of other stacks stay as they are.
+    ``peers``: by default all other stacks, of up to :data:`PEERS_BY_DEFAULT`, else none. ``location`` is Hetzner's.
+    ``node_cidr``: the LAN of machines on-premise; without it, it is left to be filled in. Other stacks stay as they
+    are.
     """
-    peers = sorted(fleet.files) if peers is None else list(dict.fromkeys(peers))
-    if problems := _unusable(name, fleet, place, node_cidr) or list(_wrong_names(name, peers, location)):
+    chosen = _default_peers(fleet) if peers is None else list(dict.fromkeys(peers))
+    if problems := _unusable(name, fleet) or list(_wrong_names(name, chosen, location)):
         return problems
     ranges = _free_ranges(fleet, place, node_cidr)
     if isinstance(ranges, str):
         return [Problem(name, ranges, "", "has no free range left in the private ranges", "make others smaller")]
-    text = _text(name, place, ranges, _free_zone(name, fleet), peers, location)
+    linked = [fleet.drafts[peer] for peer in chosen if peer in fleet.drafts]
+    text = stack_file_text(
+        Contents(
+            name=name,
+            place=place,
+            ranges=ranges,
+            zone=_free_zone(name, fleet),
+            peers=chosen,
+            location=location,
+            k3s=_k3s_of([*linked, *fleet.drafts.values()]),
+            netbird=_in_common(linked, "netbird", NetbirdSettings, ("management_url", "mtu", "underlay_mtu")),
+            cilium=_in_common(linked, "cilium", CiliumSettings, ("mtu",)),
+        )
+    )
+    file = parse_stack_file(name, text)
+    draft = read_stack(name, file.config)
+    blanks, secrets = tuple(_blanks(file)), needed_secrets(draft)
+    if problems := _refused(fleet, file, draft, left={blank.setting for blank in blanks}):
+        return problems
     return Starter(
         stack=name,
         text=text,
         ranges=ranges,
-        blanks=tuple(_blanks(text)),
-        secrets=needed_secrets(read_stack(name, parse_stack_file(name, text).config)),
-        peer_lines=tuple(_peer_lines(name, peers, fleet)),
+        blanks=blanks,
+        secrets=secrets,
+        peer_lines=tuple(_peer_lines(name, chosen, fleet)),
+        unlinked=peers is None and bool(fleet.files) and not chosen,
+        missing_peers=tuple(peer for peer in chosen if peer not in fleet.files),
     )
+
+
+def _default_peers(fleet: Fleet) -> list[str]:
+    return sorted(fleet.files) if len(fleet.files) <= PEERS_BY_DEFAULT else []
+
+
+def _k3s_of(drafts: Sequence[StackDraft]) -> tuple[str, str] | None:
+    """Version and checksum of k3s as the first of the clusters has them: a fleet is of one release."""
+    for draft in drafts:
+        version, checksum = known(draft.settings, "k3s", "version"), known(draft.settings, "k3s", "sha256")
+        if version is not None and checksum is not None:
+            return version, checksum
+    return None
+
+
+def _in_common(
+    linked: Sequence[StackDraft], section: str, model: type[CiliumSettings | NetbirdSettings], names: Sequence[str]
+) -> dict[str, str | int]:
+    """What the first of the peers has set to something else than the default; where they differ, the plan says so."""
+    values = {name: known(linked[0].settings, section, name) if linked else None for name in names}
+    return {
+        name: value
+        for name, value in values.items()
+        if value is not None and value != model.model_fields[name].get_default()
+    }
+
+
+def _refused(fleet: Fleet, file: StackFile, draft: StackDraft, *, left: set[str]) -> list[Problem]:
+    """What the new file brings into the plan, without what is ``left`` to be filled in, secrets, and peers that do not
+    list it yet or have no file. Without lines: there is no file to look at.
+    """
+    name = draft.stack
+    # The new one comes last, since the message is for who makes it.
+    whole = Fleet(files={**fleet.files, name: file}, drafts=with_common_mtus({**fleet.drafts, name: draft}))
+    secrets = {secret.key.removeprefix(f"{PROJECT}:") for secret in needed_secrets(draft)}
+    # Not by the whole problem: of one that is there already, the ranges that it calls free change.
+    before = {_mistake(problem) for problem in check_fleet(fleet)}
+    return [
+        replace(problem, line=None) if problem.stack == name else problem
+        for problem in check_fleet(whole)
+        if _mistake(problem) not in before
+        and not problem.setting.startswith("peers")
+        and not (problem.stack == name and problem.setting in left | secrets)
+    ]
 
 
 def _wrong_names(name: str, peers: Sequence[str], location: str) -> Iterator[Problem]:
@@ -124,26 +188,17 @@ def _wrong_names(name: str, peers: Sequence[str], location: str) -> Iterator[Pro
         yield Problem(name, "peers", name, "is this stack itself", "remove it")
 
 
-def _unusable(name: str, fleet: Fleet, place: Place, node_cidr: IPv4Network | None) -> list[Problem]:
+def _mistake(problem: Problem) -> tuple[str, str, str, str]:
+    return (problem.stack, problem.setting, problem.value, problem.rule)
+
+
+def _unusable(name: str, fleet: Fleet) -> list[Problem]:
     if name in fleet.files:
         return [
             Problem(name, stack_file_name(name), "", "is there already, and is not overwritten", "take another name")
         ]
-    unread = [problem for file in fleet.files.values() if not file.readable for problem in file.problems]
-    if unread:
-        return unread  # its ranges are unknown, so none is known to be free
-    if place == "on_premise" and node_cidr is not None:
-        # By the rules of the plan, whatever else the file will hold.
-        draft = read_stack(name, {f"{PROJECT}:network": {"node_cidr": str(node_cidr)}})
-        refused = [*draft.problems, *range_problems([draft])]
-        if refused := [problem for problem in refused if problem.setting == "network.node_cidr"]:
-            return refused
-        for other, setting, network in _taken(fleet):
-            if network.overlaps(node_cidr):
-                rule = f"overlaps {other}: {setting} {network}; all ranges of the fleet have to be distinct"
-                fix = "one of the two sites needs other addresses"
-                return [Problem(name, "network.node_cidr", str(node_cidr), rule, fix)]
-    return []
+    # The ranges of what can't be read are unknown, so none is known to be free.
+    return [problem for file in fleet.files.values() if not file.readable for problem in file.problems]
 
 
 def _taken(fleet: Fleet) -> list[tuple[str, str, IPv4Network]]:
@@ -189,18 +244,21 @@ def _free_zone(name: str, fleet: Fleet) -> str:
     return next(zone for zone in candidates if not collides(zone) and not zone.endswith(".arpa"))
 
 
-def _blanks(text: str) -> list[Blank]:
+def _blanks(file: StackFile) -> Iterator[Blank]:
     """The places in angle brackets."""
-    lines = parse_stack_file("new", text).lines
-    by_line: dict[int, list[str]] = {}
-    for setting, line in lines.items():
-        by_line.setdefault(line, []).append(setting)
-    return [
-        Blank(number, by_line[number][-1], found[1])
-        for number, line in enumerate(text.splitlines(), start=1)
-        if not line.lstrip().startswith("#")
-        for found in _BLANK.finditer(line)
-    ]
+
+    def within(setting: str, value: Any) -> Iterator[Blank]:
+        if isinstance(value, Mapping):
+            for key, one in value.items():
+                yield from within(f"{setting}.{key}", one)
+        elif isinstance(value, list):
+            for index, one in enumerate(value):
+                yield from within(f"{setting}.{index}", one)
+        elif isinstance(value, str) and value.startswith("<") and value.endswith(">"):
+            yield Blank(file.lines[setting], setting, value[1:-1])
+
+    for key, value in file.config.items():
+        yield from within(key.removeprefix(f"{PROJECT}:"), value)
 
 
 def _peer_lines(name: str, peers: Sequence[str], fleet: Fleet) -> list[PeerLine]:
@@ -212,114 +270,6 @@ def _peer_lines(name: str, peers: Sequence[str], fleet: Fleet) -> list[PeerLine]
             continue
         theirs = known(draft.settings, "peers") or ()
         if name not in theirs:
-            text = f"isthmus:peers: [{', '.join([*theirs, name])}]"
+            text = f"isthmus:peers: {flow([*theirs, name])}"
             lines.append(PeerLine(peer, fleet.files[peer].lines.get("peers"), text))
     return lines
-
-
-# --- text -------------------------------------------------------------------------------------------------------------
-
-
-def _text(
-    name: str, place: Place, ranges: dict[str, IPv4Network], zone: str, peers: Sequence[str], location: str
-) -> str:
-    parts = [
-        _head(name, place),
-        "config:\n",
-        _network(place, ranges, zone),
-        "  # Stacks to link with. Each of them lists this one, too.\n",
-        f"  isthmus:peers: [{', '.join(peers)}]\n",
-        _hetzner(ranges, location) if place == "hetzner" else _on_premise(name, ranges),
-        _common(),
-    ]
-    return "".join(parts)
-
-
-def _head(name: str, place: Place) -> str:
-    where = "at Hetzner Cloud" if place == "hetzner" else "on machines of one's own"
-    last = (
-        f"#   pulumi config set --secret hcloud:token -s {name}   # API token of the Hetzner project, read and write\n"
-        if place == "hetzner"
-        else f"#   pulumi config set --secret sshPrivateKey -s {name} < KEYFILE   # key without a passphrase\n"
-    )
-    return f"""# yaml-language-server: $schema=docs/stack-file.schema.json
-# The cluster {name}, {where}. Fill in what is marked with <>, check it with `./isthmus plan`, then
-# `pulumi up -s {name}`. What is not here has defaults that work; docs/settings.md lists all settings.
-#
-# Secrets are set by command, once; they stand in this file encrypted:
-#   pulumi stack init {name}
-#   {CLUSTER_SECRET.command.format(stack=name)}
-#   pulumi config set --secret netbirdApiToken -s {name}   # token of a NetBird service user
-{last}"""
-
-
-def _network(place: Place, ranges: dict[str, IPv4Network], zone: str) -> str:
-    if place == "hetzner":
-        nodes = f"{ranges['network.node_cidr']} # Hetzner subnet of the servers, within hetzner.network_cidr"
-    else:
-        given = ranges.get("network.node_cidr")
-        nodes = f"{given} # the LAN of the machines" if given else f'"<the LAN of the machines, like {EXAMPLE_LAN}>"'
-    return f"""\
-  isthmus:network:
-    # None of these can change once the cluster runs. All ranges of all stacks have to be distinct.
-    pod_cidr: {ranges["network.pod_cidr"]} # addresses of pods; every node takes a /24 of it
-    service_cidr: {ranges["network.service_cidr"]} # addresses of services; the DNS service gets the tenth
-    node_cidr: {nodes}
-    dns_zone: {zone} # names of this cluster, everywhere: SERVICE.NAMESPACE.svc.{zone}
-"""
-
-
-def _hetzner(ranges: dict[str, IPv4Network], location: str) -> str:
-    zone = NETWORK_ZONES.get(location)
-    server_type = "cx23" if zone == EUROPE else '"<an x86 server type of that location>"'
-    network_zone = (
-        '"<the network zone of that location>"' if zone is None else f"{zone} # network zone of that location"
-    )
-    return f"""\
-  isthmus:hetzner:
-    location: {location} # where the servers stand
-    network_zone: {network_zone}
-    network_cidr: {ranges["hetzner.network_cidr"]} # private network
-    image: debian-12
-    control_plane: {{ server_type: {server_type}, count: 1 }} # servers that run the API: 1, 3 or 5
-    workers: {{ server_type: {server_type}, count: 1 }} # the first one carries the link
-    # Who may reach the Kubernetes API (6443) and SSH (22): at least where `pulumi up` runs.
-    api_allowed_cidrs: ["<your own addresses, like 203.0.113.7/32>"]
-    ssh_allowed_cidrs: ["<your own addresses, like 203.0.113.7/32>"]
-"""
-
-
-def _on_premise(name: str, ranges: dict[str, IPv4Network]) -> str:
-    lan = ranges.get("network.node_cidr", EXAMPLE_LAN)
-
-    def machine(number: int, role: str, router: str, comment: str) -> str:
-        first = min(10, lan.num_addresses - 4)
-        example = lan[first + number]
-        return f"""\
-      - name: {name}-{number}
-        address: "<its address, like {example}>"
-        role: {role} # {comment}
-        router: {router}
-        host_key: "{HOST_KEY}"
-"""
-
-    return f"""\
-  isthmus:on_premise:
-    # host_key is the line of /etc/ssh/ssh_host_ed25519_key.pub on the machine. Exactly one machine is the router: it
-    # carries the link and needs no open port, only a way out to the Internet.
-    machines:
-{machine(1, "server", "false", "runs the API: 1, 3 or 5 machines")}\
-{machine(2, "agent", "true", "runs workloads only")}\
-    ssh: {{ user: root, port: 22 }} # root, or a user who may `sudo -n`
-    # Instead of ssh, for a cluster that runs there already (then without isthmus:k3s, role, host_key and the secrets
-    # clusterSecret and sshPrivateKey, but with `pulumi config set --secret kubeconfig -s {name} < KUBECONFIG`):
-    # kubeconfig: {{context: NAME}}
-"""
-
-
-def _common() -> str:
-    return f"""\
-  isthmus:k3s:
-    version: {K3S_VERSION} # tag of the release
-    sha256: "{CHECKSUM}"
-"""

@@ -1,6 +1,6 @@
 """The lab's artifact mirror: what clusters would fetch from the Internet, over plain HTTP, from a directory.
 
-    /k3s/<version>/k3s              the k3s artifact
+    /k3s/<version>/k3s              the k3s artifact; beside it sha256sum-amd64.txt, as a release has it
     /charts/<name>-<version>.tgz    Helm charts
     /v2/...                         the pull half of the OCI distribution API
 
@@ -37,6 +37,7 @@ from typing import Final
 import yaml
 from aiohttp import web
 
+from domain.k3s_release import CHECKSUMS
 from lab.images import Blob, Image
 from toolchain import cache
 
@@ -81,6 +82,8 @@ def prepare_mirror(
     artifact.parent.mkdir(parents=True, exist_ok=True)
     data = k3s.read_bytes()
     _write(artifact, data)
+    checksum = hashlib.sha256(data).hexdigest()
+    _write(artifact.with_name(CHECKSUMS), f"{checksum}  {artifact.name}\n".encode())
     names = []
     for chart in charts:
         name, packed = pack_chart(chart)
@@ -88,7 +91,7 @@ def prepare_mirror(
         names.append(name)
     for image in images:
         add_image(root, image)
-    return Mirror(root, hashlib.sha256(data).hexdigest(), tuple(names))
+    return Mirror(root, checksum, tuple(names))
 
 
 def add_image(root: Path, image: Image) -> None:
@@ -177,7 +180,7 @@ def make_application(root: Path) -> web.Application:
         version = request.match_info["version"]
         if _VERSION.fullmatch(version) is None:
             raise web.HTTPNotFound
-        return _file(root / "k3s" / version / "k3s", "application/octet-stream")
+        return _file(root / "k3s" / version / request.match_info["file"], "application/octet-stream")
 
     async def chart(request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
@@ -212,7 +215,7 @@ def make_application(root: Path) -> web.Application:
     application.router.add_get("/v2/{name:.+}/manifests/{reference}", manifest)
     application.router.add_get("/v2/{name:.+}/blobs/{digest}", blob)
     application.router.add_get("/v2/{name:.+}/tags/list", tags)
-    application.router.add_get("/k3s/{version}/k3s", k3s)
+    application.router.add_get(f"/k3s/{{version}}/{{file:k3s|{re.escape(CHECKSUMS)}}}", k3s)
     application.router.add_get("/charts/{name}", chart)
     return application
 

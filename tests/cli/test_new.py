@@ -12,7 +12,7 @@ import pytest
 from cli.new import Answer, set_cluster_secret
 from domain.fleet import check_files
 from domain.stack_directory import read_stack_files
-from tests.cli.test_plan import isthmus, write
+from tests.cli.test_plan import REPOSITORY, isthmus, write
 from tests.domain.samples import DE, MN
 
 NO_PULUMI = "/nowhere"
@@ -34,24 +34,81 @@ def test_what_is_written_and_what_is_left(tmp_path: Path) -> None:
         "  network.node_cidr      10.1.1.0/24",
         "",
         "What is left:",
-        "1. Fill in Pulumi.us.yaml:",
+        "1. Go to where the stack files lie:",
+        f"     cd {tmp_path}",
+        "2. Fill in Pulumi.us.yaml:",
         "     hetzner.api_allowed_cidrs.0: your own addresses, like 203.0.113.7/32",
         "     hetzner.ssh_allowed_cidrs.0: your own addresses, like 203.0.113.7/32",
-        "     k3s.sha256: checksum of the file k3s, from sha256sum-amd64.txt of the release",
-        "2. Set the secrets (not done here: there is no `pulumi` on PATH):",
+        "3. Set the secrets:",
         "     pulumi stack init us",
         "     openssl rand -hex 32 | pulumi config set --secret clusterSecret -s us",
         "     pulumi config set --secret netbirdApiToken -s us",
         "     pulumi config set --secret hcloud:token -s us",
-        "3. Let the other stacks list this one:",
+        "4. Let the other stacks list this one:",
         "     Pulumi.de.yaml, line 7: isthmus:peers: [mn, us]",
         "     Pulumi.mn.yaml, line 7: isthmus:peers: [de, us]",
-        "4. Look at the plan, then raise it:",
-        "     ./isthmus plan",
+        "5. Look at the plan, then raise it:",
+        f"     {REPOSITORY}/isthmus plan",
         "     pulumi up -s us",
     ]
     said = [f"{problem.setting} {problem.rule}" for problem in check_files(read_stack_files(tmp_path))]
     assert not [line for line in said if "overlaps" in line]
+
+
+def test_from_any_folder_it_finds_the_project_above(tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.yaml").write_text("name: isthmus\n", encoding="utf-8")
+    below = tmp_path / "a/b"
+    below.mkdir(parents=True)
+    done = isthmus("new", "us", "--hetzner", path=NO_PULUMI, cwd=below)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "Pulumi.us.yaml").is_file()
+    assert "     k3s.sha256: what `./isthmus k3s-checksum v1.34.9+k3s1` prints" in done.stdout
+    assert f"1. Go to where the stack files lie:\n     cd {tmp_path}\n" in done.stdout
+    (tmp_path / "Pulumi.yaml").unlink()
+    found = isthmus("plan", cwd=tmp_path / "a").stdout
+    assert "[Pulumi.us.yaml:" in found
+    (tmp_path / "Pulumi.us.yaml").unlink()
+    found = isthmus("plan", cwd=below).stdout
+    assert "[Pulumi.de.yaml:" in found  # of the checkout, whose blanks nobody has filled in
+
+
+def test_pulumi_is_left_alone_unless_asked(tmp_path: Path) -> None:
+    called, shim = tmp_path / "called", tmp_path / "bin/pulumi"
+    shim.parent.mkdir()
+    shim.write_text(f'#!/bin/sh\necho "$@" >> {called}\ncat > /dev/null\n', encoding="utf-8")
+    shim.chmod(0o755)
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "Pulumi.yaml").touch()
+    path = f"{shim.parent}:/usr/bin:/bin"
+    done = isthmus("new", "us", "--hetzner", "--directory", str(project), path=path)
+    assert (done.returncode, called.exists()) == (0, False)
+    assert "     pulumi stack init us\n     openssl rand -hex 32 | pulumi config set" in done.stdout
+    done = isthmus("new", "kz", "--on-premise", "--init", "--directory", str(project), path=path)
+    assert done.returncode == 0
+    assert [line.split()[:2] for line in called.read_text().splitlines()] == [["stack", "init"], ["config", "set"]]
+    assert "The stack is initialised and its clusterSecret set.\n" in done.stdout
+    assert "stack init" not in done.stdout
+    assert "openssl" not in done.stdout
+
+
+def test_an_init_that_fails_leaves_the_file_and_says_so(tmp_path: Path) -> None:
+    done = new(tmp_path, "us", "--hetzner", "--init")
+    assert done.returncode == 1
+    assert done.stderr == "error: Pulumi could not initialise the stack: there is no `pulumi` on PATH\n"
+    assert (tmp_path / "Pulumi.us.yaml").is_file()
+    assert "     pulumi stack init us\n" in done.stdout
+
+
+def test_in_a_large_fleet_it_asks_whom_to_link_with(tmp_path: Path) -> None:
+    for name in ("a", "b", "c", "d", "e"):
+        assert new(tmp_path, name, "--hetzner", "--peer", "us").returncode == 0
+    done = new(tmp_path, "kz", "--hetzner")
+    assert "isthmus:peers: []\n" in (tmp_path / "Pulumi.kz.yaml").read_text(encoding="utf-8")
+    assert (
+        ". Say whom it links with (nobody is chosen among more than 4):\n"
+        "     isthmus:peers of Pulumi.kz.yaml, and kz in that of each of them\n"
+    ) in done.stdout
 
 
 def test_on_premise_with_its_lan(tmp_path: Path) -> None:
@@ -62,6 +119,7 @@ def test_on_premise_with_its_lan(tmp_path: Path) -> None:
     assert "isthmus:peers: [de, us]" in content
     assert "on_premise.machines.0.address: its address, like 192.168.7.11" in done.stdout
     assert "on_premise.machines.1.address: its address, like 192.168.7.12" in done.stdout
+    assert ". Make the stack files of its peers:\n     Pulumi.de.yaml\n     Pulumi.us.yaml\n" in done.stdout
 
 
 @pytest.mark.parametrize("there", ["file", "dangling link", "directory"])

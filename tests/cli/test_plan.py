@@ -21,7 +21,7 @@ from cli import plan as plan_module
 from cli import schema as schema_module
 from cli.plan import MANY
 from domain.changes import RAISED_WITH, raised_with
-from domain.starter import Place
+from domain.starter_text import Place
 from tests.benchmark_plan import compare, fleet_files, grow
 from tests.domain.samples import DE, GIVEN, MN, changed, settings_of, text
 from tests.domain.test_stack_directory import ODD
@@ -35,13 +35,15 @@ ABOUT_THE_START_SECONDS = 8.0
 NOT_COMPARED = "Not compared with what runs; --running does that.\n"
 
 
-def isthmus(*arguments: str, path: str | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+def isthmus(
+    *arguments: str, path: str | None = None, cwd: Path = REPOSITORY, **variables: str
+) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "100", **variables}
     if path is not None:
         environment["PATH"] = path
     return subprocess.run(
-        [sys.executable, "-m", "cli", *arguments],
-        cwd=REPOSITORY,
+        [sys.executable, "-P", "-m", "cli", *arguments],
+        cwd=cwd,
         env=environment,
         capture_output=True,
         text=True,

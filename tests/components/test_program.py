@@ -392,7 +392,7 @@ def test_the_program_names_no_stack_and_no_address() -> None:
         if one in ("de", "mn")
         or (" " not in one.strip() and any(address not in NOBODYS_ADDRESSES for address in ADDRESS.findall(one)))
     ]
-    assert found == [("starter.py", "192.168.7.0/24")]  # like what a blank of a new stack file looks
+    assert found == [("starter_text.py", "192.168.7.0/24")]  # like what a blank of a new stack file looks
 
 
 def test_a_stack_or_an_address_would_be_seen() -> None:

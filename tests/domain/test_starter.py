@@ -13,7 +13,8 @@ from domain.consistency import ranges_of
 from domain.fleet import check_files, check_fleet, parse_fleet
 from domain.names import NETBIRD_RANGE
 from domain.stack_file import Unreadable
-from domain.starter import Place, Starter, starter
+from domain.starter import PEERS_BY_DEFAULT, Starter, starter
+from domain.starter_text import Place, word
 from tests.domain.samples import DE, HOST_KEYS, MN, SECRET, SHA256, changed, said, text
 
 FLEET = {"de": text(DE), "mn": text(MN)}
@@ -28,7 +29,8 @@ def made(name: str, place: Place, files: dict[str, str], **options: object) -> S
 def filled_in(new: Starter) -> str:
     """What its user would write into the blanks, and the secrets."""
     config = yaml.safe_load(new.text)["config"]
-    config["isthmus:k3s"]["sha256"] = SHA256
+    if "<" in config["isthmus:k3s"]["sha256"]:
+        config["isthmus:k3s"]["sha256"] = SHA256
     if "isthmus:hetzner" in config:
         hetzner = config["isthmus:hetzner"]
         hetzner |= {"api_allowed_cidrs": ["203.0.113.0/24"], "ssh_allowed_cidrs": ["203.0.113.0/24"]}
@@ -98,6 +100,97 @@ def test_every_machine_has_an_example_of_its_own(node_cidr: IPv4Network | None, 
     assert meanings == [f"its address, like {address}" for address in expected]
 
 
+@pytest.mark.parametrize("location", ["ash", "moon1"])
+def test_a_blank_is_named_by_its_own_setting(location: str) -> None:
+    new = made("us", "hetzner", {}, location=location)
+    config = yaml.safe_load(new.text)["config"]
+    assert "hetzner.workers.server_type" in {blank.setting for blank in new.blanks}
+    for blank in new.blanks:
+        section, *rest = blank.setting.split(".")
+        value = config[f"isthmus:{section}"]
+        for part in rest:
+            value = value[int(part) if part.isdigit() else part]
+        assert value == f"<{blank.meaning}>"
+
+
+@pytest.mark.parametrize("name", ["no", "on", "y", "true", "null"])
+def test_a_stack_whose_name_yaml_would_misread(name: str) -> None:
+    new = made(name, "hetzner", FLEET)
+    assert said(check_files({**listed(FLEET, new), name: filled_in(new)})) == []
+    other = made("us", "hetzner", {name: filled_in(new)}, peers=["de", name])
+    assert yaml.safe_load(other.text)["config"]["isthmus:peers"] == ["de", name]
+    assert [yaml.safe_load(line.text) for line in other.peer_lines] == [{"isthmus:peers": ["de", "mn", "us"]}]
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("fsn1", "fsn1"),
+        ("1e3", '"1e3"'),
+        ("022", '"022"'),
+        ("0x1f", '"0x1f"'),
+        ("1_000", '"1_000"'),
+        ("2026-11-29", '"2026-11-29"'),
+        ("Yes", '"Yes"'),
+        ("~", '"~"'),
+        ("", '""'),
+    ],
+)
+def test_words_are_texts(value: str, written: str) -> None:
+    assert word(value) == written
+    assert yaml.safe_load(word(value)) == value
+
+
+def test_of_a_large_fleet_nobody_is_a_peer_unless_one_says_so() -> None:
+    files = {
+        f"s{n}": text(changed(DE, {"network.pod_cidr": f"10.{n}.0.0/17", "network.service_cidr": f"10.{n}.128.0/17"}))
+        for n in range(100, 100 + PEERS_BY_DEFAULT + 1)
+    }
+    few = dict(list(files.items())[:PEERS_BY_DEFAULT])
+    new = made("us", "hetzner", few)
+    assert (f"isthmus:peers: [{', '.join(few)}]" in new.text, new.unlinked) == (True, False)
+    new = made("us", "hetzner", files)
+    assert ("isthmus:peers: []" in new.text, new.unlinked, new.peer_lines) == (True, True, ())
+    new = made("us", "hetzner", files, peers=list(files))
+    assert (f"isthmus:peers: [{', '.join(files)}]" in new.text, new.unlinked) == (True, False)
+    assert not made("us", "hetzner", {}).unlinked
+
+
+def test_what_linked_clusters_have_in_common_is_taken_over() -> None:
+    common = {
+        "netbird.management_url": "https://netbird.example.net",
+        "netbird.mtu": 1400,
+        "cilium.mtu": 1440,
+        "k3s.version": "v1.35.1+k3s1",
+        "k3s.sha256": "1e3" + SHA256[3:],
+        "peers": [],
+    }
+    files = {"de": text(changed(DE, common))}
+    new = made("us", "hetzner", files)
+    config = yaml.safe_load(new.text)["config"]
+    assert config["isthmus:netbird"] == {"management_url": "https://netbird.example.net", "mtu": 1400}
+    assert config["isthmus:cilium"] == {"mtu": 1440}
+    assert config["isthmus:k3s"] == {"version": "v1.35.1+k3s1", "sha256": "1e3" + SHA256[3:]}
+    assert said(check_files({**listed(files, new), "us": filled_in(new)})) == []
+    alone = yaml.safe_load(made("us", "hetzner", files, peers=[]).text)["config"]
+    assert {"isthmus:netbird", "isthmus:cilium"} & alone.keys() == set()
+
+
+def test_what_the_plan_would_refuse_is_refused() -> None:
+    files = {
+        "de": text(changed(DE, {"netbird.management_url": "https://a.example.net", "peers": []})),
+        "mn": text(changed(MN, {"netbird.management_url": "https://b.example.net", "peers": []})),
+    }
+    found = starter("us", "hetzner", parse_fleet(files))
+    assert isinstance(found, list)
+    assert "\n".join(map(str, found)) == (
+        "us: netbird.management_url https://a.example.net is not https://b.example.net, the NetBird server of mn; "
+        "routers of two servers never learn of each other; write https://b.example.net here, or "
+        "https://a.example.net in mn."
+    )
+    made("us", "hetzner", files, peers=["mn"])
+
+
 def test_ranges() -> None:
     new = made("us", "hetzner", FLEET)
     assert {setting: str(network) for setting, network in new.ranges.items()} == {
@@ -122,6 +215,7 @@ def test_peers_that_come_later() -> None:
     new = made("us", "hetzner", {}, peers=["de", "mn", "de"])
     assert "isthmus:peers: [de, mn]\n" in new.text
     assert new.peer_lines == ()
+    assert new.missing_peers == ("de", "mn")
 
 
 @pytest.mark.parametrize(
@@ -144,8 +238,9 @@ NO_NAME = (
 
 NO_WORD = "is not a name of lower-case letters, digits, dots and hyphens; take it from Hetzner's list."
 OVERLAP = (
-    "us: network.node_cidr 192.168.0.0/21 overlaps mn: network.node_cidr 192.168.7.0/24; all ranges of the fleet have "
-    "to be distinct; one of the two sites needs other addresses."
+    "us: network.node_cidr 192.168.0.0/21 overlaps mn: network.node_cidr 192.168.7.0/24; the machines' networks of "
+    "linked clusters have to be distinct; 192.168.8.0/21 is free for us and 192.168.16.0/24 is free for mn; change "
+    "what does not run yet."
 )
 IN_NETBIRDS_RANGE = (
     "us: network.node_cidr 100.64.0.0/24 overlaps NetBird's range 100.64.0.0/10; its peers have their addresses there, "

@@ -11,7 +11,8 @@ import yaml
 from domain.fleet import check_fleet, parse_fleet
 from domain.settings import StackSettings, parse_stack
 from domain.stack_file import Unreadable
-from domain.starter import Place, Starter, starter
+from domain.starter import Starter, starter
+from domain.starter_text import Place
 from lab import project, state
 from lab.project import Artifacts, Tools, environment, stack_settings
 from lab.topology import DEFAULT, MOST_SITES, HetznerSite, OnPremiseSite, of_sites
