@@ -178,6 +178,10 @@ class TestArtifacts:
     def test_k3s_with_its_plus_sign_either_way(self, root: Path, path: str) -> None:
         assert ask(root, path)[::2] == (200, b"#!/usr/bin/python3\n")
 
+    def test_its_checksum_as_a_release_lists_it(self, root: Path) -> None:
+        listed = hashlib.sha256(b"#!/usr/bin/python3\n").hexdigest().encode() + b"  k3s\n"
+        assert ask(root, f"/k3s/{VERSION}/sha256sum-amd64.txt")[::2] == (200, listed)
+
     def test_a_chart_as_helm_packs_it(self, root: Path) -> None:
         status, headers, body = ask(root, "/charts/example-1.2.3.tgz")
         assert (status, headers["Content-Type"]) == (200, "application/gzip")
@@ -198,6 +202,7 @@ class TestArtifacts:
             "/k3s/../k3s",
             "/k3s/..%2f../k3s",
             "/k3s/v9/k3s",
+            f"/k3s/{VERSION}/sha256sum-arm64.txt",
             "/charts/other-1.tgz",
             "/charts/",
             "/",
