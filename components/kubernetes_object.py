@@ -19,6 +19,11 @@ FORCED: Final = {"pulumi.com/patchForce": "true", "pulumi.com/patchFieldManager"
 run, so that a patch that was interrupted leaves no manager behind.
 """
 
+TAKEN_BACK: Final = {"pulumi.com/patchForce": "true"}
+"""Annotation of an object that is ours: what somebody has changed in it by hand is put right. Not of a Secret, whose
+name is that of the operator's chart: there may be one of somebody's own, and an `up` stops before it.
+"""
+
 
 class KubernetesObject(pulumi.CustomResource):
     """One object, from its manifest. With ``patch`` only its given fields, on an object that others make."""
@@ -31,9 +36,10 @@ class KubernetesObject(pulumi.CustomResource):
             opts = pulumi.ResourceOptions.merge(opts, secret)
         # Nobody gives a status; named here, so that what the cluster answers comes back as an output.
         props = {**manifest, "status": None}
-        if patch:
+        added = FORCED if patch else {} if manifest["kind"] == "Secret" else TAKEN_BACK
+        if added:
             metadata = manifest["metadata"]
-            props["metadata"] = {**metadata, "annotations": {**metadata.get("annotations", {}), **FORCED}}
+            props["metadata"] = {**metadata, "annotations": {**metadata.get("annotations", {}), **added}}
         super().__init__(type_token(manifest, patch=patch), name, props, opts)
 
     @property

@@ -94,7 +94,9 @@ class Netbird:
             return [self._shown(collection, item) for item in self.all(collection)] or None
         if not id_:
             self._check(collection, body, None)
-            return self._shown(collection, self._after(collection, self.add(collection, **body)))
+            made = self._after(collection, self.add(collection, **body))
+            # A setup key is shown once, in this answer.
+            return {**self._shown(collection, made), **({"key": made["key"]} if "key" in made else {})}
         stored = self._stored(collection, id_)
         if method == "DELETE":
             self._remove(collection, stored)
@@ -161,6 +163,7 @@ class Netbird:
                     group["resources"].append({"id": stored["id"], "type": "subnet"})
         if _kind(collection) == "setup-keys":
             stored["valid"] = not stored["revoked"]
+            stored.setdefault("key", f"{self.ids:05d}-KEY")
         return stored
 
     def _remove(self, collection: str, stored: Json) -> None:
@@ -217,6 +220,9 @@ class Netbird:
                 ]
             case "resources":
                 shown["groups"] = self._minimum(stored["groups"])
+            case "setup-keys":
+                shown["state"] = "valid" if stored["valid"] else "revoked"
+                shown["key"] = str(stored.get("key", ""))[:5] + "****"
             case "networks":
                 for part in ("resources", "routers"):
                     shown[part] = [one["id"] for one in self.all(f"/networks/{stored['id']}/{part}")]
@@ -294,7 +300,8 @@ def running(account: Netbird | None = None) -> Iterator[Netbird]:
 
         do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815 (the names are the base class's)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    # Under the address that it had before, if it had one.
+    server = ThreadingHTTPServer(("127.0.0.1", int(netbird.url.rpartition(":")[2] or 0)), Handler)
     netbird.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

@@ -36,7 +36,7 @@ def free_port() -> int:
 class ApiServer:
     """The server; :attr:`kubeconfig` is for everything that wants to use it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, services: str = "10.43.0.0/16") -> None:
         self._directory = directory
         self._processes: list[subprocess.Popen[bytes]] = []
         directory.mkdir(parents=True)
@@ -55,8 +55,8 @@ class ApiServer:
         self._start(
             tools["kubernetes"] / "kube-apiserver", f"--etcd-servers={etcd}", "--bind-address=127.0.0.1",
             f"--secure-port={self._port}", f"--cert-dir={directory}", f"--token-auth-file={directory / 'tokens.csv'}",
-            "--authorization-mode=AlwaysAllow", "--disable-admission-plugins=ServiceAccount",
-            "--service-cluster-ip-range=10.43.0.0/16", "--service-account-issuer=https://localhost",
+            "--authorization-mode=AlwaysAllow", "--disable-admission-plugins=ServiceAccount", "--allow-privileged=true",
+            f"--service-cluster-ip-range={services}", "--service-account-issuer=https://localhost",
             f"--service-account-key-file={directory / 'service-accounts.key'}",
             f"--service-account-signing-key-file={directory / 'service-accounts.key'}",
         )  # fmt: skip

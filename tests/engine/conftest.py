@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from lab.standins.hetzner_api.backend import MemoryBackend
 from tests.domain.samples import DE, changed
 from tests.engine.project import Engine, Project
+from tests.engine.world import World
 from tests.lab.hetzner_api.conftest import StandIn
 
 
@@ -24,6 +26,13 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
 def project(engine: Engine, tmp_path: Path) -> Project:
     """A project without stack files and with an empty backend."""
     return Project(engine, tmp_path / "isthmus")
+
+
+@pytest.fixture(scope="module")
+def world(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A cluster, NetBird and a project in which nothing is raised; one for all tests of a module."""
+    with ExitStack() as stack:
+        yield World(engine, tmp_path_factory.mktemp("world"), stack)
 
 
 StartHetzner = Callable[..., StandIn]

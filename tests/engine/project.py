@@ -146,6 +146,10 @@ class Running:
             assert time.monotonic() < end, f"not within {deadline_seconds:.0f} s: {what}\n{self.said}"
             time.sleep(_POLL_SECONDS)
 
+    def end(self, deadline_seconds: float) -> Result:
+        """What it ends with by itself."""
+        return Result(self._process.wait(deadline_seconds), self.said, "")
+
     def kill(self) -> None:
         """SIGKILL to the command and to everything that it has started, as when the machine loses its power."""
         kill_tree(self._process.pid)
@@ -269,9 +273,11 @@ class Project:
             raise
         return Result(process.returncode, stdout, stderr)
 
-    def start(self, *arguments: str) -> Running:
+    def start(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Running:
         """Starts `pulumi` in the background."""
-        return Running(self._command(arguments), self.environment, self._root / "running.log")
+        return Running(
+            self._command(arguments), {**self.environment, **(environment or {})}, self._root / "running.log"
+        )
 
     def preview(self, stack: str, *arguments: str) -> dict[str, Any]:
         """The answer of a `preview --json` that must succeed."""

@@ -1,0 +1,108 @@
+"""Who plays the nodes of :class:`tests.engine.kube_api.KubeApi`: a scheduler and a kubelet that runs no containers.
+
+Every pod is bound to the one node and is ready at once. What a pod would do can be given to it: a program that runs as
+long as the pod is there, or a deed. Not here: images, probes, networks, and pods that fail.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from tests.engine.kube_api import Json, KubeApi, Refused
+
+POLL_SECONDS = 0.25
+Start = Callable[[Json], Callable[[], None]]
+"""What a pod does when it starts: gets the pod, and gives what ends it."""
+
+
+class Kubelet:
+    """One node, while it runs. ``programs`` are {start of a pod's name: what it does}."""
+
+    def __init__(self, api: KubeApi, node: str, address: str, programs: dict[str, Start]) -> None:
+        self._api = api
+        self._node = node
+        self._address = address
+        self._programs = programs
+        self._running: dict[str, Callable[[], None]] = {}
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="kubelet")
+
+    def start(self) -> None:
+        """Registers the node and goes to work."""
+        api, node = self._api, self._node
+        api.post("/api/v1/nodes", {"metadata": {"name": node, "labels": {"kubernetes.io/hostname": node}}})
+        status = {
+            "addresses": [{"type": "InternalIP", "address": self._address}],
+            "allocatable": {"cpu": "8", "memory": "32Gi", "pods": "200"},
+            "capacity": {"cpu": "8", "memory": "32Gi", "pods": "200"},
+            "conditions": [
+                {"type": "Ready", "status": "True", "reason": "KubeletReady", **_since("lastTransitionTime")}
+            ],
+        }
+        api.edit(f"/api/v1/nodes/{node}/status", {"status": status}, manager="kubelet")
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends it and what its pods do."""
+        self._ended.set()
+        self._thread.join()
+        for end in self._running.values():
+            end()
+
+    def _work(self) -> None:
+        while not self._ended.wait(POLL_SECONDS):
+            # An API server that is away, or an object that another one has changed or deleted meanwhile.
+            with contextlib.suppress(OSError, Refused, http.client.HTTPException):
+                self._look()
+
+    def _look(self) -> None:
+        pods = self._api.items("/api/v1/pods")
+        for pod in pods:
+            self._keep(pod)
+        for uid in self._running.keys() - {pod["metadata"]["uid"] for pod in pods}:
+            self._running.pop(uid)()
+
+    def _keep(self, pod: Json) -> None:
+        metadata = pod["metadata"]
+        path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
+        if "deletionTimestamp" in metadata:
+            self._api.delete(path, now=True)
+        elif "nodeName" not in pod["spec"]:
+            target = {"apiVersion": "v1", "kind": "Node", "name": self._node}
+            self._api.post(f"{path}/binding", {"metadata": {"name": metadata["name"]}, "target": target})
+        elif pod["status"].get("phase") == "Pending":
+            self._run(pod)
+            self._api.edit(f"{path}/status", {"status": self._status(pod)}, manager="kubelet")
+
+    def _run(self, pod: Json) -> None:
+        for start, program in self._programs.items():
+            if pod["metadata"]["name"].startswith(start) and pod["metadata"]["uid"] not in self._running:
+                self._running[pod["metadata"]["uid"]] = program(pod)
+
+    def _status(self, pod: Json) -> Json:
+        job = pod["spec"].get("restartPolicy") == "Never"
+        now = _since("startedAt")
+        state = {"terminated": {"exitCode": 0, "reason": "Completed", **now, "finishedAt": now["startedAt"]}}
+        containers = [
+            {"name": one["name"], "image": one["image"], "imageID": one["image"], "restartCount": 0, "ready": not job,
+             "started": not job, "state": state if job else {"running": now}}
+            for one in pod["spec"]["containers"]
+        ]  # fmt: skip
+        kinds = ("PodScheduled", "Initialized", *(() if job else ("ContainersReady", "Ready")))
+        return {
+            "phase": "Succeeded" if job else "Running",
+            "hostIP": self._address,
+            "podIP": self._address,
+            "podIPs": [{"ip": self._address}],
+            "startTime": now["startedAt"],
+            "conditions": [{"type": kind, "status": "True", **_since("lastTransitionTime")} for kind in kinds],
+            "containerStatuses": containers,
+        }
+
+
+def _since(name: str) -> dict[str, str]:
+    return {name: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}

@@ -1,0 +1,241 @@
+"""A whole stack that the engine raises in seconds: mn on a cluster that exists, linked with de.
+
+Real are the engine, its providers, the Kubernetes API and its controllers, Helm; the lab's stand-in for NetBird's
+operator works in it. Played are the node, its pods (``kubelet.py``) and NetBird's server
+(``tests/components/netbird_server.py``). Cilium is a chart with the two things that the program looks for: a DaemonSet
+and the definitions of its policies.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from lab.mirror import pack_chart
+from tests.components.netbird_server import Netbird, running
+from tests.domain.samples import DE, GIVEN, changed
+from tests.engine.kube_api import Json, KubeApi
+from tests.engine.kubelet import Kubelet
+from tests.engine.project import REPOSITORY, SECRETS, Engine, Project, Result, steps
+from tests.recorded import data
+from toolchain import ensure
+
+STACK: Final = "mn"
+NODE: Final = "worker-b"
+OPERATOR_CHART: Final = REPOSITORY / "lab" / "standins" / "netbird_operator" / "chart"
+CILIUM_KINDS: Final = (("CiliumClusterwideNetworkPolicy", "Cluster"), ("CiliumEgressGatewayPolicy", "Cluster"))
+
+
+class World:
+    """Cluster, NetBird, project. Nothing is raised yet."""
+
+    def __init__(self, engine: Engine, directory: Path, stack: ExitStack) -> None:
+        self._operators_program = ensure(["netbird-operator"])["netbird-operator"] / "netbird-operator"
+        self.netbird = Netbird(token=SECRETS["isthmus:netbirdApiToken"])
+        self._serving: ExitStack | None = None
+        stack.callback(self.netbird_away)
+        self.netbird_back()
+        self.api = KubeApi(directory / "kubernetes")
+        stack.callback(self.api.stop)
+        self.api.wait()
+        self.kubelet = Kubelet(
+            self.api, NODE, "192.168.7.12",
+            {"isthmus-netbird-operator-": self._operator, "networkrouter-isthmus-mn-": self._router},
+        )  # fmt: skip
+        stack.callback(self.kubelet.stop)
+        self.kubelet.start()
+        _cluster_dns(self.api)
+        charts = stack.enter_context(_charts(directory / "charts"))
+        self.project = Project(engine, directory / "isthmus")
+        for name in ("isthmus-de-pods", "isthmus-de-routers"):
+            self.netbird.group(name)
+        given = {"netbird.management_url": self.netbird.url, "mirrors.charts": charts}
+        self.project.write(STACK, changed(GIVEN, given))
+        self.project.write("de", changed(DE, {"netbird.management_url": self.netbird.url}))
+        self.project.init(STACK)
+        self.project.init("de")
+        self.project.run("config", "set", "--secret", "kubeconfig", "-s", STACK, "--", self.api.kubeconfig).expect(0)
+        self._raise_peer(directory / "de.json")
+
+    def netbird_away(self) -> None:
+        """The management server goes; what it knows stays."""
+        if self._serving is not None:
+            self._serving.close()
+            self._serving = None
+
+    def netbird_back(self) -> None:
+        """It serves (again), under the same address."""
+        if self._serving is None:
+            self._serving = ExitStack()
+            self._serving.enter_context(running(self.netbird))
+
+    def up(self, *arguments: str, code: int = 0) -> Result:
+        """`pulumi up` of mn."""
+        return self.project.run("up", "-s", STACK, "--yes", "--skip-preview", *arguments).expect(code)
+
+    def refresh(self) -> Result:
+        """`pulumi refresh` of mn."""
+        return self.project.run("refresh", "-s", STACK, "--yes", "--skip-preview").expect(0)
+
+    def destroy(self, *arguments: str, code: int = 0, environment: dict[str, str] | None = None) -> Result:
+        """`pulumi destroy` of mn."""
+        command = ("destroy", "-s", STACK, "--yes", "--skip-preview", *arguments)
+        return self.project.run(*command, environment=environment).expect(code)
+
+    def drifted(self) -> set[tuple[str, str]]:
+        """What a preview that looks at the world would do, as operation and resource."""
+        preview = self.project.preview(STACK, "--refresh")
+        return {
+            (step.op, f"{step.type.rpartition(':')[2]} {step.name}")
+            for step in steps(preview)
+            if step.op not in ("same", "read", "refresh")
+        }
+
+    def in_netbird(self) -> dict[str, list[str]]:
+        """The names of all that is in the account, without what was there first."""
+        first = {"isthmus-de-pods", "isthmus-de-routers"}
+        found = {}
+        for path, items in self.netbird.objects.items():
+            names = {str(one.get("name", one["id"])) for one in items} - first
+            if names:
+                found[path] = sorted(names)
+        return found
+
+    def _raise_peer(self, file: Path) -> None:
+        stack = {
+            "urn": "urn:pulumi:de::isthmus::pulumi:pulumi:Stack::isthmus-de", "type": "pulumi:pulumi:Stack",
+            "custom": False, "outputs": {"link": data.outputs("de")["link"]},
+        }  # fmt: skip
+        file.write_text(
+            json.dumps({"version": 3, "deployment": {"manifest": {}, "resources": [stack]}}), encoding="utf-8"
+        )
+        self.project.run("stack", "import", "-s", "de", "--file", str(file)).expect(0)
+
+    def _operator(self, pod: Json) -> Callable[[], None]:
+        """The operator's pod: the lab's stand-in as a process."""
+        key = self.api.get("/api/v1/namespaces/netbird/secrets/netbird-mgmt-api-key")["data"]["NB_API_KEY"]
+        directory = self.api.kubeconfig_file.parent
+        with (directory / "netbird-operator.log").open("ab") as log:
+            process = subprocess.Popen(
+                [
+                    str(self._operators_program),
+                    f"--netbird-management-url={self.netbird.url}", "--netbird-client-image=netbirdio/netbird:0.77.1",
+                    "--egress-forwarder-image=netbird-operator", "--health-probe-bind-address=127.0.0.1:0",
+                    "--runtime-namespace=netbird",
+                ],
+                env={
+                    "PATH": os.defpath, "KUBECONFIG": str(self.api.kubeconfig_file), "HOME": str(directory),
+                    "NB_API_KEY": _decoded(key),
+                },
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+
+        def end() -> None:
+            process.kill()
+            process.wait()
+
+        return end
+
+    def _router(self, pod: Json) -> Callable[[], None]:
+        """The router's pod: its agent enrols, with the identity that lies on the node."""
+        container = next(one for one in pod["spec"]["containers"] if one["name"] == "netbird")
+        name = next(one["value"] for one in container["env"] if one["name"] == "NB_HOSTNAME")
+        known = [peer for peer in self.netbird.all("/peers") if peer["name"] == name]
+        if not known:
+            peer = self.netbird.add("/peers", name=name, hostname=NODE, ip="100.92.0.9", connected=True)
+            key = self.netbird.one("/setup-keys", name)
+            for group in self.netbird.all("/groups"):
+                if group["id"] in key["auto_groups"]:
+                    group["peers"].append(peer["id"])
+        for peer in known:
+            peer["connected"] = True
+        return lambda: None
+
+
+def _decoded(text: str) -> str:
+    return base64.b64decode(text).decode()
+
+
+def _cluster_dns(api: KubeApi) -> None:
+    """What k3s brings along and the program changes."""
+    labels = {"k8s-app": "kube-dns"}
+    container = {"name": "coredns", "image": "coredns/coredns:1.14.7"}
+    spec = {
+        "replicas": 1,
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+    }
+    api.post("/apis/apps/v1/namespaces/kube-system/deployments", {"metadata": {"name": "coredns"}, "spec": spec})
+
+
+@contextmanager
+def _charts(directory: Path) -> Iterator[str]:
+    """A mirror with the charts; gives its address."""
+    cilium = directory / "source"
+    labels = {"k8s-app": "cilium"}
+    agents = {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": {"name": "cilium", "namespace": "kube-system"},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "cilium-agent", "image": "quay.io/cilium/cilium:v1.19.6"}]},
+            },
+        },
+    }
+    files = {
+        "Chart.yaml": {"apiVersion": "v2", "name": "cilium", "version": "1.19.6"},
+        "templates/agents.yaml": agents,
+        **{f"crds/{kind}.yaml": _definition(kind, scope) for kind, scope in CILIUM_KINDS},
+    }
+    for name, content in files.items():
+        path = cilium / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    for chart in (cilium, OPERATOR_CHART):
+        name, packed = pack_chart(chart)
+        (directory / name).write_bytes(packed)
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(directory)))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _definition(kind: str, scope: str) -> Json:
+    singular = kind.lower()
+    plural = f"{singular.removesuffix('y')}ies"
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.cilium.io"},
+        "spec": {
+            "group": "cilium.io",
+            "names": {"kind": kind, "plural": plural, "singular": singular, "listKind": f"{kind}List"},
+            "scope": scope,
+            "versions": [{"name": "v2", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
+        },
+    }
