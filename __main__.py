@@ -13,7 +13,8 @@ from typing import Any
 
 import pulumi
 
-from components.configuration import read_settings
+from components.configuration import read_configuration
+from components.hetzner_lookup import refuse_what_hetzner_lacks
 from components.peer_link import read_peer_link
 from components.sdk_debug import leave_out_debug_messages
 from domain.plan import address_plan
@@ -25,11 +26,18 @@ async def main(*, directory: Path | None = None, callbacks: bool = True) -> dict
     ``directory`` holds the stack files; by default it is the project's. ``callbacks`` is that of
     :func:`components.joined_cluster.joined_cluster`.
     """
-    settings = await read_settings(directory or Path.cwd())
+    configuration = await read_configuration(directory or Path.cwd())
+    settings = configuration.settings
     plan = address_plan(settings)
+    # The mocks know no Hetzner.
+    asking = asyncio.ensure_future(refuse_what_hetzner_lacks(configuration, plan) if callbacks else asyncio.sleep(0))
+    if not pulumi.runtime.is_dry_run():
+        # Before anything exists. A preview makes nothing, and need not wait here.
+        await asking
     reading = asyncio.gather(*(read_peer_link(peer, plan) for peer in settings.peers))
-    # Loaded while the engine reads.
+    # Loaded while the engine reads, and while Hetzner answers.
     await asyncio.to_thread(import_module, "components.joined_cluster")
+    await asking
     from components.joined_cluster import joined_cluster
 
     return await joined_cluster(settings, plan, reading, callbacks=callbacks)

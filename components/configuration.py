@@ -6,8 +6,10 @@ It owns the reading; what is right and wrong is ``domain``'s. Nothing is registe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env
@@ -16,18 +18,34 @@ from components.stack_outputs import last_outputs
 from domain.changes import changes_refused, machines_that_leave
 from domain.consistency import secret_value_problems
 from domain.fleet import Fleet, check_fleet, parse_fleet, place_problems, with_common_mtus
-from domain.problems import count_of, in_file_order
+from domain.problems import Problem, count_of, in_file_order
 from domain.settings import StackSettings, engine_config, known, read_stack
 from domain.stack_directory import read_stack_files
 from domain.stack_file import StackFile
 
 
-async def read_settings(directory: Path) -> StackSettings:
-    """The settings of the current stack. ``directory`` holds the stack files ``Pulumi.NAME.yaml``.
+@dataclass(frozen=True)
+class StackConfiguration:
+    """The settings of a stack that have passed every check, and what they were checked with: the files of the fleet,
+    the values of the configuration (secrets in plain), and the outputs of the stack's last update.
+    """
 
-    They are compared with the outputs of the stack's last update as well, since a cluster that runs can't follow every
-    change. Raises ``pulumi.RunError``, which the engine shows without a traceback, with every problem of every stack
-    file.
+    settings: StackSettings
+    fleet: Fleet
+    values: Mapping[str, str] = field(repr=False)
+    outputs: Mapping[str, Any] = field(repr=False)
+
+    def refusal(self, problems: Sequence[Problem]) -> pulumi.RunError:
+        """The error that tells problems which show later, in the form of all others."""
+        return _refusal(place_problems(self.fleet, problems))
+
+
+async def read_configuration(directory: Path) -> StackConfiguration:
+    """The configuration of the current stack. ``directory`` holds the stack files ``Pulumi.NAME.yaml``.
+
+    The settings are compared with the outputs of the stack's last update as well, since a cluster that runs can't
+    follow every change. Raises ``pulumi.RunError``, which the engine shows without a traceback, with every problem of
+    every stack file.
     """
     stack = pulumi.get_stack()
     values = engine_values()
@@ -42,18 +60,20 @@ async def read_settings(directory: Path) -> StackSettings:
     )
     own = fleet.drafts[stack]
     secrets = secret_value_problems(stack, values, known(own.settings, "on_premise", "kubeconfig", "context"))
-    problems = in_file_order([*check_fleet(fleet), *place_problems(fleet, secrets)])
-    if not problems:
-        outputs = await last_outputs(stack) or {}
-        problems = place_problems(fleet, changes_refused(outputs, own.settings))
-        if not problems:
-            for line in words_of_leave(stack, own.settings, machines_that_leave(outputs, own.settings)):
-                pulumi.log.info(line)
-    if problems:
-        number = count_of(problems)
-        count = "a problem" if number == 1 else f"{number} problems"
-        raise pulumi.RunError("\n".join([f"{count} in the stack files; nothing was changed:", *map(str, problems)]))
-    return own.settings
+    if problems := in_file_order([*check_fleet(fleet), *place_problems(fleet, secrets)]):
+        raise _refusal(problems)
+    outputs = await last_outputs(stack) or {}
+    if problems := place_problems(fleet, changes_refused(outputs, own.settings)):
+        raise _refusal(problems)
+    for line in words_of_leave(stack, own.settings, machines_that_leave(outputs, own.settings)):
+        pulumi.log.info(line)
+    return StackConfiguration(own.settings, fleet, values, outputs)
+
+
+def _refusal(problems: Sequence[Problem]) -> pulumi.RunError:
+    number = count_of(problems)
+    count = "a problem" if number == 1 else f"{number} problems"
+    return pulumi.RunError("\n".join([f"{count} in the stack files; nothing was changed:", *map(str, problems)]))
 
 
 def words_of_leave(stack: str, settings: StackSettings, machines: Mapping[str, str]) -> list[str]:

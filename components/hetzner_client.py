@@ -76,6 +76,11 @@ class HetznerClient:
             page = answer.get("meta", {}).get("pagination", {}).get("next_page")
         return found
 
+    def image(self, id_: str) -> list[dict[str, Any]]:
+        """The image of this id, if there is one."""
+        answer = self._request("GET", f"/images/{id_}", missing_is_fine=True)
+        return [dict(answer["image"])] if answer else []
+
     def network(self, id_: int) -> dict[str, Any] | None:
         """One network, None when there is none."""
         answer = self._request("GET", f"/networks/{id_}", missing_is_fine=True)

@@ -2,7 +2,8 @@
 
 It owns the list, its date, and what may be said of a name that it lacks. It was put together by hand from what users of
 Hetzner's API published of its answers (the API itself was not asked for it), so it may lack what is new, and has no
-word on what is sold out today. A stack file has a way past it (``hetzner.unlisted``). The sources:
+word on what is sold out today. A stack file has a way past it (``hetzner.unlisted``), and the program, which has the
+token, asks Hetzner itself (``hetzner_offer.py``). The sources:
 
 - the whole table of server types and their locations, from the API, April 2026:
   https://github.com/hetznercloud/cli/issues/1322

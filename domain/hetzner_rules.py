@@ -1,6 +1,6 @@
 """Rules for where and what kind the servers at Hetzner are, by the program's own list (``hetzner_catalogue.py``).
 
-It owns what is said without asking anybody.
+It owns what is said without asking anybody; what Hetzner itself says is ``hetzner_offer.py``'s.
 """
 
 from __future__ import annotations

@@ -132,7 +132,7 @@ class HetznerSettings(Section):
     )
     """Locations and server types that are taken although the program's own list of Hetzner's (September 2026) has not
     got them, or not there: what is newer than the list, and types that are no longer sold, where servers of them run.
-    Default: none, since the list has what most take."""
+    The program asks Hetzner's API in any case. Default: none, since the list has what most take."""
     network_cidr: Annotated[
         rules.NodeRange,
         AfterValidator(rules.private_range),

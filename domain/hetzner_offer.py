@@ -1,0 +1,182 @@
+"""What Hetzner's API says it offers, compared with what a stack asks for.
+
+It owns the reading of the API's answers (https://docs.hetzner.cloud/reference/cloud: Locations, Server Types, Images)
+and the judgement. It asks nobody. A fault of what would be made is a problem; the same fault of a server that runs is a
+remark, since Hetzner lets it run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from domain.hetzner_catalogue import USUAL_MEMORY_GB
+from domain.hetzner_rules import POOLS
+from domain.plan import AddressPlan
+from domain.problems import Problem
+from domain.settings import HetznerSettings, StackSettings
+
+X86: Final = "x86"
+NAMES_SHOWN: Final = 8
+"""Server types that a message lists at most."""
+
+
+@dataclass(frozen=True)
+class Sale:
+    """A server type in one location. ``ends`` is when no new ones can be had any more, None while nobody says so;
+    ``available`` is False while it is sold out.
+    """
+
+    ends: datetime | None
+    available: bool
+
+
+@dataclass(frozen=True)
+class OfferedType:
+    """A server type as the API has it; ``sales`` by location."""
+
+    architecture: str
+    memory_gb: float
+    sales: Mapping[str, Sale]
+
+
+@dataclass(frozen=True)
+class Offer:
+    """``zones``: location -> network zone; ``image_architectures`` are those for which there is the stack's image."""
+
+    zones: Mapping[str, str]
+    server_types: Mapping[str, OfferedType]
+    image_architectures: frozenset[str]
+
+
+def read_offer(
+    locations: Sequence[Mapping[str, Any]],
+    server_types: Sequence[Mapping[str, Any]],
+    images: Sequence[Mapping[str, Any]],
+) -> Offer:
+    """The offer from the objects of the API's lists; ``images`` are those of the stack's name or id.
+
+    Raises KeyError, TypeError, ValueError or AttributeError for objects of another form.
+    """
+    return Offer(
+        zones={str(one["name"]): str(one["network_zone"]) for one in locations},
+        server_types={
+            str(one["name"]): OfferedType(
+                architecture=str(one["architecture"]),
+                memory_gb=float(one["memory"]),
+                sales={str(place["name"]): _sale(place) for place in one["locations"]},
+            )
+            for one in server_types
+        },
+        image_architectures=frozenset(str(one["architecture"]) for one in images if one["status"] == "available"),
+    )
+
+
+def _sale(place: Mapping[str, Any]) -> Sale:
+    deprecation = place.get("deprecation")
+    return Sale(
+        ends=None if deprecation is None else datetime.fromisoformat(deprecation["unavailable_after"]),
+        # Older answers do not have it.
+        available=bool(place.get("available", True)),
+    )
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """``problems`` stop what is to be made, ``remarks`` are good to know."""
+
+    problems: tuple[Problem, ...]
+    remarks: tuple[str, ...]
+
+
+def judged(
+    settings: StackSettings, plan: AddressPlan, running: Collection[str], offer: Offer, now: datetime
+) -> Judgement:
+    """What of a Hetzner stack's wishes the offer does not hold. ``running`` are the names of the nodes that exist;
+    ``now`` is aware of its zone.
+    """
+    hetzner, stack = settings.hetzner, settings.stack
+    if hetzner is None:
+        return Judgement((), ())
+    problems: list[Problem] = []
+    remarks: list[str] = []
+    made = [node for node in plan.nodes if node.name not in running]
+    if len(made) == len(plan.nodes):
+        problems += _location(stack, hetzner, offer)
+    if made and X86 not in offer.image_architectures:
+        rule = "is not among Hetzner's images for x86, as its API says"
+        problems.append(Problem(stack, "hetzner.image", hetzner.image, rule, "take one like debian-12"))
+    for pool, role in zip(POOLS, ("server", "agent"), strict=True):
+        server_type = getattr(hetzner, pool).server_type
+        new = any(node.role == role for node in made)
+        problem = _server_type(stack, f"hetzner.{pool}.server_type", server_type, hetzner.location, offer, now)
+        if problem is not None and new:
+            problems.append(problem)
+        elif problem is not None:
+            remarks.append(f"{stack}: {problem.setting} {problem.value} {problem.rule}; the servers that run stay")
+        elif new:
+            remarks += _passing(stack, server_type, hetzner.location, offer)
+    return Judgement(tuple(problems), tuple(dict.fromkeys(remarks)))
+
+
+def _location(stack: str, hetzner: HetznerSettings, offer: Offer) -> Iterator[Problem]:
+    location, zone = hetzner.location, hetzner.network_zone
+    right = offer.zones.get(location)
+    if right is None:
+        rule = "is not among Hetzner's locations, as its API says"
+        yield Problem(stack, "hetzner.location", location, rule, f"take one of them: {', '.join(offer.zones)}")
+    elif right != zone:
+        rule = f"is not the zone of location {location}, as Hetzner's API says"
+        yield Problem(stack, "hetzner.network_zone", zone, rule, f"write {right}")
+
+
+def _server_type(
+    stack: str, setting: str, server_type: str, location: str, offer: Offer, now: datetime
+) -> Problem | None:
+    offered = offer.server_types.get(server_type)
+    if location not in offer.zones:
+        location = ""
+    there = _sold_in(location, offer, now)
+    fix = f"take one that is there: {there}" if there else "take another location"
+    if offered is None:
+        return Problem(stack, setting, server_type, "is not among Hetzner's server types, as its API says", fix)
+    if offered.architecture != X86:
+        rule = f"is of the architecture {offered.architecture}; k3s.sha256 is the checksum of the x86 binary"
+        return Problem(stack, setting, server_type, rule, fix)
+    if not location:
+        return None
+    sale = offered.sales.get(location)
+    if sale is None:
+        return Problem(stack, setting, server_type, f"is not to be had in {location}, as Hetzner's API says", fix)
+    if sale.ends is not None and sale.ends <= now:
+        rule = f"has not been sold in {location} since {sale.ends:%Y-%m-%d}, as Hetzner's API says"
+        return Problem(stack, setting, server_type, rule, fix)
+    return None
+
+
+def _sold_in(location: str, offer: Offer, now: datetime) -> str:
+    """The x86 types that one can have there now, those of a usual size first; of no location: in any."""
+
+    def sold(one: OfferedType) -> bool:
+        sales = [sale for place, sale in one.sales.items() if location in ("", place)]
+        return one.architecture == X86 and any(
+            sale.available and (sale.ends is None or sale.ends > now) for sale in sales
+        )
+
+    found = [
+        (one.memory_gb < USUAL_MEMORY_GB, one.memory_gb, name) for name, one in offer.server_types.items() if sold(one)
+    ]
+    names = [name for _, _, name in sorted(found)]
+    return ", ".join(names[:NAMES_SHOWN]) + (" or a larger one" if len(names) > NAMES_SHOWN else "")
+
+
+def _passing(stack: str, server_type: str, location: str, offer: Offer) -> Iterator[str]:
+    """What is no fault: an end that is to come, and servers that are sold out today."""
+    offered = offer.server_types.get(server_type)
+    sale = None if offered is None else offered.sales.get(location)
+    if sale is not None and sale.ends is not None:
+        yield f"{stack}: Hetzner ends {server_type} in {location} on {sale.ends:%Y-%m-%d}; servers that run stay"
+    elif sale is not None and not sale.available:
+        yield f"{stack}: {server_type} is sold out in {location}, as Hetzner's API says; `pulumi up` may fail for it"
