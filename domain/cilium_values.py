@@ -147,7 +147,7 @@ counts over the chart's."""
 PAST_THE_CHART: Final = ("extraConfig", "extraArgs", "extraEnv", "operator.extraArgs", "operator.extraEnv")
 """Values of the chart that reach the agent's or the operator's own configuration as they are."""
 
-_NO_OBJECT: Final = "(not an object)"
+NO_OBJECT: Final = "(not an object)"
 
 _CLUSTER_ACCESS: Final = ("k8sServiceHost", "k8sServicePort")
 """On nodes that we set up, k3s's own load balancer; an existing cluster may have none, and its user knows better."""
@@ -158,7 +158,7 @@ def cilium_values(plan: AddressPlan, settings: StackSettings) -> dict[str, Any]:
     values = _merged(_merged(defaults(), settings.cilium.values), required(plan.mtu.cilium))
     # The text "false" is true to a template of Helm, so what is right by its spelling becomes the value itself.
     for path, (needed, _) in _FORBIDDEN.items():
-        given, value = _at(settings.cilium.values, path)
+        given, value = value_at(settings.cilium.values, path)
         if given and isinstance(value, str) and isinstance(needed, bool | int):
             below: Any = needed
             for name in reversed(path.split(".")):
@@ -177,25 +177,25 @@ def clashes(user: Mapping[str, Any], mtu: int, *, installs_k3s: bool) -> list[Cl
             fixed[name] = defaults()[name]
             reasons[name] = "k3s serves the API there on every node"
     for path, needed in fixed.items():
-        given, value = _at(user, path)
+        given, value = value_at(user, path)
         if given and not _same(value, needed):
             found.append(Clash(path, value, needed, reasons[path]))
     for path, (needed, reason) in _FORBIDDEN.items():
-        given, value = _at(user, path)
+        given, value = value_at(user, path)
         if given and not _same(value, needed):
             found.append(Clash(path, value, needed, reason))
     all_needed = {path: (needed, reasons[path]) for path, needed in fixed.items()} | dict(_FORBIDDEN)
     owners = {name: path for path, names in _AGENT_SETTINGS.items() for name in names}
-    for path, name, value in _past_the_chart(user):
+    for path, name, value in past_the_chart(user):
         if (owner := owners.get(name)) is not None:
             found.append(Clash(path, value, *all_needed[owner], overrides=owner))
     return sorted(found, key=lambda clash: clash.path)
 
 
-def _past_the_chart(user: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+def past_the_chart(user: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
     """Where the user writes into the agent's own configuration: the path, the name of the setting, what he wrote."""
     for path in PAST_THE_CHART:
-        _, value = _at(user, path)
+        _, value = value_at(user, path)
         if path == "extraConfig" and isinstance(value, Mapping):
             for name, one in value.items():
                 yield f"{path}.{name}", str(name).lower(), one
@@ -235,12 +235,12 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
-def _at(values: Mapping[str, Any], path: str) -> tuple[bool, Any]:
-    """Whether the path is given, and its value; :data:`_NO_OBJECT` where something else stands in its way."""
+def value_at(values: Mapping[str, Any], path: str) -> tuple[bool, Any]:
+    """Whether the path is given, and its value; :data:`NO_OBJECT` where something else stands in its way."""
     value: Any = values
     for name in path.split("."):
         if not isinstance(value, Mapping):
-            return True, _NO_OBJECT
+            return True, NO_OBJECT
         if name not in value:
             return False, None
         value = value[name]

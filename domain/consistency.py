@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
+from domain.cilium_rules import CILIUM_RULES
 from domain.cilium_values import clashes
 from domain.hetzner_rules import HETZNER_RULES
 from domain.k3s_rules import CREDENTIALS, K3S_RULES
@@ -667,6 +668,7 @@ STACK_RULES: Final[tuple[Rule, ...]] = (
     *ZONE_RULES,
     forward_zones_foreign,
     cilium_values_allowed,
+    *CILIUM_RULES,
     agent_environment_allowed,
     peers_of_others,
 )

@@ -11,6 +11,7 @@ from typing import Any, Final, get_args
 from pydantic import AfterValidator, BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
+from domain.cilium_rules import AGENT_OPTIONS, KEPT, KEPT_ON_OUR_NODES
 from domain.cilium_values import PAST_THE_CHART, fixed_values
 from domain.consistency import STACK_RULES
 from domain.fleet import FLEET_RULES
@@ -192,11 +193,16 @@ def _refused() -> Iterator[str]:
     yield "\n## What is refused, and why\n\n### In `cilium.values`\n\n| value | must be | because |\n|---|---|---|\n"
     for clash in fixed_values():
         yield f"| `{clash.path}` | `{_as_yaml(clash.needed)}` | {clash.reason} |\n"
+    for path, (allowed, reason) in sorted({**KEPT, **KEPT_ON_OUR_NODES}.items()):
+        must = " or ".join(f"`{_as_yaml(one)}`" for one in allowed if one != "") or "left out"
+        where = ", on nodes of this program" if path in KEPT_ON_OUR_NODES else ""
+        yield f"| `{path}` | {must} | {reason}{where} |\n"
     past = ", ".join(f"`{path}`" for path in PAST_THE_CHART)
     yield f"\nThe same holds for {past}: what would change one of these values past the chart is refused.\n"
     for where, reasons in (
         ("`k3s.server_config` and `k3s.agent_config`", FORBIDDEN_K3S_SETTINGS),
         *((f"`{name}` of these", arguments) for name, arguments in FORBIDDEN_K3S_ARGUMENTS.items()),
+        (f"{past}, as options of agent and operator", AGENT_OPTIONS),
         ("`netbird.agent_env`", FORBIDDEN_ENVIRONMENT),
     ):
         yield f"\n### In {where}\n\n| name | because |\n|---|---|\n"

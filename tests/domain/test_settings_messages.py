@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from domain import (
+    cilium_rules,
     consistency,
     firewall_sources,
     fleet,
@@ -295,6 +296,7 @@ MODULES = {
         settings,
         consistency,
         fleet,
+        cilium_rules,
         firewall_sources,
         hetzner_rules,
         host_keys,
