@@ -61,12 +61,12 @@ def test_users_values_are_merged_in() -> None:
 
 def test_a_right_text_becomes_the_value_itself() -> None:
     """The text "false" is true to a template of Helm."""
-    user = {"ipv6": {"enabled": "false", "other": "true"}, "kubeProxyReplacement": "true", "tunnelPort": "8472"}
+    user = {"socketLB": {"enabled": "true", "tracing": "true"}, "kubeProxyReplacement": "true", "tunnelPort": "8472"}
     values = values_of(user)
-    assert values["ipv6"] == {"enabled": False, "other": "true"}
+    assert values["socketLB"] == {"enabled": True, "tracing": "true"}
     assert values["kubeProxyReplacement"] is True
     assert values["tunnelPort"] == 8472
-    assert user["ipv6"] == {"enabled": "false", "other": "true"}
+    assert user["socketLB"] == {"enabled": "true", "tracing": "true"}
 
 
 def test_merging_changes_neither_side() -> None:
