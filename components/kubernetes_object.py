@@ -20,8 +20,10 @@ run, so that a patch that was interrupted leaves no manager behind.
 """
 
 TAKEN_BACK: Final = {"pulumi.com/patchForce": "true"}
-"""Annotation of an object that is ours: what somebody has changed in it by hand is put right. Not of a Secret, whose
-name is that of the operator's chart: there may be one of somebody's own, and an `up` stops before it.
+"""Annotation of an object that is ours: what somebody has changed in it by hand is put right."""
+_MAYBE_THEIRS: Final = ("Namespace", "Secret")
+"""Kinds without it. Their names are those of the operator's chart: there may be one of somebody's own, and an `up`
+stops before it changes what it did not make.
 """
 
 
@@ -36,7 +38,7 @@ class KubernetesObject(pulumi.CustomResource):
             opts = pulumi.ResourceOptions.merge(opts, secret)
         # Nobody gives a status; named here, so that what the cluster answers comes back as an output.
         props = {**manifest, "status": None}
-        added = FORCED if patch else {} if manifest["kind"] == "Secret" else TAKEN_BACK
+        added = FORCED if patch else {} if manifest["kind"] in _MAYBE_THEIRS else TAKEN_BACK
         if added:
             metadata = manifest["metadata"]
             props["metadata"] = {**metadata, "annotations": {**metadata.get("annotations", {}), **added}}

@@ -16,6 +16,7 @@ from hypothesis import strategies as some
 from components.chart import ChartSource
 from components.dns import checksum
 from components.dns_relay import daemon_set_spec
+from components.kubernetes_object import TAKEN_BACK
 from components.netbird_operator import NetbirdOperator, NetbirdOperatorArgs
 from components.netbird_router import host_network_transform
 from components.route_wait import job_name, job_spec
@@ -158,11 +159,12 @@ class TestRouter:
 
     def test_custom_resources_are_waited_for(self, mn: Run) -> None:
         router, key = mn.one(":NetworkRouter"), mn.one(":SetupKey")
-        assert router.inputs["metadata"]["annotations"] == {"pulumi.com/waitFor": "condition=Ready"}
+        assert router.inputs["metadata"]["annotations"] == {"pulumi.com/waitFor": "condition=Ready", **TAKEN_BACK}
         # Its Ready may never come, see the module.
         assert key.inputs["metadata"]["annotations"] == {
             "pulumi.com/waitFor": "jsonpath={.status.setupKeyID}",
             "isthmus.dev/setup-key-renewals": "0",
+            **TAKEN_BACK,
         }
         assert {item.inputs["metadata"]["namespace"] for item in (router, key)} == {"netbird"}
 
@@ -213,7 +215,16 @@ class TestEgress:
 
     def test_a_new_own_address_is_looked_at_again(self, mn: Run) -> None:
         annotations = mn.one(":CiliumEgressGatewayPolicy").inputs["metadata"]["annotations"]
-        assert annotations == {"isthmus.dev/source-addresses": "100.92.0.8"}
+        assert annotations == {"isthmus.dev/source-addresses": "100.92.0.8", **TAKEN_BACK}
+
+    def test_what_was_changed_by_hand_is_taken_back_unless_it_may_be_somebodys_own(self, mn: Run) -> None:
+        annotated = {
+            item.type.rpartition(":")[2]: "pulumi.com/patchForce" in item.inputs["metadata"].get("annotations", {})
+            for item in mn.registrations
+            if item.type.startswith("kubernetes:") and not item.type.endswith(":Release")
+        }
+        assert {kind for kind, forced in annotated.items() if not forced} == {"Namespace", "Secret"}
+        assert annotated["CiliumEgressGatewayPolicy"] is annotated["DaemonSet"] is True
 
     def test_policies_follow_the_peers_routers(self, mn: Run) -> None:
         found = [
