@@ -55,14 +55,16 @@ def flow(values: Sequence[str]) -> str:
 
 def stack_file_text(contents: Contents) -> str:
     """The whole file."""
-    ranges = contents.ranges
+    name, ranges = contents.name, contents.ranges
     parts = [
-        _head(contents.name, contents.place),
+        _head(name, contents.place),
         "config:\n",
         _network(contents.place, ranges, contents.zone),
         "  # Stacks to link with. Each of them lists this one, too.\n",
         f"  isthmus:peers: {flow(contents.peers)}\n",
-        _hetzner(ranges, contents.location) if contents.place == "hetzner" else _on_premise(contents.name, ranges),
+        _hetzner(contents.name, ranges, contents.location)
+        if contents.place == "hetzner"
+        else _on_premise(contents.name, ranges),
         _k3s(contents.k3s),
         _section("cilium", contents.cilium),
         _section("netbird", contents.netbird),
@@ -84,7 +86,7 @@ def _head(name: str, place: Place) -> str:
 # Secrets are set by command, once; they stand in this file encrypted:
 #   pulumi stack init {name}
 #   {CLUSTER_SECRET.command.format(stack=name)}
-#   pulumi config set --secret netbirdApiToken -s {name}   # token of a NetBird service user
+#   pulumi config set --secret netbirdApiToken -s {name}   # token of a NetBird service user, Admin
 {last}"""
 
 
@@ -104,7 +106,7 @@ def _network(place: Place, ranges: dict[str, IPv4Network], zone: str) -> str:
 """
 
 
-def _hetzner(ranges: dict[str, IPv4Network], location: str) -> str:
+def _hetzner(name: str, ranges: dict[str, IPv4Network], location: str) -> str:
     zone = NETWORK_ZONES.get(location)
     server_type = "cx23" if zone == EUROPE else '"<an x86 server type of that location>"'
     network_zone = (
@@ -119,8 +121,9 @@ def _hetzner(ranges: dict[str, IPv4Network], location: str) -> str:
     control_plane: {{ server_type: {server_type}, count: 1 }} # servers that run the API: 1, 3 or 5
     workers: {{ server_type: {server_type}, count: 1 }} # the first one carries the link
     # Who may reach the Kubernetes API (6443) and SSH (22): at least where `pulumi up` runs.
-    api_allowed_cidrs: ["<your own addresses, like 203.0.113.7/32>"]
-    ssh_allowed_cidrs: ["<your own addresses, like 203.0.113.7/32>"]
+    # When that address changes: change it here, and `pulumi up -s {name}` opens the firewall for the new one.
+    api_allowed_cidrs: ["<your public addresses, like 203.0.113.7/32>"]
+    ssh_allowed_cidrs: ["<your public addresses, like 203.0.113.7/32>"]
 """
 
 

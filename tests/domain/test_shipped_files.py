@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from domain.fleet import check_files
+from domain.fleet import check_files, parse_fleet
 from domain.plan import address_plan
 from domain.schema import stack_file_schema
 from domain.settings import SECRETS, SECTIONS, StackSettings, engine_config, parse_stack
+from domain.starter import Starter, starter
 from tests.domain.samples import HOST_KEYS, MN, SECRET, SHA256, changed
 
+MARK = re.compile('"<([^"]*)>"')
 TOP = Path(__file__).parents[2]
 FILES = {name: (TOP / f"Pulumi.{name}.yaml").read_text(encoding="utf-8") for name in ("de", "mn")}
 
@@ -29,7 +32,10 @@ def test_what_is_left_to_fill_in() -> None:
         "mn: clusterSecret",
         "mn: netbirdApiToken",
         "mn: sshPrivateKey",
+        "mn: network.node_cidr",
+        "mn: on_premise.machines.0.address",
         "mn: on_premise.machines.0.host_key",
+        "mn: on_premise.machines.1.address",
         "mn: on_premise.machines.1.host_key",
         "mn: k3s.sha256",
     ]
@@ -43,9 +49,27 @@ def filled_in(name: str) -> dict[str, Any]:
         for setting in ("api_allowed_cidrs", "ssh_allowed_cidrs"):
             config["isthmus:hetzner"][setting] = ["203.0.113.7/32"]
         return {**config, "hcloud:token": SECRET}
-    for machine, key in zip(config["isthmus:on_premise"]["machines"], HOST_KEYS, strict=True):
-        machine["host_key"] = key
+    config["isthmus:network"]["node_cidr"] = "192.168.7.0/24"
+    for number, key in enumerate(HOST_KEYS):
+        config["isthmus:on_premise"]["machines"][number] |= {"address": f"192.168.7.{11 + number}", "host_key": key}
     return {**config, "isthmus:sshPrivateKey": SECRET}
+
+
+def test_what_is_to_be_filled_in_is_what_is_marked() -> None:
+    secrets = {key.removeprefix("isthmus:") for key in SECRETS}
+    for name, content in FILES.items():
+        marked = {number for number, line in enumerate(content.splitlines(), 1) if re.search(': .*"<.*>"', line)}
+        left = {one.line for one in check_files(FILES) if one.stack == name and one.setting not in secrets}
+        assert marked == left
+
+
+def test_they_are_like_new_ones() -> None:
+    """Same words for the same settings, so that a reader of one knows the other."""
+    for name, place in (("de", "hetzner"), ("mn", "on_premise")):
+        made = starter(name, place, parse_fleet({}), peers=[])  # type: ignore[arg-type]
+        assert isinstance(made, Starter)
+        shipped = set(MARK.findall(FILES[name]))
+        assert {blank.meaning for blank in made.blanks} == shipped
 
 
 def test_filled_in_they_are_right() -> None:

@@ -33,7 +33,7 @@ def isthmus(project: Project, *arguments: str) -> Result:
 
 
 def test_new_initialises_the_stack_and_sets_its_secret(project: Project) -> None:
-    done = isthmus(project, "new", "us", "--on-premise", "--node-cidr", "192.168.9.0/24").expect(0)
+    done = isthmus(project, "new", "us", "--on-premise", "--node-cidr", "192.168.9.0/24", "--init").expect(0)
 
     assert done.stderr == ""
     done.says("The stack is initialised and its clusterSecret set.")
@@ -57,9 +57,9 @@ def test_new_initialises_the_stack_and_sets_its_secret(project: Project) -> None
 def test_new_on_a_stack_that_pulumi_has_already(project: Project) -> None:
     project.init("de")
 
-    done = isthmus(project, "new", "de", "--hetzner").expect(0)
+    done = isthmus(project, "new", "de", "--hetzner", "--init").expect(1)
 
-    done.says("(not done here: stack 'organization/isthmus/de' already exists)")
+    done.says("error: Pulumi could not initialise the stack: stack 'organization/isthmus/de' already exists")
     assert "clusterSecret:" not in (project.directory / "Pulumi.de.yaml").read_text(encoding="utf-8")
 
 
