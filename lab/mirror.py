@@ -38,10 +38,10 @@ import yaml
 from aiohttp import web
 
 from domain.k3s_release import CHECKSUMS
+from lab import k3s_artifact
 from lab.images import Blob, Image
 from toolchain import cache
 
-K3S_STAND_IN: Final = Path(__file__).resolve().parent / "standins" / "k3s.py"
 DEFAULT_REGISTRY: Final = "docker.io"
 
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
@@ -69,18 +69,19 @@ class Mirror:
 
 
 def prepare_mirror(
-    root: Path, *, k3s_version: str, images: Iterable[Image], charts: Iterable[Path] = (), k3s: Path = K3S_STAND_IN
+    root: Path, *, k3s_version: str, images: Iterable[Image], charts: Iterable[Path] = (), k3s: bytes | None = None
 ) -> Mirror:
     """Lay out (or bring up to date) the directory ROOT and return what belongs into settings, the k3s checksum first.
 
-    ``charts`` are chart directories (with a Chart.yaml); each is packed under its own name and version. Files are hard
-    links where the file system allows. Equal inputs give equal bytes.
+    ``k3s`` is the k3s artifact, the stand-in when it is not given. ``charts`` are chart directories (with a
+    Chart.yaml); each is packed under its own name and version. Files are hard links where the file system allows. Equal
+    inputs give equal bytes.
     """
     if _VERSION.fullmatch(k3s_version) is None:
         raise ValueError(f"{k3s_version!r} is not a version")
     artifact = root / "k3s" / k3s_version / "k3s"
     artifact.parent.mkdir(parents=True, exist_ok=True)
-    data = k3s.read_bytes()
+    data = k3s_artifact.pack() if k3s is None else k3s
     _write(artifact, data)
     checksum = hashlib.sha256(data).hexdigest()
     _write(artifact.with_name(CHECKSUMS), f"{checksum}  {artifact.name}\n".encode())

@@ -25,7 +25,7 @@ from domain.plan import address_plan
 from domain.settings import StackSettings, parse_stack
 from lab import base, cgroups, images, machines, mirror, network, processes, programs, state
 from lab.commands import wait_until
-from lab.standins.k3s import COREDNS_IMAGE, PAUSE_IMAGE, VERSION
+from lab.standins.k3s.layout import COREDNS_IMAGE, PAUSE_IMAGE, VERSION
 from toolchain import ensure
 
 pytestmark = [

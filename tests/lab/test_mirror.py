@@ -20,6 +20,7 @@ from lab.images import Blob, Image
 
 VERSION = "v1.34.2+k3s1"
 LAYER = bytes(range(256)) * 64
+ARTIFACT = b"#!/usr/bin/python3\n"
 
 
 def make_image(directory: Path, reference: str, layer: bytes = LAYER) -> Image:
@@ -52,13 +53,11 @@ def chart(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def root(tmp_path: Path, image: Image, chart: Path) -> Path:
-    artifact = tmp_path / "k3s.py"
-    artifact.write_text("#!/usr/bin/python3\n")
     (tmp_path / "secret").write_text("outside")
     laid_out = mirror.prepare_mirror(
-        tmp_path / "mirror", k3s_version=VERSION, images=[image], charts=[chart], k3s=artifact
+        tmp_path / "mirror", k3s_version=VERSION, images=[image], charts=[chart], k3s=ARTIFACT
     )
-    assert laid_out.k3s_sha256 == hashlib.sha256(b"#!/usr/bin/python3\n").hexdigest()
+    assert laid_out.k3s_sha256 == hashlib.sha256(ARTIFACT).hexdigest()
     assert laid_out.charts == ("example-1.2.3.tgz",)
     return laid_out.root
 
@@ -221,7 +220,7 @@ class TestLayingOut:
             return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
 
         before = seen()
-        mirror.prepare_mirror(root, k3s_version=VERSION, images=[image], charts=[chart], k3s=tmp_path / "k3s.py")
+        mirror.prepare_mirror(root, k3s_version=VERSION, images=[image], charts=[chart], k3s=ARTIFACT)
         assert seen() == before
 
     def test_the_stand_in_is_the_artifact(self, tmp_path: Path) -> None:
