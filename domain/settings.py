@@ -437,21 +437,6 @@ def engine_config(config: Mapping[str, str]) -> dict[str, Any]:
     return result
 
 
-def parse_stack(
-    stack: str, config: Mapping[str, Any], *, secrets: Collection[str] | None = None
-) -> StackSettings | list[Problem]:
-    """The settings of a stack, or everything that is wrong with them, each alone and with each other.
-
-    ``config`` is the stack file's ``config`` object, with keys such as ``isthmus:network``. ``secrets`` are the keys
-    of the secrets that are there; by default those that ``config`` has. Their values are never looked at.
-    """
-    from domain.consistency import range_problems, stack_problems  # they need the models of this module
-
-    draft = read_stack(stack, config, secrets=secrets)
-    problems = [*draft.problems, *stack_problems(draft), *range_problems([draft])]
-    return problems or draft.settings
-
-
 def read_stack(stack: str, config: Mapping[str, Any], *, secrets: Collection[str] | None = None) -> StackDraft:
     """Every section and field on its own; what fits between them is checked by ``consistency.py``."""
     problems: list[Problem] = []

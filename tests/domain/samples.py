@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from domain.fleet import check_files
 from domain.plan import AddressPlan, address_plan
 from domain.problems import Problem
-from domain.settings import StackSettings, parse_stack
+from domain.settings import StackSettings
+from tests.domain.one_stack import parse_stack
 
 HOST_KEYS: Final = (
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJd2gTWYGdEwEzvYjHAyO3XX9Cj4Z3wbqGPcBJ1HMGx7",

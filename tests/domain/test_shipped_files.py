@@ -11,8 +11,9 @@ import yaml
 from domain.fleet import check_files, parse_fleet
 from domain.plan import address_plan
 from domain.schema import stack_file_schema
-from domain.settings import SECRETS, SECTIONS, StackSettings, engine_config, parse_stack
+from domain.settings import SECRETS, SECTIONS, StackSettings, engine_config
 from domain.starter import Starter, starter
+from tests.domain.one_stack import parse_stack
 from tests.domain.samples import HOST_KEYS, MN, SECRET, SHA256, changed
 
 MARK = re.compile('"<([^"]*)>"')

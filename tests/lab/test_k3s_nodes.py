@@ -22,10 +22,11 @@ import yaml
 from domain.names import INSTALL_SCRIPT, UNINSTALL_SCRIPT
 from domain.node_files import node_files
 from domain.plan import address_plan
-from domain.settings import StackSettings, parse_stack
+from domain.settings import StackSettings
 from lab import base, cgroups, images, machines, mirror, network, processes, programs, state
 from lab.commands import wait_until
 from lab.standins.k3s.layout import COREDNS_IMAGE, PAUSE_IMAGE, VERSION
+from tests.domain.one_stack import parse_stack
 from toolchain import ensure
 
 pytestmark = [

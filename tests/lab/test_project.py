@@ -9,13 +9,14 @@ import pytest
 import yaml
 
 from domain.fleet import check_fleet, parse_fleet
-from domain.settings import StackSettings, parse_stack
+from domain.settings import StackSettings
 from domain.stack_file import Unreadable
 from domain.starter import Starter, starter
 from domain.starter_text import Place
 from lab import project, state
 from lab.project import Artifacts, Tools, environment, stack_settings
 from lab.topology import DEFAULT, MOST_SITES, HetznerSite, OnPremiseSite, of_sites
+from tests.domain.one_stack import parse_stack
 
 ARTIFACTS = Artifacts(
     k3s_version="v1.34.2+k3s1",
