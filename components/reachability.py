@@ -5,21 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 from typing import Final
-from urllib.parse import urlsplit
 
 import pulumi
-import yaml
+
+from domain.kubeconfig import KubeconfigError, access
 
 CONNECT_SECONDS: Final = 3.0
-
-
-def api_server(kubeconfig: str, context: str | None) -> tuple[str, int]:
-    """Host and port of the API server that a kubeconfig names. Raises KeyError where the kubeconfig lacks something."""
-    parsed = yaml.safe_load(kubeconfig)
-    chosen = next(entry for entry in parsed["contexts"] if entry["name"] == (context or parsed["current-context"]))
-    cluster = next(entry for entry in parsed["clusters"] if entry["name"] == chosen["context"]["cluster"])
-    url = urlsplit(cluster["cluster"]["server"])
-    return str(url.hostname), url.port or 443
 
 
 def why_unreachable(host: str, port: int) -> str | None:
@@ -38,8 +29,8 @@ def warn_if_unreachable(kubeconfig: pulumi.Output[str], context: str | None) -> 
 
     async def look(text: str) -> str:
         try:
-            host, port = api_server(text, context)
-        except (KeyError, StopIteration, TypeError, yaml.YAMLError):
+            host, port = access(text, context).address
+        except KubeconfigError:
             return ""  # The provider says what is wrong with a kubeconfig.
         reason = await asyncio.to_thread(why_unreachable, host, port)
         if reason is not None:
