@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 
 from lab import images
-from lab.images import File, ImageRecipe, Layer, LayerRecipe, LayerWriter, Tree
+from lab.images import layers
+from lab.images.layer_writer import LayerWriter, merged_path
+from lab.images.layers import layer_key
+from lab.images.making import config_document
+from lab.images.model import File, ImageRecipe, LayerRecipe, Tree
+from lab.images.recipes import IMAGES, LAYERS, RELAY_IMAGE
 from toolchain import RECIPES
 
 
@@ -20,19 +25,19 @@ def written(recipe: LayerRecipe, path: Path) -> dict[str, tarfile.TarInfo]:
 
 
 def test_every_layer_and_tool_that_is_named_exists() -> None:
-    for image in images.IMAGES:
-        assert set(image.layers) <= set(images.LAYERS), image.reference
-    for layer in images.LAYERS.values():
+    for image in IMAGES:
+        assert set(image.layers) <= set(LAYERS), image.reference
+    for layer in LAYERS.values():
         assert set(layer.tools) <= set(RECIPES), layer.name
         for item in layer.content:
             if item.tool:
                 assert item.source in RECIPES[item.tool].files, item
             elif item.source:
-                assert (images.FILES.parent.parent / item.source).is_file(), item
+                assert (layers.REPOSITORY / item.source).is_file(), item
 
 
 def test_the_names_are_those_that_charts_and_manifests_use() -> None:
-    assert [image.reference for image in images.IMAGES] == [
+    assert [image.reference for image in IMAGES] == [
         "docker.io/rancher/mirrored-pause:3.6",
         "docker.io/rancher/mirrored-coredns-coredns:1.14.7",
         "docker.io/coredns/coredns:1.14.7",
@@ -45,13 +50,13 @@ def test_the_names_are_those_that_charts_and_manifests_use() -> None:
 
 
 def test_images_with_a_user_land_share_one_layer_at_the_bottom() -> None:
-    with_base = [image for image in images.IMAGES if "base" in image.layers]
+    with_base = [image for image in IMAGES if "base" in image.layers]
     assert len(with_base) == 3
     assert all(image.layers[0] == "base" for image in with_base)
 
 
 def test_tools_of_chosen_images() -> None:
-    assert images.tools([images.RELAY_IMAGE, images.AGENT_IMAGE]) == ["coredns", "netbird"]
+    assert images.tools([RELAY_IMAGE, images.AGENT_IMAGE]) == ["coredns", "netbird"]
 
 
 def test_an_unknown_image_is_refused() -> None:
@@ -74,7 +79,7 @@ def test_an_unknown_image_is_refused() -> None:
     ],
 )
 def test_paths_are_those_of_a_merged_usr(name: str, path: str) -> None:
-    assert images.merged_path(name) == path
+    assert merged_path(name) == path
 
 
 class TestLayerWriter:
@@ -114,39 +119,40 @@ class TestKeys:
         return {"coredns": Path("/cache/tools/coredns") / key}
 
     def test_a_new_binary_gives_a_new_key_and_the_same_one_does_not(self) -> None:
-        recipe = images.LAYERS["coredns"]
-        assert images.layer_key(recipe, self.artifacts("a")) == images.layer_key(recipe, self.artifacts("a"))
-        assert images.layer_key(recipe, self.artifacts("a")) != images.layer_key(recipe, self.artifacts("b"))
+        recipe = LAYERS["coredns"]
+        assert layer_key(recipe, self.artifacts("a")) == layer_key(recipe, self.artifacts("a"))
+        assert layer_key(recipe, self.artifacts("a")) != layer_key(recipe, self.artifacts("b"))
 
     def test_a_file_of_the_repository_counts_with_its_content(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         recipe = LayerRecipe("x", content=(File("x", source="lab/image_files/x"),))
-        monkeypatch.setattr(images, "FILES", tmp_path / "lab" / "image_files")
-        images.FILES.mkdir(parents=True)
-        (images.FILES / "x").write_text("one")
-        first = images.layer_key(recipe, {})
-        (images.FILES / "x").write_text("two")
-        assert images.layer_key(recipe, {}) != first
+        monkeypatch.setattr(layers, "REPOSITORY", tmp_path)
+        file = tmp_path / "lab/image_files/x"
+        file.parent.mkdir(parents=True)
+        file.write_text("one")
+        first = layer_key(recipe, {})
+        file.write_text("two")
+        assert layer_key(recipe, {}) != first
 
     def test_the_base_counts_for_what_is_left_out_above_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        recipe = images.LAYERS["probe"]
-        first = images.layer_key(recipe, {})
-        monkeypatch.setitem(images.LAYERS, "base", LayerRecipe("base", packages=("bash",)))
-        assert images.layer_key(recipe, {}) != first
+        recipe = LAYERS["probe"]
+        first = layer_key(recipe, {})
+        monkeypatch.setitem(LAYERS, "base", LayerRecipe("base", packages=("bash",)))
+        assert layer_key(recipe, {}) != first
 
 
 class TestDocuments:
     layers = (
-        Layer(images.Blob(f"sha256:{'1' * 64}", 10, images.LAYER_TYPE, Path("a")), f"sha256:{'a' * 64}"),
-        Layer(images.Blob(f"sha256:{'2' * 64}", 20, images.LAYER_TYPE, Path("b")), f"sha256:{'b' * 64}"),
+        images.Layer(images.Blob(f"sha256:{'1' * 64}", 10, images.LAYER_TYPE, Path("a")), f"sha256:{'a' * 64}"),
+        images.Layer(images.Blob(f"sha256:{'2' * 64}", 20, images.LAYER_TYPE, Path("b")), f"sha256:{'b' * 64}"),
     )
 
     def test_a_config(self) -> None:
         recipe = ImageRecipe(
             "docker.io/x/y:1", ("one", "two"), entrypoint=("/e",), command=("c",), environment=(("A", "b"),)
         )
-        document = images.config_document(recipe, self.layers)
+        document = config_document(recipe, self.layers)
         assert document["config"] == {"WorkingDir": "/", "Env": ["A=b"], "Entrypoint": ["/e"], "Cmd": ["c"]}
         assert document["rootfs"] == {"type": "layers", "diff_ids": [f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"]}
         assert "created" not in json.dumps(document)

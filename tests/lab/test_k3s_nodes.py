@@ -26,6 +26,7 @@ from domain.settings import StackSettings
 from lab import base, cgroups, images, machines, mirror, network, processes, programs, state
 from lab.commands import wait_until
 from lab.standins.k3s.layout import COREDNS_IMAGE, PAUSE_IMAGE, VERSION
+from lab.topology import PROBE_IMAGE
 from tests.domain.one_stack import parse_stack
 from toolchain import ensure
 
@@ -53,7 +54,7 @@ POD = {
         "nodeName": AGENT,
         "hostNetwork": True,
         "tolerations": [{"operator": "Exists"}],
-        "containers": [{"name": "probe", "image": images.PROBE_IMAGE, "imagePullPolicy": "IfNotPresent"}],
+        "containers": [{"name": "probe", "image": PROBE_IMAGE, "imagePullPolicy": "IfNotPresent"}],
     },
 }
 
@@ -134,7 +135,7 @@ def lab() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def cluster(lab: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     root = tmp_path_factory.mktemp("mirror")
-    references = [f"docker.io/{PAUSE_IMAGE}", f"docker.io/{COREDNS_IMAGE}", images.PROBE_IMAGE]
+    references = [f"docker.io/{PAUSE_IMAGE}", f"docker.io/{COREDNS_IMAGE}", PROBE_IMAGE]
     laid_out = mirror.prepare_mirror(root, k3s_version=VERSION, images=images.ensure_images(references))
     programs.lay_out(ensure(list(programs.TOOLS)))
     parsed = settings(laid_out.k3s_sha256)

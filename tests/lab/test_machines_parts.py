@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+import lab
 from lab import base, cgroups, machine_files, machines, network
 from lab.base import Source
 from lab.machine_files import File, HostKey
 from lab.machines import Bridged, Public
+from lab.machines.power import init_command
+from lab.machines.records import interface_of, plain
 
-FILES = Path(machines.__file__).parent / "files"
+FILES = Path(lab.__file__).parent / "files"
 
 
 class TestBaseTree:
@@ -130,7 +133,7 @@ class TestFiles:
 
 
 def test_the_command_that_becomes_a_machine() -> None:
-    command = machines.init_command(
+    command = init_command(
         Path("/s/m"),
         tree=Path("/tree"),
         hostname="mn-1",
@@ -160,8 +163,8 @@ def test_the_command_that_becomes_a_machine() -> None:
     ],
 )
 def test_an_interface_survives_its_record(interface: machines.Interface) -> None:
-    recorded = json.loads(json.dumps(machines._plain(vars(interface))))
-    assert machines._interface(recorded) == interface
+    recorded = json.loads(json.dumps(plain(vars(interface))))
+    assert interface_of(recorded) == interface
 
 
 def test_names_of_interfaces_fit_the_kernel() -> None:

@@ -10,13 +10,16 @@ from typing import Any, cast
 import pytest
 
 from lab import failed_up, kubernetes, machines, state
-from lab import up as lab_up
 from lab.errors import CommandFailed, DeadlinePassed, LabError, LabInUse, MachineError
 from lab.inside import Answer
 from lab.pulumi_command import PulumiFailed
 from lab.reporting import Silent
 from lab.steps import StepFailed, Steps
 from lab.topology import DEFAULT
+from lab.up import order, services, stacks
+from lab.up.on_premise import boot
+from lab.up.raising import Raising as LabRaising
+from lab.up.raising import again
 from toolchain import BuildError
 
 COMMAND = "pulumi up --yes --non-interactive -s de"
@@ -43,7 +46,7 @@ class FakePulumi:
         return {}
 
 
-class Raising(lab_up.Raising):
+class Raising(LabRaising):
     """With a pulumi that does nothing."""
 
     fake: FakePulumi
@@ -60,7 +63,7 @@ class Raising(lab_up.Raising):
 @pytest.fixture
 def raising(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Raising:
     monkeypatch.setattr(state, "STATE", tmp_path)
-    monkeypatch.setattr(lab_up, "LOOK_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(order, "LOOK_EVERY_SECONDS", 0.0)
     monkeypatch.setattr(failed_up, "PAUSE_SECONDS", (0.0, 0.0))
     monkeypatch.setattr(kubernetes, "write_kubeconfig", lambda *_: [])
     reporter = Noting()
@@ -93,26 +96,26 @@ def pulumi_failed(said: list[str], code: int = 255) -> PulumiFailed:
 class TestSteps:
     def test_what_was_late_is_tried_again(self, raising: Raising) -> None:
         work, calls = failing(DeadlinePassed("mirror answers: not within 300 s."), None)
-        lab_up._again(raising, "Mirror", work)
+        again(raising, "Mirror", work)
         assert len(calls) == 2
         assert notes(raising) == ["Mirror: mirror answers: not within 300 s.\nThat may pass: again (2 of 3)."]
 
     def test_so_is_what_was_late_in_the_toolchain(self, raising: Raising) -> None:
         work, calls = failing(BuildError("go mod download: dial tcp: i/o timeout"), None)
-        lab_up._again(raising, "Tools", work)
+        again(raising, "Tools", work)
         assert len(calls) == 2
 
     def test_with_a_pause(self, raising: Raising, monkeypatch: pytest.MonkeyPatch) -> None:
         pauses: list[float] = []
         monkeypatch.setattr(failed_up, "PAUSE_SECONDS", (5.0, 30.0))
         monkeypatch.setattr("time.sleep", pauses.append)
-        lab_up._again(raising, "Mirror", failing(*[DeadlinePassed("connection refused")] * 2, None)[0])
+        again(raising, "Mirror", failing(*[DeadlinePassed("connection refused")] * 2, None)[0])
         assert pauses == [5.0, 30.0]
 
     def test_not_for_ever(self, raising: Raising) -> None:
         work, calls = failing(*[DeadlinePassed("not within 300 s.")] * 9)
         with pytest.raises(StepFailed, match=r"^Mirror: not within 300 s\.$"):
-            lab_up._again(raising, "Mirror", work)
+            again(raising, "Mirror", work)
         assert len(calls) == failed_up.ATTEMPTS
 
     @pytest.mark.parametrize(
@@ -121,7 +124,7 @@ class TestSteps:
     def test_what_will_not_pass_is_not(self, raising: Raising, error: Exception) -> None:
         work, calls = failing(error, None)
         with pytest.raises(StepFailed):
-            lab_up._again(raising, "Networks", work)
+            again(raising, "Networks", work)
         assert len(calls) == 1
         assert notes(raising) == []
 
@@ -131,13 +134,13 @@ class TestPulumiUp:
     def worlds(self, monkeypatch: pytest.MonkeyPatch) -> list[object]:
         """How often helpers and machines were looked after."""
         started: list[object] = []
-        monkeypatch.setattr(lab_up, "_start_world", started.append)
+        monkeypatch.setattr(stacks, "start_world", started.append)
         return started
 
     def run(self, raising: Raising, monkeypatch: pytest.MonkeyPatch, *ways: Exception | None) -> list[object]:
         work, calls = failing(*ways)
-        monkeypatch.setattr(lab_up, "up", work)
-        lab_up._raise_stack(raising, "de", "log", first=True)
+        monkeypatch.setattr(stacks, "up", work)
+        stacks.raise_stack(raising, "de", "log", first=True)
         return calls
 
     def test_late_ones_are_run_again(
@@ -154,9 +157,9 @@ class TestPulumiUp:
 
     def test_a_refusal_is_shown_at_once(self, raising: Raising, monkeypatch: pytest.MonkeyPatch) -> None:
         work, calls = failing(pulumi_failed(REFUSED), None)
-        monkeypatch.setattr(lab_up, "up", work)
+        monkeypatch.setattr(stacks, "up", work)
         with pytest.raises(StepFailed) as caught:
-            lab_up._raise_stack(raising, "de", "log", first=True)
+            stacks.raise_stack(raising, "de", "log", first=True)
         assert str(caught.value) == (
             f"{COMMAND} failed: 2 problems in the stack files; nothing was changed:\n"
             f"All that it said is above and in {state.STATE}/logs/log.log. With the cause gone, `./isthmus lab up` "
@@ -166,28 +169,28 @@ class TestPulumiUp:
 
     def test_not_for_ever(self, raising: Raising, monkeypatch: pytest.MonkeyPatch) -> None:
         work, calls = failing(*[pulumi_failed(LATE)] * 9)
-        monkeypatch.setattr(lab_up, "up", work)
+        monkeypatch.setattr(stacks, "up", work)
         with pytest.raises(StepFailed, match=r"failed, for the third time: dial tcp: connect: connection refused"):
-            lab_up._raise_stack(raising, "de", "log", first=True)
+            stacks.raise_stack(raising, "de", "log", first=True)
         assert len(calls) == failed_up.ATTEMPTS
 
     def test_an_interruption_ends_it(self, raising: Raising, monkeypatch: pytest.MonkeyPatch) -> None:
         def interrupted(*_arguments: object, **_options: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(lab_up, "up", interrupted)
+        monkeypatch.setattr(stacks, "up", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            lab_up._raise_stacks(raising, [])
+            stacks.raise_stacks(raising, [])
         assert notes(raising) == []
 
     def test_a_kubeconfig_that_fails_too_hides_nothing(self, raising: Raising, monkeypatch: pytest.MonkeyPatch) -> None:
         def fails(*_: object) -> None:
             raise CommandFailed("`pulumi stack output` ended with code 255")
 
-        monkeypatch.setattr(lab_up, "up", failing(pulumi_failed(REFUSED))[0])
+        monkeypatch.setattr(stacks, "up", failing(pulumi_failed(REFUSED))[0])
         monkeypatch.setattr(kubernetes, "write_kubeconfig", fails)
         with pytest.raises(StepFailed, match="2 problems in the stack files"):
-            lab_up._raise_stacks(raising, [])
+            stacks.raise_stacks(raising, [])
 
 
 class TestResult:
@@ -203,8 +206,8 @@ class TestResult:
                 raise one
             return one
 
-        monkeypatch.setattr(lab_up, "collect", collect)
-        monkeypatch.setattr(lab_up, "unready", lambda status: [] if status.is_whole else ["The link is down."])
+        monkeypatch.setattr(order, "collect", collect)
+        monkeypatch.setattr(order, "unready", lambda status: [] if status.is_whole else ["The link is down."])
         return seen
 
     UP: Any = SimpleNamespace(is_whole=True, causes=())
@@ -214,19 +217,19 @@ class TestResult:
         self, raising: Raising, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         seen = self.looks(monkeypatch, CommandFailed("kubectl did not end in 20 s"), self.DOWN, self.DOWN, self.UP)
-        assert lab_up._settled(raising) is self.UP
+        assert order.settled(raising) is self.UP
         assert len(seen) == 4
 
     def test_what_does_not_come_up_is_in_the_result(self, raising: Raising, monkeypatch: pytest.MonkeyPatch) -> None:
         self.looks(monkeypatch, self.DOWN)
-        monkeypatch.setattr(lab_up, "SETTLE_SECONDS", 0.0)
-        assert lab_up._settled(raising) is self.DOWN
+        monkeypatch.setattr(order, "SETTLE_SECONDS", 0.0)
+        assert order.settled(raising) is self.DOWN
 
     def test_a_look_that_never_succeeds_says_why(self, raising: Raising, monkeypatch: pytest.MonkeyPatch) -> None:
         self.looks(monkeypatch, CommandFailed("kubectl did not end in 20 s"))
-        monkeypatch.setattr(lab_up, "SETTLE_SECONDS", 0.0)
+        monkeypatch.setattr(order, "SETTLE_SECONDS", 0.0)
         with pytest.raises(CommandFailed, match="kubectl did not end"):
-            lab_up._settled(raising)
+            order.settled(raising)
 
 
 class TestBoot:
@@ -238,7 +241,7 @@ class TestBoot:
         reboots: list[tuple[str, bool]] = []
         monkeypatch.setattr(machines, "wait_boot", waiting)
         monkeypatch.setattr(machines, "reboot", lambda name, graceful: reboots.append((name, graceful)))
-        lab_up._boot(raising.reporter, "mn-1")
+        boot(raising.reporter, "mn-1")
         assert (len(waits), reboots) == (2, [("mn-1", False)])
         assert notes(raising) == [f"{error}\nIt is switched off and on again."]
 
@@ -246,7 +249,7 @@ class TestBoot:
         monkeypatch.setattr(machines, "wait_boot", failing(DeadlinePassed("1"), DeadlinePassed("2"))[0])
         monkeypatch.setattr(machines, "reboot", lambda *_, **__: None)
         with pytest.raises(DeadlinePassed, match="2"):
-            lab_up._boot(raising.reporter, "mn-1")
+            boot(raising.reporter, "mn-1")
 
 
 class TestServersThatAreOff:
@@ -259,10 +262,10 @@ class TestServersThatAreOff:
             body = b'{"servers": [{"id": 7, "name": "de-agent-1", "status": "off"}]}'
             return Answer(status=200, body=body) if method == "GET" else Answer(status=status, body=b"no")
 
-        monkeypatch.setattr(lab_up, "_hetzner", answer)
+        monkeypatch.setattr(services, "ask_hetzner", answer)
         if fails:
             with pytest.raises(LabError, match=r"^the server de-agent-1 can't be switched on \(500\): no$"):
-                lab_up.power_on_servers()
+                services.power_on_servers()
         else:
-            lab_up.power_on_servers()
+            services.power_on_servers()
         assert asked == [("GET", "/v1/servers?status=off"), ("POST", "/v1/servers/7/actions/poweron")]
