@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolchain import RECIPES, Printer, ToolchainError, Way, cache, ensure, pulumi_bin, pulumi_home
+from toolchain import RECIPES, Printer, ToolchainError, Way, cache, ensure, estimates, pulumi_bin, pulumi_home
 from toolchain.making import ready_path
 from toolchain.recipes import find
 
@@ -43,12 +43,16 @@ def _ensure(names: Sequence[str], way: Way | None, quiet: bool) -> int:
     for name in wanted:
         if name not in _GROUPS:
             find(name)
+    tools = [name for name in wanted if name not in _GROUPS]
+    report = None if printer is None else estimates.counted(tools, printer)
+    if not quiet and (missing := estimates.missing(tools)):
+        print(estimates.foretold(missing), file=sys.stderr)
     try:
         for name in wanted:
             made = (
                 _GROUPS[name](way=way, progress=printer)
                 if name in _GROUPS
-                else ensure([name], way=way, progress=printer)[name]
+                else ensure([name], way=way, progress=report)[name]
             )
             print(f"{name}\t{made}", flush=True)
     finally:

@@ -6,6 +6,7 @@ caller.
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -21,7 +22,8 @@ class Progress:
 
     ``completed`` and ``total`` count packages while compiling, modules while resolving (total 0: not known yet), bytes
     while downloading. Packages that the compiler's own cache already holds are never reported, so compiling may end
-    before ``completed`` reaches ``total``. ``seconds`` is the time since work on this tool began.
+    before ``completed`` reaches ``total``. ``seconds`` is the time since work on this tool began, ``left_seconds`` an
+    estimate of what is left of all tools that are made in one go.
     """
 
     tool: str
@@ -30,6 +32,7 @@ class Progress:
     completed: int = 0
     total: int = 0
     message: str = ""
+    left_seconds: float | None = None
 
 
 Report = Callable[[Progress], None]
@@ -69,7 +72,13 @@ def describe(event: Progress) -> str:
         text += f" {done} of {total} {counted[event.step]}" if total else f" {done} {counted[event.step]}"
     if event.message:
         text += f": {event.message}" if event.step in ("wait", "note") else f" {event.message}"
-    return f"{text} ({event.seconds:.0f} s)"
+    left = "" if event.left_seconds is None else f", {in_words(event.left_seconds)} left in all"
+    return f"{text} ({event.seconds:.0f} s{left})"
+
+
+def in_words(seconds: float) -> str:
+    """A length of time that is only an estimate, in whole minutes."""
+    return f"about {math.ceil(seconds / 60)} min" if seconds >= 60 else "less than a minute"
 
 
 class Printer:

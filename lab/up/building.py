@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from lab import base, images, mirror, preflight, project, state, topology
 from lab.errors import LabError
 from lab.project import REPOSITORY, Artifacts
 from lab.up.raising import Raising, again
-from toolchain import RECIPES, Progress, debian, ensure, pulumi_bin, versions
+from toolchain import RECIPES, debian, ensure, estimates, pulumi_bin, versions
 from toolchain import pulumi_home as toolchain_pulumi_home
 from toolchain.progress import Report
 
@@ -24,7 +23,8 @@ def build(raising: Raising) -> None:
         preflight.check_kernel()
 
     def tools() -> None:
-        raising.tools = ensure(list(RECIPES), progress=_counted(progress))
+        wanted = list(RECIPES)
+        raising.tools = ensure(wanted, progress=estimates.counted(wanted, progress))
         pulumi_bin(progress=progress)
         toolchain_pulumi_home(directory=project.pulumi_home(), progress=progress)
 
@@ -34,6 +34,9 @@ def build(raising: Raising) -> None:
         except RuntimeError as error:
             raise LabError(str(error)) from error
 
+    missing = estimates.missing()
+    if missing:
+        raising.reporter.note(estimates.foretold(missing))
     again(raising, "Debian packages", packages)
     again(raising, f"{len(RECIPES)} tools, built from source where they are missing", tools)
     again(raising, "Debian system of the machines", machine_tree)
@@ -67,17 +70,6 @@ def ensure_packages(*more: str, progress: Report | None = None) -> None:
     """Installs the Debian packages that the lab needs on this machine, and ``more``, where they are missing."""
     wanted = [*preflight.PACKAGES, *base.HOST_PACKAGES, *images.HOST_PACKAGES, *more]
     debian.ensure_packages(list(dict.fromkeys(wanted)), progress=progress)
-
-
-def _counted(report: Report) -> Report:
-    """Each event says which tool of how many it is about: a first build takes half an hour."""
-    places = {name: place for place, name in enumerate(RECIPES, start=1)}
-
-    def counted(event: Progress) -> None:
-        place = places.get(event.tool)
-        report(event if place is None else replace(event, tool=f"{event.tool} ({place} of {len(places)})"))
-
-    return counted
 
 
 def k3s_version() -> str:
