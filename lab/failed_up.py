@@ -34,6 +34,8 @@ _PASSING: Final = (
     r"went off while booting|ended by itself|did not start its init",
     # Helm, of an operation that was killed.
     r"another operation .* is in progress|cannot re-use a name that is still in use",
+    # A `pulumi` of somebody else, whose end is waited for before the next try.
+    r"stack is currently locked by",
     # apt beside another apt, and a Debian mirror that is being renewed.
     r"Could not get lock|Hash Sum mismatch",
 )

@@ -24,7 +24,7 @@ import yaml
 
 from lab import cgroups, private_files, processes, project, state
 from lab.commands import going_on, wait_until
-from lab.errors import CommandFailed, LabInUse
+from lab.errors import CommandFailed, DeadlinePassed, LabInUse
 from lab.project import Tools
 
 RUN_DEADLINE_SECONDS: Final = 600.0
@@ -33,6 +33,8 @@ FINISH_SECONDS: Final = 60.0
 """How long such a command may take to finish after Ctrl-C: what it has begun to write is a stack file or a state."""
 UP_DEADLINE_SECONDS: Final = 7200.0
 """For a whole `up`, whose waits have deadlines of their own: a guard against one that hangs. It is interrupted then."""
+OTHERS_SECONDS: Final = 900.0
+"""How long somebody else's `pulumi` that is at work on a stack is waited for."""
 END_SECONDS: Final = 120.0
 """For a killed process to be gone: a guard."""
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
@@ -182,7 +184,8 @@ class Pulumi:
     def release_locks(self) -> None:
         """Ends a `pulumi` that a killed `lab up` has left behind, with its plugins, and removes its locks.
 
-        Raises :class:`~lab.errors.LabInUse` while somebody else's `pulumi` is at work on a stack.
+        Somebody else's `pulumi` that is at work on a stack is waited for; raises :class:`~lab.errors.LabInUse` when
+        that takes too long.
         """
         recorded = _recorded()
         if recorded is not None:
@@ -195,15 +198,11 @@ class Pulumi:
         for plugin in orphaned_plugins():
             plugin.signal(signal.SIGKILL)
             _wait_for_end(plugin)
-        locks = _locks()
-        for lock in locks:
+        for lock in _locks():
             holder = _holder(lock)
             if holder is not None:
-                raise LabInUse(
-                    f"A pulumi (process {holder.pid}) is at work on the stack {lock.parent.name}. Wait for its end, or "
-                    f"end it, then run `./isthmus lab up` again."
-                )
-        for stack in sorted({lock.parent.name for lock in locks}):
+                _wait_for_other(lock, holder)
+        for stack in sorted({lock.parent.name for lock in _locks()}):
             self.run("cancel", "--yes", "-s", stack)
 
 
@@ -231,6 +230,22 @@ def _is_pulumi(pid: int) -> bool:
 
 def _wait_for_end(process: processes.Identity) -> None:
     wait_until(lambda: not process.alive, what=f"Process {process.pid} ends", deadline_seconds=END_SECONDS)
+
+
+def _wait_for_other(lock: Path, holder: processes.Identity) -> None:
+    other = f"a pulumi (process {holder.pid}) that is at work on the stack {lock.parent.name}"
+    try:
+        wait_until(
+            lambda: not (lock.exists() and holder.alive),
+            what=f"the end of {other}",
+            deadline_seconds=OTHERS_SECONDS,
+            every_seconds=0.2,
+        )
+    except DeadlinePassed:
+        raise LabInUse(
+            f"There is {other}, for more than {OTHERS_SECONDS / 60:.0f} minutes. Wait for its end, or end it, then run "
+            "`./isthmus lab up` again."
+        ) from None
 
 
 def _locks() -> list[Path]:

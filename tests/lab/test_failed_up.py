@@ -41,6 +41,7 @@ PASSING = [
     "rpc error: code = Unavailable desc = error reading from server: EOF",
     'Internal error occurred: failed calling webhook "mpod.netbird.io": no endpoints available',
     "etcdserver: request timed out",
+    "the stack is currently locked by 1 lock(s). Either wait for the other process(es) to end or delete the lock file",
     'http2: server sent GOAWAY and closed the connection; LastStreamID=5, ErrCode=NO_ERROR, debug=""',
     "stream error: stream ID 7; INTERNAL_ERROR; received from peer",
     "rpc error: code = Unavailable desc = the resource plugin went away",
@@ -105,7 +106,7 @@ def test_the_end_by_a_signal() -> None:
 
 def test_before_there_are_diagnostics() -> None:
     locked = "error: the stack is currently locked by 1 lock(s). Either wait for the other process(es) to end"
-    assert judge([locked], 255) == Verdict(again=False, reason=locked.removeprefix("error: "))
+    assert judge([locked], 255) == Verdict(again=True, reason=locked.removeprefix("error: "))
 
 
 def test_colours_and_warnings_are_no_part_of_an_error() -> None:

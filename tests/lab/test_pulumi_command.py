@@ -188,18 +188,44 @@ def lock_of(pid: int) -> Path:
     return path
 
 
-def test_somebody_elses_pulumi_is_not_disturbed(pulumi: Pulumi, tmp_path: Path) -> None:
-    child = subprocess.Popen(["pulumi", "60"], executable="/bin/sleep")
-    try:
-        wait_until(lambda: processes.command_line(child.pid)[:1] == ["pulumi"], what="it runs", deadline_seconds=30)
-        lock_of(child.pid)
-        with pytest.raises(LabInUse, match=rf"^A pulumi \(process {child.pid}\) is at work on the stack de\. Wait for"):
-            pulumi.release_locks()
-        assert child.poll() is None
-        assert not (tmp_path / "cancels").exists()
-    finally:
-        child.kill()
-        child.wait()
+@pytest.fixture
+def other() -> Iterator[subprocess.Popen[bytes]]:
+    """A `pulumi` of somebody else."""
+    child = subprocess.Popen(["pulumi", "600"], executable="/bin/sleep")
+    wait_until(lambda: processes.command_line(child.pid)[:1] == ["pulumi"], what="it runs", deadline_seconds=30)
+    yield child
+    child.kill()
+    child.wait()
+
+
+def test_somebody_elses_pulumi_is_not_disturbed(
+    pulumi: Pulumi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: subprocess.Popen[bytes]
+) -> None:
+    monkeypatch.setattr(pulumi_command, "OTHERS_SECONDS", 0.5)
+    lock_of(other.pid)
+    said = (
+        rf"^There is a pulumi \(process {other.pid}\) that is at work on the stack de, for more than 0 minutes\. Wait"
+    )
+    with pytest.raises(LabInUse, match=said):
+        pulumi.release_locks()
+    assert other.poll() is None
+    assert not (tmp_path / "cancels").exists()
+
+
+def test_it_is_waited_for(pulumi: Pulumi, tmp_path: Path, other: subprocess.Popen[bytes]) -> None:
+    lock = lock_of(other.pid)
+    waiting = threading.Thread(target=pulumi.release_locks)
+    waiting.start()
+    what = f"the end of a pulumi (process {other.pid}) that is at work on the stack de"
+    end = time.monotonic() + 30
+    while waited_for() != what:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert waiting.is_alive()
+    lock.unlink()
+    waiting.join(30)
+    assert not waiting.is_alive()
+    assert not (tmp_path / "cancels").exists(), "it has taken its lock away itself"
 
 
 def test_the_number_of_a_lock_may_be_another_programs_by_now(pulumi: Pulumi, tmp_path: Path) -> None:
