@@ -11,7 +11,10 @@ import (
 
 // The custom resources. Their schemas are chart/crds/; the fields here are those that are read or written.
 
-var groupVersion = schema.GroupVersion{Group: "netbird.io", Version: "v1alpha1"}
+var (
+	groupVersion  = schema.GroupVersion{Group: "netbird.io", Version: "v1alpha1"}
+	legacyVersion = schema.GroupVersion{Group: "netbird.io", Version: "v1"}
+)
 
 const (
 	readyCondition   = "Ready"
@@ -131,6 +134,15 @@ type networkResourceStatus struct {
 	DNSRecordID  string `json:"dnsRecordID,omitempty"`
 }
 
+// sidecarProfile says which pods get a sidecar; the webhook asks for no more.
+type sidecarProfile struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	Spec              struct {
+		PodSelector *metav1.LabelSelector `json:"podSelector,omitempty"`
+	} `json:"spec"`
+}
+
 func (r *networkRouter) common() *commonStatus   { return r.Status.common() }
 func (g *group) common() *commonStatus           { return g.Status.common() }
 func (k *setupKey) common() *commonStatus        { return k.Status.common() }
@@ -140,6 +152,7 @@ func (r *networkRouter) DeepCopyObject() runtime.Object   { return deepCopy(r) }
 func (g *group) DeepCopyObject() runtime.Object           { return deepCopy(g) }
 func (k *setupKey) DeepCopyObject() runtime.Object        { return deepCopy(k) }
 func (r *networkResource) DeepCopyObject() runtime.Object { return deepCopy(r) }
+func (p *sidecarProfile) DeepCopyObject() runtime.Object  { return deepCopy(p) }
 
 // list is the list of a kind.
 type list[T any] struct {
@@ -169,6 +182,7 @@ func addToScheme(known *runtime.Scheme) error {
 		"Group":           {&group{}, &list[group]{}},
 		"SetupKey":        {&setupKey{}, &list[setupKey]{}},
 		"NetworkResource": {&networkResource{}, &list[networkResource]{}},
+		"SidecarProfile":  {&sidecarProfile{}, &list[sidecarProfile]{}},
 	} {
 		known.AddKnownTypeWithName(groupVersion.WithKind(kind), objects[0])
 		known.AddKnownTypeWithName(groupVersion.WithKind(kind+"List"), objects[1])

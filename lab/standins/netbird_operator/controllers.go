@@ -14,12 +14,14 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 )
 
 // again is how often everything is looked at without a reason. Errors come back sooner, with growing pauses.
@@ -29,6 +31,7 @@ const again = 15 * time.Minute
 type cluster struct {
 	client.Client
 	netbird *netbird
+	faults  askedFaults
 }
 
 // object is the part of the reconcilers that differs: bring one object up to date, and delete what it has in NetBird.
@@ -48,8 +51,17 @@ func reconciler[T any, P interface {
 		if err := c.Get(ctx, request.NamespacedName, current); err != nil {
 			return ctrl.Result{}, client.IgnoreNotFound(err)
 		}
+		twice, err := c.faults.begin(ctx)
+		if err != nil {
+			return ctrl.Result{}, err
+		}
 		if current.GetDeletionTimestamp().IsZero() {
-			return kind.make(ctx, (*T)(current))
+			stale := deepCopy((*T)(current))
+			result, err := kind.make(ctx, (*T)(current))
+			if twice {
+				return kind.make(ctx, stale)
+			}
+			return result, err
 		}
 		if !controllerutil.ContainsFinalizer(current, kind.finalizer) {
 			return ctrl.Result{}, nil
@@ -163,11 +175,34 @@ func (c *cluster) groupIDs(ctx context.Context, namespace string, references []g
 	return ids, nil
 }
 
+// onlyWatched are the kinds that the operator reconciles and the stand-in does not. It watches them nevertheless: as the
+// operator's, its process ends when one of them does not become known to the API server within two minutes.
+var onlyWatched = []schema.GroupVersionKind{
+	legacyVersion.WithKind("NBGroup"), legacyVersion.WithKind("NBPolicy"), legacyVersion.WithKind("NBResource"),
+	legacyVersion.WithKind("NBRoutingPeer"), legacyVersion.WithKind("NBSetupKey"),
+	groupVersion.WithKind("ClusterProxy"), groupVersion.WithKind("NetworkEgress"),
+}
+
+func watch(manager ctrl.Manager, kind schema.GroupVersionKind) error {
+	watched := &metav1.PartialObjectMetadata{}
+	watched.SetGroupVersionKind(kind)
+	return ctrl.NewControllerManagedBy(manager).For(watched).Complete(reconcile.Func(
+		func(context.Context, ctrl.Request) (ctrl.Result, error) { return ctrl.Result{}, nil },
+	))
+}
+
 func addControllers(manager ctrl.Manager, api *netbird, given settings) error {
-	shared := &cluster{client.WithFieldOwner(manager.GetClient(), fieldManager), api}
+	writer := client.WithFieldOwner(manager.GetClient(), fieldManager)
+	shared := &cluster{writer, api, newFaults(writer, manager.GetAPIReader(), given.namespace)}
 	routers := &routers{shared, given}
 	services := &services{shared}
+	manager.GetWebhookServer().Register(podWebhookPath, &admission.Webhook{Handler: &podWebhook{manager.GetClient()}})
+	var watched error
+	for _, kind := range onlyWatched {
+		watched = errors.Join(watched, watch(manager, kind))
+	}
 	return errors.Join(
+		watched,
 		ctrl.NewControllerManagedBy(manager).For(&group{}).
 			Complete(reconciler(shared, (&groups{shared}).kind())),
 		ctrl.NewControllerManagedBy(manager).For(&setupKey{}).Owns(&corev1.Secret{}).

@@ -193,12 +193,5 @@ func (n *netbird) zoneID(ctx context.Context, name string) (string, error) {
 			return zone.ID, nil
 		}
 	}
-	return "", &missingZone{name}
-}
-
-// missingZone is a DNS zone that a router names and NetBird does not have.
-type missingZone struct{ name string }
-
-func (e *missingZone) Error() string {
-	return fmt.Sprintf("zone with name %s cannot be found", e.name)
+	return "", fmt.Errorf("zone with name %s cannot be found", name)
 }

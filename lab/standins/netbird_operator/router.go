@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"maps"
 
@@ -42,20 +41,21 @@ func accountName(router *networkRouter) string {
 
 // make goes on as far as it can. What it makes is watched, so it is called again when that has got further.
 func (r *routers) make(ctx context.Context, router *networkRouter) (ctrl.Result, error) {
+	// Before there is a finalizer or a condition: of a router whose zone is missing nobody learns but from the log.
 	if _, err := r.netbird.zoneID(ctx, router.Spec.DNSZoneRef.Name); err != nil {
-		var missing *missingZone
-		if errors.As(err, &missing) {
-			err = errors.Join(err, r.markWaiting(ctx, router, err.Error()))
-		}
-		return ctrl.Result{}, err
-	}
-	if err := r.ensureFinalizer(ctx, router, r.kind().finalizer); err != nil {
 		return ctrl.Result{}, err
 	}
 	network, err := r.netbird.put(ctx, "/networks", router.Status.NetworkID, networkBody{Name: router.Name})
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	if err := r.faults.pass(ctx, networkMade); err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := r.ensureFinalizer(ctx, router, r.kind().finalizer); err != nil {
+		return ctrl.Result{}, err
+	}
+	// Only now: called again in between, it makes a second network of the name.
 	if err := r.changeStatus(ctx, router, func() { router.Status.NetworkID = network }); err != nil {
 		return ctrl.Result{}, err
 	}

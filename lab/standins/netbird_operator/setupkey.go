@@ -42,8 +42,10 @@ func (k *setupKeys) make(ctx context.Context, wanted *setupKey) (ctrl.Result, er
 	}
 	old := wanted.Status.SetupKeyID
 	if usable {
+		// Ready is said where a key is made and nowhere else. So a key whose Ready was lost never gets it, and after a
+		// change of the spec the condition stays with the generation before.
 		err := k.netbird.send(ctx, http.MethodPut, "/setup-keys/"+old, setupKeyChange{AutoGroups: autoGroups}, nil)
-		return ctrl.Result{RequeueAfter: again}, errors.Join(err, k.markReady(ctx, wanted))
+		return ctrl.Result{RequeueAfter: again}, err
 	}
 
 	body := setupKeyBody{
@@ -55,6 +57,9 @@ func (k *setupKeys) make(ctx context.Context, wanted *setupKey) (ctrl.Result, er
 	}
 	var made setupKeyAnswer
 	if err := k.netbird.send(ctx, http.MethodPost, "/setup-keys", body, &made); err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := k.faults.pass(ctx, keyMade); err != nil {
 		return ctrl.Result{}, err
 	}
 	if err := k.changeStatus(ctx, wanted, func() { wanted.Status.SetupKeyID = made.ID }); err != nil {
@@ -71,6 +76,9 @@ func (k *setupKeys) make(ctx context.Context, wanted *setupKey) (ctrl.Result, er
 		return ctrl.Result{}, err
 	}
 	if err := k.netbird.remove(ctx, "/setup-keys", old); err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := k.faults.pass(ctx, secretWritten); err != nil {
 		return ctrl.Result{}, err
 	}
 	return ctrl.Result{RequeueAfter: again}, k.markReady(ctx, wanted)

@@ -35,6 +35,38 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
+{{- define "operator.webhook" -}}
+{{ include "operator.fullname" . }}-webhook-service
+{{- end -}}
+
+{{- define "operator.certificate" -}}
+{{ include "operator.fullname" . }}-tls
+{{- end -}}
+
+{{/* What the webhook is served with, in base64: given, or that of before (only if keepTLSSecret, at the root of the values,
+     says so), or one of an authority that is made now. */}}
+{{- define "operator.certificates" -}}
+{{- $given := .Values.webhook.tls -}}
+{{- $before := lookup "v1" "Secret" .Release.Namespace (include "operator.certificate" .) -}}
+{{- if and $given.caCert $given.cert $given.key -}}
+ca: {{ b64enc $given.caCert }}
+certificate: {{ b64enc $given.cert }}
+key: {{ b64enc $given.key }}
+{{- else if and .Values.keepTLSSecret $before -}}
+ca: {{ index $before.data "ca.crt" }}
+certificate: {{ index $before.data "tls.crt" }}
+key: {{ index $before.data "tls.key" }}
+{{- else -}}
+{{- $host := printf "%s.%s" (include "operator.webhook" .) .Release.Namespace -}}
+{{- $authority := genCA "netbird-operator-ca" 3650 -}}
+{{- $names := list $host (printf "%s.svc" $host) (printf "%s.%s" $host .Values.cluster.dns) -}}
+{{- $made := genSignedCert (include "operator.fullname" .) nil $names 3650 $authority -}}
+ca: {{ b64enc $authority.Cert }}
+certificate: {{ b64enc $made.Cert }}
+key: {{ b64enc $made.Key }}
+{{- end -}}
+{{- end -}}
+
 {{/* The rest of a probe, after the path. */}}
 {{- define "operator.probe" -}}
 {{ "  " }}port: {{ .port }}
