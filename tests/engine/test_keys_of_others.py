@@ -11,6 +11,7 @@ import pytest
 
 from tests.engine.api_server import ApiServer
 from tests.engine.project import Project, Result
+from tests.engine.world import World
 
 pytestmark = pytest.mark.engine
 
@@ -199,3 +200,27 @@ def test_an_up_that_was_killed_after_it_wrote(names: Names, api: ApiServer) -> N
     api.apply(CUSTOM, body, manager="isthmus")
     names.up(ZONES)
     assert data(api) == ZONES
+
+
+@pytest.mark.timeout(600)
+def test_with_a_whole_stack(world: World) -> None:
+    """In a cluster that exists, from before its first `up` until after `destroy`."""
+
+    def keys() -> dict[str, str]:
+        return dict(world.api.get(CUSTOM)["data"])
+
+    world.api.post(
+        f"{CONFIG_MAPS}?fieldManager=kubectl-create", {"metadata": {"name": "coredns-custom"}, "data": THEIRS}
+    )
+    world.up()
+    first = keys()
+    assert {key: first[key] for key in THEIRS} == THEIRS
+    assert sorted(set(first) - set(THEIRS)) == ["astring-de.internal.server", "astring-mn.internal.server"]
+
+    world.project.run("config", "set", "--path", "--type=int", "isthmus:dns.cache_seconds", "31", "-s", "mn").expect(0)
+    world.up()
+    assert "cache 31 {" in keys()["astring-de.internal.server"]
+    assert {key: keys()[key] for key in THEIRS} == THEIRS
+
+    world.destroy()
+    assert keys() == THEIRS
