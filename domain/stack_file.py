@@ -17,8 +17,9 @@ import yaml
 from domain.file_shape import CONFIG, config_of, encrypted_setting, is_config, secret_faults, without_encrypted
 from domain.names import PROJECT
 from domain.problems import Problem, shown
-from domain.settings import SECRETS
+from domain.settings import SECRETS, SECTIONS, UNSHOWN
 from domain.yaml_faults import yaml_fault
+from domain.yaml_scalars import misread
 
 SIZE_LIMIT: Final = 256 * 1024
 """Bytes of a stack file; a real one has a few thousand."""
@@ -167,6 +168,7 @@ def _node(event: Any, events: Iterator[Any], path: str | None, depth: int, stack
     if depth > DEPTH_LIMIT:
         raise _UnreadableError(f"has more than {DEPTH_LIMIT} levels", "write it with fewer", line)
     if isinstance(event, yaml.ScalarEvent):
+        _note_misread(event, path, stack, result)
         return _scalar(event)
     if isinstance(event, yaml.SequenceStartEvent):
         items: list[Any] = []
@@ -190,6 +192,20 @@ def _node(event: Any, events: Iterator[Any], path: str | None, depth: int, stack
             result.lines[below] = at
         values[key] = _node(next(events), events, below, depth + 1, stack, result)
     return values
+
+
+def _note_misread(event: Any, path: str | None, stack: str, result: StackFile) -> None:
+    """A plain text that is something else to Pulumi, in a setting of this program that is no secret."""
+    if not event.implicit[0] or not path or path in SECRETS or f"{PROJECT}:{path}" in SECRETS:
+        return
+    section = path.partition(".")[0]
+    if section not in SECTIONS and not section.startswith("hcloud:"):
+        return
+    if (found := misread(event.value)) is not None:
+        unshown = path.startswith(UNSHOWN)
+        rule, fix = found if not unshown else ("is a number or a date to Pulumi, another one than it seems", "quote it")
+        value = "" if unshown else shown(event.value)
+        result.problems.append(Problem(stack, path, value, rule, fix, _line(event)))
 
 
 def _below(path: str | None, key: str) -> str | None:

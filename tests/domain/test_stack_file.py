@@ -78,7 +78,7 @@ config:
   hcloud:endpoint: http://x
 """,
     )
-    assert file.problems == []
+    assert [problem.setting for problem in file.problems] == [f"cilium.values.{name}" for name in "def"]
     assert file.config == {
         "isthmus:peers": ["no", "yes"],
         "isthmus:cilium": {
