@@ -51,16 +51,25 @@ async def read_configuration(directory: Path) -> StackConfiguration:
     values = engine_values()
     fleet = parse_fleet(read_stack_files(directory))
     # For this stack the engine's word counts: values may come from elsewhere than the file (`-c`, `--config-file`). But
-    # it doesn't see what stands in a wrong place, for which the file is refused.
+    # a file that is refused as such is told of as it stands: the engine doesn't see what stands in a wrong place, and
+    # has decrypted what no message may show.
     file = fleet.files.get(stack, StackFile())
-    own = fleet.drafts[stack] if file.misplaced else read_stack(stack, engine_config(values))
+    told = stack in fleet.drafts and (file.misplaced or file.problems)
+    own = fleet.drafts[stack] if told else read_stack(stack, engine_config(values))
     fleet = Fleet(
         files={**fleet.files, stack: file},
         drafts=with_common_mtus({**fleet.drafts, stack: own}),
     )
     own = fleet.drafts[stack]
-    secrets = secret_value_problems(stack, values, known(own.settings, "on_premise", "kubeconfig", "context"))
-    if problems := in_file_order([*check_fleet(fleet), *place_problems(fleet, secrets)]):
+    problems = check_fleet(fleet)
+    refused = {problem.setting for problem in problems if problem.stack == stack}
+    # One word about each: what stands in plain text has to be made anew, whatever its form is.
+    secrets = [
+        problem
+        for problem in secret_value_problems(stack, values, known(own.settings, "on_premise", "kubeconfig", "context"))
+        if problem.setting not in refused
+    ]
+    if problems := in_file_order([*problems, *place_problems(fleet, secrets)]):
         raise _refusal(problems)
     outputs = await last_outputs(stack) or {}
     if problems := place_problems(fleet, changes_refused(outputs, own.settings)):

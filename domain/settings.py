@@ -454,7 +454,8 @@ def read_stack(stack: str, config: Mapping[str, Any], *, secrets: Collection[str
         if namespace == PROJECT and name in SECTIONS:
             sections[name] = value
         elif namespace == "hcloud" and name in HcloudSettings.model_fields:
-            hcloud[name] = value
+            # Pulumi hands every plain value on as a text.
+            hcloud[name] = json.dumps(value) if isinstance(value, bool | int | float) else value
         elif namespace in (PROJECT, "hcloud"):
             problems.append(_unknown(stack, key, namespace, name, len(problems)))
     if hcloud:

@@ -232,8 +232,18 @@ class Project:
         return {**self._engine.environment, "PULUMI_BACKEND_URL": backend_url(self.backend)}
 
     def write(self, stack: str, config: Mapping[str, Any]) -> None:
-        """Writes a stack file; secrets of the samples get real, encrypted values."""
-        settings = {name: self._engine.encrypted[name] if value == SECRET else value for name, value in config.items()}
+        """Writes a stack file; secrets of the samples get real, encrypted values. Behind what is no secret of the
+        program, and is encrypted all the same, stands NetBird's token.
+        """
+
+        def real(value: Any, name: str = "isthmus:netbirdApiToken") -> Any:
+            if value == SECRET:
+                return dict(self._engine.encrypted[name])  # of the same one YAML would make aliases
+            if isinstance(value, dict):
+                return {key: real(one) for key, one in value.items()}
+            return [real(one) for one in value] if isinstance(value, list) else value
+
+        settings = {name: real(value, name) if name in SECRETS else real(value) for name, value in config.items()}
         self.write_text(stack, yaml.safe_dump({"encryptionsalt": self._engine.salt, "config": settings}))
 
     def write_text(self, stack: str, text: str) -> None:

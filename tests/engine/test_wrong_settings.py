@@ -6,7 +6,10 @@ from typing import Any, Final
 
 import pytest
 
+from domain.fleet import check_files
+from domain.stack_directory import read_stack_files
 from tests.domain.samples import DE, MN, REMOVE, changed
+from tests.domain.test_settings_messages import BAD, BASES, bad_changes, configs
 from tests.engine.conftest import is_empty
 from tests.engine.project import Project, Result
 from tests.lab.hetzner_api.conftest import StandIn
@@ -90,7 +93,12 @@ def test_a_peers_file_that_is_not_yaml(project: Project, hetzner: StandIn, de: d
         project,
         hetzner,
         project.run("preview", "-s", "de"),
-        ["mn: Pulumi.mn.yaml is not YAML; look at this line and the one before."],
+        [
+            (
+                "mn: Pulumi.mn.yaml is not YAML: a [ or { that is opened here is not closed, or a comma is missing; "
+                "close it with ] or }."
+            )
+        ],
     )
 
 
@@ -104,6 +112,30 @@ def test_ones_own_file_that_is_not_yaml(project: Project, hetzner: StandIn) -> N
     # The engine reads this file before the program starts; the words are its own.
     result.says("error: getting stack configuration: invalid YAML file: yaml: line 2")
     nothing_was_made(project, hetzner, result)
+
+
+AS_PLAN: Final = (
+    "poll interval as a number",
+    "retired server type that runs",
+    "tokens in plain text",
+    "entry of a list that is encrypted",
+    "number with a zero before it as a text",
+)
+"""One for each way in which a value comes: a number, a list, a text instead of a secret, a decrypted text, an object.
+The rest is compared without an engine, in tests/components/test_plan_and_preview.py."""
+
+
+@pytest.mark.parametrize("id_", AS_PLAN)
+def test_the_preview_says_what_plan_says(project: Project, hetzner: StandIn, id_: str) -> None:
+    (case,) = (case for case in BAD if case["id"] == id_)
+    for name, config in configs(case["stack"], bad_changes(case)).items():
+        project.write(name, config)
+    name = BASES[case["stack"]][0]
+    project.init(name)
+    planned = [str(problem).partition(PLACE)[0] for problem in check_files(read_stack_files(project.directory))]
+    assert planned
+
+    refused(project, hetzner, project.run("preview", "-s", name), planned)
 
 
 def refused(project: Project, hetzner: StandIn, result: Result, messages: list[str]) -> None:

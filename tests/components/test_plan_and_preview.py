@@ -1,0 +1,96 @@
+"""A preview refuses what `plan` refuses, word for word and with the same lines: every bad case of the settings.
+
+`plan` reads the stack file; the program gets its own stack's values from the engine, as texts and JSON, and reads the
+others' files. Both ways have to come to the same words.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+
+from components.configuration import read_configuration
+from domain.fleet import check_files
+from domain.settings import SECRETS
+from domain.stack_directory import read_stack_files
+from tests.components.recording import GIVEN_KUBECONFIG, SECRET_VALUES, run
+from tests.domain.samples import DE, GIVEN, MN, text
+from tests.domain.test_settings_messages import BAD, BASES, bad_changes, configs, neighbour_changes
+
+DECRYPTED = {**SECRET_VALUES, "isthmus:kubeconfig": GIVEN_KUBECONFIG}
+
+
+def as_the_engine_gives(config: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, str]:
+    """The values of a stack file as Pulumi hands them to a program: decrypted, texts as they are, all else as JSON.
+
+    What is encrypted and is no secret of the program holds the value that ``right`` has there.
+    """
+    result = {}
+    for key, value in config.items():
+        plain = DECRYPTED.get(key, "") if is_encrypted(value) and key in SECRETS else decrypted(value, right.get(key))
+        result[key] = plain if isinstance(plain, str) else json.dumps(plain)
+    return result
+
+
+def is_encrypted(value: object) -> bool:
+    return isinstance(value, dict) and value.keys() == {"secure"}
+
+
+def decrypted(value: Any, right: Any) -> Any:
+    if is_encrypted(value):
+        return right
+    if isinstance(value, dict):
+        return {key: decrypted(one, right.get(key) if isinstance(right, dict) else None) for key, one in value.items()}
+    if isinstance(value, list):
+        rest = right if isinstance(right, list) and right else [None]
+        return [decrypted(one, rest[min(index, len(rest) - 1)]) for index, one in enumerate(value)]
+    return value
+
+
+def refused_by_the_program(
+    directory: Path, stack: str, config: Mapping[str, Any], right: Mapping[str, Any]
+) -> str | None:
+    """The error with which a preview of this stack ends, None when it goes on."""
+    errors: list[str] = []
+
+    async def body() -> None:
+        try:
+            await read_configuration(directory)
+        except pulumi.RunError as error:
+            errors.append(str(error))
+
+    run(body, stack=stack, config=as_the_engine_gives(config, right), preview=True)
+    return errors[0] if errors else None
+
+
+def as_the_program_says(messages: list[str]) -> str:
+    count = "a problem" if len(messages) == 1 else f"{len(messages)} problems"
+    return "\n".join([f"{count} in the stack files; nothing was changed:", *messages])
+
+
+def write(directory: Path, stacks: Mapping[str, Mapping[str, Any]]) -> None:
+    for name, config in stacks.items():
+        (directory / f"Pulumi.{name}.yaml").write_text(text(config), encoding="utf-8")
+
+
+@pytest.mark.parametrize("case", BAD, ids=lambda case: case["id"])
+def test_the_same_words(tmp_path: Path, case: dict[str, Any]) -> None:
+    stacks = configs(case["stack"], bad_changes(case))
+    write(tmp_path, stacks)
+    name = BASES[case["stack"]][0]
+    planned = [str(problem) for problem in check_files(read_stack_files(tmp_path))]
+    assert planned
+    right = configs(case["stack"], neighbour_changes(case) if "good" in case else {})[name]
+    assert refused_by_the_program(tmp_path, name, stacks[name], right) == as_the_program_says(planned)
+
+
+@pytest.mark.parametrize(("stack", "config"), [("de", DE), ("mn", MN), ("mn", GIVEN)], ids=["de", "mn", "given"])
+def test_right_files_go_on(tmp_path: Path, stack: str, config: dict[str, Any]) -> None:
+    write(tmp_path, {"de": DE, "mn": MN, stack: config})
+    assert check_files(read_stack_files(tmp_path)) == []
+    assert refused_by_the_program(tmp_path, stack, config, config) is None
