@@ -7,12 +7,16 @@ All of a kind is changed at once, because each run of the engine takes its time.
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from tests.engine.kube_api import Json, until
+from tests.engine.project import Engine, Project
 from tests.engine.world import STACK, World
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
@@ -160,3 +164,23 @@ def test_drift(raised: World, change: Callable[[World], set[tuple[str, str]]]) -
     expected = change(raised)
     assert raised.drifted() == expected
     put_right(raised)
+
+
+def test_another_stack_of_the_same_name(raised: World, engine: Engine, tmp_path: Path) -> None:
+    """Another project, or a colleague with another state, in the same account: told before it touches anything."""
+    before = json.dumps(raised.netbird.objects, sort_keys=True)
+    other = Project(engine, tmp_path / "other")
+    shutil.copy(raised.project.directory / "Pulumi.mn.yaml", other.directory)
+    shutil.copy(raised.project.directory / "Pulumi.de.yaml", other.directory)
+    other.init(STACK)
+    other.init("de")
+    targets = ("**StackInstance::netbird-instance", "**NetbirdRouter::router", "**NetbirdClaim::isthmus-mn-claim")
+    up = ("up", "-s", STACK, "--yes", "--skip-preview", *(f"--target={one}" for one in targets))
+
+    refused = other.run(*up).expect(1)
+
+    refused.says("was made by another stack called mn (another project, or another state)")
+    assert json.dumps(raised.netbird.objects, sort_keys=True) == before
+    other.run("destroy", "-s", STACK, "--yes", "--skip-preview").expect(0)
+    assert json.dumps(raised.netbird.objects, sort_keys=True) == before
+    raised.project.run(*CLEAN).expect(0)

@@ -56,7 +56,7 @@ class World:
         stack.callback(self.kubelet.stop)
         self.kubelet.start()
         _cluster_dns(self.api)
-        charts = stack.enter_context(_charts(directory / "charts"))
+        charts = stack.enter_context(chart_mirror(directory / "charts"))
         self.project = Project(engine, directory / "isthmus")
         for name in ("isthmus-de-pods", "isthmus-de-routers"):
             self.netbird.group(name)
@@ -180,7 +180,7 @@ def _cluster_dns(api: KubeApi) -> None:
 
 
 @contextmanager
-def _charts(directory: Path) -> Iterator[str]:
+def chart_mirror(directory: Path) -> Iterator[str]:
     """A mirror with the charts; gives its address."""
     cilium = directory / "source"
     labels = {"k8s-app": "cilium"}

@@ -1,7 +1,8 @@
 """What commit 48c7c4d left: the first program whose stacks may be out there. None of it is ever changed.
 
 For each kind of cluster its stack file and the outputs of its stack, as the program of that commit made them; secret
-outputs are ``[secret]``. ``link.schema.json`` is its reader of a peer's link.
+outputs are ``[secret]``. ``link.schema.json`` is its reader of a peer's link. ``state.json`` has the resources of an
+existing cluster, linked, as that program left them with ``tests/engine/world.py``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import yaml
 DIRECTORY: Final = Path(__file__).parent / "48c7c4d"
 KINDS: Final = {"de": "de", "mn": "mn", "mn-existing-cluster": "mn"}
 """Kinds of clusters and their stacks: Hetzner, machines over SSH, an existing cluster."""
+
+CHARTS: Final = "https://mirror.example.net/charts"
+"""The mirror in the state."""
 
 
 def stack_config(kind: str) -> dict[str, Any]:
@@ -32,4 +36,24 @@ def outputs(kind: str) -> dict[str, Any]:
 def link_schema() -> dict[str, Any]:
     """What that program took as a link; anything else it refused, fields that it did not know included."""
     found: dict[str, Any] = json.loads((DIRECTORY / "link.schema.json").read_text(encoding="utf-8"))
+    return found
+
+
+def state(*, kubeconfig: str, charts: str) -> list[dict[str, Any]]:
+    """The resources of an existing cluster's state, for ``pulumi stack import``; secrets are in plain in it. ``charts``
+    is the address of the mirror.
+    """
+    secret = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, dict):
+            if value.keys() == {"[secret]"}:
+                return {**secret, "plaintext": json.dumps(filled(value["[secret]"]))}
+            return {key: filled(one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [filled(one) for one in value]
+        return kubeconfig if value == "[kubeconfig]" else value
+
+    text = (DIRECTORY / "state.json").read_text(encoding="utf-8")
+    found: list[dict[str, Any]] = filled(json.loads(text.replace(CHARTS, charts)))
     return found

@@ -1,0 +1,90 @@
+"""A state that commit 48c7c4d left, previewed by this program: nothing is replaced, nothing is deleted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.domain.samples import SECRET, changed
+from tests.engine.project import KUBECONFIG, Engine, Project, steps
+from tests.engine.world import chart_mirror
+from tests.recorded import data
+
+pytestmark = pytest.mark.engine
+
+NEW = {
+    ("create", "StackInstance netbird-instance"),
+    ("create", "NetbirdClaim isthmus-mn-claim"),
+    ("create", "NetbirdSetupKey isthmus-mn-router-setup-key"),
+}
+"""What that program did not have."""
+
+
+def bring(project: Project, engine: Engine, stack: str, resources: list[dict[str, Any]], file: Path) -> None:
+    project.init(stack)
+    secrets = {"type": "passphrase", "state": {"salt": engine.salt}}
+    deployment = {"manifest": {}, "secrets_providers": secrets, "resources": resources}
+    text = json.dumps({"version": 3, "deployment": deployment})
+    file.write_text(text, encoding="utf-8")
+    project.run("stack", "import", "-s", stack, "--file", str(file)).expect(0)
+
+
+def peer() -> dict[str, Any]:
+    """The stack of de with the link that it published."""
+    return {
+        "urn": "urn:pulumi:de::isthmus::pulumi:pulumi:Stack::isthmus-de",
+        "type": "pulumi:pulumi:Stack",
+        "custom": False,
+        "outputs": {"link": data.outputs("de")["link"]},
+    }
+
+
+@dataclass
+class Recorded:
+    """The recorded state in a project, in a cluster that can't be reached; ``resources`` are those of mn."""
+
+    project: Project
+    engine: Engine
+    directory: Path
+    resources: list[dict[str, Any]]
+
+    def previewed(self) -> set[tuple[str, str]]:
+        """What a preview would do, as operation and resource."""
+        bring(self.project, self.engine, "mn", self.resources, self.directory / "mn.json")
+        return {
+            (step.op, f"{step.type.rpartition(':')[2]} {step.name}")
+            for step in steps(self.project.preview("mn"))
+            if step.op not in ("same", "read")
+        }
+
+
+@pytest.fixture
+def recorded(project: Project, engine: Engine, tmp_path: Path) -> Iterator[Recorded]:
+    """With the same settings, and a mirror that has the charts."""
+    secrets = dict.fromkeys(("isthmus:netbirdApiToken", "isthmus:kubeconfig"), SECRET)
+    config = {**data.stack_config("mn-existing-cluster"), **secrets}
+    project.write("de", {**data.stack_config("de"), "isthmus:clusterSecret": SECRET, "isthmus:netbirdApiToken": SECRET})
+    bring(project, engine, "de", [peer()], tmp_path / "de.json")
+    with chart_mirror(tmp_path / "charts") as charts:
+        project.write("mn", changed(config, {"mirrors.charts": charts}))
+        yield Recorded(project, engine, tmp_path, data.state(kubeconfig=KUBECONFIG, charts=charts))
+
+
+def test_it_is_updated_in_place(recorded: Recorded) -> None:
+    found = recorded.previewed()
+    assert {op for op, _ in found} == {"create", "update"}
+    assert {step for step in found if step[0] == "create"} == NEW
+
+
+def test_a_resource_in_a_network_that_the_operator_made_twice_moves(recorded: Recorded) -> None:
+    """As it happened: the resource lies in the second network, which has no routers."""
+    (resource,) = [one for one in recorded.resources if one["urn"].endswith("::isthmus-mn-pods-resource")]
+    resource["id"] = f"second/{resource['id'].partition('/')[2]}"
+    found = recorded.previewed()
+    assert ("update", "NetbirdNetworkResource isthmus-mn-pods-resource") in found
+    assert {op for op, _ in found} == {"create", "update"}
