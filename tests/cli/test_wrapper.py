@@ -267,7 +267,8 @@ def failing(made: Path, wrapper: ModuleType, monkeypatch: pytest.MonkeyPatch) ->
 
     def copy(command: list[str], **_options: object) -> subprocess.CompletedProcess[str]:
         assert command[1:3] == ["-m", "venv"]
-        shutil.copytree(environment, command[3], symlinks=True, ignore=shutil.ignore_patterns(wrapper.STAMP_NAME))
+        nothing_of = shutil.ignore_patterns(wrapper.STAMP_NAME)
+        shutil.copytree(environment, command[3], symlinks=True, ignore=nothing_of, dirs_exist_ok=True)
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(subprocess, "run", copy)
@@ -322,6 +323,31 @@ def test_a_checkout_that_takes_no_files(
         f"isthmus: the Python environment can't be made in {wrapper.ROOT} ({os.strerror(number)}: "
         f"{wrapper.ROOT}/.venv.d). Copy the checkout to a place that can be written to, or let somebody who may write "
         "there run ./isthmus --help once.\n"
+    )
+
+
+@pytest.mark.parametrize("there", ["nothing", "half of an environment", "an environment without these packages"])
+def test_a_checkout_that_takes_no_files_any_more(
+    wrapper: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], there: str
+) -> None:
+    directory = Path(wrapper.environment_directory())
+    if there == "half of an environment":
+        (directory / "bin").mkdir(parents=True)
+    elif there != "nothing":
+        write_stamp(wrapper, BASE)
+    opened = os.open
+
+    def refuse(path: str, flags: int, *rest: int, **options: int) -> int:
+        if flags & os.O_CREAT:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+        return opened(path, flags, *rest, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(SystemExit) as caught:
+        wrapper.prepare(BOTH)
+    assert caught.value.code == 1
+    assert capsys.readouterr().err.startswith(
+        f"isthmus: the Python environment can't be made in {wrapper.ROOT} (Read-only file system: {directory}/"
     )
 
 
