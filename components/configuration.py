@@ -15,7 +15,7 @@ import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env
 
 from components.stack_outputs import last_outputs
-from domain.changes import changes_refused, machines_that_leave
+from domain.changes import RAISED_WITH, changes_refused, machines_that_leave
 from domain.consistency import secret_value_problems
 from domain.fleet import Fleet, check_fleet, parse_fleet, place_problems, with_common_mtus
 from domain.problems import Problem, count_of, in_file_order
@@ -61,7 +61,8 @@ async def read_configuration(directory: Path) -> StackConfiguration:
         drafts=with_common_mtus({**fleet.drafts, stack: own}),
     )
     own = fleet.drafts[stack]
-    problems = check_fleet(fleet)
+    outputs = await last_outputs(stack) or {}
+    problems = check_fleet(fleet, {stack} if RAISED_WITH in outputs else ())
     refused = {problem.setting for problem in problems if problem.stack == stack}
     # One word about each: what stands in plain text has to be made anew, whatever its form is.
     secrets = [
@@ -71,7 +72,6 @@ async def read_configuration(directory: Path) -> StackConfiguration:
     ]
     if problems := in_file_order([*problems, *place_problems(fleet, secrets)]):
         raise _refusal(problems)
-    outputs = await last_outputs(stack) or {}
     if problems := place_problems(fleet, changes_refused(outputs, own.settings)):
         raise _refusal(problems)
     for line in words_of_leave(stack, own.settings, machines_that_leave(outputs, own.settings)):

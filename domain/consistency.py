@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
 from domain.cilium_rules import CILIUM_RULES
@@ -24,11 +23,11 @@ from domain.mtu import (
     MtuChain,
     largest_netbird_mtu,
 )
-from domain.names import NETBIRD_RANGE, RELAY_SERVICE_OFFSET
+from domain.names import RELAY_SERVICE_OFFSET
 from domain.netbird import FORBIDDEN_ENVIRONMENT
 from domain.plan import AGENT_OFFSET, SERVER_OFFSET
 from domain.problems import Problem, shown
-from domain.ranges import Claim, Claims, FreeRanges
+from domain.range_rules import HETZNER_GATEWAY, example_subnet
 from domain.settings import (
     CLUSTER_SECRET,
     HCLOUD_TOKEN,
@@ -48,8 +47,6 @@ NODE_POD_PREFIX: Final = 24
 """Kubernetes gives every node a range of this size out of the pod CIDR."""
 HETZNER_NODE_PREFIX: Final = 26
 """The smallest node CIDR at Hetzner that holds the fixed places of all servers."""
-HETZNER_GATEWAY: Final = IPv4Address("172.31.1.1")
-"""Gateway of the public interface of every Hetzner server, so it must not lie in a range of the cluster."""
 
 Rule = Callable[[StackDraft], Iterator[Problem]]
 
@@ -297,13 +294,12 @@ def nodes_in_hetzner_network(draft: StackDraft) -> Iterator[Problem]:
     if nodes is None or known(draft.settings, "hetzner") is None:
         return
     if network is not None and not nodes.subnet_of(network):
-        example = IPv4Network((network[256] if network.prefixlen < 24 else network[0], max(24, network.prefixlen)))
         yield Problem(
             draft.stack,
             "network.node_cidr",
             str(nodes),
             f"is not in hetzner.network_cidr {network}, whose subnet it is",
-            f"take {example}",
+            f"take {example_subnet(network)}",
         )
     if nodes.prefixlen > HETZNER_NODE_PREFIX:
         yield Problem(
@@ -672,66 +668,3 @@ STACK_RULES: Final[tuple[Rule, ...]] = (
     agent_environment_allowed,
     peers_of_others,
 )
-
-
-# --- ranges of all stacks --------------------------------------------------------------------------------------------
-
-_KINDS: Final = {
-    "network.pod_cidr": "linked clusters need distinct pod CIDRs",
-    "network.service_cidr": "linked clusters need distinct service CIDRs",
-    "network.node_cidr": "the machines' networks of linked clusters have to be distinct",
-    "hetzner.network_cidr": "the machines' networks of linked clusters have to be distinct",
-}
-_MIXED: Final = "all ranges of the fleet have to be distinct"
-
-
-def ranges_of(draft: StackDraft) -> list[tuple[str, IPv4Network]]:
-    """The stack's ranges with their settings. A Hetzner network stands for the node CIDR within it."""
-    settings = ["network.pod_cidr", "network.service_cidr"]
-    at_hetzner = known(draft.settings, "hetzner", "network_cidr") is not None
-    settings.append("hetzner.network_cidr" if at_hetzner else "network.node_cidr")
-    found = [(setting, known(draft.settings, *setting.split("."))) for setting in settings]
-    return [(setting, network) for setting, network in found if network is not None]
-
-
-def range_problems(drafts: Sequence[StackDraft]) -> list[Problem]:
-    """Every range that overlaps NetBird's or one before it, in the order of the stacks, each with a range that is
-    free. Nobody here knows which of two clusters runs already, so what is free is free for either.
-    """
-    claims = Claims([Claim(NETBIRD_RANGE, "NetBird's range")])
-    ranges = [(draft.stack, setting, network) for draft in drafts for setting, network in ranges_of(draft)]
-    owners: dict[str, tuple[str, str]] = {}
-    problems: list[Problem] = []
-    free: FreeRanges | None = None
-    for stack, setting, network in ranges:
-        claim = Claim(network, f"{stack}: {setting}")
-        other = claims.overlapping(network)
-        if other is None:
-            claims.add(claim)
-            owners[claim.owner] = (stack, setting)
-            continue
-        if free is None:
-            taken = [one[2] for one in ranges]
-            free = FreeRanges([*taken, NETBIRD_RANGE, IPv4Network(HETZNER_GATEWAY)])
-        if (owner := owners.get(other.owner)) is None:
-            rule = (
-                f"overlaps NetBird's range {NETBIRD_RANGE}; "
-                "its peers have their addresses there, and a link that covers them sends replies round in a circle"
-            )
-            fix = _free(free, network)
-        else:
-            reason = _KINDS[setting] if _KINDS[owner[1]] == _KINDS[setting] else _MIXED
-            rule = f"overlaps {other}; {reason}"
-            fix = _free(free, network)
-            if owner[0] != stack and network.prefixlen == other.network.prefixlen:
-                fix += " for the one of the two that does not run yet"
-            elif owner[0] != stack:
-                fix = f"{fix} for {stack} and {_free(free, other.network)} for {owner[0]}; change what does not run yet"
-        problems.append(Problem(stack, setting, str(network), rule, fix))
-    return problems
-
-
-def _free(free: FreeRanges, network: IPv4Network) -> str:
-    """A range of this size that is free."""
-    proposal = free.take(network.prefixlen, after=network)
-    return f"no /{network.prefixlen} is free" if proposal is None else f"{proposal} is free"

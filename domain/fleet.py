@@ -6,15 +6,16 @@ It owns the comparison of stacks. It doesn't find the files: the caller reads th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
-from domain.consistency import range_problems, stack_problems
+from domain.consistency import stack_problems
 from domain.mtu import VXLAN_OVERHEAD, MtuChain
 from domain.netbird_rules import same_server
 from domain.problems import Problem, bounded, in_file_order
+from domain.range_rules import range_problems
 from domain.settings import StackDraft, StackSettings, known, read_stack
 from domain.stack_file import StackFile, Unreadable, parse_stack_file
 from domain.zone_rules import forward_servers_in_fleet, zones_over_hosts
@@ -70,12 +71,14 @@ def with_common_mtus(drafts: Mapping[str, StackDraft]) -> dict[str, StackDraft]:
     return result
 
 
-def check_fleet(fleet: Fleet) -> list[Problem]:
-    """Everything that is wrong, by stack and in the order of each file, with line numbers."""
+def check_fleet(fleet: Fleet, running: Collection[str] = ()) -> list[Problem]:
+    """Everything that is wrong, by stack and in the order of each file, with line numbers. ``running`` are stacks that
+    are known to be raised: their ranges can't move any more.
+    """
     problems = [problem for file in fleet.files.values() for problem in file.problems]
     for draft in fleet.drafts.values():
         problems += [*draft.problems, *stack_problems(draft)]
-    problems += range_problems(list(fleet.drafts.values()))
+    problems += range_problems(list(fleet.drafts.values()), running)
     for rule in FLEET_RULES:
         problems += rule(fleet)
     return place_problems(fleet, problems)

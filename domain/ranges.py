@@ -1,57 +1,17 @@
-"""Address ranges that must not touch: who claims what, which overlaps which, and which range is still free.
+"""Which address range is still free beside those that are taken.
 
-It owns the arithmetic over claims; it knows nothing of stack files. IPv4 only.
+It owns that arithmetic; it knows nothing of stack files. IPv4 only.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable
-from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Final
 
 PRIVATE_RANGES: Final = (IPv4Network("10.0.0.0/8"), IPv4Network("172.16.0.0/12"), IPv4Network("192.168.0.0/16"))
 """RFC 1918. Proposals come from here, in this order."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A range and who says that it is his, for example ``de: network.pod_cidr 10.42.0.0/16``."""
-
-    network: IPv4Network
-    owner: str
-
-    def __str__(self) -> str:
-        return f"{self.owner} {self.network}"
-
-
-class Claims:
-    """Disjoint claims, kept in the order of their addresses. A lookup or an insertion costs O(log n) comparisons."""
-
-    def __init__(self, claims: Iterable[Claim] = ()) -> None:
-        self._entries: list[tuple[int, int, Claim]] = []
-        for claim in claims:
-            self.add(claim)
-
-    def overlapping(self, network: IPv4Network) -> Claim | None:
-        """The first claim, by address, that shares an address with the range."""
-        first, last = int(network.network_address), int(network.broadcast_address)
-        at = bisect_left(self._entries, first, key=lambda entry: entry[1])
-        if at < len(self._entries) and self._entries[at][0] <= last:
-            return self._entries[at][2]
-        return None
-
-    def add(self, claim: Claim) -> None:
-        """Takes the range; ValueError when a part of it is taken."""
-        if (other := self.overlapping(claim.network)) is not None:
-            raise ValueError(f"{claim} overlaps {other}")
-        network = claim.network
-        insort(
-            self._entries,
-            (int(network.network_address), int(network.broadcast_address), claim),
-            key=lambda entry: entry[0],
-        )
 
 
 class FreeRanges:

@@ -88,6 +88,17 @@ def _section(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
+_AS_TEXT: Final = {
+    "integer": "^-?(0|[1-9][0-9]*)$",
+    "boolean": "^(true|false)$",
+    "array": r"^\s*\[",
+    "object": r"^\s*\{",
+}
+"""What a text has to look like that stands for a value of another kind."""
+_TEXTS: Final = {"type": ["string", "integer", "boolean"]}
+"""Values of an object of texts: Pulumi's commands write a text like 4 or true as what it looks like."""
+
+
 def _tidy(schema: Any) -> Any:
     """Without pydantic's titles, with descriptions as editors show them and examples of the right kind."""
     if isinstance(schema, list):
@@ -104,8 +115,15 @@ def _tidy(schema: Any) -> Any:
             result[name] = [yaml.safe_load(one) if _is_text_of_other_kind(schema, one) else one for one in value]
         elif name == "title" or (name == "default" and value is None):
             continue
+        elif name == "additionalProperties" and value == {"type": "string"}:
+            result[name] = _TEXTS
+        elif name == "patternProperties":
+            result[name] = {key: _TEXTS if one == {"type": "string"} else _tidy(one) for key, one in value.items()}
         else:
             result[name] = _tidy(value)
+    if (text := _AS_TEXT.get(str(result.get("type")))) is not None and "pattern" not in result:
+        # Pulumi's commands write what is no text as one, too.
+        result |= {"type": [result["type"], "string"], "pattern": text}
     if "$ref" in result and len(result) > 1:
         # In draft 7 everything beside a $ref is ignored.
         result = {"allOf": [{"$ref": result.pop("$ref")}], **result}

@@ -184,7 +184,12 @@ def _rules() -> Iterator[str]:
     for rule in STACK_RULES:
         yield f"- {plain(rule.__doc__ or '')}\n"
     yield "\nOver all stack files:\n\n"
-    yield f"- No two ranges overlap, and none touches NetBird's {NETBIRD_RANGE}. A message proposes a free one.\n"
+    yield (
+        f"- No range touches NetBird's {NETBIRD_RANGE}. No two ranges of a cluster overlap, nor those of linked "
+        "clusters, nor the pods and services of two peers of one cluster. Two sites may have the same LAN, since a "
+        "link carries packets of pods alone, and clusters that never meet may have the same ranges. A message "
+        "proposes a free range for the side that can move.\n"
+    )
     for fleet_rule in FLEET_RULES:
         yield f"- {plain(fleet_rule.__doc__ or '')}\n"
 

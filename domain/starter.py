@@ -12,10 +12,11 @@ from ipaddress import IPv4Network
 from typing import Any, Final
 
 from domain import rules
-from domain.consistency import HETZNER_GATEWAY, needed_secrets, ranges_of
+from domain.consistency import needed_secrets
 from domain.fleet import Fleet, check_fleet, with_common_mtus
 from domain.names import NETBIRD_RANGE, PROJECT
 from domain.problems import Problem, shown
+from domain.range_rules import HETZNER_GATEWAY, ranges_of
 from domain.ranges import FreeRanges
 from domain.settings import CiliumSettings, NetbirdSettings, Secret, StackDraft, known, read_stack
 from domain.stack_file import StackFile, parse_stack_file, stack_file_name
@@ -162,10 +163,11 @@ def _refused(fleet: Fleet, file: StackFile, draft: StackDraft, *, left: set[str]
     whole = Fleet(files={**fleet.files, name: file}, drafts=with_common_mtus({**fleet.drafts, name: draft}))
     secrets = {secret.key.removeprefix(f"{PROJECT}:") for secret in needed_secrets(draft)}
     # Not by the whole problem: of one that is there already, the ranges that it calls free change.
-    before = {_mistake(problem) for problem in check_fleet(fleet)}
+    # Nor do others move for it: most of them run.
+    before = {_mistake(problem) for problem in check_fleet(fleet, fleet.files)}
     return [
         replace(problem, line=None) if problem.stack == name else problem
-        for problem in check_fleet(whole)
+        for problem in check_fleet(whole, fleet.files)
         if _mistake(problem) not in before
         and not problem.setting.startswith("peers")
         and not (problem.stack == name and problem.setting in left | secrets)

@@ -31,8 +31,8 @@ def yaml_fault(text: str, error: Any) -> Fault:
     at = None if error.problem_mark is None else error.problem_mark.line
     start = None if error.context_mark is None else error.context_mark.line
     problem, context = error.problem or "", error.context or ""
-    for number, line in enumerate(lines):
-        if _MARKER.match(line):
+    for number, content in enumerate(lines):
+        if _MARKER.match(content):
             rule = "is not YAML: it holds a conflict of git that is not solved"
             return Fault(
                 rule, "keep one of the two sides, and remove the lines <<<<<<<, ======= and >>>>>>>", number + 1

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from domain.consistency import range_problems, stack_problems
+from domain.consistency import stack_problems
 from domain.problems import Problem
+from domain.range_rules import range_problems
 from domain.settings import StackSettings, read_stack
 
 

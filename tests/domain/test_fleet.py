@@ -3,10 +3,10 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.consistency import ranges_of
 from domain.fleet import check_files, check_fleet, parse_fleet
 from domain.names import NETBIRD_RANGE
 from domain.plan import address_plan
+from domain.range_rules import ranges_of
 from tests.domain.samples import DE, MN, changed, problems_of, said, text
 
 SEVEN_MISTAKES = """\
@@ -81,13 +81,31 @@ def test_proposals_do_not_collide_with_each_other() -> None:
 
 def test_the_proposal_is_right_whichever_of_the_two_runs() -> None:
     """The order of names says nothing about it."""
-    files = {name: changed(DE if name == "de" else MN, {"peers": []}) for name in ("de", "mn")}
+    files = {name: changed(DE if name == "de" else MN, {}) for name in ("de", "mn")}
     files["mn"] = changed(files["mn"], {"network.pod_cidr": "10.42.0.0/18"})
     (problem,) = check_files({name: text(config) for name, config in files.items()})
     assert problem.fix == "10.44.0.0/18 is free for mn and 10.45.0.0/16 is free for de; change what does not run yet"
     for name, free in (("mn", "10.44.0.0/18"), ("de", "10.45.0.0/16")):
         moved = {**files, name: changed(files[name], {"network.pod_cidr": free})}
         assert check_files({stack: text(config) for stack, config in moved.items()}) == []
+
+
+def test_what_runs_stays_where_it_is() -> None:
+    fleet = parse_fleet({"de": text(DE), "mn": text(changed(MN, {"network.pod_cidr": "10.42.0.0/18"}))})
+    rule = "of a cluster that runs; linked clusters need distinct pod CIDRs"
+    for running, says in (
+        (
+            "de",
+            f"mn: network.pod_cidr 10.42.0.0/18 overlaps de: network.pod_cidr 10.42.0.0/16, {rule}; 10.44.0.0/18 is",
+        ),
+        (
+            "mn",
+            f"de: network.pod_cidr 10.42.0.0/16 overlaps mn: network.pod_cidr 10.42.0.0/18, {rule}; 10.44.0.0/16 is",
+        ),
+    ):
+        assert said(check_fleet(fleet, {running})) == [f"{says} free."]
+    (both,) = check_fleet(fleet, {"de", "mn"})
+    assert both.fix == "neither of the two can move, so take de out of peers of mn"
 
 
 def test_no_range_left() -> None:
@@ -97,7 +115,8 @@ def test_no_range_left() -> None:
     assert said(problems_of(de=changed(DE, large), mn=changed(MN, mine))) == [
         (
             "mn: network.pod_cidr 10.0.0.0/10 overlaps de: network.pod_cidr 10.0.0.0/10; "
-            "linked clusters need distinct pod CIDRs; no /10 is free for the one of the two that does not run yet."
+            "linked clusters need distinct pod CIDRs; "
+            "no /10 is left, but 10.160.0.0/11 is free for the one of the two that does not run yet."
         )
     ]
 

@@ -6,34 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.ranges import PRIVATE_RANGES, Claim, Claims, FreeRanges
+from domain.ranges import PRIVATE_RANGES, FreeRanges
 
 NETWORKS = st.builds(
     lambda address, prefix: IPv4Network((0x0A000000 + address, prefix), strict=False),
     st.integers(0, 2**24 - 1),
     st.integers(9, 32),
 )
-
-
-@given(st.lists(NETWORKS, max_size=20), NETWORKS)
-def test_claims_find_every_overlap(networks: list[IPv4Network], asked: IPv4Network) -> None:
-    claims = Claims()
-    accepted: list[IPv4Network] = []
-    for network in networks:
-        other = claims.overlapping(network)
-        assert (other is not None) == any(network.overlaps(one) for one in accepted)
-        if other is None:
-            claims.add(Claim(network, "somebody"))
-            accepted.append(network)
-        else:
-            assert other.network.overlaps(network)
-    assert (claims.overlapping(asked) is not None) == any(asked.overlaps(one) for one in accepted)
-
-
-def test_a_claim_that_overlaps_is_refused() -> None:
-    claims = Claims([Claim(IPv4Network("10.42.0.0/16"), "de: network.pod_cidr")])
-    with pytest.raises(ValueError, match=r"^mn: x 10\.42\.1\.0/24 overlaps de: network\.pod_cidr 10\.42\.0\.0/16$"):
-        claims.add(Claim(IPv4Network("10.42.1.0/24"), "mn: x"))
 
 
 @given(st.lists(NETWORKS, max_size=20), st.integers(8, 30), st.none() | NETWORKS, st.integers(1, 5))

@@ -95,7 +95,7 @@ def test_good_files_pass(stack: str, changes: dict[str, Any]) -> None:
         (DE, {"hcloud:endpont": "https://x"}, ""),
         (DE, {"hetzner.workers.count": 11}, "isthmus:hetzner.workers.count"),
         (DE, {"clusterSecret": "in plain text"}, "isthmus:clusterSecret"),
-        (DE, {"cilium": {"mtu": "1280"}}, "isthmus:cilium.mtu"),
+        (DE, {"cilium": {"mtu": "1280B"}}, "isthmus:cilium.mtu"),
         (DE, {"k3s.version": "1.34"}, "isthmus:k3s.version"),
         (MN, {"on_premise.machines.0.role": "worker"}, "isthmus:on_premise.machines.0.role"),
         (MN, {"on_premise.machines.0.address": "mn-1"}, "isthmus:on_premise.machines.0.address"),

@@ -9,9 +9,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.consistency import ranges_of
 from domain.fleet import check_files, check_fleet, parse_fleet
 from domain.names import NETBIRD_RANGE
+from domain.range_rules import ranges_of
 from domain.stack_file import Unreadable
 from domain.starter import PEERS_BY_DEFAULT, Starter, starter
 from domain.starter_text import Place, word
@@ -225,7 +225,11 @@ def test_peers_that_come_later() -> None:
     ],
 )
 def test_zone(zones: list[str], expected: str) -> None:
-    files = {f"s{n}": text(changed(DE, {"network.dns_zone": zone})) for n, zone in enumerate(zones)}
+    files = {
+        f"s{n}": text(changed(DE, {"network.dns_zone": zone, "network.pod_cidr": f"10.{100 + n}.0.0/16",
+                                   "network.service_cidr": f"10.{150 + n}.0.0/16"}))
+        for n, zone in enumerate(zones)
+    }  # fmt: skip
     assert f"dns_zone: {expected} #" in made("us", "hetzner", files).text
 
 
@@ -240,9 +244,8 @@ UNKNOWN_LOCATION = (
     "sin); take fsn1, if that is meant; if Hetzner has it by now, name it in hetzner.unlisted."
 )
 OVERLAP = (
-    "us: network.node_cidr 192.168.0.0/21 overlaps mn: network.node_cidr 192.168.7.0/24; the machines' networks of "
-    "linked clusters have to be distinct; 192.168.8.0/21 is free for us and 192.168.16.0/24 is free for mn; change "
-    "what does not run yet."
+    "us: network.node_cidr 10.52.8.0/21 overlaps mn: network.pod_cidr 10.52.0.0/16, of a cluster that runs; all ranges "
+    "of linked clusters have to be distinct; neither of the two can move, so take mn out of peers of us."
 )
 IN_NETBIRDS_RANGE = (
     "us: network.node_cidr 100.64.0.0/24 overlaps NetBird's range 100.64.0.0/10; its peers have their addresses there, "
@@ -270,7 +273,7 @@ LOOPBACK = (
         ),
         ("us", {"location": "fsn1 # x"}, [f"us: hetzner.location fsn1 # x {NO_WORD}"]),
         ("us", {"location": "fsn2"}, [UNKNOWN_LOCATION]),
-        ("us", {"place": "on_premise", "node_cidr": IPv4Network("192.168.0.0/21")}, [OVERLAP]),
+        ("us", {"place": "on_premise", "node_cidr": IPv4Network("10.52.8.0/21")}, [OVERLAP]),
         ("us", {"place": "on_premise", "node_cidr": IPv4Network("100.64.0.0/24")}, [IN_NETBIRDS_RANGE]),
         ("us", {"place": "on_premise", "node_cidr": IPv4Network("8.8.8.0/31")}, [TOO_SMALL]),
         ("us", {"place": "on_premise", "node_cidr": IPv4Network("127.0.0.0/24")}, [LOOPBACK]),

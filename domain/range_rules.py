@@ -1,0 +1,239 @@
+"""Which address ranges of a fleet must not overlap, on which side that is mended, and with what.
+
+It owns the relation between ranges; the arithmetic of what is free is ``ranges.py``'s. What has to be distinct:
+
+- all ranges of one cluster, and each of them from NetBird's;
+- the ranges of linked clusters, for what pods ask for must be at one end. Not the networks of their machines: a link
+  carries packets of pods, under addresses of pods and of NetBird, so two sites may have the same LAN;
+- the pods and services of all peers of one cluster, which have to be told apart there.
+
+Clusters that are neither linked nor have a peer in common never meet, and may have the same ranges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from typing import Final
+
+from domain.names import NETBIRD_RANGE
+from domain.problems import Problem
+from domain.ranges import FreeRanges
+from domain.settings import POD_PREFIX_MAXIMUM, SERVICE_PREFIX_MAXIMUM, StackDraft, known
+
+HETZNER_GATEWAY: Final = IPv4Address("172.31.1.1")
+"""Gateway of the public interface of every Hetzner server, so it must not lie in a range of the cluster."""
+
+PODS: Final = "network.pod_cidr"
+SERVICES: Final = "network.service_cidr"
+NODES: Final = "network.node_cidr"
+HETZNER: Final = "hetzner.network_cidr"
+_MACHINES: Final = (NODES, HETZNER)
+_SMALLEST: Final = {PODS: POD_PREFIX_MAXIMUM, SERVICES: SERVICE_PREFIX_MAXIMUM, NODES: 26, HETZNER: 24}
+"""The smallest range that is proposed where none of the size that was asked for is free."""
+USUAL_NETWORK: Final = 16
+"""Prefix length of a Hetzner network that is proposed in place of a larger one."""
+
+_KINDS: Final = {
+    PODS: "linked clusters need distinct pod CIDRs",
+    SERVICES: "linked clusters need distinct service CIDRs",
+}
+_MIXED: Final = "all ranges of linked clusters have to be distinct"
+_OWN: Final = "all ranges of a cluster have to be distinct"
+
+
+@dataclass(frozen=True)
+class Range:
+    """A range of a stack. ``fixed`` says why it can't be another one; empty where it can."""
+
+    stack: str
+    setting: str
+    network: IPv4Network
+    fixed: str = ""
+    nodes: IPv4Network | None = None
+    """The subnet of the servers in a Hetzner network."""
+
+    def __str__(self) -> str:
+        return f"{self.stack}: {self.setting} {self.network}"
+
+    def overlaps(self, other: Range) -> bool:
+        """Whether they share an address."""
+        return self.network.overlaps(other.network)
+
+
+def ranges_of(draft: StackDraft) -> list[tuple[str, IPv4Network]]:
+    """The stack's ranges with their settings. A Hetzner network stands for the node CIDR within it."""
+    at_hetzner = known(draft.settings, "hetzner", "network_cidr") is not None
+    settings = [PODS, SERVICES, HETZNER if at_hetzner else NODES]
+    found = [(setting, known(draft.settings, *setting.split("."))) for setting in settings]
+    return [(setting, network) for setting, network in found if network is not None]
+
+
+def range_problems(drafts: Sequence[StackDraft], running: Collection[str] = ()) -> list[Problem]:
+    """Every range that overlaps NetBird's or another one that it meets, each with a range that is free for the side
+    that can still move: no LAN can, nor what is of a cluster that exists. ``running`` are the stacks that are known to
+    be raised already.
+    """
+    ranges = [one for draft in drafts for one in _ranges(draft, draft.stack in running)]
+    links = _links(drafts)
+    before: dict[str, list[Range]] = {draft.stack: [] for draft in drafts}
+    proposals = _Proposals(ranges)
+    problems = []
+    for one in ranges:
+        if one.network.overlaps(NETBIRD_RANGE):
+            problems.append(_in_netbird(one, proposals))
+        elif (other := _first_met(one, before, links)) is not None:
+            moves, stays = _sides(one, other, proposals)
+            problems.append(_overlap(moves, stays, links, proposals))
+            if _alone(moves, stays, proposals):
+                # It has to go, whatever else it meets, and meets nothing where it goes to.
+                if moves is one:
+                    continue
+                before[other.stack].remove(other)
+        before[one.stack].append(one)
+    return problems
+
+
+def _ranges(draft: StackDraft, runs: bool) -> Iterator[Range]:
+    on_premise = known(draft.settings, "on_premise")
+    given = known(on_premise, "kubeconfig") is not None
+    for setting, network in ranges_of(draft):
+        fixed = ""
+        if setting == NODES and on_premise is not None:
+            fixed = "the LAN of its machines"
+        elif given or runs:
+            fixed = "of a cluster that runs"
+        nodes = known(draft.settings, "network", "node_cidr") if setting == HETZNER else None
+        yield Range(draft.stack, setting, network, fixed, nodes)
+
+
+def _links(drafts: Sequence[StackDraft]) -> Mapping[str, frozenset[str]]:
+    """The peers of each stack: those that it lists and those that list it."""
+    links: dict[str, set[str]] = {draft.stack: set() for draft in drafts}
+    for draft in drafts:
+        for peer in known(draft.settings, "peers") or ():
+            if peer != draft.stack and peer in links:
+                links[draft.stack].add(peer)
+                links[peer].add(draft.stack)
+    return {stack: frozenset(peers) for stack, peers in links.items()}
+
+
+def _first_met(one: Range, before: Mapping[str, Sequence[Range]], links: Mapping[str, frozenset[str]]) -> Range | None:
+    """The first range, by address, among those before it that it must not overlap and does."""
+    met = [other for other in before[one.stack] if one.overlaps(other)]
+    for peer in links[one.stack]:
+        met += [
+            other
+            for other in before[peer]
+            if one.overlaps(other) and not (one.setting in _MACHINES and other.setting in _MACHINES)
+        ]
+    if one.setting not in _MACHINES:
+        seconds = {second for peer in links[one.stack] for second in links[peer]} - links[one.stack] - {one.stack}
+        for second in seconds:
+            met += [other for other in before[second] if other.setting not in _MACHINES and one.overlaps(other)]
+    return min(met, key=lambda other: (other.network, other.stack), default=None)
+
+
+# --- what to say -----------------------------------------------------------------------------------------------------
+
+
+class _Proposals:
+    """Free ranges, made when the first is asked for."""
+
+    def __init__(self, ranges: Sequence[Range]) -> None:
+        self._ranges = ranges
+        self._free: FreeRanges | None = None
+
+    def instead_of(self, one: Range, whom: str = "") -> str:
+        """What is free in place of this range, in words; ``whom`` says for whom."""
+        if one.setting == HETZNER and (smaller := self.around(one)) is not None:
+            return f"{smaller} is free{whom}, and holds network.node_cidr {one.nodes}"
+        if self._free is None:
+            taken = [other.network for other in self._ranges]
+            self._free = FreeRanges([*taken, NETBIRD_RANGE, IPv4Network(HETZNER_GATEWAY)])
+        own = one.network
+        first = max(own.prefixlen, USUAL_NETWORK) if one.setting == HETZNER else own.prefixlen
+        for prefix in range(first, max(_SMALLEST[one.setting], first) + 1):
+            if (found := self._free.take(prefix, after=own)) is not None:
+                but = "" if prefix == first else f"no /{first} is left, but "
+                return f"{but}{found} is free{whom}{_with_nodes(one, found)}"
+        return f"no /{own.prefixlen} is left, and nothing smaller; make other ranges smaller"
+
+    def around(self, one: Range) -> IPv4Network | None:
+        """A smaller Hetzner network that holds the servers' subnet and meets nothing, None where there is none."""
+        if one.nodes is None or not one.nodes.subnet_of(one.network):
+            return None
+        first = max(min(USUAL_NETWORK, one.nodes.prefixlen), one.network.prefixlen + 1)
+        others = [other.network for other in self._ranges if other is not one]
+        others += [NETBIRD_RANGE, IPv4Network(HETZNER_GATEWAY)]
+        for prefix in range(first, min(one.nodes.prefixlen, 24) + 1):
+            smaller = one.nodes.supernet(new_prefix=prefix)
+            if not any(smaller.overlaps(other) for other in others):
+                return smaller
+        return None
+
+
+def _with_nodes(one: Range, network: IPv4Network) -> str:
+    """A Hetzner network that moves takes the subnet of the servers with it."""
+    if one.setting != HETZNER:
+        return ""
+    return f", with network.node_cidr {example_subnet(network)} in it"
+
+
+def example_subnet(network: IPv4Network) -> IPv4Network:
+    """A subnet for the servers in a Hetzner network."""
+    return IPv4Network((network[256] if network.prefixlen < 24 else network[0], max(24, network.prefixlen)))
+
+
+def _in_netbird(one: Range, proposals: _Proposals) -> Problem:
+    rule = (
+        f"overlaps NetBird's range {NETBIRD_RANGE}; "
+        "its peers have their addresses there, and a link that covers them sends replies round in a circle"
+    )
+    return Problem(one.stack, one.setting, str(one.network), rule, proposals.instead_of(one))
+
+
+def _sides(one: Range, other: Range, proposals: _Proposals) -> tuple[Range, Range]:
+    """Which of two ranges moves, and which stays: what can, and of two a Hetzner network that is larger than it has to
+    be; else the later one.
+    """
+    if one.fixed and not other.fixed:
+        return other, one
+    if not one.fixed and not other.fixed and proposals.around(one) is None and proposals.around(other) is not None:
+        return other, one
+    return one, other
+
+
+def _alone(moves: Range, stays: Range, proposals: _Proposals) -> bool:
+    """Whether there is no choice of which of the two moves."""
+    return bool(stays.fixed) or moves.stack == stays.stack or proposals.around(moves) is not None
+
+
+def _overlap(one: Range, stays: Range, links: Mapping[str, frozenset[str]], proposals: _Proposals) -> Problem:
+    """At the range that moves."""
+    moves, other = one, stays
+    common = min(links[one.stack] & links[other.stack], default="")
+    if one.stack == other.stack:
+        reason = _OWN
+    elif other.stack not in links[one.stack]:
+        reason = f"{common} is linked with both, and has to tell them apart"
+    else:
+        reason = _KINDS[one.setting] if one.setting == other.setting and one.setting in _KINDS else _MIXED
+    rule = f"overlaps {stays}{f', {stays.fixed}' if stays.fixed else ''}; {reason}"
+    return Problem(moves.stack, moves.setting, str(moves.network), rule, _fix(moves, stays, links, common, proposals))
+
+
+def _fix(moves: Range, stays: Range, links: Mapping[str, frozenset[str]], common: str, proposals: _Proposals) -> str:
+    if moves.fixed and moves.stack == stays.stack:
+        return "correct the one that is not so"
+    if moves.fixed:
+        where = moves.stack if stays.stack in links[moves.stack] else common
+        return f"neither of the two can move, so take {stays.stack} out of peers of {where}"
+    if _alone(moves, stays, proposals):
+        return proposals.instead_of(moves)
+    if moves.network.prefixlen == stays.network.prefixlen and HETZNER not in (moves.setting, stays.setting):
+        return f"{proposals.instead_of(moves)} for the one of the two that does not run yet"
+    first = proposals.instead_of(moves, f" for {moves.stack}")
+    second = proposals.instead_of(stays, f" for {stays.stack}")
+    return f"{first} and {second}; change what does not run yet"
