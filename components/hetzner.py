@@ -135,8 +135,9 @@ class HetznerMachines(pulumi.ComponentResource):
             first.name,
             22,
             SSH_SECONDS,
-            "look at the server's console at Hetzner, and whether hetzner.ssh_allowed_cidrs holds the address that you "
-            "come from",
+            "look at the server's console at Hetzner, and whether hetzner.ssh_allowed_cidrs "
+            f"({', '.join(map(str, args.ssh_allowed_cidrs))}) holds the public address that you come from, which a NAT "
+            "may have changed since",
         )
         kubeconfig, fetched = fetch_kubeconfig(
             f"{prefix}-kubeconfig",

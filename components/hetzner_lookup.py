@@ -19,7 +19,9 @@ import pulumi
 
 from components.configuration import StackConfiguration
 from components.hetzner_client import HetznerClient, HetznerError
+from components.own_address import own_address
 from domain.consistency import secret_setting
+from domain.firewall_sources import shut_out
 from domain.hetzner_catalogue import LIST_DATE
 from domain.hetzner_offer import Judgement, Offer, judged, read_offer
 from domain.plan import AddressPlan
@@ -44,7 +46,11 @@ async def refuse_what_hetzner_lacks(configuration: StackConfiguration, plan: Add
     judgement = await look_up(settings, plan, running if isinstance(running, Mapping) else {}, token)
     if judgement.problems:
         raise configuration.refusal(judgement.problems)
-    for remark in judgement.remarks:
+    hetzner, own = settings.hetzner, own_address()
+    outside = None
+    if own is not None:
+        outside = shut_out(settings.stack, own, hetzner.api_allowed_cidrs, hetzner.ssh_allowed_cidrs)
+    for remark in (*judgement.remarks, *([] if outside is None else [outside])):
         pulumi.log.warn(remark)
 
 

@@ -6,7 +6,8 @@ that it sees comes from a public address too: behind a NAT it is the NAT's, what
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Final
 
 from pydantic import AfterValidator
@@ -47,6 +48,22 @@ def public_source(network: IPv4Network) -> IPv4Network:
                 fix += ", or 0.0.0.0/0 for everybody"
             raise RuleError(f"is {meaning}" if network == never else f"is in {never}, {meaning}", fix)
     return network
+
+
+def shut_out(
+    stack: str, own: IPv4Address, api_allowed: Sequence[IPv4Network], ssh_allowed: Sequence[IPv4Network]
+) -> str | None:
+    """What to tell somebody whose public address the firewall of his servers does not let in. None when it does, and
+    for an address that is not public: the NAT's counts then, which nobody here knows.
+    """
+    allowed = {"hetzner.api_allowed_cidrs": api_allowed, "hetzner.ssh_allowed_cidrs": ssh_allowed}
+    without = [setting for setting, networks in allowed.items() if not any(own in network for network in networks)]
+    if not own.is_global or not without:
+        return None
+    return (
+        f"{stack}: this machine goes out as {own}, which is not in {' and not in '.join(without)}; "
+        "`pulumi up` from here would not reach the servers"
+    )
 
 
 PublicSource = Annotated[Cidr, AfterValidator(public_source)]

@@ -52,12 +52,12 @@ def yaml_fault(text: str, error: Any) -> Fault:
         found = ("is not YAML", "look at this line and the one before")
         return Fault(*found, None if at is None else at + 1)
     of_start = start is not None and ("quoted" in context or "flow" in context or "simple key" in context)
-    line = start if of_start else at
+    marked = start if of_start else at
     if "start any token" in problem and at is not None and at < len(lines):
         column = error.problem_mark.column
         sign = _PLAIN_START.get(lines[at][column : column + 1], "this sign")
         found = (f"is not YAML: a text can't start with {sign}", "put the text in quotes")
-    return Fault(*found, None if line is None else line + 1)
+    return Fault(*found, None if marked is None else marked + 1)
 
 
 _NO_COLON: Final = (
