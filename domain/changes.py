@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from domain.k3s_upgrades import step_refused
 from domain.plan import address_plan
 from domain.problems import Problem
 from domain.settings import StackSettings
@@ -53,7 +54,8 @@ def raised_with(settings: StackSettings) -> dict[str, str | list[str]]:
         }
     found: dict[str, str | list[str]] = {name: str(value) for name, value in values.items()}
     found["access"] = _access(settings)
-    if settings.installs_k3s:
+    if settings.installs_k3s and settings.k3s is not None:
+        found["k3s_version"] = settings.k3s.version
         found["servers"] = [node.name for node in plan.servers]
     return found
 
@@ -73,6 +75,7 @@ def changes_refused(outputs: Mapping[str, Any], settings: StackSettings) -> list
         return [problem]
     return [
         *_fixed(outputs, settings),
+        *_k3s_steps(outputs, settings),
         *_nodes(outputs, settings),
         *_hetzner_servers(outputs, settings),
         *_servers_over_ssh(outputs, settings),
@@ -137,6 +140,15 @@ def _fixed(outputs: Mapping[str, Any], settings: StackSettings) -> Iterator[Prob
             rule = f"is not {runs}, with which the cluster runs; {reason}"
             fix = f"write {runs} again, or raise the cluster anew: {_anew(settings.stack)}"
             yield Problem(settings.stack, setting, value, rule, fix)
+
+
+def _k3s_steps(outputs: Mapping[str, Any], settings: StackSettings) -> Iterator[Problem]:
+    """k3s goes forward, one minor release at a time."""
+    runs = _part(outputs, RAISED_WITH).get("k3s_version")
+    if isinstance(runs, str) and settings.k3s is not None:
+        problem = step_refused(settings.stack, runs, settings.k3s.version)
+        if problem is not None:
+            yield problem
 
 
 def _nodes(outputs: Mapping[str, Any], settings: StackSettings) -> Iterator[Problem]:

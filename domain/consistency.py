@@ -25,6 +25,7 @@ from domain.mtu import (
 )
 from domain.names import RELAY_SERVICE_OFFSET
 from domain.netbird import FORBIDDEN_ENVIRONMENT
+from domain.plain_secrets import SECRET_RULES
 from domain.plan import AGENT_OFFSET, SERVER_OFFSET
 from domain.problems import Problem, shown
 from domain.range_rules import HETZNER_GATEWAY, example_subnet
@@ -666,5 +667,6 @@ STACK_RULES: Final[tuple[Rule, ...]] = (
     cilium_values_allowed,
     *CILIUM_RULES,
     agent_environment_allowed,
+    *SECRET_RULES,
     peers_of_others,
 )

@@ -210,7 +210,8 @@ class K3sSettings(Section):
 
     version: rules.K3sVersion = Field(examples=["v1.34.9+k3s1"])
     """Tag of the release (https://github.com/k3s-io/k3s/releases). On-premise nodes follow a change at the next ``up``;
-    Hetzner servers that exist keep theirs, since it is part of their first boot."""
+    Hetzner servers that exist keep theirs, since it is part of their first boot. It goes forward only, one minor
+    release at a time."""
     sha256: rules.Sha256 = Field(examples=["64 HEXADECIMAL DIGITS"])
     """Checksum of the file ``k3s`` of that release, from its ``sha256sum-amd64.txt``."""
     server_config: rules.K3sConfig = Field(

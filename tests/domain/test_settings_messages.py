@@ -26,6 +26,7 @@ from domain import (
     host_keys,
     k3s_rules,
     netbird_rules,
+    plain_secrets,
     rules,
     settings,
     zone_rules,
@@ -302,6 +303,7 @@ MODULES = {
         host_keys,
         k3s_rules,
         netbird_rules,
+        plain_secrets,
         zone_rules,
     )
 }

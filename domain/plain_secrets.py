@@ -1,0 +1,96 @@
+"""No secret stands in plain text in a setting that is free enough to hold one: values for Cilium's chart, the agent's
+environment, arguments and other texts for k3s.
+
+It owns what a place is called that holds a secret. What a secret looks like is ``secret_texts.py``'s. No message shows
+a value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any, Final
+
+from domain.cilium_values import fixed_values
+from domain.k3s_rules import CREDENTIALS
+from domain.netbird import FORBIDDEN_ENVIRONMENT
+from domain.node_files import k3s_argument
+from domain.problems import Problem, shown
+from domain.secret_texts import holds_secret
+from domain.settings import StackDraft, known
+
+_NAME: Final = re.compile(
+    r"(^|[a-z0-9_.-])(password|passwd|passphrase|[_.-]secret|client[_-]?secret|secret[_-]?key|access[_-]?key|access[_-]?key[_-]?id|"
+    r"api[_-]?key|auth[_-]?key|private[_-]?key|preshared[_-]?key|token|credentials)$",
+    re.ASCII | re.IGNORECASE,
+)
+"""How the name of an environment variable, a value or an argument ends that is a secret."""
+_TLS_KEY: Final = re.compile(r"(^|\.)tls\.([A-Za-z]+\.)*key$", re.ASCII)
+"""Private keys among the values of Cilium's chart, in base64."""
+_CERTIFICATE: Final = re.compile(r"(cert|crt|ca|caBundle\.content)$", re.ASCII | re.IGNORECASE)
+"""Names of values that are certificates, which anybody may read."""
+_PLAIN: Final = "is a secret, and stands here in plain text"
+_ANEW: Final = "make a new one, since this one has been in the file"
+VALUES_LIMIT: Final = 2000
+"""Texts of ``cilium.values`` that are looked at; nobody has more."""
+
+
+def no_secret_for_cilium(draft: StackDraft) -> Iterator[Problem]:
+    """No secret stands in the values for Cilium's chart: they are plain text in the stack file and in its release."""
+    values = known(draft.settings, "cilium", "values") or {}
+    fixed = {clash.path for clash in fixed_values()}  # any other value than ours is refused there already
+    for path, name, value in islice(_texts(values, "", ""), VALUES_LIMIT):
+        if path in fixed:
+            continue
+        setting = f"cilium.values.{path}"
+        public = _CERTIFICATE.search(name) and "PRIVATE KEY" not in value
+        if (holds_secret(value) and not public) or _TLS_KEY.search(name) or _NAME.search(name):
+            fix = f"name a Secret of the cluster instead, and {_ANEW}"
+            yield Problem(draft.stack, setting, "", _PLAIN, fix)
+        elif CREDENTIALS.search(value):
+            rule = "holds a user name and a password, which stand here in plain text"
+            yield Problem(draft.stack, setting, "", rule, f"write the address without them, and {_ANEW}")
+
+
+def _texts(value: Any, path: str, name: str) -> Iterator[tuple[str, str, str]]:
+    """Every text with its path and with the path of names that it belongs to: in a list of environment variables the
+    variable's.
+    """
+    if isinstance(value, str):
+        if value:
+            yield path, name, value
+    elif isinstance(value, Mapping):
+        variable = value.get("name")
+        for key, one in value.items():
+            below = f"{path}.{shown(key)}".lstrip(".")
+            of_variable = variable if key == "value" and isinstance(variable, str) else None
+            yield from _texts(one, below, of_variable or f"{name}.{key}".lstrip("."))
+    elif isinstance(value, list | tuple):
+        for index, one in enumerate(value):
+            yield from _texts(one, f"{path}.{index}", name if isinstance(one, Mapping) else "")
+
+
+def no_secret_in_environment(draft: StackDraft) -> Iterator[Problem]:
+    """No secret stands in the agent's environment: it is plain text in the stack file and in the router's pod."""
+    for name, value in (known(draft.settings, "netbird", "agent_env") or {}).items():
+        if name in FORBIDDEN_ENVIRONMENT or CREDENTIALS.search(value) or not value:
+            continue
+        if _NAME.search(name) or holds_secret(value):
+            yield Problem(draft.stack, f"netbird.agent_env.{name}", "", _PLAIN, f"remove it, and {_ANEW}")
+
+
+def no_secret_in_arguments(draft: StackDraft) -> Iterator[Problem]:
+    """No secret stands in an argument or another text for k3s."""
+    for section in ("server_config", "agent_config"):
+        for name, value in (known(draft.settings, "k3s", section) or {}).items():
+            for index, entry in enumerate(value if isinstance(value, tuple) else (value,)):
+                if not isinstance(entry, str) or CREDENTIALS.search(entry):
+                    continue
+                place = f"k3s.{section}.{name}" + (f".{index}" if isinstance(value, tuple) else "")
+                of_argument = name.endswith("-arg") and "=" in entry and _NAME.search(k3s_argument(entry))
+                if of_argument or holds_secret(entry):
+                    yield Problem(draft.stack, place, "", _PLAIN, f"remove it, and {_ANEW}")
+
+
+SECRET_RULES: Final = (no_secret_for_cilium, no_secret_in_environment, no_secret_in_arguments)
