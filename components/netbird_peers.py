@@ -11,6 +11,11 @@ from components.netbird_provider import NetbirdProvider, group_id, tell
 from domain.netbird_marks import may_be_in
 
 PEER_DEADLINE_SECONDS: Final = 300.0
+LET_GO: Final = (
+    "kubectl -n netbird get networkrouters,groups.netbird.io,setupkeys -o name | xargs -r kubectl -n netbird patch "
+    """--type merge -p '{"metadata":{"finalizers":null}}'"""
+)
+"""What it leaves in NetBird then goes with the claim (:mod:`components.netbird_claim`)."""
 _PEER_POLL_SECONDS: Final = 2.0
 
 
@@ -40,6 +45,14 @@ class RouterPeersProvider(NetbirdProvider):
             "hostnames": hostnames,
             "peers": {node: found[hostname]["ip"] for node, hostname in hostnames.items()},
         }
+
+    def delete(self, _id: str, _props: Json) -> None:
+        """Says what comes next: the router, by its operator's finalizer. The engine only says that it waits."""
+        tell(
+            "NetBird: now the operator takes what it made out of NetBird. If it can't (it is away, NetBird is, or its "
+            f"token is revoked), that ends after 5 minutes with an error; this lets it go, at any time: {LET_GO}"
+        )
+        super().delete(_id, _props)
 
     def _remove(self, client: NetbirdClient, id_: str, props: Json) -> None:
         pass

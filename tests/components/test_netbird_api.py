@@ -488,6 +488,19 @@ class TestRouterPeers:
         configured(RouterPeersProvider(), netbird).delete(self.GROUP, {**self.PROPS, "peers": {}})
         assert netbird.objects["/peers"] == [peer]
 
+    @pytest.mark.parametrize("skip", ["", "1"])
+    def test_deleting_says_what_the_engine_waits_for_next(
+        self, netbird: Netbird, skip: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("ISTHMUS_SKIP_NETBIRD", skip)
+        configured(RouterPeersProvider(), netbird).delete(self.GROUP, {**self.PROPS, "peers": {}})
+        assert capfd.readouterr().out.splitlines()[0] == (
+            "NetBird: now the operator takes what it made out of NetBird. If it can't (it is away, NetBird is, or its "
+            "token is revoked), that ends after 5 minutes with an error; this lets it go, at any time: kubectl -n "
+            "netbird get networkrouters,groups.netbird.io,setupkeys -o name | xargs -r kubectl -n netbird patch --type "
+            """merge -p '{"metadata":{"finalizers":null}}'"""
+        )
+
     def test_outputs_make_no_difference(self) -> None:
         news = {**self.PROPS, "peers": None}
         olds = {**self.PROPS, "peers": {"de-agent-1": "100.92.0.7"}}

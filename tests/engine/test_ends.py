@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from tests.domain.samples import MN, changed
-from tests.engine.conftest import is_empty
+from tests.engine.conftest import StartHetzner, is_empty
 from tests.engine.project import KUBECONFIG, Project
 from tests.engine.test_hetzner import finish, prepare
 from tests.lab.hetzner_api.conftest import StandIn
@@ -91,6 +91,23 @@ def test_the_cluster_and_its_servers_are_gone(raised: Project, hetzner: StandIn,
     raised.run(*DESTROY, environment=GONE).expect(0)
     assert is_empty(hetzner)
     assert raised.resources("de") == []
+
+
+def test_hetzners_api_is_gone(raised: Project, hetzner: StandIn, start_hetzner: StartHetzner) -> None:
+    """Nothing is forgotten that is still there: the state stays as it is, and the same command goes on."""
+    before = [one["urn"] for one in raised.resources("de")]
+    hetzner.stop()
+
+    raised.run(*DESTROY).expect(1).says("connect: connection refused")
+    assert [one["urn"] for one in raised.resources("de") if one["type"].startswith("hcloud:")] == [
+        urn for urn in before if "hcloud:index/" in urn
+    ]
+
+    back = start_hetzner(port=hetzner.port)
+    raised.run(*DESTROY).expect(0)
+    assert is_empty(back)
+    assert raised.resources("de") == []
+    raised.run(*DESTROY).expect(0)
 
 
 def test_the_machines_are_gone(project: Project, tmp_path: Path) -> None:

@@ -123,26 +123,43 @@ class World:
         self.project.run("stack", "import", "-s", "de", "--file", str(file)).expect(0)
 
     def _operator(self, pod: Json) -> Callable[[], None]:
-        """The operator's pod: the lab's stand-in as a process."""
-        key = self.api.get("/api/v1/namespaces/netbird/secrets/netbird-mgmt-api-key")["data"]["NB_API_KEY"]
+        """The operator's pod: the lab's stand-in as a process, with the arguments and files of the container."""
         directory = self.api.kubeconfig_file.parent
+        secrets = "/api/v1/namespaces/netbird/secrets"
+        container = pod["spec"]["containers"][0]
+        variables = {}
+        for entry in container["env"]:
+            source = entry.get("valueFrom", {})
+            if "secretKeyRef" in source:
+                secret = self.api.get(f"{secrets}/{source['secretKeyRef']['name']}")["data"]
+                variables[entry["name"]] = base64.b64decode(secret[source["secretKeyRef"]["key"]]).decode()
+            elif "fieldRef" in source:
+                variables[entry["name"]] = pod["metadata"]["namespace"]
+            else:
+                variables[entry["name"]] = entry["value"]
+        arguments = [_filled(one, variables) for one in container["args"]]
+        # One node for all worlds of this machine, and its ports are those of others.
+        arguments += ["--health-probe-bind-address=127.0.0.1:0", "--metrics-bind-address=0"]
+        paths = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
+        for volume in pod["spec"]["volumes"]:
+            if volume["name"] in paths and "secret" in volume:
+                files = directory / volume["name"]
+                files.mkdir(mode=0o700, exist_ok=True)
+                for name, content in self.api.get(f"{secrets}/{volume['secret']['secretName']}")["data"].items():
+                    (files / name).write_bytes(base64.b64decode(content))
+                arguments = [one.replace(paths[volume["name"]], str(files)) for one in arguments]
         with (directory / "netbird-operator.log").open("ab") as log:
             process = subprocess.Popen(
-                [
-                    str(self._operators_program),
-                    f"--netbird-management-url={self.netbird.url}", "--netbird-client-image=netbirdio/netbird:0.77.1",
-                    "--egress-forwarder-image=netbird-operator", "--health-probe-bind-address=127.0.0.1:0",
-                    "--runtime-namespace=netbird",
-                ],
+                [str(self._operators_program), *arguments],
                 env={
-                    "PATH": os.defpath, "KUBECONFIG": str(self.api.kubeconfig_file), "HOME": str(directory),
-                    "NB_API_KEY": _decoded(key),
+                    **variables, "PATH": os.defpath, "KUBECONFIG": str(self.api.kubeconfig_file),
+                    "HOME": str(directory),
                 },
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
 
         def end() -> None:
-            process.kill()
+            process.terminate()
             process.wait()
 
         return end
@@ -163,8 +180,10 @@ class World:
         return lambda: None
 
 
-def _decoded(text: str) -> str:
-    return base64.b64decode(text).decode()
+def _filled(argument: str, variables: dict[str, str]) -> str:
+    for name, value in variables.items():
+        argument = argument.replace(f"$({name})", value)
+    return argument
 
 
 def _cluster_dns(api: KubeApi) -> None:

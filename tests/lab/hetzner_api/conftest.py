@@ -40,6 +40,7 @@ class StandIn:
         action_seconds: float = ACTION_SECONDS,
         requests_per_hour: int = 1_000_000,
         first_public_address: IPv4Address = FIRST_PUBLIC_ADDRESS,
+        port: int = 0,
     ) -> None:
         self.directory = directory
         self.backend = backend
@@ -48,6 +49,7 @@ class StandIn:
         self.faults_file = directory / "faults.json"
         self._action_seconds = action_seconds
         self._requests_per_hour = requests_per_hour
+        self._wanted_port = port
         self._port: Future[int] = Future()
         self._loop = asyncio.new_event_loop()
         self._end = asyncio.Event()
@@ -111,7 +113,7 @@ class StandIn:
         api = self._api = Api(runner, Access(self.token), RateLimit(self._requests_per_hour, system_clock()))
         app_runner = web.AppRunner(api.application(), access_log=None, shutdown_timeout=0.1)
         await app_runner.setup()
-        site = web.TCPSite(app_runner, "127.0.0.1", 0)
+        site = web.TCPSite(app_runner, "127.0.0.1", self._wanted_port)
         await site.start()
         self._port.set_result(app_runner.addresses[0][1])
         await self._end.wait()
