@@ -108,7 +108,7 @@ _FORBIDDEN: Final[Mapping[str, tuple[Any, str]]] = {
         "with always, pods that no policy names reach nobody, and with never, pods could read the servers' user data",
     ),
     "socketLB.enabled": (True, "without it pods don't reach services"),
-    "tunnelPort": (VXLAN_PORT, "the ports that netbird.wireguard_port may have are counted on it"),
+    "tunnelPort": (VXLAN_PORT, "it is the setting cilium.tunnel_port"),
 }
 """Values of the chart that we leave alone and that must not be changed to anything but the first of the pair."""
 
@@ -157,17 +157,21 @@ def cilium_values(plan: AddressPlan, settings: StackSettings) -> dict[str, Any]:
     """All values for the chart: the user's over our defaults, and what the link needs over both."""
     values = _merged(_merged(defaults(), settings.cilium.values), required(plan.mtu.cilium))
     # The text "false" is true to a template of Helm, so what is right by its spelling becomes the value itself.
-    for path, (needed, _) in _FORBIDDEN.items():
+    for path, (needed, _) in _forbidden(settings.cilium.tunnel_port).items():
         given, value = value_at(settings.cilium.values, path)
         if given and isinstance(value, str) and isinstance(needed, bool | int):
             below: Any = needed
             for name in reversed(path.split(".")):
                 below = {name: below}
             values = _merged(values, below)
-    return values
+    return values if settings.cilium.tunnel_port == VXLAN_PORT else values | {"tunnelPort": settings.cilium.tunnel_port}
 
 
-def clashes(user: Mapping[str, Any], mtu: int, *, installs_k3s: bool) -> list[Clash]:
+def _forbidden(tunnel_port: int) -> dict[str, tuple[Any, str]]:
+    return dict(_FORBIDDEN) | {"tunnelPort": (tunnel_port, _FORBIDDEN["tunnelPort"][1])}
+
+
+def clashes(user: Mapping[str, Any], mtu: int, *, installs_k3s: bool, tunnel_port: int = VXLAN_PORT) -> list[Clash]:
     """The user's values that would break the link, in the order of their paths."""
     found: list[Clash] = []
     fixed = _leaves(required(mtu))
@@ -180,11 +184,12 @@ def clashes(user: Mapping[str, Any], mtu: int, *, installs_k3s: bool) -> list[Cl
         given, value = value_at(user, path)
         if given and not _same(value, needed):
             found.append(Clash(path, value, needed, reasons[path]))
-    for path, (needed, reason) in _FORBIDDEN.items():
+    forbidden = _forbidden(tunnel_port)
+    for path, (needed, reason) in forbidden.items():
         given, value = value_at(user, path)
         if given and not _same(value, needed):
             found.append(Clash(path, value, needed, reason))
-    all_needed = {path: (needed, reasons[path]) for path, needed in fixed.items()} | dict(_FORBIDDEN)
+    all_needed = {path: (needed, reasons[path]) for path, needed in fixed.items()} | forbidden
     owners = {name: path for path, names in _AGENT_SETTINGS.items() for name in names}
     for path, name, value in past_the_chart(user):
         if (owner := owners.get(name)) is not None:
@@ -214,6 +219,7 @@ def fixed_values() -> list[Clash]:
     needed = {path: (value, _REASONS[path]) for path, value in _leaves(required(0)).items()}
     needed["MTU"] = ("cilium.mtu", _REASONS["MTU"])
     needed |= _FORBIDDEN
+    needed["tunnelPort"] = ("cilium.tunnel_port", _FORBIDDEN["tunnelPort"][1])
     return [Clash(path, None, value, reason) for path, (value, reason) in sorted(needed.items())]
 
 

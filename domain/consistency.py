@@ -42,6 +42,7 @@ from domain.settings import (
     StackDraft,
     known,
 )
+from domain.tunnel_port import ports_differ
 from domain.zone_rules import ZONE_RULES
 
 NODE_POD_PREFIX: Final = 24
@@ -606,11 +607,20 @@ def cilium_values_allowed(draft: StackDraft) -> Iterator[Problem]:
     values, mtu = known(draft.settings, "cilium", "values"), known(draft.settings, "cilium", "mtu")
     if not values or mtu is None:
         return
-    for clash in clashes(values, mtu, installs_k3s=not _given(draft)):
+    port = known(draft.settings, "cilium", "tunnel_port")
+    if port is None:
+        port = values.get("tunnelPort")  # it has been refused already
+    for clash in clashes(values, mtu, installs_k3s=not _given(draft), tunnel_port=port):
         rule = f"must be {shown(clash.needed)}: {clash.reason}"
         if clash.overrides:
             rule = f"changes {clash.overrides}, which {rule}"
         yield Problem(draft.stack, f"cilium.values.{clash.path}", shown(clash.value), rule, "remove it")
+
+
+def tunnel_and_wireguard(draft: StackDraft) -> Iterator[Problem]:
+    """NetBird's WireGuard and Cilium's tunnel between the nodes have a UDP port each."""
+    ports = known(draft.settings, "netbird", "wireguard_port"), known(draft.settings, "cilium", "tunnel_port")
+    yield from ports_differ(draft.stack, *ports)
 
 
 def agent_environment_allowed(draft: StackDraft) -> Iterator[Problem]:
@@ -665,6 +675,7 @@ STACK_RULES: Final[tuple[Rule, ...]] = (
     *ZONE_RULES,
     forward_zones_foreign,
     cilium_values_allowed,
+    tunnel_and_wireguard,
     *CILIUM_RULES,
     agent_environment_allowed,
     *SECRET_RULES,

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, StrictStr, WithJsonSchema
 
-from domain.names import NETBIRD_RANGE, RELAY_PORT, VXLAN_PORT
+from domain.names import NETBIRD_RANGE, RELAY_PORT
 from domain.ranges import PRIVATE_RANGES
 
 T = TypeVar("T")
@@ -299,7 +299,6 @@ def url(value: str) -> str:
 
 RESERVED_PORTS: Final = {
     RELAY_PORT: "the DNS relay listens on the router",
-    VXLAN_PORT: "Cilium has its tunnel between the nodes",
     51871: "Cilium has its own WireGuard",
 }
 """UDP ports of the router that are taken, with what has each of them."""

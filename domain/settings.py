@@ -31,9 +31,10 @@ from domain.mtu import (
     largest_cilium_mtu,
     largest_netbird_mtu,
 )
-from domain.names import CLUSTER_DNS_OFFSET, PROJECT
+from domain.names import CLUSTER_DNS_OFFSET, PROJECT, VXLAN_PORT
 from domain.problems import HIDDEN, PROBLEMS_LIMIT, Problem, kind_of, shown
 from domain.secret_texts import holds_secret
+from domain.tunnel_port import TunnelPort
 from domain.written_values import Kind, meant
 
 SERVICE_PREFIX_MINIMUM: Final = 12
@@ -237,6 +238,10 @@ class CiliumSettings(Section):
     """MTU of the nodes as Cilium counts it; pods get 50 less (VXLAN). ``cilium.mtu - 50 <= netbird.mtu - 10``, else
     large packets vanish without a word. Default: 1280, which goes with that of ``netbird.mtu``; computed where
     ``netbird.underlay_mtu`` is given, as the largest that all linked clusters take."""
+    tunnel_port: TunnelPort = Field(default=VXLAN_PORT, examples=[8223])
+    """UDP port of the tunnel between the nodes (VXLAN), for networks that drop the usual one, as some of VMware do.
+    Default: 8472, Cilium's own, or the ``tunnelPort`` of ``cilium.values``. Nodes with two ports don't reach each
+    other, so a change cuts the network of the pods for as long as its agents take to start."""
     values: dict[StrictStr, Any] = Field(default_factory=dict, examples=["{hubble: {enabled: true}}"])
     """Further values for the chart, merged with ours; one that would break the link is refused. Default: none, because
     ours are enough."""
@@ -471,6 +476,7 @@ def read_stack(stack: str, config: Mapping[str, Any], *, secrets: Collection[str
         if name in sections and name not in values:
             values[name] = Refused()
     computed = _compute_mtus(values, sections)
+    _take_tunnel_port(stack, values, sections, problems)
     settings = StackSettings.model_construct(stack=stack, **values)
     for name in StackSettings.model_fields:
         if name != "stack" and name not in values:
@@ -499,6 +505,20 @@ def _compute_mtus(values: dict[str, Any], sections: Mapping[str, Any]) -> int | 
         values["cilium"] = cilium.model_copy(update={"mtu": computed})
         return computed
     return None
+
+
+def _take_tunnel_port(stack: str, values: dict[str, Any], sections: Mapping[str, Any], problems: list[Problem]) -> None:
+    """Where the port of the tunnel is no setting of ours, it may be one of the chart's."""
+    cilium, given = values.get("cilium"), sections.get("cilium")
+    further = known(cilium, "values")
+    if (isinstance(given, Mapping) and "tunnel_port" in given) or not isinstance(further, Mapping):
+        return
+    if "tunnelPort" in further and isinstance(cilium, CiliumSettings):
+        field = CiliumSettings.model_fields["tunnel_port"]
+        port = _read_value(stack, "cilium.values.tunnelPort", field, further["tunnelPort"], problems)
+        values["cilium"] = cilium.model_copy(update={} if port is _REFUSED else {"tunnel_port": port})
+        if port is _REFUSED:
+            values["cilium"].__dict__.pop("tunnel_port", None)
 
 
 def _as_in_file(setting: str) -> str:

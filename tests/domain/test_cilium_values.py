@@ -76,6 +76,13 @@ def test_merging_changes_neither_side() -> None:
     assert defaults()["operator"] == {"replicas": 1}
 
 
+def test_another_port_of_the_tunnel() -> None:
+    assert "tunnelPort" not in values_of({})
+    for changes in ({"tunnel_port": 8223}, {"values": {"tunnelPort": 8223}}, {"values": {"tunnelPort": "8223"}}):
+        settings = settings_of("de", DE, {"cilium": changes})
+        assert cilium_values(plan_of("de", DE, {"cilium": changes}), settings)["tunnelPort"] == 8223
+
+
 def test_mtu_is_the_plans() -> None:
     changes = {"cilium": {"mtu": 1320}}
     assert cilium_values(plan_of("de", DE, changes), settings_of("de", DE, changes))["MTU"] == 1320

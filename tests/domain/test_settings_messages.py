@@ -27,8 +27,10 @@ from domain import (
     k3s_rules,
     netbird_rules,
     plain_secrets,
+    range_rules,
     rules,
     settings,
+    tunnel_port,
     zone_rules,
 )
 from domain.problems import Problem
@@ -295,6 +297,8 @@ MODULES = {
     for module in (
         rules,
         settings,
+        range_rules,
+        tunnel_port,
         consistency,
         fleet,
         cilium_rules,
