@@ -244,6 +244,12 @@ class Run:
         """All resources of a type (its end will do)."""
         return [item for item in self.registrations if item.type.endswith(type_)]
 
+    def some(self, type_: str) -> list[Registration]:
+        """All resources of a type, of which there has to be one: what is said of each of none is always true."""
+        found = self.of(type_)
+        assert found, f"there is no {type_} among {sorted({item.type for item in self.registrations})}"
+        return found
+
     def tree(self) -> str:
         """Type and name of everything, indented below its parent, in a fixed order."""
         lines: list[str] = []

@@ -58,7 +58,7 @@ class TestCharts:
         }
 
     def test_releases_wait_and_are_not_purged(self, mn: Run) -> None:
-        for item in mn.of("Release"):
+        for item in mn.some("Release"):
             assert item.inputs["timeout"] == 600
             assert "atomic" not in item.inputs
             assert "skipAwait" not in item.inputs

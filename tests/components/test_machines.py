@@ -62,18 +62,18 @@ class TestHetzner:
         assert network.inputs["ipRange"] == "10.0.0.0/16"
 
     def test_running_nodes_are_not_replaced_for_their_first_boot(self, de: Run) -> None:
-        for server in de.of("hcloud:index/server:Server"):
+        for server in de.some("hcloud:index/server:Server"):
             assert server.ignore_changes == ("userData", "sshKeys", "image")
 
     def test_the_subnet_is_there_first(self, de: Run) -> None:
         subnet = de.one("hcloud:index/networkSubnet:NetworkSubnet")
         assert subnet.inputs["ipRange"] == "10.0.1.0/24"
-        for server in de.of("hcloud:index/server:Server"):
+        for server in de.some("hcloud:index/server:Server"):
             assert subnet.name in server.depends_on
             assert server.timeouts == {"create": "30m", "delete": "15m"}
 
     def test_user_data_is_secret_and_that_of_the_node(self, de: Run) -> None:
-        for server in de.of("hcloud:index/server:Server"):
+        for server in de.some("hcloud:index/server:Server"):
             assert "userData" in server.secret_inputs
             document = yaml.safe_load(server.inputs["userData"])
             assert document["hostname"] == server.name
@@ -84,7 +84,7 @@ class TestHetzner:
     def test_protection(self, tmp_path: Path, protected: bool) -> None:
         found = run_stack(tmp_path, "de", config=changed(DE, {"hetzner.delete_protection": protected}))
         for kind in ("hcloud:index/server:Server", "hcloud:index/network:Network"):
-            for item in found.of(kind):
+            for item in found.some(kind):
                 assert item.protect is protected
                 assert item.inputs["deleteProtection"] is protected
         assert not found.one("hcloud:index/firewall:Firewall").protect
@@ -184,7 +184,7 @@ class TestOnPremise:
 
     def test_nothing_secret_on_a_command_line(self, mn: Run) -> None:
         token = ClusterKeys.derive(CLUSTER_SECRET, "mn").k3s_token
-        for command in mn.of("command:remote:Command"):
+        for command in mn.some("command:remote:Command"):
             for key in ("create", "update", "delete"):
                 assert token not in str(command.inputs.get(key))
 

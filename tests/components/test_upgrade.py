@@ -55,7 +55,7 @@ def outputs_of(found: Run) -> dict[str, Any]:
 
 def of_the_link(found: Run) -> dict[str, dict[str, Any]]:
     """The inputs of what stands or falls with the link, by name."""
-    made = {one.name: one.inputs for type_ in OF_THE_LINK for one in found.of(type_)}
+    made = {one.name: one.inputs for type_ in OF_THE_LINK for one in found.some(type_)}
     assert len(made) > len(OF_THE_LINK)
     return made
 

@@ -320,4 +320,6 @@ def test_all_is_as_before(pulumi: Pulumi) -> None:
     (address,) = [one["address"] for name, one in servers().items() if name == "de-server-1"]
     assert reaches_api(WORKSTATION_NAMESPACE, address)
     assert not reaches_api(SERVICES_NAMESPACE, address)
-    assert all("team" not in one["labels"] for kind in LABELLED for one in hetzner(kind))
+    labelled = {kind: hetzner(kind) for kind in LABELLED}
+    assert all(labelled.values())
+    assert all("team" not in one["labels"] for found in labelled.values() for one in found)

@@ -82,6 +82,7 @@ def test_status_as_json_names_every_router() -> None:
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["up"] is True
+    assert len(found["clusters"]) == 2
     assert all(cluster["routers"][0]["netbird_ip"].startswith("100.") for cluster in found["clusters"])
 
 
