@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from pulumi.dynamic import Config, ConfigureRequest
 
@@ -69,7 +69,13 @@ def client_of(netbird: Netbird, token: str = TOKEN) -> NetbirdClient:
     return NetbirdClient(netbird.url, token, timeout_seconds=5, pauses=(0, 0, 0), sleep=lambda _: None)
 
 
-def configured(provider: NetbirdProvider, netbird: Netbird, token: str = TOKEN) -> Any:
+class Server(Protocol):
+    """A NetBird server, played or real."""
+
+    url: str
+
+
+def configured(provider: NetbirdProvider, netbird: Server, token: str = TOKEN) -> Any:
     """The provider as the engine configures it, but without pauses."""
     config = {"isthmus:netbird": json.dumps({"management_url": netbird.url}), "isthmus:netbirdApiToken": token}
     provider.configure(ConfigureRequest(Config(config, "isthmus")))
