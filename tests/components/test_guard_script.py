@@ -1,0 +1,276 @@
+"""The guard's script in networks of its own: a node, a gateway that any route may lead to, a NetBird interface."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+
+from domain.guard import GuardState, guard_environment, read_state
+from tests.components.recording import ROOT
+
+SCRIPT = ROOT / "components" / "files" / "guard.sh"
+PEER = IPv4Network("10.52.0.0/16")
+ROUTER = IPv4Network("100.92.0.8")
+PODS = IPv4Network("10.42.0.0/16")
+POD = "10.52.3.4"
+TUNNEL = GuardState("100.92.0.7", {"10.52.0.0/16": "tunnel", "100.92.0.8/32": "tunnel"})
+NONE = GuardState("100.92.0.7", {"10.52.0.0/16": "none", "100.92.0.8/32": "tunnel"})
+
+pytestmark = pytest.mark.link
+
+
+@dataclass
+class Node:
+    """A network namespace and mounts of its own; ``pid`` is a process that holds both."""
+
+    pid: int
+    environment: dict[str, str]
+
+    def run(self, *command: str, check: bool = True) -> str:
+        done = subprocess.run(
+            ["nsenter", f"--target={self.pid}", "--net", "--mount", *command],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            env={**os.environ, **self.environment},
+        )
+        assert not check or done.returncode == 0, (command, done.stdout, done.stderr)
+        return done.stdout + done.stderr
+
+    def sh(self, text: str, *, check: bool = True) -> str:
+        return self.run("sh", "-c", text, check=check)
+
+    def look(self, ranges: Sequence[IPv4Network] = (PEER, ROUTER)) -> GuardState | None:
+        """One look of the guard."""
+        self.environment = {**guard_environment(ranges, PODS), "ONCE": "1"}
+        return read_state(self.run("sh", str(SCRIPT)))
+
+    def refused_in(self, address: str) -> float:
+        """Seconds after which a connection is refused as unreachable; a plain time-out is a failure."""
+        code = (
+            "import errno, socket, sys, time\nstart = time.monotonic()\n"
+            "try:\n    socket.create_connection((sys.argv[1], 80), timeout=5)\n"
+            "except OSError as error:\n"
+            "    assert error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH), error\n"
+            "    print(time.monotonic() - start)\n"
+        )
+        return float(self.run("python3", "-c", code, address))
+
+    def in_plain(self) -> int:
+        """Packets that the gateway got."""
+        gateway = json.loads(self.sh("nsenter --net=/run/netns/gateway ip -json -s link show dev lan0"))
+        return int(gateway[0]["stats64"]["rx"]["packets"])
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    """A node with a default route to a gateway that takes everything, attached to Cilium, with wt0 and its route."""
+    with subprocess.Popen(
+        ["unshare", "--net", "--mount", "sh", "-c", "echo ready; exec sleep 600"], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        try:
+            made = Node(holder.pid, {})
+            made.sh(
+                "mount -t tmpfs none /run && mkdir -p /run/netns && mount -t tmpfs none /sys/fs/bpf && "
+                "mkdir -p /sys/fs/bpf/cilium/devices/wt-refuse && ip link set lo up && "
+                "ip netns add gateway && ip netns add netbird && "
+                # Nothing but what is sent is to be counted.
+                "for network in self gateway; do [ $network = self ] && in= || in=nsenter\\ --net=/run/netns/$network; "
+                "$in sh -c 'for each in all default; do echo 1 >/proc/sys/net/ipv6/conf/$each/disable_ipv6; done'; done; "
+                "ip link add lan type veth peer name lan0 address 02:00:00:00:00:01 netns gateway && "
+                "ip address add 192.168.7.2/24 dev lan && ip link set lan up && "
+                "nsenter --net=/run/netns/gateway sh -c 'ip address add 192.168.7.1/24 dev lan0; ip link set lan0 up' && "
+                "ip neigh add 192.168.7.1 dev lan lladdr 02:00:00:00:00:01 nud permanent && "
+                "ip route add default via 192.168.7.1"
+            )
+            netbird(made)
+            while "LOWER_UP" not in made.sh("ip -oneline link show dev lan"):
+                time.sleep(0.05)
+            yield made
+        finally:
+            holder.kill()
+
+
+def netbird(node: Node) -> None:
+    """What a connected agent lays."""
+    node.sh(
+        "ip link add wt0 type veth peer name far netns netbird && ip address add 100.92.0.7/16 dev wt0 && "
+        "ip link set wt0 up && nsenter --net=/run/netns/netbird ip link set far up && "
+        "ip route add 10.52.0.0/16 dev wt0 table 7120"
+    )
+
+
+def test_the_tunnel_carries_and_netbirds_rules_are_not_needed(node: Node) -> None:
+    assert node.look() == TUNNEL
+    assert "dev wt0" in node.sh(f"ip route get {POD}")
+    assert "dev wt0" in node.sh("ip route get 100.92.0.8")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "ip route flush table 7120",
+        "ip link delete wt0",
+        "ip link set wt0 down",
+        "ip route flush table 7120; ip route add 10.0.0.0/8 via 192.168.7.1",
+    ],
+)
+def test_without_the_route_a_packet_is_refused_at_once_and_none_leaves(node: Node, fault: str) -> None:
+    node.look()
+    node.sh(fault)
+    before = node.in_plain()
+    assert node.refused_in(POD) < 0.5
+    assert node.in_plain() == before
+    node.look()
+    assert node.refused_in(POD) < 0.5
+    assert node.in_plain() == before
+    assert node.look().ways["10.52.0.0/16"] == "none"  # type: ignore[union-attr]
+
+
+def test_without_a_guard_the_packet_leaves(node: Node) -> None:
+    """That the tests above can fail."""
+    node.sh("ip route flush table 7120")
+    before = node.in_plain()
+    send = f"import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('{POD}', 9))"
+    node.run("python3", "-c", send)
+    assert node.in_plain() > before
+
+
+def test_every_client_hears_of_it(node: Node) -> None:
+    """The kernel's own limit is one answer a second."""
+    node.sh("ip route flush table 7120")
+    node.look()
+    assert max(node.refused_in(POD) for _ in range(5)) < 0.5
+
+
+def test_a_router_away_is_refused_too(node: Node) -> None:
+    node.look()
+    node.sh("ip link delete wt0")
+    before = node.in_plain()
+    assert node.refused_in("100.92.0.8") < 0.5
+    assert node.in_plain() == before
+    netbird(node)
+    assert node.look() == TUNNEL
+
+
+def test_before_cilium_has_the_interface_the_kernel_refuses(node: Node) -> None:
+    node.sh("rmdir /sys/fs/bpf/cilium/devices/wt-refuse; ip route flush table 7120")
+    assert node.look() == NONE
+    assert "wt-refuse" not in node.sh("ip route show table 7130")
+    assert node.refused_in(POD) < 0.5
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "ip rule flush priority 101; ip rule flush priority 102",
+        "ip route flush table 7130",
+        "ip link delete wt-refuse",
+        "ip netns delete isthmus-refuse",
+        "iptables -F INPUT; iptables -F ISTHMUS-GUARD",
+        "nft flush ruleset",
+        "iptables -I INPUT -i wt0 -j ACCEPT",
+    ],
+)
+def test_what_others_take_away_comes_back(node: Node, harm: str) -> None:
+    node.look()
+    before = laid(node)
+    node.sh(harm)
+    assert node.look() == TUNNEL
+    assert laid(node) == before
+
+
+def laid(node: Node) -> str:
+    """All that a guard lays."""
+    filters = "iptables -S INPUT 1; iptables -S FORWARD 1; iptables -S ISTHMUS-GUARD"
+    routes = "ip rule show priority 101; ip rule show priority 102; ip route show table 7130"
+    text = node.sh(f"{routes}; {filters}; ip -brief address show dev wt-refuse")
+    return "\n".join(sorted(line.split("@")[0] for line in text.splitlines()))
+
+
+def test_again_changes_nothing(node: Node) -> None:
+    node.look()
+    before = laid(node)
+    assert "unreachable 10.52.0.0/16 metric 9999" in before
+    node.look()
+    assert laid(node) == before
+
+
+def test_a_peer_that_goes_leaves_nothing(node: Node) -> None:
+    node.look((PEER, ROUTER, IPv4Network("10.62.0.0/16")))
+    assert "10.62.0.0/16" in laid(node)
+    node.look()
+    assert "10.62." not in laid(node)
+    node.look(())
+    assert "10.52." not in laid(node)
+    assert "100.92.0.8" not in laid(node)
+
+
+def test_what_a_peers_router_reaches(node: Node) -> None:
+    """NetBird's own filter is not there at all."""
+    node.look()
+    node.sh(
+        "ip link delete wt0; ip netns add peer; ip link add wt0 type veth peer name wt0 netns peer;"
+        "ip address add 100.92.0.7/16 dev wt0; ip link set wt0 up;"
+        "nsenter --net=/run/netns/peer sh -c 'ip address add 100.92.0.8/16 dev wt0; ip address add 100.92.9.9/16 dev wt0;"
+        "ip link set wt0 up; ip route add 10.42.0.0/16 via 100.92.0.7; ip route add 192.168.7.0/24 via 100.92.0.7';"
+        "echo 1 >/proc/sys/net/ipv4/ip_forward; ip address add 10.42.0.1/32 dev lo"
+    )
+    node.look()
+    with contextlib.ExitStack() as stack:
+        for port in (22, 1053, 10250):
+            listen = f"import socket; s = socket.create_server(('0.0.0.0', {port})); print('on', flush=True); s.accept()"
+            command = ["nsenter", f"--target={node.pid}", "--net", "python3", "-c", listen]
+            process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            stack.callback(process.kill)
+            assert process.stdout is not None
+            process.stdout.readline()
+
+        def reached(source: str, address: str, port: int) -> bool:
+            code = (
+                "import socket, sys\n"
+                f"try: socket.create_connection(('{address}', {port}), timeout=1, source_address=('{source}', 0))\n"
+                "except TimeoutError: sys.exit(3)\n"
+                "except ConnectionRefusedError: pass\n"
+            )
+            text = f"nsenter --net=/run/netns/peer python3 -c \"$CODE\"; echo code=$?"
+            node.environment = {"CODE": code}
+            return "code=0" in node.sh(text)
+
+        assert not reached("100.92.0.8", "100.92.0.7", 22)
+        assert not reached("100.92.0.8", "100.92.0.7", 10250)
+        assert not reached("100.92.0.8", "192.168.7.2", 10250), "the node's other addresses"
+        assert not reached("100.92.0.8", "192.168.7.1", 80), "the machines behind it"
+        assert reached("100.92.0.8", "10.42.0.1", 22), "the pods"
+        assert reached("100.92.9.9", "100.92.0.7", 22), "whom NetBird's own policies let in"
+        assert reached("100.92.0.8", "100.92.0.7", 1053)
+
+
+def test_it_goes_on_and_tells_once_what_changes(node: Node) -> None:
+    node.environment = guard_environment((PEER, ROUTER), PODS)
+    command = ["nsenter", f"--target={node.pid}", "--net", "--mount", "sh", str(SCRIPT)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **node.environment}
+    ) as guard:
+        assert guard.stdout is not None
+        try:
+            assert read_state(guard.stdout.readline()) == TUNNEL
+            node.sh("ip route flush table 7120")
+            begun = time.monotonic()
+            assert read_state(guard.stdout.readline()) == NONE
+            assert time.monotonic() - begun < 4
+        finally:
+            guard.terminate()
+            guard.wait(timeout=10)
+    assert "unreachable 10.52.0.0/16" in laid(node), "it takes nothing away when it ends"
