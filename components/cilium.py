@@ -10,9 +10,11 @@ from typing import Any, Final
 
 import pulumi
 
+from components import waits
 from components.chart import ChartSource, release
 from components.helm_records import RecoverRelease
-from components.kubernetes_object import KubernetesObject
+from components.kubernetes_object import SKIP_AWAIT, KubernetesObject
+from components.waiting import Waiting
 from domain.cilium_values import CHART, NAMESPACE, REPOSITORY
 from domain.metadata_policy import metadata_policy
 
@@ -29,6 +31,7 @@ class CiliumArgs:
     values: Mapping[str, Any]
     mirror: str | None
     recover: RecoverRelease | None
+    waiting: Waiting
     after: Sequence[pulumi.Resource]
 
 
@@ -36,11 +39,10 @@ class Cilium(pulumi.ComponentResource):
     """The pod network. ``ready`` is done when its agents run on all nodes, and with them its custom resources exist.
 
     Helm is no judge of that: the chart lets two agents be unavailable, so Helm takes a cluster of two nodes for ready
-    at once. The engine's own wait for a DaemonSet counts them all; the annotation makes it look again after each
-    change.
+    at once. Each ``up`` looks for itself (:func:`components.waits.cilium_agents`).
     """
 
-    ready: pulumi.Resource
+    ready: pulumi.Input[pulumi.Resource]
 
     def __init__(self, name: str, args: CiliumArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:cilium:Cilium", name, {"version": args.version}, opts)
@@ -54,7 +56,7 @@ class Cilium(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),
         )
         checksum = _checksum(args.version, args.values)
-        self.ready = KubernetesObject(
+        agents = KubernetesObject(
             "cilium-agents",
             {
                 "apiVersion": "apps/v1",
@@ -62,7 +64,7 @@ class Cilium(pulumi.ComponentResource):
                 "metadata": {
                     "name": AGENTS,
                     "namespace": NAMESPACE,
-                    "annotations": {"isthmus.dev/release-sha256": checksum},
+                    "annotations": {"isthmus.dev/release-sha256": checksum, **SKIP_AWAIT},
                 },
             },
             patch=True,
@@ -71,9 +73,9 @@ class Cilium(pulumi.ComponentResource):
                 depends_on=[installed],
                 # The DaemonSet goes with the release.
                 retain_on_delete=True,
-                custom_timeouts=pulumi.CustomTimeouts(create="15m", update="15m"),
             ),
         )
+        self.ready = args.waiting.until(lambda client, _: waits.cilium_agents(client), after=agents)
         manifest = metadata_policy()
         # Cilium's operator makes the definitions, not the chart, and an agent is ready only when it has seen them.
         KubernetesObject(

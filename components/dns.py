@@ -33,7 +33,7 @@ class ClusterDnsArgs:
 
     zones: Mapping[str, str]
     others: ForeignKeys | None
-    after: Sequence[pulumi.Resource]
+    after: Sequence[pulumi.Input[pulumi.Resource]]
 
 
 class ClusterDns(pulumi.ComponentResource):

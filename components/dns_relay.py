@@ -12,9 +12,11 @@ from typing import Any, Final
 
 import pulumi
 
+from components import waits
 from components.dns import CHECKSUM_ANNOTATION, checksum
-from components.kubernetes_object import KubernetesObject
+from components.kubernetes_object import SKIP_AWAIT, KubernetesObject
 from components.route_wait import ROUTER_NODES, TOLERATIONS, container
+from components.waiting import Waiting
 from domain.corefile import HEALTH_ADDRESS, HOST_IP_VARIABLE, READY_ADDRESS
 from domain.foreign_keys import NAMESPACE
 from domain.names import RELAY_PORT
@@ -33,17 +35,19 @@ class DnsRelayArgs:
     image: str
     agent_image: str
     service_ip: IPv4Address
-    after: Sequence[pulumi.Resource]
+    waiting: Waiting
+    after: Sequence[pulumi.Input[pulumi.Resource]]
 
 
 class DnsRelay(pulumi.ComponentResource):
     """Passes queries on, in either direction. ``ready`` is done when it answers."""
 
-    ready: pulumi.Resource
+    ready: pulumi.Input[pulumi.Resource]
 
     def __init__(self, name: str, args: DnsRelayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:dns_relay:DnsRelay", name, {}, opts)
         metadata = {"name": NAME, "namespace": NAMESPACE, "labels": LABELS}
+        not_awaited = {**metadata, "annotations": SKIP_AWAIT}
         data = {"Corefile": args.corefile}
         config = KubernetesObject(
             NAME,
@@ -53,20 +57,15 @@ class DnsRelay(pulumi.ComponentResource):
         spec = daemon_set_spec(args.image, args.agent_image, checksum(data))
         relay = KubernetesObject(
             NAME,
-            {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": metadata, "spec": spec},
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                depends_on=[config],
-                custom_timeouts=pulumi.CustomTimeouts(create="10m", update="10m"),
-            ),
+            {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": not_awaited, "spec": spec},
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[config]),
         )
+        self.ready = args.waiting.until(lambda client, _: waits.relays(client), after=relay)
         KubernetesObject(
             NAME,
-            {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": service_spec(args.service_ip)},
-            # After the DaemonSet: the engine waits for a Service's endpoints.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[relay]),
+            {"apiVersion": "v1", "kind": "Service", "metadata": not_awaited, "spec": service_spec(args.service_ip)},
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[self.ready]),
         )
-        self.ready = relay
         self.register_outputs({})
 
 
@@ -74,6 +73,8 @@ def service_spec(service_ip: IPv4Address) -> dict[str, Any]:
     """Port 53 of a fixed address, to the relay's own port."""
     return {
         "type": "ClusterIP",
+        # A kubelet that is away makes its pods not ready, and they answer all the same.
+        "publishNotReadyAddresses": True,
         "clusterIP": str(service_ip),
         "selector": LABELS,
         "ports": [

@@ -1,5 +1,5 @@
-"""The way out of one link: NetBird's policies towards the peer, and the egress gateway policy once the router has its
-route.
+"""The way out of one link: NetBird's policies towards the peer, and the egress gateway policy once the routers
+have their route.
 
 One component a peer; none of it exists while the peer is pending.
 """
@@ -11,28 +11,32 @@ from dataclasses import dataclass
 
 import pulumi
 
+from components import waits
 from components.kubernetes_object import KubernetesObject
 from components.netbird_api import NetbirdClaim, NetbirdPolicy
-from components.route_wait import job_name, job_spec
+from components.waiting import Waiting
 from domain import netbird
 from domain.egress_policy import egress_policy, link_destinations
 from domain.link import Link
-
-NAMESPACE = "kube-system"
 
 
 @dataclass(frozen=True)
 class EgressGatewayArgs:
     """``own_peers`` are this cluster's router addresses: Cilium looks at wt0 again only when its policy changes, so a
-    new address needs a new look. ``router`` has to be up.
+    new address needs a new look. ``router`` has to be up, ``guards`` on every node. ``routers`` are the names of the
+    router nodes, ``api_token`` is secret: NetBird is asked when the route does not come.
     """
 
     cluster: str
     claim: NetbirdClaim
     link: Link
-    agent_image: str
+    routers: Sequence[str]
     own_peers: pulumi.Output[dict[str, str]]
     router: Sequence[pulumi.Resource]
+    guards: pulumi.Input[pulumi.Resource]
+    waiting: Waiting
+    management_url: str
+    api_token: pulumi.Output[str]
 
 
 class EgressGateway(pulumi.ComponentResource):
@@ -41,7 +45,6 @@ class EgressGateway(pulumi.ComponentResource):
     def __init__(self, name: str, args: EgressGatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         peer = args.link.cluster
         super().__init__("isthmus:egress_gateway:EgressGateway", name, {"peer": peer}, opts)
-        addresses = ", ".join(str(address) for address in args.link.router_addresses)
         policies = [
             NetbirdPolicy(
                 policy.name,
@@ -53,28 +56,26 @@ class EgressGateway(pulumi.ComponentResource):
             )
             for policy in netbird.policies(args.cluster, peer)
         ]
-        # Some address of the peer's pods: the route covers all of them or none.
-        pod = args.link.pod_cidr[1]
-        waited_for = job_name(f"isthmus-wait-{peer}", args.agent_image, pod, addresses)
-        wait = KubernetesObject(
-            f"isthmus-wait-{peer}",
-            {
-                "apiVersion": "batch/v1",
-                "kind": "Job",
-                "metadata": {"name": waited_for, "namespace": NAMESPACE},
-                "spec": job_spec(args.agent_image, [pod]),
-            },
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                depends_on=policies,
-                custom_timeouts=pulumi.CustomTimeouts(create="6m", update="6m"),
-            ),
+        wanted = waits.RouteWanted(
+            cluster=args.cluster,
+            peer=peer,
+            destination=args.link.pod_cidr,
+            routers=args.routers,
+            hostname=netbird.router_hostname(args.cluster),
+            peer_routers=args.link.router_addresses,
+            management_url=args.management_url,
+        )
+        routed = args.waiting.until(
+            lambda client, known: waits.route(client, wanted, known["own"], known["token"]),
+            after=args.guards,
+            beside=policies,
+            values=pulumi.Output.all(own=args.own_peers, token=args.api_token),
         )
         manifest = egress_policy(peer, link_destinations(args.link.pod_cidr))
         own = args.own_peers.apply(lambda peers: ",".join(sorted(peers.values())))
         KubernetesObject(
             manifest["metadata"]["name"],
-            {**manifest, "metadata": {**manifest["metadata"], "annotations": {"isthmus.dev/source-addresses": own}}},
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[wait]),
+            {**manifest, "metadata": {**manifest["metadata"], "annotations": {waits.SOURCES_ANNOTATION: own}}},
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[routed, *policies]),
         )
         self.register_outputs({})

@@ -12,12 +12,14 @@ from typing import Any
 
 import pulumi
 
+from components import waits
 from components.cilium import RELEASE as CILIUM_RELEASE
 from components.cilium import Cilium, CiliumArgs
 from components.dns import ClusterDns, ClusterDnsArgs
 from components.dns_relay import DnsRelay, DnsRelayArgs
 from components.egress_gateway import EgressGateway, EgressGatewayArgs
 from components.foreign_keys import ForeignKeys
+from components.guard import Guard, GuardArgs
 from components.helm_records import RecoverRelease
 from components.link_output import link_output
 from components.machines import running_cluster
@@ -29,8 +31,10 @@ from components.node_watch import watch_nodes
 from components.peer_link import PeerLink
 from components.reachability import warn_if_unreachable
 from components.secrets import read_secrets
+from components.waiting import Waiting
 from domain import cilium_values, corefile, netbird
 from domain.changes import RAISED_WITH, raised_with
+from domain.guard import guarded_ranges
 from domain.plan import AddressPlan
 from domain.settings import StackSettings
 from domain.version import PROGRAM, program_output
@@ -57,6 +61,8 @@ async def joined_cluster(
         at_hetzner = settings.hetzner is not None
         watch_nodes(cluster.kubeconfig, cluster.context, settings.stack, plan.nodes, at_hetzner=at_hetzner)
 
+    waiting = Waiting(settings.stack, cluster.kubeconfig, cluster.context, active=callbacks)
+
     def recover(release: str, namespace: str) -> RecoverRelease | None:
         return RecoverRelease(release, namespace, cluster.kubeconfig, cluster.context) if callbacks else None
 
@@ -67,6 +73,7 @@ async def joined_cluster(
             values=cilium_values.cilium_values(plan, settings),
             mirror=settings.mirrors.charts,
             recover=recover(CILIUM_RELEASE, cilium_values.NAMESPACE),
+            waiting=waiting,
             after=running.ready,
         ),
         opts=running.goes_with_machines,
@@ -105,6 +112,19 @@ async def joined_cluster(
 
     peers = await reading
     links = [peer.link for peer in peers if peer.link is not None]
+    if peers:
+        # With what is linked, so that a peer that goes leaves nothing on the nodes.
+        guard = Guard(
+            "guard",
+            GuardArgs(
+                ranges=guarded_ranges(links),
+                pod_cidr=plan.pod_cidr,
+                image=settings.netbird.agent_image,
+                after=[cilium.ready],
+            ),
+            opts=running.goes_with_machines,
+        )
+        guards = waiting.until(lambda client, _: waits.guards(client), after=guard.there)
     for link in links:
         EgressGateway(
             f"to-{link.cluster}",
@@ -112,9 +132,13 @@ async def joined_cluster(
                 cluster=settings.stack,
                 claim=router.claim,
                 link=link,
-                agent_image=settings.netbird.agent_image,
+                routers=[node.name for node in plan.routers],
                 own_peers=router.peers,
                 router=router.ready,
+                guards=guards,
+                waiting=waiting,
+                management_url=settings.netbird.management_url,
+                api_token=secrets.netbird_api_token,
             ),
             opts=in_cluster,
         )
@@ -132,7 +156,8 @@ async def joined_cluster(
                 image=settings.dns.relay_image,
                 agent_image=settings.netbird.agent_image,
                 service_ip=plan.relay_service_ip,
-                after=router.ready,
+                waiting=waiting,
+                after=[*router.ready, guards],
             ),
             opts=running.goes_with_machines,
         )

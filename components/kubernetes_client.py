@@ -103,6 +103,14 @@ class KubernetesClient:
         headers = self._headers | ({"Accept": accept} if accept else {})
         if body is not None:
             headers["Content-Type"] = content_type
+        answer: dict[str, Any] = json.loads(self._ask(method, path, headers, body))
+        return answer
+
+    def text(self, path: str) -> str:
+        """What is no JSON: a log. Raises as :meth:`request` does."""
+        return self._ask("GET", path, self._headers, None).decode("utf-8", "replace")
+
+    def _ask(self, method: str, path: str, headers: Mapping[str, str], body: Mapping[str, Any] | None) -> bytes:
         connection = _Connection(self._host, self._port, context=self._context, server_name=self._server_name)
         where = f"Kubernetes API at {self._host}:{self._port}: {method} {path}"
         try:
@@ -114,8 +122,7 @@ class KubernetesClient:
             raise KubernetesError(f"{where}: {error or type(error).__name__}") from None
         if response.status >= 400:
             raise KubernetesError(f"{where}: {response.status} {_said(text) or response.reason}", response.status)
-        answer: dict[str, Any] = json.loads(text)
-        return answer
+        return text
 
 
 def _said(text: bytes) -> str:

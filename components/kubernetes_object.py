@@ -27,6 +27,12 @@ stops before it changes what it did not make.
 """
 
 
+SKIP_AWAIT: Final = {"pulumi.com/skipAwait": "true"}
+"""Annotation of what :mod:`components.waits` waits for instead of the engine. The engine's wait counts nodes that are
+away, gives no reason, and is made only when the object changes.
+"""
+
+
 class KubernetesObject(pulumi.CustomResource):
     """One object, from its manifest. With ``patch`` only its given fields, on an object that others make."""
 

@@ -35,7 +35,7 @@ class NetbirdOperatorArgs:
     mirror: str | None
     recover: RecoverRelease | None
     namespace_stays: bool
-    after: Sequence[pulumi.Resource]
+    after: Sequence[pulumi.Input[pulumi.Resource]]
 
 
 class NetbirdOperator(pulumi.ComponentResource):

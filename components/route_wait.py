@@ -1,19 +1,13 @@
-"""A pod that waits, on a router node, for NetBird's interface and its routes: as a Job before things that need them,
-as an init container of those that start again with the node.
-"""
+"""An init container that waits, on a router node, for NetBird's interface: for pods that start again with the node."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from importlib.resources import files
 from ipaddress import IPv4Address
 from typing import Any, Final
 
 from domain.names import NETBIRD_INTERFACE, ROUTER_LABEL, ROUTER_LABEL_VALUE
-
-JOB_DEADLINE_SECONDS: Final = 300
 
 ROUTER_NODES: Final = {ROUTER_LABEL: ROUTER_LABEL_VALUE}
 """The node selector of everything that belongs on a router."""
@@ -39,28 +33,3 @@ def container(name: str, image: str, routes: Sequence[IPv4Address], deadline_sec
             {"name": "DEADLINE_SECONDS", "value": str(deadline_seconds)},
         ],
     }
-
-
-def job_spec(image: str, routes: Sequence[IPv4Address]) -> dict[str, Any]:
-    """A Job that waits on a router node. It is kept when done: its name says what it waited for (:func:`job_name`)."""
-    return {
-        "activeDeadlineSeconds": JOB_DEADLINE_SECONDS,
-        "backoffLimit": 3,
-        "template": {
-            "spec": {
-                "hostNetwork": True,
-                "restartPolicy": "Never",
-                "nodeSelector": ROUTER_NODES,
-                "tolerations": TOLERATIONS,
-                "containers": [container("wait", image, routes, JOB_DEADLINE_SECONDS - 10)],
-            }
-        },
-    }
-
-
-def job_name(prefix: str, *waited_for: object) -> str:
-    """``prefix`` with a short hash of everything that makes waiting again necessary; a Job's template can't be
-    changed.
-    """
-    text = json.dumps([str(item) for item in waited_for])
-    return f"{prefix}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

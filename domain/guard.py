@@ -28,6 +28,11 @@ that is more exact than the default one.
 NETBIRD_ROUTE_TABLE: Final = 7120
 """NetBird's table of routed networks (client/internal/routemanager/systemops/systemops_linux.go in 0.77)."""
 
+OPEN_CHAIN: Final = "ISTHMUS-OPEN"
+"""iptables' chain for what a peer's router may reach on a node besides the DNS relay. The guard makes it, empty, and
+leaves alone what is in it.
+"""
+
 Way = Literal["tunnel", "none", "elsewhere"]
 
 

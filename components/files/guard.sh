@@ -19,6 +19,7 @@ namespace=isthmus-refuse
 here=169.254.86.1
 there=169.254.86.2
 chain=ISTHMUS-GUARD
+open=ISTHMUS-OPEN # for whoever wants to let in more; it is made empty and then left alone
 attached=/sys/fs/bpf/cilium/devices/$REFUSING_INTERFACE
 
 say() {
@@ -142,6 +143,7 @@ lay_filter() {
     quietly ip link show dev "$INTERFACE" || return 0
     if [ "$(iptables --wait -S "$chain" 2>/dev/null)" != "$wanted_rules" ]; then
         quietly iptables --wait -N "$chain"
+        quietly iptables --wait -N "$open"
         {
             echo '*filter'
             echo "-F $chain"
@@ -165,6 +167,7 @@ lay_filter() {
 filter_rules() {
     echo "-N $chain"
     echo "-A $chain -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN"
+    echo "-A $chain -j $open"
     echo "-A $chain -d $PODS -j RETURN"
     echo "-A $chain -p icmp -j RETURN"
     echo "-A $chain -p udp -m udp --dport $OPEN_PORT -j RETURN"

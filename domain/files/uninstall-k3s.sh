@@ -108,9 +108,16 @@ remove_network() {
         done
         ip route flush table 7120 2>/dev/null || true
     fi
+    # Of the guard (components/files/guard.sh).
+    for priority in 101 102; do
+        ip rule flush priority "$priority" 2>/dev/null || true
+    done
+    ip route flush table 7130 2>/dev/null || true
+    ip link delete wt-refuse 2>/dev/null || true
+    ip netns delete isthmus-refuse 2>/dev/null || true
     for tables in iptables ip6tables; do
-        if command -v "$tables-save" >/dev/null 2>&1 && "$tables-save" 2>/dev/null | grep -Eq 'CILIUM_|KUBE-'; then
-            "$tables-save" | grep -Ev 'CILIUM_|KUBE-' | "$tables-restore" || true
+        if command -v "$tables-save" >/dev/null 2>&1 && "$tables-save" 2>/dev/null | grep -Eq 'CILIUM_|KUBE-|ISTHMUS-'; then
+            "$tables-save" | grep -Ev 'CILIUM_|KUBE-|ISTHMUS-' | "$tables-restore" || true
         fi
     done
 }

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from domain.guard import OPEN_CHAIN
 from domain.netbird import router_group
 from lab import machines
 from lab.commands import wait_until
@@ -131,10 +132,13 @@ def open_port(api: NetBirdApi, source: Probes, target: Probes) -> Iterator[None]
         "destinations": [groups[names[1]]],
     }
     api.create("policies", {"name": POLICY, "enabled": True, "rules": [rule]})
+    past_guard = [OPEN_CHAIN, "-p", "tcp", "--dport", str(TUNNEL_PORT), "-j", "ACCEPT"]
+    machines.exec(target.router.node, ["iptables", "--wait", "-A", *past_guard])
     try:
         _wait_open(source, target)
         yield
     finally:
+        machines.exec(target.router.node, ["iptables", "--wait", "-D", *past_guard])
         close_port(api)
 
 

@@ -86,11 +86,12 @@ def node(tmp_path: Path) -> Iterator[Node]:
                 "mkdir -p /sys/fs/bpf/cilium/devices/wt-refuse && ip link set lo up && "
                 "ip netns add gateway && ip netns add netbird && "
                 # Nothing but what is sent is to be counted.
-                "for network in self gateway; do [ $network = self ] && in= || in=nsenter\\ --net=/run/netns/$network; "
-                "$in sh -c 'for each in all default; do echo 1 >/proc/sys/net/ipv6/conf/$each/disable_ipv6; done'; done; "
+                "for network in /proc/self/ns/net /run/netns/gateway; do for each in all default; do "
+                'nsenter --net=$network sh -c "echo 1 >/proc/sys/net/ipv6/conf/$each/disable_ipv6"; done; done; '
                 "ip link add lan type veth peer name lan0 address 02:00:00:00:00:01 netns gateway && "
                 "ip address add 192.168.7.2/24 dev lan && ip link set lan up && "
-                "nsenter --net=/run/netns/gateway sh -c 'ip address add 192.168.7.1/24 dev lan0; ip link set lan0 up' && "
+                "nsenter --net=/run/netns/gateway ip address add 192.168.7.1/24 dev lan0 && "
+                "nsenter --net=/run/netns/gateway ip link set lan0 up && "
                 "ip neigh add 192.168.7.1 dev lan lladdr 02:00:00:00:00:01 nud permanent && "
                 "ip route add default via 192.168.7.1"
             )
@@ -223,14 +224,17 @@ def test_what_a_peers_router_reaches(node: Node) -> None:
     node.sh(
         "ip link delete wt0; ip netns add peer; ip link add wt0 type veth peer name wt0 netns peer;"
         "ip address add 100.92.0.7/16 dev wt0; ip link set wt0 up;"
-        "nsenter --net=/run/netns/peer sh -c 'ip address add 100.92.0.8/16 dev wt0; ip address add 100.92.9.9/16 dev wt0;"
+        "nsenter --net=/run/netns/peer sh -c '"
+        "ip address add 100.92.0.8/16 dev wt0; ip address add 100.92.9.9/16 dev wt0;"
         "ip link set wt0 up; ip route add 10.42.0.0/16 via 100.92.0.7; ip route add 192.168.7.0/24 via 100.92.0.7';"
         "echo 1 >/proc/sys/net/ipv4/ip_forward; ip address add 10.42.0.1/32 dev lo"
     )
     node.look()
     with contextlib.ExitStack() as stack:
         for port in (22, 1053, 10250):
-            listen = f"import socket; s = socket.create_server(('0.0.0.0', {port})); print('on', flush=True); s.accept()"
+            listen = (
+                f"import socket; s = socket.create_server(('0.0.0.0', {port})); print('on', flush=True); s.accept()"
+            )
             command = ["nsenter", f"--target={node.pid}", "--net", "python3", "-c", listen]
             process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
             stack.callback(process.kill)
@@ -244,7 +248,7 @@ def test_what_a_peers_router_reaches(node: Node) -> None:
                 "except TimeoutError: sys.exit(3)\n"
                 "except ConnectionRefusedError: pass\n"
             )
-            text = f"nsenter --net=/run/netns/peer python3 -c \"$CODE\"; echo code=$?"
+            text = 'nsenter --net=/run/netns/peer python3 -c "$CODE"; echo code=$?'
             node.environment = {"CODE": code}
             return "code=0" in node.sh(text)
 
@@ -255,6 +259,9 @@ def test_what_a_peers_router_reaches(node: Node) -> None:
         assert reached("100.92.0.8", "10.42.0.1", 22), "the pods"
         assert reached("100.92.9.9", "100.92.0.7", 22), "whom NetBird's own policies let in"
         assert reached("100.92.0.8", "100.92.0.7", 1053)
+        node.sh("iptables -A ISTHMUS-OPEN -p tcp --dport 22 -j ACCEPT")
+        node.look()
+        assert reached("100.92.0.8", "100.92.0.7", 22), "what somebody opened"
 
 
 def test_it_goes_on_and_tells_once_what_changes(node: Node) -> None:

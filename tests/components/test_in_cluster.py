@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from ipaddress import IPv4Address
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,17 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from components import waits
 from components.chart import ChartSource
 from components.dns import checksum
 from components.dns_relay import daemon_set_spec
 from components.kubernetes_object import TAKEN_BACK
 from components.netbird_operator import NetbirdOperator, NetbirdOperatorArgs
 from components.netbird_router import host_network_transform
-from components.route_wait import job_name, job_spec
 from domain import netbird
 from domain.operator_values import token_mark
 from domain.settings import NetbirdSettings
-from tests.components.recording import LINKS, NETBIRD_TOKEN, SECRET_VALUES, Run, run, run_stack
+from tests.components.recording import NETBIRD_TOKEN, SECRET_VALUES, Run, run, run_stack
 from tests.domain.samples import MN, changed
 
 OURS = {"name": "netbird", "labels": {"isthmus.dev/made-by": "isthmus"}}
@@ -232,25 +231,33 @@ class TestEgress:
         ]
         assert found == [(["100.92.0.7"], False)] * 3
 
-    def test_job_waits_on_the_router(self) -> None:
-        spec = job_spec("netbirdio/netbird:0.77.1", [IPv4Address("10.42.0.1")])
-        pod = spec["template"]["spec"]
-        assert spec["activeDeadlineSeconds"] == 300
-        assert "ttlSecondsAfterFinished" not in spec, "a job that goes away would be made again by every up"
-        assert (pod["hostNetwork"], pod["nodeSelector"]) == (True, {"isthmus.dev/router": "true"})
+    def test_policy_comes_after_the_guard_and_netbirds_policies(self, mn: Run) -> None:
+        """What is never in plain: the guard is on every node before anything is steered."""
+        policy = mn.one(":CiliumEgressGatewayPolicy")
+        assert {"isthmus-guard", *(item.name for item in mn.of(":NetbirdPolicy"))} <= policy.depends_on
+
+    def test_guard_knows_the_links_ranges(self, mn: Run) -> None:
+        pod = mn.one(":DaemonSet", "isthmus-guard").inputs["spec"]["template"]["spec"]
         environment = {entry["name"]: entry["value"] for entry in pod["containers"][0]["env"]}
-        assert environment == {"INTERFACE": "wt0", "ROUTES": "10.42.0.1", "DEADLINE_SECONDS": "290"}
+        assert environment["RANGES"] == "10.42.0.0/16 100.92.0.7/32"
+        assert environment["PODS"] == "10.52.0.0/16"
+        assert (pod["hostNetwork"], pod["tolerations"]) == (True, [{"operator": "Exists"}])
+        assert "nodeSelector" not in pod
 
-    def test_job_is_another_for_another_peer_address(self, tmp_path: Path, mn: Run) -> None:
-        routers = [{**LINKS["de"]["routers"][0], "peer_ip": "100.92.0.9"}]
-        name = mn.one(":Job").inputs["metadata"]["name"]
-        assert name == job_name("isthmus-wait-de", "netbirdio/netbird:0.77.1", "10.42.0.1", "100.92.0.7")
-        assert name != job_name("isthmus-wait-de", "netbirdio/netbird:0.77.1", "10.42.0.1", routers[0]["peer_ip"])
+    def test_what_the_waits_look_at_is_what_is_there(self, mn: Run) -> None:
+        for wanted, name in ((waits.GUARDS, "isthmus-guard"), (waits.RELAYS, "isthmus-dns-relay")):
+            there = mn.one(":DaemonSet", name).inputs
+            assert (wanted.name, wanted.namespace) == (there["metadata"]["name"], there["metadata"]["namespace"])
+            key, _, value = wanted.selector.partition("=")
+            assert there["spec"]["selector"]["matchLabels"] == {key: value}
 
-
-@given(some.lists(some.text(), max_size=4), some.lists(some.text(), max_size=4))
-def test_job_names_differ_when_what_they_wait_for_does(first: list[str], second: list[str]) -> None:
-    assert (job_name("j", *first) == job_name("j", *second)) is (first == second)
+    def test_nothing_that_a_wait_looks_at_is_waited_for_by_the_engine(self, mn: Run) -> None:
+        waited = [
+            item for item in mn.registrations if item.type.endswith((":DaemonSet", ":DaemonSetPatch", ":Service"))
+        ]
+        assert len(waited) == 4
+        for item in waited:
+            assert item.inputs["metadata"]["annotations"]["pulumi.com/skipAwait"] == "true"
 
 
 @given(some.dictionaries(some.text(), some.text(), max_size=5))
@@ -279,7 +286,7 @@ class TestNames:
             {"name": "dns-udp", "protocol": "UDP", "port": 53, "targetPort": 1053},
             {"name": "dns-tcp", "protocol": "TCP", "port": 53, "targetPort": 1053},
         ]
-        labels = mn.one(":DaemonSet").inputs["spec"]["template"]["metadata"]["labels"]
+        labels = mn.one(":DaemonSet", "isthmus-dns-relay").inputs["spec"]["template"]["metadata"]["labels"]
         assert service["selector"] == labels
 
     def test_relay_pod(self) -> None:
@@ -295,5 +302,5 @@ class TestNames:
 
     def test_changed_corefile_restarts_the_relay(self, mn: Run) -> None:
         data = mn.one(":ConfigMap", "isthmus-dns-relay").inputs["data"]
-        annotations = mn.one(":DaemonSet").inputs["spec"]["template"]["metadata"]["annotations"]
+        annotations = mn.one(":DaemonSet", "isthmus-dns-relay").inputs["spec"]["template"]["metadata"]["annotations"]
         assert annotations == {"isthmus.dev/corefile-sha256": checksum(data)}

@@ -1,0 +1,98 @@
+"""The guard on every node of a linked cluster: packets for a peer leave by the tunnel or are refused (``guard.sh``).
+
+One for all links. It is there before the first egress policy, and what it lays on a node outlasts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from ipaddress import IPv4Network
+from typing import Any, Final
+
+import pulumi
+
+from components.kubernetes_object import SKIP_AWAIT, KubernetesObject
+from domain.guard import guard_environment
+
+NAME: Final = "isthmus-guard"
+NAMESPACE: Final = "kube-system"
+LABELS: Final = {"app.kubernetes.io/name": NAME}
+CONTAINER: Final = "guard"
+
+
+@dataclass(frozen=True)
+class GuardArgs:
+    """``ranges`` of the peers; ``image`` has iproute2 and iptables, which that of NetBird's agent has."""
+
+    ranges: Sequence[IPv4Network]
+    pod_cidr: IPv4Network
+    image: str
+    after: Sequence[pulumi.Input[pulumi.Resource]]
+
+
+class Guard(pulumi.ComponentResource):
+    """``there``: the DaemonSet. Whether it works on each node is for the waits to see."""
+
+    there: pulumi.Resource
+
+    def __init__(self, name: str, args: GuardArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("isthmus:guard:Guard", name, {}, opts)
+        self.there = KubernetesObject(
+            NAME,
+            {
+                "apiVersion": "apps/v1",
+                "kind": "DaemonSet",
+                "metadata": {"name": NAME, "namespace": NAMESPACE, "labels": LABELS, "annotations": SKIP_AWAIT},
+                "spec": daemon_set_spec(args.image, args.ranges, args.pod_cidr),
+            },
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),
+        )
+        self.register_outputs({})
+
+
+def daemon_set_spec(image: str, ranges: Sequence[IPv4Network], pod_cidr: IPv4Network) -> dict[str, Any]:
+    """One guard a node, also where nothing else may run. Changed ranges are another pod template."""
+    script = (files("components") / "files" / "guard.sh").read_text(encoding="utf-8")
+    return {
+        "selector": {"matchLabels": LABELS},
+        # All at once: between the old and the new one a node keeps what was laid.
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%", "maxSurge": 0}},
+        "template": {
+            "metadata": {"labels": LABELS},
+            "spec": {
+                "hostNetwork": True,
+                "dnsPolicy": "Default",
+                "tolerations": [{"operator": "Exists"}],
+                "automountServiceAccountToken": False,
+                "priorityClassName": "system-node-critical",
+                # The script has nothing to end.
+                "terminationGracePeriodSeconds": 1,
+                "containers": [
+                    {
+                        "name": CONTAINER,
+                        "image": image,
+                        "command": ["/bin/sh", "-c", script],
+                        "env": [
+                            {"name": key, "value": value} for key, value in guard_environment(ranges, pod_cidr).items()
+                        ],
+                        # Namespaces, their settings below /proc/sys, and the node's packet filter.
+                        "securityContext": {"privileged": True},
+                        "volumeMounts": [
+                            # A namespace that is made here has to be one of the node, and to stay.
+                            {"name": "netns", "mountPath": "/run/netns", "mountPropagation": "Bidirectional"},
+                            {"name": "bpf", "mountPath": "/sys/fs/bpf", "mountPropagation": "HostToContainer"},
+                            {"name": "xtables-lock", "mountPath": "/run/xtables.lock"},
+                        ],
+                        "resources": {"requests": {"cpu": "10m", "memory": "8Mi"}, "limits": {"memory": "64Mi"}},
+                    }
+                ],
+                "volumes": [
+                    {"name": "netns", "hostPath": {"path": "/run/netns", "type": "DirectoryOrCreate"}},
+                    {"name": "bpf", "hostPath": {"path": "/sys/fs/bpf", "type": "Directory"}},
+                    {"name": "xtables-lock", "hostPath": {"path": "/run/xtables.lock", "type": "FileOrCreate"}},
+                ],
+            },
+        },
+    }

@@ -1,0 +1,273 @@
+"""Everything that an ``up`` waits for in the cluster, each with its deadline, what it says and what to do.
+
+A node of which nothing was heard for a while holds up nothing: it is named, and what runs on the others counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any, Final
+
+from components import guard
+from components.kubernetes_client import KubernetesClient, KubernetesError
+from components.netbird_client import NetbirdClient, NetbirdError
+from components.waiting import Seen, Wait
+from domain.egress_policy import egress_policy_name
+from domain.guard import read_state
+from domain.link_reason import why_no_route
+
+CILIUM_SECONDS: Final = 900.0
+"""The agents of all nodes: their image is half a gigabyte, and a slow machine starts one in minutes."""
+GUARD_SECONDS: Final = 600.0
+ROUTE_SECONDS: Final = 300.0
+"""From the policies in NetBird to the route on the router: a second where all is well."""
+RELAY_SECONDS: Final = 600.0
+NETBIRD_ANSWER_SECONDS: Final = 10.0
+
+SYSTEM: Final = "kube-system"
+SOURCES_ANNOTATION: Final = "isthmus.dev/source-addresses"
+"""Of an egress policy: the routers' addresses that Cilium has looked at for it."""
+
+
+@dataclass(frozen=True)
+class DaemonSet:
+    """Of which the pods are looked at; ``selector`` finds them."""
+
+    name: str
+    selector: str
+    namespace: str = SYSTEM
+
+
+CILIUM: Final = DaemonSet("cilium", "k8s-app=cilium")
+GUARDS: Final = DaemonSet(guard.NAME, f"app.kubernetes.io/name={guard.NAME}")
+RELAYS: Final = DaemonSet("isthmus-dns-relay", "app.kubernetes.io/name=isthmus-dns-relay")
+
+
+def cilium_agents(client: KubernetesClient) -> Wait:
+    """Cilium on all nodes that are there. Helm is no judge of it: the chart lets two agents be unavailable."""
+    return _of_daemon_set(client, CILIUM, "Cilium's agents", CILIUM_SECONDS)
+
+
+def guards(client: KubernetesClient) -> Wait:
+    """The guard on all nodes that are there: before it no packet may find a way to a peer."""
+    return _of_daemon_set(client, GUARDS, "the guard of each node", GUARD_SECONDS)
+
+
+def relays(client: KubernetesClient) -> Wait:
+    """The DNS relay on the routers that are there."""
+    return _of_daemon_set(client, RELAYS, "the DNS relay", RELAY_SECONDS)
+
+
+# --- DaemonSets -------------------------------------------------------------------------------------------------------
+
+
+def _of_daemon_set(client: KubernetesClient, wanted: DaemonSet, what: str, deadline_seconds: float) -> Wait:
+    def why(_seen: Seen) -> str:
+        return (
+            f"`kubectl -n {wanted.namespace} describe pods -l {wanted.selector}` and `kubectl -n {wanted.namespace} "
+            f"logs -l {wanted.selector} --all-containers` say why"
+        )
+
+    return Wait(what, lambda: look_at_daemon_set(client, wanted), why, deadline_seconds)
+
+
+def look_at_daemon_set(client: KubernetesClient, wanted: DaemonSet) -> Seen:
+    """Whether all of its pods on nodes that are there run the newest template and are ready."""
+    there = client.request("GET", f"/apis/apps/v1/namespaces/{wanted.namespace}/daemonsets/{wanted.name}")
+    pods = client.request("GET", f"/api/v1/namespaces/{wanted.namespace}/pods?labelSelector={_quoted(wanted.selector)}")
+    revisions = client.request(
+        "GET",
+        f"/apis/apps/v1/namespaces/{wanted.namespace}/controllerrevisions?labelSelector={_quoted(wanted.selector)}",
+    )
+    nodes = client.request("GET", "/api/v1/nodes")
+    return daemon_set_seen(there, pods, revisions, nodes)
+
+
+def daemon_set_seen(
+    there: Mapping[str, Any], pods: Mapping[str, Any], revisions: Mapping[str, Any], nodes: Mapping[str, Any]
+) -> Seen:
+    """The judgement, from the API's answers."""
+    name, uid = there["metadata"]["name"], there["metadata"]["uid"]
+    status = there.get("status") or {}
+    away = _away(nodes)
+    newest = (
+        max((one["revision"], one["metadata"]["name"]) for one in _owned(revisions, uid))[1]
+        if _owned(revisions, uid)
+        else ""
+    )
+    own = _owned(pods, uid)
+    on_away = {pod["spec"].get("nodeName") for pod in own} & set(away)
+    live = [pod for pod in own if pod["spec"].get("nodeName") not in away]
+    wanted = int(status.get("desiredNumberScheduled") or 0) - len(on_away)
+    notes = tuple(f"node {node} is away {away[node]}; {name} there was not waited for" for node in sorted(on_away))
+    if (status.get("observedGeneration") or 0) < there["metadata"].get("generation", 0):
+        return Seen(False, f"{name} is new, and Kubernetes has not looked at it yet", notes)
+    good = [pod for pod in live if _is_newest(pod, newest) and _ready(pod)]
+    state = f"{len(good)} of {wanted} ready"
+    states = [_pod_state(pod, newest) for pod in live if pod not in good]
+    if states:
+        state += f"; {', '.join(sorted(states))}"
+    return Seen(wanted > 0 and len(good) >= wanted and not states, state, notes)
+
+
+def _owned(listed: Mapping[str, Any], uid: str) -> list[Mapping[str, Any]]:
+    return [
+        item
+        for item in listed.get("items") or []
+        if any(owner.get("uid") == uid for owner in item["metadata"].get("ownerReferences") or [])
+    ]
+
+
+def _is_newest(pod: Mapping[str, Any], newest: str) -> bool:
+    revision = str((pod["metadata"].get("labels") or {}).get("controller-revision-hash", ""))
+    return bool(revision) and newest.endswith(f"-{revision}")
+
+
+def _ready(pod: Mapping[str, Any]) -> bool:
+    return "deletionTimestamp" not in pod["metadata"] and any(
+        one["type"] == "Ready" and one["status"] == "True" for one in (pod.get("status") or {}).get("conditions") or []
+    )
+
+
+def _pod_state(pod: Mapping[str, Any], newest: str) -> str:
+    """``cilium-x7k2p on de-agent-1: ImagePullBackOff``."""
+    status = pod.get("status") or {}
+    where = f"{pod['metadata']['name']} on {pod['spec'].get('nodeName') or 'no node'}"
+    if "deletionTimestamp" in pod["metadata"] or not _is_newest(pod, newest):
+        return f"{where}: is being replaced"
+    for one in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+        for kind in ("waiting", "terminated"):
+            found = (one.get("state") or {}).get(kind)
+            if found and found.get("reason") not in (None, "Completed", "PodInitializing", "ContainerCreating"):
+                detail = f" ({found['message'].splitlines()[0]})" if found.get("message") else ""
+                return f"{where}: {one['name']}: {found['reason']}{detail}"
+    return f"{where}: {'starting' if status.get('phase') in ('Pending', 'Running') else status.get('phase')}"
+
+
+def _away(nodes: Mapping[str, Any]) -> dict[str, str]:
+    """Nodes that Kubernetes has not heard of for a while, with since when."""
+    found = {}
+    for node in nodes.get("items") or []:
+        for one in (node.get("status") or {}).get("conditions") or []:
+            if one["type"] == "Ready" and one["status"] == "Unknown":
+                found[node["metadata"]["name"]] = f"since {one.get('lastTransitionTime')}"
+    return found
+
+
+def _quoted(selector: str) -> str:
+    return selector.replace("/", "%2F").replace("=", "%3D")
+
+
+# --- the route of a link ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RouteWanted:
+    """The way to a peer's pods on the routers of this cluster.
+
+    ``hostname`` is what they are called in NetBird, ``peer_routers`` the addresses of the peer's.
+    """
+
+    cluster: str
+    peer: str
+    destination: IPv4Network
+    routers: Sequence[str]
+    hostname: str
+    peer_routers: Sequence[IPv4Address]
+    management_url: str
+
+
+def route(client: KubernetesClient, wanted: RouteWanted, own_peers: Mapping[str, str], token: str) -> Wait:
+    """NetBird's route on every router that is there, before Cilium is told to steer by it.
+
+    A policy that is in place and has seen the routers' addresses is not held back: a peer that is away for the moment
+    must not stop an ``up``.
+    """
+    sources = ",".join(sorted(own_peers.values()))
+
+    def look() -> Seen:
+        seen = _routers_seen(client, wanted)
+        if not seen.done and _in_place(client, wanted.peer, wanted.destination, sources):
+            note = (
+                f"the link to {wanted.peer} has no route now, and packets for it are refused: {seen.state}. "
+                f"{_reason(wanted, token)}. Its egress policy is in place; it works again when the route is back"
+            )
+            return Seen(True, seen.state, (*seen.notes, note))
+        return seen
+
+    return Wait(
+        f"NetBird's route to {wanted.destination} ({wanted.peer})",
+        look,
+        lambda _seen: _reason(wanted, token),
+        ROUTE_SECONDS,
+    )
+
+
+def _routers_seen(client: KubernetesClient, wanted: RouteWanted) -> Seen:
+    path = f"/api/v1/namespaces/{GUARDS.namespace}/pods"
+    pods = client.request("GET", f"{path}?labelSelector={_quoted(GUARDS.selector)}")
+    away = _away(client.request("GET", "/api/v1/nodes"))
+    states, good, notes = [], 0, []
+    for node in wanted.routers:
+        if node in away:
+            notes.append(f"router node {node} is away {away[node]}; it was not waited for")
+            continue
+        on_node = [
+            pod["metadata"]["name"]
+            for pod in pods.get("items") or []
+            if pod["spec"].get("nodeName") == node and _ready(pod)
+        ]
+        if not on_node:
+            states.append(f"{node}: no guard runs there")
+            continue
+        state = read_state(client.text(f"{path}/{on_node[0]}/log?container={guard.CONTAINER}&tailLines=20"))
+        way = state.ways.get(str(wanted.destination)) if state else None
+        if state is not None and way == "tunnel":
+            good += 1
+        elif state is None:
+            states.append(f"{node}: the guard has said nothing yet")
+        elif not state.address:
+            states.append(f"{node}: wt0 has no address")
+        elif way == "elsewhere":
+            states.append(f"{node}: the way to {wanted.destination} leads by another interface than wt0")
+        else:
+            states.append(f"{node}: no route to {wanted.destination} by wt0")
+    there = f"{good} of {len(wanted.routers)} routers" if good else "no router node is there"
+    return Seen(good > 0 and not states, "; ".join(states) or there, tuple(notes))
+
+
+def _in_place(client: KubernetesClient, peer: str, destination: IPv4Network, sources: str) -> bool:
+    try:
+        there = client.request("GET", f"/apis/cilium.io/v2/ciliumegressgatewaypolicies/{egress_policy_name(peer)}")
+    except KubernetesError as error:
+        if error.status == 404:
+            return False
+        raise
+    annotations = there["metadata"].get("annotations") or {}
+    return bool(
+        str(destination) in there["spec"].get("destinationCIDRs", []) and annotations.get(SOURCES_ANNOTATION) == sources
+    )
+
+
+def _reason(wanted: RouteWanted, token: str) -> str:
+    netbird = NetbirdClient(wanted.management_url, token, timeout_seconds=NETBIRD_ANSWER_SECONDS, pauses=())
+    try:
+        networks = netbird.list("/networks")
+        resources = {one["id"]: netbird.list(f"/networks/{one['id']}/resources") for one in networks}
+        routers = {one["id"]: netbird.list(f"/networks/{one['id']}/routers") for one in networks}
+        return why_no_route(
+            cluster=wanted.cluster,
+            peer=wanted.peer,
+            destination=wanted.destination,
+            hostname=wanted.hostname,
+            peer_routers=wanted.peer_routers,
+            peers=netbird.list("/peers"),
+            networks=networks,
+            resources=resources,
+            routers=routers,
+            policies=netbird.list("/policies"),
+        )
+    except NetbirdError as error:
+        return f"NetBird can't be asked why ({error})"

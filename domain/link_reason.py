@@ -1,0 +1,90 @@
+"""Why NetBird gives a router no route to a peer's pods, from what its REST API says. Pure.
+
+Shapes are those of NetBird's API (https://docs.netbird.io/api, 0.77.1): peers, networks, their resources and routers,
+policies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from domain.netbird import policies as wanted_policies
+from domain.netbird import router_group
+
+Object = Mapping[str, Any]
+
+
+def why_no_route(
+    *,
+    cluster: str,
+    peer: str,
+    destination: IPv4Network,
+    hostname: str,
+    peer_routers: Sequence[IPv4Address],
+    peers: Sequence[Object],
+    networks: Sequence[Object],
+    resources: Mapping[str, Sequence[Object]],
+    routers: Mapping[str, Sequence[Object]],
+    policies: Sequence[Object],
+) -> str:
+    """The first thing that is wrong on the way, from this router to the peer's pods, and what puts it right.
+
+    ``resources`` and ``routers`` are by the network's id; ``hostname`` is that of this cluster's routers in NetBird.
+    """
+    by_address = {str(one.get("ip")): one for one in peers}
+    own = [one for one in peers if one.get("name") == hostname]
+    heal = f"`pulumi up -s {peer} --refresh`"
+    if not own:
+        return (
+            f"NetBird has no peer {hostname}: the router of {cluster} is not enrolled; look at the logs of its pod "
+            "(kubectl -n netbird logs -l app.kubernetes.io/name=networkrouter)"
+        )
+    if not any(one.get("connected") for one in own):
+        return f"NetBird says that {hostname}, the router of {cluster}, is not connected; look at the logs of its pod"
+    there = [by_address[str(address)] for address in peer_routers if str(address) in by_address]
+    if not there:
+        addresses = ", ".join(str(address) for address in peer_routers)
+        return (
+            f"NetBird has no peer with the address of the routers of {peer} ({addresses}): raised anew, or in another "
+            f"account; `pulumi up -s {peer}`, then this stack again"
+        )
+    if not any(one.get("connected") for one in there):
+        return f"the routers of {peer} are not connected to NetBird; it is down, or its way to the internet is"
+    found = [
+        (network, one)
+        for network in networks
+        for one in resources.get(network["id"]) or []
+        if one.get("address") == str(destination)
+    ]
+    if not found:
+        return f"no network in NetBird has a resource {destination}; {heal}"
+    offered = [(network, one) for network, one in found if _has_router(routers.get(network["id"]) or [])]
+    if not offered:
+        network = found[0][0]
+        return (
+            f"NetBird's network {network.get('name')} ({network['id']}) with the resource {destination} has no router "
+            f"that is enabled; {heal}"
+        )
+    if not any(one.get("enabled", True) for _, one in offered):
+        return f"the resource {destination} in NetBird is disabled; {heal}"
+    policy = wanted_policies(cluster, peer)[0]
+    same = [one for one in policies if one.get("name") == policy.name]
+    if not same:
+        return f"NetBird has no policy {policy.name}; `pulumi up -s {cluster} --refresh`"
+    rules = [rule for one in same if one.get("enabled", True) for rule in one.get("rules") or []]
+    if not any(rule.get("enabled", True) for rule in rules):
+        return f"NetBird's policy {policy.name} is disabled; `pulumi up -s {cluster} --refresh`"
+    sources = {group.get("name") for rule in rules for group in rule.get("sources") or []}
+    if router_group(cluster) not in sources:
+        begins = router_group(cluster)
+        return f"NetBird's policy {policy.name} does not begin at {begins}; `pulumi up -s {cluster} --refresh`"
+    return (
+        "in NetBird everything is as it should be, so look at what the agent says: `kubectl -n netbird exec "
+        f"deploy/networkrouter-isthmus-{cluster} -- netbird status --detail`"
+    )
+
+
+def _has_router(routers: Sequence[Object]) -> bool:
+    return any(one.get("enabled", True) for one in routers)
