@@ -21,9 +21,10 @@ from lab.project import Tools
 from lab.pulumi_command import Pulumi
 from lab.reporting import Silent
 from lab.status import Status, collect
-from lab.topology import DEFAULT
+from lab.topology import DEFAULT, SITES
 from lab.verify.results import CheckResult
 from lab.verify.run import verify
+from tests.link.underlay import Underlay, watching
 
 Verify = Callable[..., dict[str, CheckResult]]
 
@@ -71,6 +72,22 @@ def _workspace(_lab: None) -> Iterator[None]:
     cgroups.join()
     yield
     cgroups.leave()
+
+
+@pytest.fixture(scope="session")
+def underlay(_lab: None) -> Iterator[Underlay]:
+    """The watch on every wire of the lab, for as long as the tests run."""
+    ranges = [network for site in SITES for network in (site.ranges.pods, site.ranges.services)]
+    with watching(ranges) as watch:
+        yield watch
+
+
+@pytest.fixture(autouse=True)
+def _never_in_plain(underlay: Underlay) -> Iterator[None]:
+    """Whatever a test does, no packet for a pod or a service is on a wire outside of a tunnel."""
+    before = len(underlay.seen)
+    yield
+    assert underlay.seen[before:] == []
 
 
 @pytest.fixture(scope="session")

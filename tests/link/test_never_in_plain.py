@@ -1,0 +1,227 @@
+"""A packet for the peer leaves by the tunnel or is refused at once: in every fault that takes the tunnel away.
+
+Pods on the router and on another node try all the while, in both directions. The wires are watched in every link test
+(conftest.py); here it is also seen that the watch sees, and that clients hear of a refusal at once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from lab import machines
+from lab.commands import wait_until
+from lab.kubernetes import Cluster
+from lab.netbird_api import NetBirdApi
+from lab.project import Tools
+from lab.reporting import Silent
+from lab.status import NETBIRD_NAMESPACE, router_pods
+from lab.topology import DEFAULT
+from lab.verify.checks import World
+from lab.verify.run import world_of
+from lab.verify.workload import PORT, Placement
+from tests.link.assertions import in_health
+from tests.link.underlay import Underlay
+
+pytestmark = pytest.mark.link
+
+HEALTHY_SECONDS = 150.0
+ATTEMPT_SECONDS = 3.0
+AT_ONCE_SECONDS = 1.0
+"""Of a refusal, on a machine that runs two clusters besides."""
+FAULT_SECONDS = 8.0
+Way = tuple[str, Placement]
+
+
+@dataclass
+class Traffic:
+    """Connections from every probe pod to the other cluster, one after the other, for as long as it goes on."""
+
+    world: World
+    tried: list[tuple[float, Way, dict[str, Any], float]] = field(default_factory=list)
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def go_on(self, way: Way) -> None:
+        target = next(site.name for site in DEFAULT.sites if site.name != way[0])
+        address = self.world.probes[target].pod("other").address
+        while not self.stopped.is_set():
+            begun = time.monotonic()
+            answer = self.world.sessions[way].ask("tcp", address=address, port=PORT, seconds=ATTEMPT_SECONDS)
+            self.tried.append((begun, way, answer, time.monotonic() - begun))
+            time.sleep(0.1)
+
+    def since(self, moment: float) -> list[tuple[Way, dict[str, Any], float]]:
+        return [(way, answer, took) for begun, way, answer, took in list(self.tried) if begun >= moment]
+
+
+@pytest.fixture(scope="module")
+def world(tools: Tools) -> Iterator[World]:
+    in_health(DEFAULT, tools, within_seconds=HEALTHY_SECONDS)
+    with world_of(DEFAULT, tools, Silent()) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def traffic(world: World) -> Iterator[Traffic]:
+    made = Traffic(world)
+    with ThreadPoolExecutor(max_workers=len(world.sessions)) as pool:
+        for way in world.sessions:
+            pool.submit(made.go_on, way)
+        yield made
+        made.stopped.set()
+
+
+@dataclass
+class Lab:
+    """What a fault is made with."""
+
+    tools: Tools
+    clusters: Mapping[str, Cluster]
+    netbird: NetBirdApi
+    world: World
+
+    def router(self, name: str) -> str:
+        return self.world.probes[name].router.node
+
+    def on_router(self, name: str, *command: str) -> None:
+        machines.exec(self.router(name), command, check=True)
+
+    def delete_pods(self, name: str, namespace: str, *arguments: str) -> None:
+        self.clusters[name].kubectl("delete", "pod", "-n", namespace, "--wait=false", *arguments, deadline_seconds=60)
+
+    def new_agent(self, name: str) -> None:
+        for pod in router_pods(self.clusters[name]):
+            self.delete_pods(name, NETBIRD_NAMESPACE, pod["metadata"]["name"])
+
+    def policy(self, name: str, *, enabled: bool) -> None:
+        (whole,) = [one for one in self.netbird.list("policies") if one["name"] == name]
+        rules = [
+            {
+                **{key: value for key, value in rule.items() if key not in ("id", "sources", "destinations")},
+                "sources": [group["id"] for group in rule["sources"]],
+                "destinations": [group["id"] for group in rule["destinations"]],
+                "enabled": enabled,
+            }
+            for rule in whole["rules"]
+        ]
+        body = {"name": name, "description": whole["description"], "enabled": enabled, "rules": rules}
+        self.netbird.call("PUT", f"/api/policies/{whole['id']}", body)
+
+
+@pytest.fixture
+def lab(tools: Tools, clusters: Mapping[str, Cluster], netbird: NetBirdApi, world: World) -> Iterator[Lab]:
+    yield Lab(tools, clusters, netbird, world)
+    in_health(DEFAULT, tools, within_seconds=HEALTHY_SECONDS)
+
+
+def disable_policy(lab: Lab) -> Callable[[], object]:
+    lab.policy("isthmus-de-to-mn-pods", enabled=False)
+    return lambda: lab.policy("isthmus-de-to-mn-pods", enabled=True)
+
+
+def flush_routes(lab: Lab) -> Callable[[], object]:
+    lab.on_router("de", "ip", "-4", "route", "flush", "table", "7120")
+    return lambda: lab.new_agent("de")
+
+
+def interface_down(lab: Lab) -> Callable[[], object]:
+    lab.on_router("de", "ip", "link", "set", "wt0", "down")
+    return lambda: lab.new_agent("de")
+
+
+def interface_away(lab: Lab) -> Callable[[], object]:
+    lab.on_router("mn", "ip", "link", "delete", "wt0")
+    return lambda: lab.new_agent("mn")
+
+
+def agents_away(lab: Lab) -> Callable[[], object]:
+    """The router's Deployment at zero, the operator kept from putting it back."""
+    cluster, operator = lab.clusters["de"], "isthmus-netbird-operator"
+    router = "networkrouter-isthmus-de"
+    cluster.kubectl("scale", "-n", NETBIRD_NAMESPACE, "deployment", operator, "--replicas=0")
+    cluster.kubectl("scale", "-n", NETBIRD_NAMESPACE, "deployment", router, "--replicas=0")
+
+    def back() -> None:
+        cluster.kubectl("scale", "-n", NETBIRD_NAMESPACE, "deployment", router, "--replicas=1")
+        cluster.kubectl("scale", "-n", NETBIRD_NAMESPACE, "deployment", operator, "--replicas=1")
+
+    return back
+
+
+def guard_and_route_away(lab: Lab) -> Callable[[], object]:
+    """What a guard has laid outlasts it."""
+    lab.delete_pods("de", "kube-system", "-l", "app.kubernetes.io/name=isthmus-guard")
+    lab.on_router("de", "ip", "-4", "route", "flush", "table", "7120")
+    return lambda: lab.new_agent("de")
+
+
+def egress_policy_away(lab: Lab) -> Callable[[], object]:
+    cluster = lab.clusters["de"]
+    policies = cluster.get("ciliumegressgatewaypolicies")
+    (policy,) = [one for one in policies if one["metadata"]["name"] == "isthmus-to-mn"]
+    cluster.kubectl("delete", "ciliumegressgatewaypolicy", "isthmus-to-mn")
+    for key in ("resourceVersion", "uid", "creationTimestamp", "generation", "managedFields"):
+        policy["metadata"].pop(key, None)
+    return lambda: cluster.apply([policy])
+
+
+ROUTE_GONE = [
+    disable_policy,
+    flush_routes,
+    interface_down,
+    pytest.param(interface_away, marks=pytest.mark.thorough),
+    agents_away,
+    guard_and_route_away,
+    pytest.param(egress_policy_away, marks=pytest.mark.thorough),
+]
+
+
+@pytest.mark.parametrize("fault", ROUTE_GONE)
+def test_without_a_route_packets_are_refused_at_once(
+    fault: Callable[[Lab], Callable[[], object]], lab: Lab, traffic: Traffic
+) -> None:
+    source = "mn" if fault is interface_away else "de"
+    undo = fault(lab)
+    try:
+        time.sleep(FAULT_SECONDS)
+        tried = [one for one in traffic.since(time.monotonic() - FAULT_SECONDS / 2) if one[0][0] == source]
+    finally:
+        undo()
+    assert {way[1] for way, _, _ in tried} == {"router", "other"}
+    if fault is egress_policy_away:
+        # The router's own pods need no policy; those of the other node are not led to it.
+        tried = [one for one in tried if one[0][1] == "other"]
+    assert [(way, answer) for way, answer, _ in tried if answer.get("ok")] == []
+    late = [(way, answer, took) for way, answer, took in tried if took > AT_ONCE_SECONDS]
+    assert late == []
+
+
+def test_a_reboot_of_the_router(lab: Lab, underlay: Underlay) -> None:
+    """From the first moment of the machine on, whatever starts first."""
+    before = len(underlay.seen)
+    machines.reboot(lab.router("mn"))
+    in_health(DEFAULT, lab.tools, within_seconds=2 * HEALTHY_SECONDS)
+    assert underlay.seen[before:] == []
+
+
+def test_the_watch_sees(lab: Lab, underlay: Underlay) -> None:
+    """A packet in plain, sent on purpose from the machine's own network past all that guards it."""
+    node, target = lab.router("de"), str(DEFAULT.site("mn").ranges.pods[9])
+    before = len(underlay.seen)
+    rule = ["priority", "50", "to", f"{target}/32", "lookup", "main"]
+    machines.exec(node, ["ip", "rule", "add", *rule], check=True)
+    try:
+        send = f"import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('{target}', 9))"
+        machines.exec(node, ["python3", "-c", send])
+        wait_until(lambda: len(underlay.seen) > before, what="the packet is seen", deadline_seconds=5.0)
+    finally:
+        machines.exec(node, ["ip", "rule", "delete", *rule], check=True)
+    assert all(f"> {target}" in line for line in underlay.seen[before:])
+    # Those were meant to be there.
+    del underlay.seen[before:]

@@ -1,0 +1,130 @@
+"""Watches every wire of the lab: no packet to or from a pod or a service may be seen on one outside of a tunnel.
+
+The wires are what machines hang on: the Internet, the sites' LANs with their NAT, the private networks at Hetzner. What
+is in a tunnel, NetBird's or Cilium's, has the machines' own addresses outside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+from typing import Final
+
+from lab.standins.hetzner_api.lab_backend import NETWORK_NAMESPACE_PREFIX
+from lab.state import NETNS_DIRECTORY
+from lab.topology import PREFIX, WAN_NAMESPACE
+
+CLONE_NEWNET: Final = 0x40000000
+ETH_P_ALL: Final = 0x0003
+SO_ATTACH_FILTER: Final = 26
+LOOK_SECONDS: Final = 0.1
+"""How often namespaces that are new are looked for."""
+
+
+def frames_of(ranges: Iterable[IPv4Network]) -> list[tuple[int, int, int, int]]:
+    """A classic BPF program that keeps IPv4 frames with an outer source or destination in one of the ranges."""
+    tests = [(offset, network) for offset in (26, 30) for network in ranges]
+    program = [(0x28, 0, 0, 12), (0x15, 0, 3 * len(tests), 0x0800)]
+    for number, (offset, network) in enumerate(tests):
+        left = len(tests) - number - 1
+        program += [
+            (0x20, 0, 0, offset),
+            (0x54, 0, 0, int(network.netmask)),
+            (0x15, 3 * left + 1, 0, int(network.network_address)),
+        ]
+    return [*program, (0x06, 0, 0, 0), (0x06, 0, 0, 96)]
+
+
+def socket_in(namespace: str, program: Sequence[tuple[int, int, int, int]]) -> socket.socket:
+    """A packet socket on all interfaces of a network namespace, present and future."""
+    made: list[socket.socket] = []
+
+    def body() -> None:
+        library = ctypes.CDLL(None, use_errno=True)
+        descriptor = os.open(NETNS_DIRECTORY / namespace, os.O_RDONLY)
+        try:
+            if library.setns(descriptor, CLONE_NEWNET) != 0:
+                return
+        finally:
+            os.close(descriptor)
+        # Protocol 0: nothing comes in before the filter is there.
+        packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        code = b"".join(struct.pack("HBBI", *step) for step in program)
+        buffer = ctypes.create_string_buffer(code)
+        packets.setsockopt(
+            socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", len(program), ctypes.addressof(buffer))
+        )
+        packets.bind(("", ETH_P_ALL))
+        packets.setblocking(False)
+        made.append(packets)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    if not made:
+        raise OSError(f"no packet socket in {namespace}")
+    return made[0]
+
+
+@dataclass
+class Underlay:
+    """The watch. ``seen`` are the packets that should not have been there, each as a line."""
+
+    ranges: tuple[IPv4Network, ...]
+    seen: list[str] = field(default_factory=list)
+    watched: set[str] = field(default_factory=set)
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def wires(self) -> set[str]:
+        """The namespaces that are there."""
+        patterns = (WAN_NAMESPACE, f"{PREFIX}*-nat", f"{NETWORK_NAMESPACE_PREFIX}*")
+        return {path.name for pattern in patterns for path in NETNS_DIRECTORY.glob(pattern)}
+
+    def run(self) -> None:
+        """Watches until it is told to stop."""
+        program = frames_of(self.ranges)
+        sockets: dict[tuple[str, int], socket.socket] = {}
+        with contextlib.ExitStack() as stack:
+            while not self.stopped.is_set():
+                for name in self.wires():
+                    with contextlib.suppress(OSError):
+                        # A name that is used again is another network.
+                        key = (name, (NETNS_DIRECTORY / name).stat().st_ino)
+                        if key not in sockets:
+                            sockets[key] = stack.enter_context(socket_in(name, program))
+                            self.watched.add(name)
+                readable, _, _ = select.select(list(sockets.values()), [], [], LOOK_SECONDS)
+                for (name, _), packets in sockets.items():
+                    if packets in readable:
+                        self._read(name, packets)
+
+    def _read(self, name: str, packets: socket.socket) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                frame, sender = packets.recvfrom(128)
+                source, destination = (IPv4Address(frame[at : at + 4]) for at in (26, 30))
+                self.seen.append(
+                    f"{time.strftime('%H:%M:%S')} {name} {sender[0]}: {source} > {destination}, protocol {frame[23]}"
+                )
+
+
+@contextlib.contextmanager
+def watching(ranges: Iterable[IPv4Network]) -> Iterator[Underlay]:
+    """Watches while the block runs."""
+    underlay = Underlay(tuple(ranges))
+    thread = threading.Thread(target=underlay.run, daemon=True)
+    thread.start()
+    try:
+        yield underlay
+    finally:
+        underlay.stopped.set()
+        thread.join(timeout=10)
