@@ -56,14 +56,12 @@ def socket_in(namespace: str, program: Sequence[tuple[int, int, int, int]]) -> s
                 return
         finally:
             os.close(descriptor)
-        # Protocol 0: nothing comes in before the filter is there.
-        packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         code = b"".join(struct.pack("HBBI", *step) for step in program)
         buffer = ctypes.create_string_buffer(code)
         packets.setsockopt(
             socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", len(program), ctypes.addressof(buffer))
         )
-        packets.bind(("", ETH_P_ALL))
         packets.setblocking(False)
         made.append(packets)
 
@@ -112,6 +110,11 @@ class Underlay:
             while True:
                 frame, sender = packets.recvfrom(128)
                 source, destination = (IPv4Address(frame[at : at + 4]) for at in (26, 30))
+                # What came in before the filter was there.
+                if frame[12:14] != b"\x08\x00" or not any(
+                    one in network for one in (source, destination) for network in self.ranges
+                ):
+                    continue
                 self.seen.append(
                     f"{time.strftime('%H:%M:%S')} {name} {sender[0]}: {source} > {destination}, protocol {frame[23]}"
                 )
