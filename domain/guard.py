@@ -20,8 +20,9 @@ REFUSING_INTERFACE: Final = "wt-refuse"
 what leaves by one of those is steered to the router, so a route that ends in the kernel would stop that as well.
 """
 ROUTE_TABLE: Final = 7130
-RULE_PRIORITIES: Final = (101, 102)
-"""Of the ip rules: NetBird's own table, then :data:`ROUTE_TABLE`. After 100, which is where Cilium moves the table of
+RULE_PRIORITIES: Final = (101, 102, 103, 104)
+"""Of the ip rules. For the peers' ranges: NetBird's own table, then :data:`ROUTE_TABLE`. For our pods, of what comes by
+the tunnel: the main table without its default route, then none. After 100, which is where Cilium moves the table of
 local addresses, and before 105 and 110, which are NetBird's: its first sends packets by any route of the main table
 that is more exact than the default one.
 """

@@ -2,10 +2,11 @@
 # Keeps packets for the peers in the tunnel, on the node whose network it runs in. It looks once a second and puts right
 # what is not so:
 #   - a packet for one of RANGES leaves by NetBird's route, or is refused at once, whatever else the node has routes to;
+#   - a packet for PODS that came by INTERFACE goes to the pod network or is refused, before Cilium is up as well;
 #   - from INTERFACE, an address of RANGES reaches the node's DNS relay, the pods and nothing else of the node or behind it.
 # Nothing is taken away when it ends: what is laid here has to outlast it.
 #
-# Environment: INTERFACE (NetBird's), NETBIRD_TABLE (its routes), REFUSING_INTERFACE, TABLE (our routes), PRIORITIES (two,
+# Environment: INTERFACE (NetBird's), NETBIRD_TABLE (its routes), REFUSING_INTERFACE, TABLE (our routes), PRIORITIES (four,
 # of our ip rules), RANGES (networks, space between), PODS (this cluster's), OPEN_PORT (of the relay), ONCE (1: one look).
 # Needs iproute2 (busybox has no JSON and no `ip rule` with a table above 255), nsenter and iptables.
 # Prints `STATE address=ADDRESS RANGE=WAY ...` when it changes and once a minute; WAY is tunnel, none or elsewhere.
@@ -13,11 +14,13 @@ set -u
 
 : "${INTERFACE:?}" "${NETBIRD_TABLE:?}" "${REFUSING_INTERFACE:?}" "${TABLE:?}" "${PRIORITIES:?}" "${PODS:?}" "${OPEN_PORT:?}"
 ranges=${RANGES-}
-first=${PRIORITIES% *}
-second=${PRIORITIES#* }
+read -r first second third fourth <<EOT
+$PRIORITIES
+EOT
 namespace=isthmus-refuse
 here=169.254.86.1
 there=169.254.86.2
+made_as="isthmus 1" # another number makes the refusing network anew
 chain=ISTHMUS-GUARD
 open=ISTHMUS-OPEN # for whoever wants to let in more; it is made empty and then left alone
 attached=/sys/fs/bpf/cilium/devices/$REFUSING_INTERFACE
@@ -36,12 +39,20 @@ without_length() {
 
 # --- who refuses ------------------------------------------------------------------------------------------------------
 
-# A network of its own that answers each packet with "network unreachable": a client hears of it in its first try.
+# A network of its own that answers each packet: a client hears of it in its first try. A SYN gets a reset: an ICMP error
+# would be back before the sender's connect() has let go of its socket, and then counts only at the next SYN, a second
+# later (tcp_v4_err). What belongs to a connection gets the ICMP error, which that survives. The error is "prohibited": of
+# those that say unreachable the kernel tells a UDP socket nothing (icmp_err_convert).
 lay_refusing() {
-    if quietly ip link show dev "$REFUSING_INTERFACE" && [ -e "/run/netns/$namespace" ]; then
-        quietly ip link set dev "$REFUSING_INTERFACE" up
-        return 0
-    fi
+    case $(ip -4 -oneline address show dev "$REFUSING_INTERFACE" 2>/dev/null; ip link show dev "$REFUSING_INTERFACE" 2>/dev/null) in
+    # The address comes last, so what has it is whole.
+    *"inet $here/30"*"alias $made_as"*)
+        if [ -e "/run/netns/$namespace" ]; then
+            quietly ip link set dev "$REFUSING_INTERFACE" up
+            return 0
+        fi
+        ;;
+    esac
     quietly ip link delete dev "$REFUSING_INTERFACE"
     quietly ip netns delete "$namespace"
     ip netns add "$namespace" || return 1
@@ -49,7 +60,7 @@ lay_refusing() {
     nsenter "--net=/run/netns/$namespace" sh -c "
         set -e
         # Before anything can come in: answers have the node's way back, all else has none.
-        ip rule add iif refused unreachable
+        ip rule add priority 20 iif refused prohibit
         ip link set dev lo up
         ip address add $there/30 dev refused
         ip link set dev refused up
@@ -57,10 +68,15 @@ lay_refusing() {
         echo 1 >/proc/sys/net/ipv4/ip_forward
         echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter
         echo 0 >/proc/sys/net/ipv4/conf/refused/rp_filter
-        # By default one answer a second for each client.
-        echo 0 >/proc/sys/net/ipv4/icmp_ratelimit
-        echo 100000 >/proc/sys/net/ipv4/icmp_msgs_per_sec 2>/dev/null || true
+        # By default one answer a second for each client, and a thousand for all.
+        echo 0 >/proc/sys/net/ipv4/icmp_ratemask
+        # A kernel without REJECT keeps the rule.
+        if iptables --wait -A FORWARD -p tcp --syn -j REJECT --reject-with tcp-reset &&
+            iptables --wait -A FORWARD -j REJECT --reject-with icmp-admin-prohibited; then
+            ip rule delete priority 20
+        fi
     " || return 1
+    ip link set dev "$REFUSING_INTERFACE" alias "$made_as"
     ip address add "$here/30" dev "$REFUSING_INTERFACE" || return 1
     ip link set dev "$REFUSING_INTERFACE" up
 }
@@ -81,6 +97,20 @@ lay_barrier() {
         rule "$second" "$network" "$TABLE"
         rule "$first" "$network" "$NETBIRD_TABLE"
     done
+    # By any route but the default one: Cilium's.
+    own_rule "$third" "lookup main suppress_prefixlength 0"
+    own_rule "$fourth" unreachable
+}
+
+own_rule() {
+    case $rules in
+    *"$1:	from all to $PODS iif $INTERFACE "*) ;;
+    *)
+        # shellcheck disable=SC2086 # several words
+        ip -4 rule add priority "$1" to "$PODS" iif "$INTERFACE" $2 || return 1
+        [ -z "${looked-}" ] || say "the ip rule $1 to $PODS was gone"
+        ;;
+    esac
 }
 
 lay_ways() {
