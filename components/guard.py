@@ -28,6 +28,7 @@ class GuardArgs:
 
     ranges: Sequence[IPv4Network]
     pod_cidr: IPv4Network
+    service_cidr: IPv4Network
     image: str
     after: Sequence[pulumi.Input[pulumi.Resource]]
 
@@ -45,15 +46,16 @@ class Guard(pulumi.ComponentResource):
                 "apiVersion": "apps/v1",
                 "kind": "DaemonSet",
                 "metadata": {"name": NAME, "namespace": NAMESPACE, "labels": LABELS, "annotations": SKIP_AWAIT},
-                "spec": daemon_set_spec(args.image, args.ranges, args.pod_cidr),
+                "spec": daemon_set_spec(args),
             },
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),
         )
         self.register_outputs({})
 
 
-def daemon_set_spec(image: str, ranges: Sequence[IPv4Network], pod_cidr: IPv4Network) -> dict[str, Any]:
+def daemon_set_spec(args: GuardArgs) -> dict[str, Any]:
     """One guard a node, also where nothing else may run. Changed ranges are another pod template."""
+    environment = guard_environment(args.ranges, args.pod_cidr, args.service_cidr)
     script = (files("components") / "files" / "guard.sh").read_text(encoding="utf-8")
     return {
         "selector": {"matchLabels": LABELS},
@@ -72,11 +74,9 @@ def daemon_set_spec(image: str, ranges: Sequence[IPv4Network], pod_cidr: IPv4Net
                 "containers": [
                     {
                         "name": CONTAINER,
-                        "image": image,
+                        "image": args.image,
                         "command": ["/bin/sh", "-c", script],
-                        "env": [
-                            {"name": key, "value": value} for key, value in guard_environment(ranges, pod_cidr).items()
-                        ],
+                        "env": [{"name": name, "value": value} for name, value in environment.items()],
                         # Namespaces, their settings below /proc/sys, and the node's packet filter.
                         "securityContext": {"privileged": True},
                         "volumeMounts": [

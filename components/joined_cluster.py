@@ -119,6 +119,7 @@ async def joined_cluster(
             GuardArgs(
                 ranges=guarded_ranges(links),
                 pod_cidr=plan.pod_cidr,
+                service_cidr=plan.service_cidr,
                 image=settings.netbird.agent_image,
                 after=[cilium.ready],
             ),

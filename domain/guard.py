@@ -21,10 +21,11 @@ what leaves by one of those is steered to the router, so a route that ends in th
 """
 ROUTE_TABLE: Final = 7130
 RULE_PRIORITIES: Final = (101, 102, 103, 104)
-"""Of the ip rules. For the peers' ranges: NetBird's own table, then :data:`ROUTE_TABLE`. For our pods, of what comes by
-the tunnel: the main table without its default route, then none. After 100, which is where Cilium moves the table of
-local addresses, and before 105 and 110, which are NetBird's: its first sends packets by any route of the main table
-that is more exact than the default one.
+"""Of the ip rules. For the peers' ranges: NetBird's own table, then :data:`ROUTE_TABLE`. For our own services, and for
+our own pods of what comes by the tunnel: the main table without its default route, then none.
+
+After 100, which is where Cilium moves the table of local addresses, and before 105 and 110, which are NetBird's: its
+first sends packets by any route of the main table that is more exact than the default one.
 """
 NETBIRD_ROUTE_TABLE: Final = 7120
 """NetBird's table of routed networks (client/internal/routemanager/systemops/systemops_linux.go in 0.77)."""
@@ -46,7 +47,9 @@ def guarded_ranges(links: Sequence[Link]) -> tuple[IPv4Network, ...]:
     return tuple(sorted(ranges))
 
 
-def guard_environment(ranges: Sequence[IPv4Network], pod_cidr: IPv4Network) -> dict[str, str]:
+def guard_environment(
+    ranges: Sequence[IPv4Network], pod_cidr: IPv4Network, service_cidr: IPv4Network
+) -> dict[str, str]:
     """The environment of the script; its head says what each entry is."""
     return {
         "INTERFACE": NETBIRD_INTERFACE,
@@ -56,6 +59,7 @@ def guard_environment(ranges: Sequence[IPv4Network], pod_cidr: IPv4Network) -> d
         "PRIORITIES": " ".join(str(priority) for priority in RULE_PRIORITIES),
         "RANGES": " ".join(str(network) for network in ranges),
         "PODS": str(pod_cidr),
+        "SERVICES": str(service_cidr),
         "OPEN_PORT": str(RELAY_PORT),
     }
 

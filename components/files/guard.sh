@@ -2,17 +2,17 @@
 # Keeps packets for the peers in the tunnel, on the node whose network it runs in. It looks once a second and puts right
 # what is not so:
 #   - a packet for one of RANGES leaves by NetBird's route, or is refused at once, whatever else the node has routes to;
-#   - a packet for PODS that came by INTERFACE goes to the pod network or is refused, before Cilium is up as well;
+#   - before Cilium is up, a packet for PODS that came by INTERFACE is refused, and so is one of the node for SERVICES;
 #   - from INTERFACE, an address of RANGES reaches the node's DNS relay, the pods and nothing else of the node or behind it.
 # Nothing is taken away when it ends: what is laid here has to outlast it.
 #
 # Environment: INTERFACE (NetBird's), NETBIRD_TABLE (its routes), REFUSING_INTERFACE, TABLE (our routes), PRIORITIES (four,
-# of our ip rules), RANGES (networks, space between), PODS (this cluster's), OPEN_PORT (of the relay), ONCE (1: one look).
+# of our ip rules), RANGES (networks, space between), PODS and SERVICES (this cluster's), OPEN_PORT (of the relay), ONCE (1: one look).
 # Needs iproute2 (busybox has no JSON and no `ip rule` with a table above 255), nsenter and iptables.
 # Prints `STATE address=ADDRESS RANGE=WAY ...` when it changes and once a minute; WAY is tunnel, none or elsewhere.
 set -u
 
-: "${INTERFACE:?}" "${NETBIRD_TABLE:?}" "${REFUSING_INTERFACE:?}" "${TABLE:?}" "${PRIORITIES:?}" "${PODS:?}" "${OPEN_PORT:?}"
+: "${INTERFACE:?}" "${NETBIRD_TABLE:?}" "${REFUSING_INTERFACE:?}" "${TABLE:?}" "${PRIORITIES:?}" "${PODS:?}" "${SERVICES:?}" "${OPEN_PORT:?}"
 ranges=${RANGES-}
 read -r first second third fourth <<EOT
 $PRIORITIES
@@ -98,17 +98,19 @@ lay_barrier() {
         rule "$first" "$network" "$NETBIRD_TABLE"
     done
     # By any route but the default one: Cilium's.
-    own_rule "$third" "lookup main suppress_prefixlength 0"
-    own_rule "$fourth" unreachable
+    for own in "$PODS iif $INTERFACE" "$SERVICES"; do
+        own_rule "$third" "$own" "lookup main suppress_prefixlength 0"
+        own_rule "$fourth" "$own" unreachable
+    done
 }
 
 own_rule() {
     case $rules in
-    *"$1:	from all to $PODS iif $INTERFACE "*) ;;
+    *"$1:	from all to $2 "*) ;;
     *)
         # shellcheck disable=SC2086 # several words
-        ip -4 rule add priority "$1" to "$PODS" iif "$INTERFACE" $2 || return 1
-        [ -z "${looked-}" ] || say "the ip rule $1 to $PODS was gone"
+        ip -4 rule add priority "$1" to $2 $3 || return 1
+        [ -z "${looked-}" ] || say "the ip rule $1 to $2 was gone"
         ;;
     esac
 }

@@ -21,6 +21,7 @@ SCRIPT = ROOT / "components" / "files" / "guard.sh"
 PEER = IPv4Network("10.52.0.0/16")
 ROUTER = IPv4Network("100.92.0.8")
 PODS = IPv4Network("10.42.0.0/16")
+SERVICES = IPv4Network("10.43.0.0/16")
 POD = "10.52.3.4"
 TUNNEL = GuardState("100.92.0.7", {"10.52.0.0/16": "tunnel", "100.92.0.8/32": "tunnel"})
 NONE = GuardState("100.92.0.7", {"10.52.0.0/16": "none", "100.92.0.8/32": "tunnel"})
@@ -51,7 +52,7 @@ class Node:
 
     def look(self, ranges: Sequence[IPv4Network] = (PEER, ROUTER)) -> GuardState | None:
         """One look of the guard."""
-        self.environment = {**guard_environment(ranges, PODS), "ONCE": "1"}
+        self.environment = {**guard_environment(ranges, PODS, SERVICES), "ONCE": "1"}
         return read_state(self.run("sh", str(SCRIPT)))
 
     def refused_in(self, address: str, times: int = 5) -> float:
@@ -187,6 +188,7 @@ def test_what_came_by_the_tunnel_for_our_pods_needs_ciliums_routes(node: Node) -
     assert "dev lan" in node.sh("ip route get 10.42.3.4"), "the node's own way is not the guard's concern"
     node.sh("ip route add 10.42.3.0/24 dev wt0")
     assert "dev wt0" in node.sh(way)
+    assert "unreachable" in node.sh("ip route get 10.43.0.10", check=False), "names that are asked before Cilium is up"
 
 
 def test_a_router_away_is_refused_too(node: Node) -> None:
@@ -299,7 +301,7 @@ def test_what_a_peers_router_reaches(node: Node) -> None:
 
 
 def test_it_goes_on_and_tells_once_what_changes(node: Node) -> None:
-    node.environment = guard_environment((PEER, ROUTER), PODS)
+    node.environment = guard_environment((PEER, ROUTER), PODS, SERVICES)
     command = ["nsenter", f"--target={node.pid}", "--net", "--mount", "sh", str(SCRIPT)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **node.environment}
