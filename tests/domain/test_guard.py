@@ -25,10 +25,6 @@ def test_ranges_are_what_links_carry_and_the_routers() -> None:
 def test_environment() -> None:
     ranges = [IPv4Network("10.52.0.0/16"), IPv4Network("100.92.0.8")]
     found = guard_environment(ranges, IPv4Network("10.42.0.0/16"), IPv4Network("10.43.0.0/16"))
-        [IPv4Network("10.52.0.0/16"), IPv4Network("100.92.0.8")],
-        IPv4Network("10.42.0.0/16"),
-        IPv4Network("10.43.0.0/16"),
-    )
     assert found["RANGES"] == "10.52.0.0/16 100.92.0.8/32"
     assert found["PRIORITIES"] == "101 102 103 104"
     assert (found["PODS"], found["SERVICES"]) == ("10.42.0.0/16", "10.43.0.0/16")
