@@ -205,7 +205,8 @@ def _note_misread(event: Any, path: str | None, stack: str, result: StackFile) -
         unshown = path.startswith(UNSHOWN)
         rule, fix = found if not unshown else ("is a number or a date to Pulumi, another one than it seems", "quote it")
         value = "" if unshown else shown(event.value)
-        result.problems.append(Problem(stack, path, value, rule, fix, _line(event)))
+        # A key may hold anything, as well.
+        result.problems.append(Problem(stack, shown(path), value, rule, fix, _line(event)))
 
 
 def _below(path: str | None, key: str) -> str | None:

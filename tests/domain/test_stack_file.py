@@ -146,3 +146,13 @@ def test_any_value_anywhere(place: tuple[dict[str, Any], str], value: Any) -> No
     for problem in check_files({name: text(changed(base, {path: value})), **other}):
         assert str(problem).isprintable()
         assert len(str(problem)) < 1000
+
+
+def test_a_key_that_may_be_a_password_is_not_shown_with_a_number_that_pulumi_reads_otherwise() -> None:
+    file = parse_stack_file("mn", "config:\n  isthmus:peers:\n  - me:hunter2@example.net: .inf\n")
+    assert [str(problem) for problem in file.problems] == [
+        (
+            "mn: (hidden) .inf is a number to Pulumi, and one that it can't write down; write it in quotes. "
+            "[Pulumi.mn.yaml:3]"
+        )
+    ]
