@@ -41,6 +41,8 @@ class ClusterDns(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: ClusterDnsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:dns:ClusterDns", name, {}, opts)
+        if args.others is not None:
+            args.others.warn(args.zones)
         keys = {
             "apiVersion": "v1",
             "kind": "ConfigMap",

@@ -1,19 +1,24 @@
 """Looks at ``coredns-custom`` before keys of ours are put into it: those of others are never overwritten in silence.
 
-The look is a hook of the resource that writes the keys. It knows from the state which keys were ours before, it runs
-only when something is to be written, and nothing of it stays. A preview warns, an ``up`` ends before it writes.
+The look before the keys are written is a hook of their resource. It knows from the state which keys were ours before,
+and nothing of it stays: a preview warns, an ``up`` ends before it writes. A second look, in each preview and each
+``up``, warns of a zone that somebody serves beside us: CoreDNS goes on with what it has read before, and does not start
+again.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import pulumi
 
 from components.kubernetes_client import KubernetesClient, KubernetesError, UnsupportedKubeconfigError
+from components.reachability import why_unreachable
 from domain.corefile import CUSTOM_CONFIG_MAP
-from domain.foreign_keys import NAMESPACE, in_the_way
+from domain.foreign_keys import NAMESPACE, taken_names, zones_twice
+from domain.kubeconfig import access
 
 _OBJECT = f"{NAMESPACE}/{CUSTOM_CONFIG_MAP}"
 
@@ -23,7 +28,7 @@ class KeysTakenError(Exception):
 
 
 class ForeignKeys:
-    """The hooks. They need the engine: the SDK's mocks have none."""
+    """Both looks. They need the engine: the SDK's mocks have no hooks."""
 
     def __init__(self, kubeconfig: pulumi.Output[str], context: str | None) -> None:
         self._kubeconfig = kubeconfig
@@ -34,6 +39,29 @@ class ForeignKeys:
         hook = pulumi.ResourceHook("foreign-keys", self._before, pulumi.ResourceHookOptions(on_dry_run=True))
         return pulumi.ResourceHookBinding(before_create=[hook], before_update=[hook])
 
+    def warn(self, ours: Mapping[str, str]) -> None:
+        """Warns of zones that are served twice, once the kubeconfig is known, beside all else."""
+
+        async def look(kubeconfig: str) -> str:
+            try:
+                live = await asyncio.to_thread(self._live, kubeconfig)
+            except (KubernetesError, UnsupportedKubeconfigError) as error:
+                pulumi.log.debug(f"{_OBJECT} can't be looked at: {error}")
+                return ""
+            for reason in zones_twice(live, ours):
+                pulumi.log.warn(reason)
+            return ""
+
+        # The program does not end before what it has begun.
+        _looked: pulumi.Output[str] = self._kubeconfig.apply(look)
+
+    def _live(self, kubeconfig: str) -> dict[str, Any] | None:
+        """The ConfigMap, None when there is none. A preview does not wait long for an API that is out of its reach."""
+        client = KubernetesClient(kubeconfig, self._context)
+        if pulumi.runtime.is_dry_run() and (reason := why_unreachable(*access(kubeconfig, self._context).address)):
+            raise KubernetesError(reason)
+        return client.get(f"/api/v1/namespaces/{NAMESPACE}/configmaps/{CUSTOM_CONFIG_MAP}")
+
     async def _before(self, args: pulumi.ResourceHookArgs) -> None:
         ours = (args.new_inputs or {}).get("data") or {}
         known = (args.old_inputs or {}).get("data") or {}
@@ -42,7 +70,7 @@ class ForeignKeys:
             return
         preview = pulumi.runtime.is_dry_run()
         try:
-            live = await asyncio.to_thread(live_config_map, KubernetesClient(kubeconfig, self._context))
+            live = await asyncio.to_thread(self._live, kubeconfig)
         except (KubernetesError, UnsupportedKubeconfigError) as error:
             unseen = sorted(set(ours) - set(known))
             if unseen and not preview:
@@ -51,15 +79,9 @@ class ForeignKeys:
                     f"{', '.join(unseen)}"
                 )
             return
-        reasons = in_the_way(live, ours, known)
-        if reasons and not preview:
-            raise KeysTakenError("; ".join(reasons))
-        for reason in reasons:
-            pulumi.log.warn(f"an `up` would end here: {reason}")
-
-
-def live_config_map(client: KubernetesClient) -> dict[str, Any] | None:
-    """The ConfigMap as it is, None when there is none. Raises KubernetesError."""
-    path = f"/api/v1/namespaces/{NAMESPACE}/configmaps?fieldSelector=metadata.name%3D{CUSTOM_CONFIG_MAP}"
-    items = client.request("GET", path).get("items") or []
-    return dict(items[0]) if items else None
+        taken, twice = taken_names(live, ours, known), zones_twice(live, ours, known)
+        if preview:
+            for reason in taken:
+                pulumi.log.warn(f"an `up` would end here: {reason}")
+        elif taken or twice:
+            raise KeysTakenError("; ".join([*taken, *twice]))

@@ -20,8 +20,9 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from domain.names import FIELD_MANAGER
+
 TIMEOUT_SECONDS: Final = 30.0
-FIELD_MANAGER: Final = "isthmus"
 METADATA_ONLY: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 """An answer without spec and status: a schema of a resource kind can have a hundred kilobytes."""
 

@@ -52,8 +52,8 @@ def blocks(corefile: str) -> list[Block]:
     return found
 
 
-def in_the_way(live: Mapping[str, Any] | None, ours: Mapping[str, str], known: Collection[str]) -> list[str]:
-    """Why the keys ``ours`` can't be put beside what is in the cluster, each with the way out; empty when they can.
+def taken_names(live: Mapping[str, Any] | None, ours: Mapping[str, str], known: Collection[str]) -> list[str]:
+    """Which of ``ours`` would overwrite a key of somebody else, each with the way out.
 
     ``live`` is the ConfigMap, None when there is none; ``known`` are the keys that the state holds as ours.
     """
@@ -61,15 +61,23 @@ def in_the_way(live: Mapping[str, Any] | None, ours: Mapping[str, str], known: C
         return []
     data: Mapping[str, str] = live.get("data") or {}
     writers = _writers(live)
+    return [
+        f"{NAMESPACE}/{CUSTOM_CONFIG_MAP}: the key {key} is there already, {_by(writers, key)}; this program needs "
+        f"that name and overwrites nobody's key: take it out with `{_removal(key)}`, then run the same command again"
+        for key in sorted(set(ours) & set(data) - set(known))
+        if FIELD_MANAGER not in writers.get(key, ()) and data[key] != ours[key]
+    ]
+
+
+def zones_twice(live: Mapping[str, Any] | None, ours: Mapping[str, str], known: Collection[str] = ()) -> list[str]:
+    """Which keys of others serve a zone that one of ``ours`` serves, each with the way out; arguments as of
+    :func:`taken_names`.
+    """
+    if live is None:
+        return []
+    data: Mapping[str, str] = live.get("data") or {}
+    writers = _writers(live)
     said = []
-    for key in sorted(ours):
-        theirs = key in data and key not in known and FIELD_MANAGER not in writers.get(key, ())
-        if theirs and data[key] != ours[key]:
-            said.append(
-                f"{NAMESPACE}/{CUSTOM_CONFIG_MAP}: the key {key} is there already, {_by(writers, key)}; this program "
-                f"needs that name and overwrites nobody's key: take it out with `{_removal(key)}`, then run the same "
-                "command again"
-            )
     served = {one: key for key, text in ours.items() for block in blocks(text) for one in block.serves}
     for key in sorted(set(data) - set(ours) - set(known)):
         if not key.endswith(_IMPORTED) or FIELD_MANAGER in writers.get(key, ()):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from domain.corefile import custom_zones
-from domain.foreign_keys import Block, blocks, in_the_way
+from domain.foreign_keys import Block, blocks, taken_names, zones_twice
 from domain.settings import DnsSettings
 
 OURS = custom_zones("astring-de.internal", ["astring-mn.internal"], IPv4Address("10.43.0.53"), DnsSettings())
@@ -72,7 +72,8 @@ def test_the_plugins_of_a_block() -> None:
     ],
 )
 def test_what_is_not_in_the_way(there: dict[str, Any] | None) -> None:
-    assert in_the_way(there, OURS, []) == []
+    assert taken_names(there, OURS, []) == []
+    assert zones_twice(there, OURS) == []
 
 
 def taken(key: str, writer: str) -> str:
@@ -87,18 +88,18 @@ def taken(key: str, writer: str) -> str:
 
 def test_a_key_of_the_same_name() -> None:
     there = live({OWN: LAB, PEER: LAB}, kubectl_create=[OWN])
-    assert in_the_way(there, OURS, []) == [taken(OWN, "kubectl-create"), taken(PEER, "somebody else")]
+    assert taken_names(there, OURS, []) == [taken(OWN, "kubectl-create"), taken(PEER, "somebody else")]
 
 
 def test_what_the_state_knows_as_ours_is_put_right() -> None:
     """Somebody changed it by hand, and is its owner for that; the one that the state does not know is not ours."""
     there = live({OWN: LAB, PEER: LAB}, kubectl_edit=[OWN, PEER])
-    assert [PEER in one for one in in_the_way(there, OURS, [OWN])] == [True]
+    assert [PEER in one for one in taken_names(there, OURS, [OWN])] == [True]
 
 
 def test_a_key_that_serves_a_zone_of_ours() -> None:
     text = "lab.example astring-mn.internal. {\n    forward . 192.168.9.53\n}\n"
-    (said,) = in_the_way(live({"mine.server": text}, flux=["mine.server"], helm=["mine.server"]), OURS, [])
+    (said,) = zones_twice(live({"mine.server": text}, flux=["mine.server"], helm=["mine.server"]), OURS)
     assert said == (
         "kube-system/coredns-custom: the key mine.server, written by flux and helm, serves astring-mn.internal:53, "
         f"which this program serves by the key {PEER}; CoreDNS starts with no zone twice: take astring-mn.internal out "

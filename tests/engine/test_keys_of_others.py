@@ -194,6 +194,15 @@ def test_a_zone_that_somebody_serves_already(names: Names, api: ApiServer) -> No
     assert list(data(api)) == ["mine.server"]
 
 
+def test_a_zone_that_somebody_serves_since_then(names: Names, api: ApiServer) -> None:
+    """CoreDNS goes on with what it has read before, until it starts the next time."""
+    names.up(ZONES)
+    edit(api, {"mine.server": "mn.internal {\n    forward . 192.168.9.53\n}\n"})
+    said = "the key mine.server, written by kubectl-edit, serves mn.internal:53"
+    names.run("preview", ZONES, "--expect-no-changes").expect(0).says(said)
+    names.up(ZONES).says(said)
+
+
 def test_an_up_that_was_killed_after_it_wrote(names: Names, api: ApiServer) -> None:
     """What the state does not know and the API server does."""
     body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "coredns-custom"}, "data": CHANGED}
