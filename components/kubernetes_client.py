@@ -16,10 +16,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-import yaml
-
+from domain.kubeconfig import KubeconfigError, access
 from domain.names import FIELD_MANAGER
 
 TIMEOUT_SECONDS: Final = 30.0
@@ -56,10 +54,12 @@ class KubernetesClient:
     """Requests to the API server of one context of a kubeconfig (its current context if none is given)."""
 
     def __init__(self, kubeconfig: str, context: str | None = None) -> None:
-        parsed = yaml.safe_load(kubeconfig)
-        chosen = _named(parsed, "contexts", context or parsed["current-context"])["context"]
-        cluster = _named(parsed, "clusters", chosen["cluster"])["cluster"]
-        user = _named(parsed, "users", chosen["user"])["user"]
+        try:
+            found = access(kubeconfig, context)
+            self._host, self._port = found.address
+        except KubeconfigError as error:
+            raise UnsupportedKubeconfigError(str(error)) from None
+        cluster, user = found.cluster, found.user
         if "certificate-authority-data" not in cluster:
             raise UnsupportedKubeconfigError("the cluster has no certificate-authority-data")
         self._headers = {"Accept": "application/json"}
@@ -72,9 +72,6 @@ class KubernetesClient:
         )
         if "client-certificate-data" in user:
             _load_client_certificate(self._context, user)
-        server = urlsplit(cluster["server"])
-        self._host = server.hostname or ""
-        self._port = server.port or 443
         self._server_name = cluster.get("tls-server-name") or self._host
 
     def get(self, path: str, *, accept: str | None = None) -> dict[str, Any] | None:
@@ -133,13 +130,6 @@ def _said(text: bytes) -> str:
     except ValueError:
         return ""
     return str(answer.get("message") or "") if isinstance(answer, dict) else ""
-
-
-def _named(parsed: Mapping[str, Any], kind: str, name: str) -> dict[str, Any]:
-    for entry in parsed.get(kind) or []:
-        if entry["name"] == name:
-            return dict(entry)
-    raise UnsupportedKubeconfigError(f"the kubeconfig has no {name} among its {kind}")
 
 
 def _load_client_certificate(context: ssl.SSLContext, user: Mapping[str, Any]) -> None:

@@ -249,6 +249,10 @@ class TestKubernetesClient:
         with pytest.raises(UnsupportedKubeconfigError, match="the kubeconfig has no mn among its contexts"):
             KubernetesClient(yaml.safe_dump(api), "mn")
 
+    def test_a_kubeconfig_that_can_not_be_read_shows_nothing_of_itself(self) -> None:
+        with pytest.raises(UnsupportedKubeconfigError, match=r"^the kubeconfig is not YAML$"):
+            KubernetesClient("users: [hunter2")
+
 
 def _certificate(name: str, issuer_key: bytes | None, issuer: bytes | None) -> tuple[bytes, bytes]:
     key = ec.generate_private_key(ec.SECP256R1())
