@@ -12,7 +12,7 @@ from cli import console
 from cli.errors import cannot
 from domain.fleet import Fleet, parse_fleet
 from domain.problems import Problem, count_of
-from domain.stack_directory import PREFIX, SUFFIX, read_stack_files
+from domain.stack_directory import PREFIX, SUFFIX, read_project, read_stack_files
 
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
 
@@ -35,7 +35,7 @@ def project_directory(given: Path | None) -> Path:
 def read_fleet(directory: Path) -> Fleet:
     """All stack files of the directory; ends the command when it can't be listed."""
     try:
-        return parse_fleet(read_stack_files(directory))
+        return parse_fleet(read_stack_files(directory), read_project(directory))
     except OSError as error:
         cannot(f"{directory} can't be read: {error.strerror}.")
 

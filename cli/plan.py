@@ -24,6 +24,12 @@ MANY: Final = 4
 """From so many clusters on, one line a cluster, and a matrix of the links."""
 
 
+IN_AN_ENVIRONMENT: Final = (
+    "{stack} is not shown: a part of its settings comes from environments of Pulumi ESC, which Pulumi alone reads; "
+    "`pulumi preview -s {stack}` checks and shows it."
+)
+
+
 def plan(directory: Path, *, as_json: bool, running: bool, stack: str | None = None) -> int:
     """Prints the plan, exit code 0, or all problems, exit code 1.
 
@@ -42,14 +48,17 @@ def plan(directory: Path, *, as_json: bool, running: bool, stack: str | None = N
 
         problems = changes(fleet, directory)
     report = None if problems else fleet_report(fleet.stacks)
-    if report is not None and stack is not None:
+    if report is not None and stack is not None and stack not in fleet.partial:
         report = report.only(stack)
     if as_json:
         print(json.dumps(as_plain_data(report, problems), indent=2))
     elif report is None:
         print_problems(problems)
     else:
-        print_report(console.results(), report)
+        if report.clusters and stack not in fleet.partial:
+            print_report(console.results(), report)
+        for name in sorted(fleet.partial if stack is None else fleet.partial & {stack}):
+            console.messages().print(IN_AN_ENVIRONMENT.format(stack=name))
         if not running:
             console.messages().print("Not compared with what runs; --running does that.", style="dim")
     return FAILED if problems else 0

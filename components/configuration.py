@@ -7,7 +7,7 @@ It owns the reading; what is right and wrong is ``domain``'s. Nothing is registe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from domain.changes import RAISED_WITH, changes_refused, machines_that_leave
 from domain.consistency import secret_value_problems
 from domain.fleet import Fleet, check_fleet, parse_fleet, place_problems, with_common_mtus
 from domain.problems import Problem, count_of, in_file_order
+from domain.project_file import in_our_namespace
 from domain.settings import StackSettings, engine_config, known, read_stack
-from domain.stack_directory import read_stack_files
+from domain.stack_directory import read_project, read_stack_files
 from domain.stack_file import StackFile
 
 
@@ -49,7 +50,7 @@ async def read_configuration(directory: Path) -> StackConfiguration:
     """
     stack = pulumi.get_stack()
     values = engine_values()
-    fleet = parse_fleet(read_stack_files(directory))
+    fleet = parse_fleet(read_stack_files(directory), read_project(directory))
     # For this stack the engine's word counts: values may come from elsewhere than the file (`-c`, `--config-file`). But
     # a file that is refused as such is told of as it stands: the engine doesn't see what stands in a wrong place, and
     # has decrypted what no message may show.
@@ -57,7 +58,8 @@ async def read_configuration(directory: Path) -> StackConfiguration:
     told = stack in fleet.drafts and (file.misplaced or file.problems)
     own = fleet.drafts[stack] if told else read_stack(stack, engine_config(values))
     fleet = Fleet(
-        files={**fleet.files, stack: file},
+        # What environments of Pulumi ESC bring, the engine has brought.
+        files={**fleet.files, stack: replace(file, environment=False)},
         drafts=with_common_mtus({**fleet.drafts, stack: own}),
     )
     own = fleet.drafts[stack]
@@ -102,5 +104,8 @@ def words_of_leave(stack: str, settings: StackSettings, machines: Mapping[str, s
 
 
 def engine_values() -> dict[str, str]:
-    """Every key and value of the stack's configuration; objects as JSON, secrets in plain."""
-    return {**get_config_env(), **CONFIG.get()}
+    """Every key and value of the stack's configuration; objects as JSON, secrets in plain. Settings of
+    ours are in our namespace, whatever the project is called.
+    """
+    project = pulumi.get_project()
+    return {in_our_namespace(key, project): value for key, value in {**get_config_env(), **CONFIG.get()}.items()}

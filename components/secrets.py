@@ -8,6 +8,7 @@ from typing import TypeVar
 import pulumi
 
 from domain.keys import ClusterKeys
+from domain.names import PROJECT
 
 T = TypeVar("T")
 
@@ -30,13 +31,18 @@ class Secrets:
 
 def read_secrets(stack: str) -> Secrets:
     """Reads them all; only for settings that have passed the checks."""
-    config = pulumi.Config()
-    cluster_secret = config.get_secret("clusterSecret")
+    # In a project of another name they may stand under ours as well.
+    bags = pulumi.Config(), pulumi.Config(PROJECT)
+
+    def secret(name: str) -> pulumi.Output[str] | None:
+        return next((found for bag in bags if (found := bag.get_secret(name)) is not None), None)
+
+    cluster_secret = secret("clusterSecret")
     return Secrets(
         derived=None if cluster_secret is None else cluster_secret.apply(lambda text: ClusterKeys.derive(text, stack)),
-        netbird_api_token=config.require_secret("netbirdApiToken"),
-        ssh_private_key=config.get_secret("sshPrivateKey"),
-        kubeconfig=config.get_secret("kubeconfig"),
+        netbird_api_token=needed(secret("netbirdApiToken"), "netbirdApiToken"),
+        ssh_private_key=secret("sshPrivateKey"),
+        kubeconfig=secret("kubeconfig"),
         hcloud_token=pulumi.Config("hcloud").get_secret("token"),
     )
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from domain.names import PROJECT
 from domain.problems import Problem, shown
+from domain.project_file import in_our_namespace
 from domain.secret_texts import has_secret_form, holds_secret
 from domain.settings import SECRETS, SECTIONS, Encrypted, Secret
 
@@ -32,13 +33,21 @@ def is_setting(key: str) -> bool:
     return namespace in (PROJECT, "hcloud") if colon else name == "" and (key in SECTIONS or key in _SHORT_SECRETS)
 
 
-def config_of(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str, str]]]:
-    """All settings of the document by their whole keys, and the hints: key, rule and fix."""
+def config_of(
+    document: Mapping[str, Any], namespace: str = PROJECT
+) -> tuple[dict[str, Any], list[tuple[str, str, str]]]:
+    """All settings of the document by their whole keys, and the hints: key, rule and fix. ``namespace`` is the
+    project's; its settings get ours.
+    """
     config: dict[str, Any] = {}
     hints: list[tuple[str, str, str]] = []
-    for key, value in document.items():
+    for written, content in document.items():
+        key, value = in_our_namespace(written, namespace), content
+        if isinstance(value, Mapping) and (key == CONFIG or is_config(key)):
+            value = {in_our_namespace(name, namespace): one for name, one in content.items()}
         if key == CONFIG:
             _take(value, config, hints)
+            _of_other_projects(config, hints, namespace)
         elif is_config(key) and isinstance(value, Mapping) and CONFIG not in document:
             hints.append((key, "is unknown to Pulumi, which reads settings below config alone", "write config"))
             _take(value, config, hints)
@@ -63,6 +72,19 @@ def _take(values: Any, config: dict[str, Any], hints: list[tuple[str, str, str]]
             hints.append((key, rule, f"write {PROJECT}:{shown(key)}"))
             if is_setting(key):
                 config.setdefault(f"{PROJECT}:{key}", value)
+
+
+def _of_other_projects(config: dict[str, Any], hints: list[tuple[str, str, str]], namespace: str) -> None:
+    """Settings of ours under the name of a project that this one is not."""
+    if any(is_setting(key) and key.startswith(f"{PROJECT}:") for key in config):
+        return
+    others = {key.partition(":")[0] for key in config if key.endswith(":network")} - {PROJECT}
+    for other in sorted(others):
+        rule = f"is of a project {shown(other)}, and this one is called {shown(namespace)}"
+        fix = f"write {namespace}: before each, or write name: {shown(other)} in Pulumi.yaml"
+        hints.append((f"{other}:network", rule, fix))
+        for key in [key for key in config if key.startswith(f"{other}:")]:
+            config.setdefault(in_our_namespace(key, other), config.pop(key))
 
 
 def _nested(values: Mapping[str, Any], config: dict[str, Any], hints: list[tuple[str, str, str]]) -> None:

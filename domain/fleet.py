@@ -6,6 +6,7 @@ It owns the comparison of stacks. It doesn't find the files: the caller reads th
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -13,12 +14,19 @@ from typing import Final
 
 from domain.consistency import stack_problems
 from domain.mtu import VXLAN_OVERHEAD, MtuChain
+from domain.names import PROJECT
 from domain.netbird_rules import same_server
 from domain.problems import Problem, bounded, in_file_order
+from domain.project_file import ProjectFile
 from domain.range_rules import range_problems
-from domain.settings import StackDraft, StackSettings, known, read_stack
+from domain.settings import SECRETS, StackDraft, StackSettings, known, read_stack
 from domain.stack_file import StackFile, Unreadable, parse_stack_file
 from domain.zone_rules import forward_servers_in_fleet, zones_over_hosts
+
+NO_PROJECT: Final = ProjectFile()
+_SECRET_SETTINGS: Final = frozenset(key.removeprefix(f"{PROJECT}:") for key in SECRETS)
+MISSING: Final = "is missing"
+"""How the rule of a problem begins that a further setting would end."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +38,37 @@ class Fleet:
 
     @property
     def stacks(self) -> dict[str, StackSettings]:
-        """The settings of all stacks; only of use when :func:`check_fleet` found nothing."""
-        return {name: draft.settings for name, draft in self.drafts.items()}
+        """The settings of all stacks; only of use when :func:`check_fleet` found nothing. Without those of which a part
+        is only in an environment of Pulumi ESC, and without links to them.
+        """
+        whole = {name: draft.settings for name, draft in self.drafts.items() if name not in self.partial}
+        if len(whole) == len(self.drafts):
+            return whole
+        return {
+            name: settings.model_copy(update={"peers": tuple(peer for peer in settings.peers if peer in whole)})
+            for name, settings in whole.items()
+        }
+
+    @functools.cached_property
+    def partial(self) -> frozenset[str]:
+        """Stacks with an environment whose file alone says too little for a plan."""
+        return frozenset(
+            name
+            for name, draft in self.drafts.items()
+            if self.files[name].environment
+            and any(
+                one.rule.startswith(MISSING) and one.setting not in _SECRET_SETTINGS
+                for one in (*draft.problems, *stack_problems(draft))
+            )
+        )
 
 
-def parse_fleet(files: Mapping[str, str | Unreadable]) -> Fleet:
+def parse_fleet(files: Mapping[str, str | Unreadable], project: ProjectFile = NO_PROJECT) -> Fleet:
     """Reads stack files, given as stack name -> text. Whatever they hold, it returns."""
-    parsed = {name: parse_stack_file(name, files[name]) for name in sorted(files)}
-    drafts = {name: read_stack(name, file.config) for name, file in parsed.items() if file.readable}
+    parsed = {name: parse_stack_file(name, files[name], project.namespace) for name in sorted(files)}
+    drafts = {
+        name: read_stack(name, {**project.config, **file.config}) for name, file in parsed.items() if file.readable
+    }
     return Fleet(files=parsed, drafts=with_common_mtus(drafts))
 
 
@@ -81,7 +112,12 @@ def check_fleet(fleet: Fleet, running: Collection[str] = ()) -> list[Problem]:
     problems += range_problems(list(fleet.drafts.values()), running)
     for rule in FLEET_RULES:
         problems += rule(fleet)
-    return place_problems(fleet, problems)
+    return place_problems(fleet, [problem for problem in problems if not _elsewhere(fleet, problem)])
+
+
+def _elsewhere(fleet: Fleet, problem: Problem) -> bool:
+    """Whether something is missing that an environment of Pulumi ESC may bring, which only Pulumi reads."""
+    return problem.rule.startswith(MISSING) and fleet.files[problem.stack].environment
 
 
 def place_problems(fleet: Fleet, problems: Sequence[Problem]) -> list[Problem]:

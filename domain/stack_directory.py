@@ -12,7 +12,8 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from domain.stack_file import SIZE_LIMIT, Unreadable, stack_file_name, too_large
+from domain.project_file import PROJECT_FILES, ProjectFile
+from domain.stack_file import SIZE_LIMIT, Unreadable, read_project_file, stack_file_name, too_large
 
 PREFIX, SUFFIX = stack_file_name("\0").split("\0")
 
@@ -24,20 +25,32 @@ _REASONS: Final = {
 
 
 def read_stack_files(directory: Path) -> dict[str, str | Unreadable]:
-    """Every ``Pulumi.NAME.yaml`` in the directory by its stack's name, sorted. Raises OSError when the directory itself
-    can't be listed.
+    """Every stack file of the project in the directory by its stack's name, sorted; ``stackConfigDir`` of the project
+    file says where they lie. Raises OSError when they can't be listed.
     """
+    project = read_project(directory)
+    directory /= project.stack_directory.lstrip("/")
     names = sorted(path.name for path in directory.iterdir())
-    files = {stack: _read(directory / name) for name in names if (stack := _stack_of(name, SUFFIX))}
+    files = {stack: _read(directory / name) for name in names if (stack := _stack_of(name, project.suffix))}
     for name in names:
-        for suffix in _OTHER_SUFFIXES:
-            if (stack := _stack_of(name, suffix)) and stack not in files:
-                files[stack] = Unreadable("is not read by Pulumi", f"rename it to {stack_file_name(stack)}", name=name)
+        for suffix in _SUFFIXES:
+            if suffix != project.suffix and (stack := _stack_of(name, suffix)) and stack not in files:
+                files[stack] = Unreadable(
+                    "is not read by Pulumi", f"rename it to {PREFIX}{stack}{project.suffix}", name=name
+                )
     return dict(sorted(files.items()))
 
 
-_OTHER_SUFFIXES: Final = (".yml", ".YAML", ".yaml.txt", ".json")
-"""Endings that people give a stack file. Pulumi reads those with the ending of the project file, Pulumi.yaml."""
+_SUFFIXES: Final = (SUFFIX, ".yml", ".YAML", ".yaml.txt", ".json")
+"""Endings that people give a stack file. Pulumi reads those with the ending of the project file."""
+
+
+def read_project(directory: Path) -> ProjectFile:
+    """What the project file in the directory says of the stack files."""
+    for name in PROJECT_FILES:
+        if (path := directory / name).is_file():
+            return read_project_file(_read(path), path.suffix)
+    return ProjectFile()
 
 
 def _stack_of(name: str, suffix: str) -> str:

@@ -17,6 +17,7 @@ import yaml
 from domain.file_shape import CONFIG, config_of, encrypted_setting, is_config, secret_faults, without_encrypted
 from domain.names import PROJECT
 from domain.problems import Problem, shown
+from domain.project_file import ProjectFile, in_our_namespace, project_file
 from domain.settings import SECRETS, SECTIONS, UNSHOWN
 from domain.yaml_faults import yaml_fault
 from domain.yaml_scalars import misread
@@ -48,6 +49,10 @@ class StackFile:
     lines: dict[str, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     readable: bool = True
+    namespace: str = PROJECT
+    """The project's name, before the names of its settings; read as ours."""
+    environment: bool = False
+    """Whether further settings come from environments of Pulumi ESC, which only Pulumi reads."""
     misplaced: bool = False
     """Whether settings stand where Pulumi does not see them."""
 
@@ -91,11 +96,21 @@ def too_large(size: int) -> Unreadable:
     return Unreadable(f"has {size} bytes; a stack file has at most {SIZE_LIMIT}", "is it the right file?")
 
 
-def parse_stack_file(stack: str, text: str | Unreadable) -> StackFile:
-    """Reads the text; never raises."""
+def read_project_file(text: str | Unreadable, suffix: str = ".yaml") -> ProjectFile:
+    """What Pulumi.yaml says of the stack files; of one that can't be read, what is so without it."""
+    if isinstance(text, Unreadable):
+        return ProjectFile(suffix=suffix)
+    try:
+        return project_file(_document("", text, StackFile()), suffix)
+    except (_UnreadableError, RecursionError):
+        return ProjectFile(suffix=suffix)
+
+
+def parse_stack_file(stack: str, text: str | Unreadable, namespace: str = PROJECT) -> StackFile:
+    """Reads the text; never raises. ``namespace`` is the project's name."""
     if isinstance(text, Unreadable):
         return _unreadable(stack, text)
-    result = StackFile()
+    result = StackFile(namespace=namespace)
     try:
         size = len(text.encode("utf-8", "surrogatepass"))
         if size > SIZE_LIMIT:
@@ -110,7 +125,8 @@ def parse_stack_file(stack: str, text: str | Unreadable) -> StackFile:
             )
     except _UnreadableError as error:
         return _unreadable(stack, error.reason)
-    result.config, hints = config_of(document or {})
+    result.environment = bool((document or {}).get("environment"))
+    result.config, hints = config_of(document or {}, namespace)
     result.misplaced = bool(hints)
     for key, rule, fix in hints:
         line = result.lines.get(CONFIG if is_config(key) else key.removeprefix(f"{PROJECT}:"))
@@ -185,7 +201,7 @@ def _node(event: Any, events: Iterator[Any], path: str | None, depth: int, stack
             raise _UnreadableError("has a key that is not a text", "see the example stack files", at)
         _node(one, iter(()), path, depth + 1, stack, result)
         key = one.value
-        below = _below(path, key)
+        below = _below(path, in_our_namespace(key, result.namespace))
         if key in values:
             result.problems.append(Problem(stack, shown(below or key), "", "stands there twice", "remove one", at))
         if below is not None:
