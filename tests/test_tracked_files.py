@@ -32,6 +32,10 @@ ALLOWED = {
     *("/root/from-user-data", "/root/kept", "/root/ran"),
     # Of a test, and none.
     "nbp_engineTestsNetbirdToken0123456789abcd",
+    "nbp_Zq3kV8sT1xWcR6yHbN0dLmPfGjU2aE5i4o9X",
+    "eyJhbGciOiJSUzI1NiIsImtpZCI6.eyJpc3MiOiJrdWJlcm5ldGVzL3NlcnZpY2VhY2NvdW50Iiw",
+    "pul-0123456789abcdef0123456789abcdef01234567",
+    "A2C8E62BabcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123",
 }
 
 

@@ -207,6 +207,9 @@ EFFECTS: dict[str, dict[str, Effect]] = {
         {"cilium": {"mtu": 1270}, "peer": {"cilium": {"mtu": 1270}}}, ":Release isthmus-cilium",
         {"values": {"MTU": 1270}},
     ),
+    "cilium.tunnel_port": everywhere(
+        {"cilium": {"tunnel_port": 8223}}, ":Release isthmus-cilium", {"values": {"tunnelPort": 8223}}
+    ),
     "cilium.values": everywhere(
         {"cilium": {"values": {"hubble": {"enabled": True}}}}, ":Release isthmus-cilium",
         {"values": {"hubble": {"enabled": True}}},
