@@ -13,6 +13,7 @@ from typing import Final
 from domain.cilium_rules import CILIUM_RULES
 from domain.cilium_values import clashes
 from domain.hetzner_rules import HETZNER_RULES
+from domain.k3s_flags import FLAG_RULES
 from domain.k3s_rules import CREDENTIALS, K3S_RULES
 from domain.mtu import (
     ETHERNET_MTU,
@@ -672,6 +673,7 @@ STACK_RULES: Final[tuple[Rule, ...]] = (
     mtu_chain,
     netbird_in_underlay,
     *K3S_RULES,
+    *FLAG_RULES,
     *ZONE_RULES,
     forward_zones_foreign,
     cilium_values_allowed,

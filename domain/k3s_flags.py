@@ -1,0 +1,140 @@
+"""Rules for further settings of k3s that do something else than they seem to: those without effect, and those with
+which a node of this cluster does not start or carries nothing.
+
+It owns the names that k3s took once, and which settings only servers know. What the program sets itself is
+``node_files.py``'s, secrets are ``plain_secrets.py``'s.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from domain.cilium_values import value_at
+from domain.node_files import FORBIDDEN_K3S_SETTINGS, NEEDED_ADDONS, fixed_k3s_setting, k3s_argument
+from domain.problems import Problem, shown
+from domain.settings import StackDraft, known
+
+_SPLIT_PORTS: Final = "the nodes, Cilium and the firewall know the API at port 6443 of every server"
+BY_HAND: Final = {
+    "cluster-reset-restore-path": "it is for a repair by hand",
+    "apiserver-port": _SPLIT_PORTS,
+    "apiserver-bind-address": _SPLIT_PORTS,
+}
+"""Settings that would break the cluster, with the reason."""
+GONE: Final = {
+    "no-deploy": "disable",
+    "no-flannel": "",
+    "disable-selinux": "",
+    "cluster-secret": "",
+    "multi-cluster-cidr": "",
+    "secrets-encrypt": "secrets-encryption",
+}
+"""Names that no k3s of these releases has, with what stands for them; nothing where nothing does."""
+_SINGULAR: Final = frozenset(
+    {
+        "kubelet-arg", "kube-apiserver-arg", "kube-controller-manager-arg", "kube-scheduler-arg", "etcd-arg",
+        "kube-cloud-controller-manager-arg", "tls-san", "disable", "airgap-extra-registry", "node-label", "node-taint",
+    }
+)  # fmt: skip
+"""Lists, which people write in the plural."""
+SERVERS_ONLY: Final = frozenset(
+    {
+        "disable", "tls-san", "tls-san-security", "kube-apiserver-arg", "kube-controller-manager-arg",
+        "kube-scheduler-arg", "kube-cloud-controller-manager-arg", "etcd-arg", "secrets-encryption",
+        "service-node-port-range", "servicelb-namespace", "egress-selector-mode", "embedded-registry",
+        "disable-helm-controller", "default-local-storage-path", "helm-job-image", "write-kubeconfig-group",
+        "etcd-expose-metrics", "etcd-disable-snapshots", "etcd-snapshot-name", "etcd-snapshot-schedule-cron",
+        "etcd-snapshot-retention", "etcd-snapshot-dir", "etcd-snapshot-compress", "etcd-s3", "etcd-s3-endpoint",
+        "etcd-s3-endpoint-ca", "etcd-s3-skip-ssl-verify", "etcd-s3-bucket", "etcd-s3-region", "etcd-s3-folder",
+        "etcd-s3-insecure", "etcd-s3-timeout", "etcd-s3-config-secret",
+    }
+)  # fmt: skip
+"""Settings that agents do not know and pass over (https://docs.k3s.io/cli/agent has all of theirs)."""
+
+
+def k3s_settings_with_effect(draft: StackDraft) -> Iterator[Problem]:
+    """Every further setting of k3s is one that its nodes know."""
+    for section in ("server_config", "agent_config"):
+        settings = known(draft.settings, "k3s", section) or {}
+        for name, value in settings.items():
+            setting = f"k3s.{section}.{name}"
+            if (reason := BY_HAND.get(name)) is not None:
+                yield Problem(draft.stack, setting, "", f"is not for you to set: {reason}", "remove it")
+            elif (successor := GONE.get(name)) is not None:
+                fix = f"write {successor}" if successor else "remove it"
+                yield Problem(draft.stack, setting, "", "has no effect: no k3s of these releases has it", fix)
+            elif name.endswith("s") and name[:-1] in _SINGULAR:
+                rule = "has no effect: k3s knows it in the singular only, also for a list"
+                ours = fixed_k3s_setting(name[:-1]) or name[:-1] in FORBIDDEN_K3S_SETTINGS
+                yield Problem(draft.stack, setting, "", rule, "remove it" if ours else f"write {name[:-1]}")
+            elif section == "agent_config" and name in SERVERS_ONLY and not _needed_addon(name, value):
+                rule = "has no effect on nodes that run workloads only"
+                yield Problem(draft.stack, setting, "", rule, f"write it in k3s.server_config, as {name}")
+
+
+def _needed_addon(name: str, value: object) -> bool:
+    """Whether it disables an add-on that must not be disabled anywhere, which is told already."""
+    entries = value if isinstance(value, tuple) else (str(value),)
+    return name == "disable" and any(one.strip() in NEEDED_ADDONS for entry in entries for one in entry.split(","))
+
+
+def k3s_nodes_start(draft: StackDraft) -> Iterator[Problem]:
+    """With the further settings of k3s its parts start, and can run Cilium."""
+    at_hetzner = known(draft.settings, "hetzner") is not None
+    for section in ("server_config", "agent_config"):
+        for name, value in (known(draft.settings, "k3s", section) or {}).items():
+            setting = f"k3s.{section}.{name}"
+            if name in FORBIDDEN_K3S_SETTINGS or fixed_k3s_setting(name):
+                continue
+            if name == "protect-kernel-defaults" and str(value).lower() == "true" and at_hetzner:
+                rule = "keeps the kubelet from starting where the kernel has other settings, and new servers have them"
+                yield Problem(draft.stack, setting, "", rule, "remove it")
+            elif name == "egress-selector-mode" and value not in EGRESS_MODES:
+                rule = f"is none of the modes that k3s has: {', '.join(EGRESS_MODES)}"
+                yield Problem(draft.stack, setting, shown(value), rule, "take agent, or remove it")
+            for index, entry in enumerate(value if isinstance(value, tuple) else (str(value),)):
+                place = f"{setting}.{index}" if isinstance(value, tuple) else setting
+                yield from _argument(draft.stack, place, name, entry)
+
+
+EGRESS_MODES: Final = ("agent", "cluster", "pod", "disabled")
+
+
+def _argument(stack: str, place: str, name: str, entry: str) -> Iterator[Problem]:
+    argument, said = k3s_argument(entry), entry.partition("=")[2].strip()
+    if name == "kubelet-arg" and argument == "max-pods" and not re.fullmatch(r"[1-9][0-9]{0,8}", said.split(",")[0]):
+        yield Problem(stack, place, "max-pods", "is no number of pods; none would run", "write a number like 110")
+    elif name == "kube-apiserver-arg" and argument == "allow-privileged" and said.lower() == "false":
+        rule = "allows no privileged containers, and Cilium's are"
+        yield Problem(stack, place, "allow-privileged=false", rule, "remove it")
+    elif name == "kube-controller-manager-arg" and argument == "controllers":
+        listed = [one.strip() for one in said.split(",")]
+        if "*" not in listed or {"-nodeipam", "-node-ipam-controller"} & {*listed}:
+            rule = "leaves out what gives nodes their part of network.pod_cidr"
+            yield Problem(stack, place, "controllers", rule, "begin the list with *, and leave nodeipam in")
+
+
+NODE_PORTS: Final = "30000-32767"
+"""What Kubernetes and Cilium serve NodePorts on where nothing else is said."""
+
+
+def node_ports_of_both(draft: StackDraft) -> Iterator[Problem]:
+    """Kubernetes and Cilium agree on the range of NodePorts."""
+    config: dict[str, Any] = known(draft.settings, "k3s", "server_config") or {}
+    ports = config.get("service-node-port-range")
+    if ports is None:
+        return
+    given, served = value_at(known(draft.settings, "cilium", "values") or {}, "nodePort.range")
+    cilium = str(served).replace(",", "-") if given and isinstance(served, str) else NODE_PORTS
+    if not isinstance(ports, str) or not re.fullmatch(r"[0-9]{1,5}-[0-9]{1,5}", ports):
+        rule = "is no range of ports"
+        yield Problem(draft.stack, "k3s.server_config.service-node-port-range", "", rule, f"write it like {NODE_PORTS}")
+    elif ports != cilium:
+        rule = f"is not {cilium}, which Cilium serves; a NodePort outside of it would answer nobody"
+        fix = f'add nodePort: {{range: "{ports.replace("-", ",")}"}} to cilium.values, or remove it'
+        yield Problem(draft.stack, "k3s.server_config.service-node-port-range", ports, rule, fix)
+
+
+FLAG_RULES: Final = (k3s_settings_with_effect, k3s_nodes_start, node_ports_of_both)
