@@ -108,7 +108,8 @@ Values = Mapping[str, Any]
 
 def cilium_values_kept(draft: StackDraft) -> Iterator[Problem]:
     """No value for Cilium's chart keeps its pods from running, or leaves nodes out."""
-    values = _values(draft)
+    if not (values := _values(draft)):
+        return
     told = {clash.path.partition(".")[0] for clash in fixed_values()}
     kept = dict(KEPT) | (dict(KEPT_ON_OUR_NODES) if _ours(draft) else {})
     for path, (allowed, reason) in kept.items():
@@ -127,7 +128,8 @@ def cilium_values_kept(draft: StackDraft) -> Iterator[Problem]:
 
 def cilium_on_every_node(draft: StackDraft) -> Iterator[Problem]:
     """An agent runs on every node, and the operator on one that exists."""
-    values = _values(draft)
+    if not (values := _values(draft)):
+        return
     _, selector = value_at(values, "nodeSelector")
     if not _empty(selector) and selector != {"kubernetes.io/os": "linux"}:
         yield _problem(
@@ -179,7 +181,9 @@ def cilium_operator_runs(draft: StackDraft) -> Iterator[Problem]:
 
 def cilium_of_one_release(draft: StackDraft) -> Iterator[Problem]:
     """Agents and operator are of the release that ``cilium.version`` says, from an image that can be named."""
-    values, version = _values(draft), known(draft.settings, "cilium", "version")
+    if not (values := _values(draft)):
+        return
+    version = known(draft.settings, "cilium", "version")
     for section in ("image", "operator.image"):
         _, tag = value_at(values, f"{section}.tag")
         if version is not None and not _empty(tag) and tag != f"v{version}":
@@ -203,7 +207,8 @@ def cilium_of_one_release(draft: StackDraft) -> Iterator[Problem]:
 
 def cilium_chart_agrees(draft: StackDraft) -> Iterator[Problem]:
     """The values are such as the chart takes together."""
-    values = _values(draft)
+    if not (values := _values(draft)):
+        return
     for path, (switch, needs) in _NEEDS.items():
         if switch(value_at(values, path)[1]) and value_at(values, needs)[1] is not True:
             rule = f"needs {needs}, without which the chart fails"

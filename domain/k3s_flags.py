@@ -12,7 +12,13 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from domain.cilium_values import value_at
-from domain.node_files import FORBIDDEN_K3S_SETTINGS, NEEDED_ADDONS, fixed_k3s_setting, k3s_argument
+from domain.node_files import (
+    FORBIDDEN_K3S_ARGUMENTS,
+    FORBIDDEN_K3S_SETTINGS,
+    NEEDED_ADDONS,
+    fixed_k3s_setting,
+    k3s_argument,
+)
 from domain.problems import Problem, shown
 from domain.settings import StackDraft, known
 
@@ -69,29 +75,27 @@ def k3s_settings_with_effect(draft: StackDraft) -> Iterator[Problem]:
                 rule = "has no effect: k3s knows it in the singular only, also for a list"
                 ours = fixed_k3s_setting(name[:-1]) or name[:-1] in FORBIDDEN_K3S_SETTINGS
                 yield Problem(draft.stack, setting, "", rule, "remove it" if ours else f"write {name[:-1]}")
-            elif section == "agent_config" and name in SERVERS_ONLY and not _needed_addon(name, value):
+            elif section == "agent_config" and name in SERVERS_ONLY and not _told(name, value):
                 rule = "has no effect on nodes that run workloads only"
                 yield Problem(draft.stack, setting, "", rule, f"write it in k3s.server_config, as {name}")
 
 
-def _needed_addon(name: str, value: object) -> bool:
-    """Whether it disables an add-on that must not be disabled anywhere, which is told already."""
-    entries = value if isinstance(value, tuple) else (str(value),)
-    return name == "disable" and any(one.strip() in NEEDED_ADDONS for entry in entries for one in entry.split(","))
+def _told(name: str, value: object) -> bool:
+    """Whether something in it is refused on every node, which is told already."""
+    parts = [part for entry in (value if isinstance(value, tuple) else (str(value),)) for part in entry.split(",")]
+    if name == "disable":
+        return any(part.strip() in NEEDED_ADDONS for part in parts)
+    return any(k3s_argument(part) in FORBIDDEN_K3S_ARGUMENTS.get(name, {}) for part in parts)
 
 
 def k3s_nodes_start(draft: StackDraft) -> Iterator[Problem]:
     """With the further settings of k3s its parts start, and can run Cilium."""
-    at_hetzner = known(draft.settings, "hetzner") is not None
     for section in ("server_config", "agent_config"):
         for name, value in (known(draft.settings, "k3s", section) or {}).items():
             setting = f"k3s.{section}.{name}"
             if name in FORBIDDEN_K3S_SETTINGS or fixed_k3s_setting(name):
                 continue
-            if name == "protect-kernel-defaults" and str(value).lower() == "true" and at_hetzner:
-                rule = "keeps the kubelet from starting where the kernel has other settings, and new servers have them"
-                yield Problem(draft.stack, setting, "", rule, "remove it")
-            elif name == "egress-selector-mode" and value not in EGRESS_MODES:
+            if name == "egress-selector-mode" and value not in EGRESS_MODES:
                 rule = f"is none of the modes that k3s has: {', '.join(EGRESS_MODES)}"
                 yield Problem(draft.stack, setting, shown(value), rule, "take agent, or remove it")
             for index, entry in enumerate(value if isinstance(value, tuple) else (str(value),)):

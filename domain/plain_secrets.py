@@ -38,7 +38,8 @@ VALUES_LIMIT: Final = 2000
 
 def no_secret_for_cilium(draft: StackDraft) -> Iterator[Problem]:
     """No secret stands in the values for Cilium's chart: they are plain text in the stack file and in its release."""
-    values = known(draft.settings, "cilium", "values") or {}
+    if not (values := known(draft.settings, "cilium", "values")):
+        return
     fixed = {clash.path for clash in fixed_values()}  # any other value than ours is refused there already
     for path, name, value in islice(_texts(values, "", ""), VALUES_LIMIT):
         if path in fixed:

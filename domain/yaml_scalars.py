@@ -24,6 +24,8 @@ DIGITS_LIMIT: Final = 16
 
 def misread(text: str) -> tuple[str, str] | None:
     """What Pulumi takes the plain, unquoted text for, as a rule and a fix; None where it is what it seems."""
+    if not text or text[0] not in "0123456789+-.":
+        return None  # nearly every text, and soon told
     if _NO_NUMBER.fullmatch(text):
         return "is a number to Pulumi, and one that it can't write down", "write it in quotes"
     if _DATE.fullmatch(text):
