@@ -33,7 +33,6 @@ CLUSTER_DNS_OFFSET: Final = 10
 
 K3S_CONFIG: Final = "/etc/rancher/k3s/config.yaml"
 K3S_REGISTRIES: Final = "/etc/rancher/k3s/registries.yaml"
-K3S_KUBECONFIG: Final = "/etc/rancher/k3s/k3s.yaml"
 K3S_BINARY: Final = "/usr/local/bin/k3s"
 API_PORT: Final = 6443
 K3S_LOCAL_API_PORT: Final = 6444

@@ -1,6 +1,6 @@
-"""Base trees: Debian file systems that machines and images are laid on, made once by debootstrap and kept in the cache.
+"""Base trees: Debian file systems that machines are laid on, made once by debootstrap and kept in the cache.
 
-A tree is never written to after it was made: machines mount an overlay on it, images copy it. Its key is made of the
+A tree is never written to after it was made: machines mount an overlay on it. Its key is made of the
 suite, the architecture, the packages and this module's version, so a changed list gives a new tree beside the old one.
 """
 
@@ -35,12 +35,6 @@ MACHINE_PACKAGES = (
 )
 """A machine: what a Debian cloud image brings, and containerd, runc and CNI plugins that the k3s artifact embeds."""
 
-SLIM_PACKAGES = (
-    *("python3", "python3-minimal", "ca-certificates", "curl", "procps", "kmod"),
-    *("iproute2", "iputils-ping", "iptables", "nftables", "ipset", "bind9-dnsutils", "iperf3"),
-)
-"""An image: a glibc user land with the network tools that Cilium, NetBird and the test clients call."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -54,11 +48,6 @@ class Source:
 def ensure_machine_tree(*, progress: Report | None = None) -> Path:
     """The tree that machines boot from."""
     return ensure_tree("machine", MACHINE_PACKAGES, progress=progress)
-
-
-def ensure_slim_tree(*, progress: Report | None = None) -> Path:
-    """The tree that images are laid on."""
-    return ensure_tree("slim", SLIM_PACKAGES, progress=progress)
 
 
 def ensure_tree(name: str, packages: Sequence[str], *, progress: Report | None = None) -> Path:
@@ -206,12 +195,3 @@ def _empty(directory: Path) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink()
-
-
-if __name__ == "__main__":
-    from toolchain.progress import Printer
-
-    printer = Printer()
-    print(ensure_machine_tree(progress=printer))
-    print(ensure_slim_tree(progress=printer))
-    printer.close()

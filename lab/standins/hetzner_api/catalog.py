@@ -11,9 +11,7 @@ from typing import Literal, TypeVar
 
 Architecture = Literal["x86", "arm"]
 
-GIB = 2**30
 INCLUDED_TRAFFIC_BYTES = 20 * 2**40
-ARCHITECTURES: tuple[Architecture, ...] = ("x86", "arm")
 
 
 @dataclass(frozen=True)

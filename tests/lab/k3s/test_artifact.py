@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,13 @@ class TestPacking:
             copied.chmod(0o600)
             os.utime(copied, (0, 0))
         assert k3s_artifact.pack(first) == k3s_artifact.pack(second) == k3s_artifact.pack()
+
+    def test_it_names_no_time_and_its_members_in_order(self) -> None:
+        members = zipfile.ZipFile(io.BytesIO(k3s_artifact.pack())).infolist()
+        assert {member.date_time for member in members} == {(1980, 1, 1, 0, 0, 0)}
+        names = [member.filename for member in members]
+        assert "lab/standins/k3s/node.py" in names
+        assert names == sorted(names)
 
     def test_another_source_gives_other_bytes(self, tmp_path: Path) -> None:
         package = tmp_path / "k3s"
