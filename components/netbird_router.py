@@ -32,10 +32,6 @@ from domain.settings import NetbirdSettings
 Transform = pulumi.ResourceTransform
 
 WAIT_READY = {"pulumi.com/waitFor": "condition=Ready"}
-WAIT_SETUP_KEY = {"pulumi.com/waitFor": "jsonpath={.status.setupKeyID}"}
-"""Not Ready: an operator that was stopped between making the key and saying so never says it (0.8.0), and of an object
-whose spec was changed it says it of the generation before.
-"""
 RENEWALS = "isthmus.dev/setup-key-renewals"
 """Annotation of the SetupKey: another value lets the operator look at the key at once."""
 
@@ -122,7 +118,10 @@ class NetbirdRouter(pulumi.ComponentResource):
         )
         setup_key = self._custom_resource(
             netbird.setup_key(cluster),
-            {**WAIT_SETUP_KEY, RENEWALS: watched.renewals.apply(str)},
+            # Not waited for: an operator that was stopped between making the key and saying so never says it (0.8.0),
+            # not even that it has seen the object, and then no wait of the engine ends: they all look at the generation
+            # first. Whether the key serves is seen by the peer that it lets in.
+            {RENEWALS: watched.renewals.apply(str)},
             depends_on=[args.operator, routers, watched],
             replace_on_changes=["spec"],
         )
