@@ -92,9 +92,9 @@ class NetworkSettings(Section):
     """Addresses and names of the cluster. None of the ranges can change once the cluster runs."""
 
     pod_cidr: PodCidr = Field(examples=["10.42.0.0/16"])
-    """Addresses of the pods. Distinct over the whole fleet, because the link routes them."""
+    """Addresses of the pods. Distinct among linked clusters, because the link routes them."""
     service_cidr: ServiceCidr = Field(examples=["10.43.0.0/16"])
-    """Addresses of the services (ClusterIPs). Distinct over the whole fleet."""
+    """Addresses of the services (ClusterIPs). Distinct among linked clusters."""
     node_cidr: NodeCidr = Field(examples=["10.0.1.0/24"])
     """The network of the machines: the Hetzner subnet, or the LAN on-premise."""
     dns_zone: rules.DnsZone = Field(examples=["de.internal"])

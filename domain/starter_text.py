@@ -98,7 +98,7 @@ def _network(place: Place, ranges: dict[str, IPv4Network], zone: str) -> str:
         nodes = f"{given} # the LAN of the machines" if given else f'"<the LAN of the machines, like {EXAMPLE_LAN}>"'
     return f"""\
   isthmus:network:
-    # None of these can change once the cluster runs. All ranges of all stacks have to be distinct.
+    # None of these can change once the cluster runs. Linked clusters need other ranges.
     pod_cidr: {ranges["network.pod_cidr"]} # addresses of pods; every node takes a /24 of it
     service_cidr: {ranges["network.service_cidr"]} # addresses of services; the DNS service gets the tenth
     node_cidr: {nodes}
