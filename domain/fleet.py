@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Final
 
 from domain.consistency import stack_problems
+from domain.marks import not_filled_in
 from domain.mtu import VXLAN_OVERHEAD, MtuChain
 from domain.names import PROJECT
 from domain.netbird_rules import same_server
@@ -112,7 +113,7 @@ def check_fleet(fleet: Fleet, running: Collection[str] = ()) -> list[Problem]:
     problems += range_problems(list(fleet.drafts.values()), running)
     for rule in FLEET_RULES:
         problems += rule(fleet)
-    return place_problems(fleet, [problem for problem in problems if not _elsewhere(fleet, problem)])
+    return place_problems(fleet, [not_filled_in(problem) for problem in problems if not _elsewhere(fleet, problem)])
 
 
 def _elsewhere(fleet: Fleet, problem: Problem) -> bool:

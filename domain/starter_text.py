@@ -19,7 +19,7 @@ EXAMPLE_LAN: Final = IPv4Network("192.168.7.0/24")
 EUROPE: Final = "eu-central"
 """The network zone whose locations have the server type that is proposed."""
 K3S_VERSION: Final = "v1.34.9+k3s1"
-HOST_KEY: Final = "<ssh-ed25519 AAAA...>"
+HOST_KEY: Final = "<its line of /etc/ssh/ssh_host_ed25519_key.pub>"
 _MISREAD: Final = frozenset({"true", "false", "yes", "no", "on", "off", "y", "n", "null"})
 """Words that one or the other version of YAML takes for something else than text."""
 
@@ -62,9 +62,7 @@ def stack_file_text(contents: Contents) -> str:
         _network(contents.place, ranges, contents.zone),
         "  # Stacks to link with. Each of them lists this one, too.\n",
         f"  isthmus:peers: {flow(contents.peers)}\n",
-        _hetzner(contents.name, ranges, contents.location)
-        if contents.place == "hetzner"
-        else _on_premise(contents.name, ranges),
+        _hetzner(ranges, contents.location) if contents.place == "hetzner" else _on_premise(contents.name, ranges),
         _k3s(contents.k3s),
         _section("cilium", contents.cilium),
         _section("netbird", contents.netbird),
@@ -106,7 +104,7 @@ def _network(place: Place, ranges: dict[str, IPv4Network], zone: str) -> str:
 """
 
 
-def _hetzner(name: str, ranges: dict[str, IPv4Network], location: str) -> str:
+def _hetzner(ranges: dict[str, IPv4Network], location: str) -> str:
     zone = NETWORK_ZONES.get(location)
     server_type = "cx23" if zone == EUROPE else '"<an x86 server type of that location>"'
     network_zone = (
@@ -121,7 +119,7 @@ def _hetzner(name: str, ranges: dict[str, IPv4Network], location: str) -> str:
     control_plane: {{ server_type: {server_type}, count: 1 }} # servers that run the API: 1, 3 or 5
     workers: {{ server_type: {server_type}, count: 1 }} # the first one carries the link
     # Who may reach the Kubernetes API (6443) and SSH (22): at least where `pulumi up` runs.
-    # When that address changes: change it here, and `pulumi up -s {name}` opens the firewall for the new one.
+    # When that address changes: change it here; docs/tutorial.md has the command that opens the firewall for it.
     api_allowed_cidrs: ["<your public addresses, like 203.0.113.7/32>"]
     ssh_allowed_cidrs: ["<your public addresses, like 203.0.113.7/32>"]
 """

@@ -51,6 +51,7 @@ def test_nothing_is_refused_that_a_later_step_mends() -> None:
         "pulumi up -s de",
         "pulumi up -s mn",
         "pulumi up -s de",
+        "pulumi up -s de --target '**hcloud:index/firewall:Firewall**'",
     ]
 
 
