@@ -63,6 +63,8 @@ def test_shipped_files_name_the_schema_and_are_right_but_for_their_blanks(name: 
         config.get("isthmus:hetzner", {})[setting] = ["203.0.113.7/32"]
     for machine in config.get("isthmus:on_premise", {}).get("machines", []):
         machine["host_key"] = HOST_KEYS[0]
+        machine["address"] = "192.168.7.11"
+    config["isthmus:network"]["node_cidr"] = "192.168.7.0/24"
     assert errors(config) == []
 
 
