@@ -44,6 +44,8 @@ class Kubelet:
             ],
         }
         api.edit(f"/api/v1/nodes/{node}/status", {"status": status}, manager="kubelet")
+        # As the node lifecycle controller does once it is ready: a new one is tainted, and DaemonSets pass it by.
+        api.edit(f"/api/v1/nodes/{node}", {"spec": {"taints": None}}, manager="kube-controller-manager")
         self._thread.start()
 
     def stop(self) -> None:
