@@ -33,6 +33,8 @@ from toolchain import ensure
 
 STACK: Final = "mn"
 NODE: Final = "worker-b"
+DEADLINE_SECONDS: Final = 600.0
+"""Of a whole `up` or `destroy`, 15 to 30 s on an idle machine."""
 OPERATOR_CHART: Final = REPOSITORY / "lab" / "standins" / "netbird_operator" / "chart"
 CILIUM_KINDS: Final = (("CiliumClusterwideNetworkPolicy", "Cluster"), ("CiliumEgressGatewayPolicy", "Cluster"))
 
@@ -82,7 +84,8 @@ class World:
 
     def up(self, *arguments: str, code: int = 0) -> Result:
         """`pulumi up` of mn."""
-        return self.project.run("up", "-s", STACK, "--yes", "--skip-preview", *arguments).expect(code)
+        command = ("up", "-s", STACK, "--yes", "--skip-preview", *arguments)
+        return self.project.run(*command, deadline_seconds=DEADLINE_SECONDS).expect(code)
 
     def refresh(self) -> Result:
         """`pulumi refresh` of mn."""
@@ -91,7 +94,7 @@ class World:
     def destroy(self, *arguments: str, code: int = 0, environment: dict[str, str] | None = None) -> Result:
         """`pulumi destroy` of mn."""
         command = ("destroy", "-s", STACK, "--yes", "--skip-preview", *arguments)
-        return self.project.run(*command, environment=environment).expect(code)
+        return self.project.run(*command, deadline_seconds=DEADLINE_SECONDS, environment=environment).expect(code)
 
     def drifted(self) -> set[tuple[str, str]]:
         """What a preview that looks at the world would do, as operation and resource."""
