@@ -5,6 +5,7 @@ It goes on with a new token.
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -23,7 +24,7 @@ from lab.netbird_api import NetBirdApi, NetBirdApiError
 from lab.pulumi_command import Pulumi
 from lab.status import NETBIRD_NAMESPACE
 from lab.topology import WORKSTATION_NAMESPACE
-from tests.link.changing import stack_files_kept, up
+from tests.link.changing import previewed, stack_files_kept, up
 
 pytestmark = pytest.mark.link
 
@@ -36,7 +37,8 @@ PLAIN: Final = "operator-trial-plain"
 """One that has not, as no namespace has unless a person labels it."""
 BACK_SECONDS: Final = 60.0
 GAP_SECONDS: Final = 1.0
-KEY_SECRET: Final = "setup-key-isthmus-mn-router"
+KEY: Final = "isthmus-mn-router"
+KEY_SECRET: Final = f"setup-key-{KEY}"
 NO_SIDECARS: Final = "the lab's stand-in for NetBird's operator has no sidecars"
 
 
@@ -248,3 +250,29 @@ def test_the_operator_goes_on_with_the_new_token(rotated: Rotation, mn: Cluster)
         return False
 
     wait_until(anew, what="the operator has made a new setup key", deadline_seconds=60)
+
+
+def test_the_program_goes_on_with_the_new_token(rotated: Rotation, pulumi: Pulumi) -> None:
+    """A refresh asks NetBird for everything that the stack has there, with its token."""
+    assert rotated.token.list("groups")
+    told = json.loads(pulumi.run("preview", "--refresh", "--json", "-s", STACK).stdout)
+    seen = [step["urn"] for step in told["steps"] if step["op"] == "refresh" and "NetbirdGroup" in step["urn"]]
+    assert len(seen) == 2
+
+
+def test_a_setup_key_that_misses_its_ready_holds_up_nothing(mn: Cluster, pulumi: Pulumi) -> None:
+    """The operator ends between its last step and the word for it, and never says it afterwards."""
+    faults = {"name": "stand-in-faults", "namespace": NETBIRD_NAMESPACE}
+    mn.apply([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": faults, "data": {"exit-at": "secret-written"}}])
+    try:
+        state = json.loads(pulumi.run("stack", "export", "-s", STACK).stdout)["deployment"]["resources"]
+        (urn,) = [one["urn"] for one in state if one["type"].endswith(":SetupKey")]
+        pulumi.run("up", "--yes", "--skip-preview", "-s", STACK, "--replace", urn)
+        (left,) = [one for one in mn.get("configmaps", namespace=NETBIRD_NAMESPACE) if named(one) == faults["name"]]
+        assert not left.get("data"), "the operator has not ended there"
+        (key,) = [one for one in mn.get("setupkeys.netbird.io", namespace=NETBIRD_NAMESPACE) if named(one) == KEY]
+        assert key["status"]["setupKeyID"]
+        assert not key["status"].get("conditions")
+        assert previewed(pulumi, STACK) == {}
+    finally:
+        mn.kubectl("delete", "configmap", faults["name"], "-n", NETBIRD_NAMESPACE, "--ignore-not-found")
