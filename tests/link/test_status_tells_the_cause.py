@@ -152,10 +152,31 @@ def test_in_health_every_probe_passes_no_cause_is_named_and_the_exit_code_is_0(l
     assert seconds < 10.0
 
 
-def test_the_ip_rules_deleted(lab: Lab) -> None:
+def guard_goes_on(lab: Lab, name: str, *, on: bool) -> None:
+    """Stops the guard's script on the router by a signal, or lets it go on."""
+    # The brackets keep the pattern from finding the command that looks for it.
+    lab.on_router(name, "pkill", "--signal", "CONT" if on else "STOP", "-f", "ISTHMUS-[G]UARD")
+
+
+def test_netbirds_ip_rules_deleted_and_the_guard_leads(lab: Lab) -> None:
     with mended(lambda: lab.new_router("de")):
         for priority in ("105", "110"):
             lab.on_router("de", "ip", "-4", "rule", "delete", "priority", priority)
+        time.sleep(3)
+        status = lab.look()
+        assert [status.link(*ends).verdict for ends in (("de", "mn"), ("mn", "de"))] == ["up", "up"]
+
+
+def test_the_ip_rules_deleted(lab: Lab) -> None:
+    def undo() -> None:
+        guard_goes_on(lab, "de", on=True)
+        lab.new_router("de")
+
+    with mended(undo):
+        guard_goes_on(lab, "de", on=False)
+        for priority in ("105", "110"):
+            lab.on_router("de", "ip", "-4", "rule", "delete", "priority", priority)
+        lab.on_router("de", "ip", "-4", "rule", "flush", "priority", "101")
         status, cause = lab.told("de", "mn", "rules-missing", verdict="down")
         assert (cause.where, cause.observed) == (
             f"{lab.router('de')}, router of de",
