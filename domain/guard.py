@@ -21,8 +21,8 @@ what leaves by one of those is steered to the router, so a route that ends in th
 """
 ROUTE_TABLE: Final = 7130
 RULE_PRIORITIES: Final = (101, 102, 103, 104)
-"""Of the ip rules. For the peers' ranges: NetBird's own table, then :data:`ROUTE_TABLE`. For our own services, and for
-our own pods of what comes by the tunnel: the main table without its default route, then none.
+"""Of the ip rules. For the peers' ranges: NetBird's own table, then :data:`ROUTE_TABLE`. For our own pods and services:
+the main table without its default route, which has what Cilium lays, then none.
 
 After 100, which is where Cilium moves the table of local addresses, and before 105 and 110, which are NetBird's: its
 first sends packets by any route of the main table that is more exact than the default one.

@@ -2,7 +2,7 @@
 # Keeps packets for the peers in the tunnel, on the node whose network it runs in. It looks once a second and puts right
 # what is not so:
 #   - a packet for one of RANGES leaves by NetBird's route, or is refused at once, whatever else the node has routes to;
-#   - before Cilium is up, a packet for PODS that came by INTERFACE is refused, and so is one of the node for SERVICES;
+#   - a packet for PODS or SERVICES leaves by Cilium's routes or is refused: before Cilium is up as well;
 #   - from INTERFACE, an address of RANGES reaches the node's DNS relay, the pods and nothing else of the node or behind it.
 # Nothing is taken away when it ends: what is laid here has to outlast it.
 #
@@ -98,7 +98,7 @@ lay_barrier() {
         rule "$first" "$network" "$NETBIRD_TABLE"
     done
     # By any route but the default one: Cilium's.
-    for own in "$PODS iif $INTERFACE" "$SERVICES"; do
+    for own in "$PODS" "$SERVICES"; do
         own_rule "$third" "$own" "lookup main suppress_prefixlength 0"
         own_rule "$fourth" "$own" unreachable
     done
