@@ -1,4 +1,4 @@
-"""A state that commit 48c7c4d left, previewed by this program: nothing is replaced, nothing is deleted."""
+"""A state that commit 48c7c4d left, previewed by this program: nothing is replaced, and only a wait is deleted."""
 
 from __future__ import annotations
 
@@ -21,8 +21,12 @@ NEW = {
     ("create", "StackInstance netbird-instance"),
     ("create", "NetbirdClaim isthmus-mn-claim"),
     ("create", "NetbirdSetupKey isthmus-mn-router-setup-key"),
+    ("create", "Guard guard"),
+    ("create", "DaemonSet isthmus-guard"),
 }
 """What that program did not have."""
+GONE = {("delete", "Job isthmus-wait-de")}
+"""What no program has any more."""
 
 
 def bring(project: Project, engine: Engine, stack: str, resources: list[dict[str, Any]], file: Path) -> None:
@@ -77,8 +81,8 @@ def recorded(project: Project, engine: Engine, tmp_path: Path) -> Iterator[Recor
 
 def test_it_is_updated_in_place(recorded: Recorded) -> None:
     found = recorded.previewed()
-    assert {op for op, _ in found} == {"create", "update"}
-    assert {step for step in found if step[0] == "create"} == NEW
+    assert {op for op, _ in found} == {"create", "update", "delete"}
+    assert {step for step in found if step[0] != "update"} == NEW | GONE
 
 
 def test_a_resource_in_a_network_that_the_operator_made_twice_moves(recorded: Recorded) -> None:
@@ -87,4 +91,4 @@ def test_a_resource_in_a_network_that_the_operator_made_twice_moves(recorded: Re
     resource["id"] = f"second/{resource['id'].partition('/')[2]}"
     found = recorded.previewed()
     assert ("update", "NetbirdNetworkResource isthmus-mn-pods-resource") in found
-    assert {op for op, _ in found} == {"create", "update"}
+    assert {step for step in found if step[0] != "update"} == NEW | GONE
