@@ -1,7 +1,7 @@
 """Who plays the nodes of :class:`tests.engine.kube_api.KubeApi`: a scheduler and a kubelet that runs no containers.
 
 Every pod is bound to the one node and is ready at once. What a pod would do can be given to it: a program that runs as
-long as the pod is there, or a deed. Not here: images, probes, networks, and pods that fail.
+long as the pod is there, or a deed; and what it would write. Not here: images, probes, networks, and pods that fail.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import contextlib
 import http.client
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 from tests.engine.kube_api import Json, KubeApi, Refused
+from tests.engine.kubelet_logs import LogPort
 
 POLL_SECONDS = 0.25
 Start = Callable[[Json], Callable[[], None]]
@@ -20,13 +22,23 @@ Start = Callable[[Json], Callable[[], None]]
 
 
 class Kubelet:
-    """One node, while it runs. ``programs`` are {start of a pod's name: what it does}."""
+    """One node, while it runs. ``programs`` are {start of a pod's name: what it does}, ``logs`` what it writes."""
 
-    def __init__(self, api: KubeApi, node: str, address: str, programs: dict[str, Start]) -> None:
+    def __init__(
+        self,
+        api: KubeApi,
+        node: str,
+        address: str,
+        programs: dict[str, Start],
+        logs: dict[str, Callable[[Json], str]],
+    ) -> None:
         self._api = api
         self._node = node
         self._address = address
         self._programs = programs
+        self._logs = logs
+        self._log_port = LogPort(self._log)
+        self._stack = ExitStack()
         self._running: dict[str, Callable[[], None]] = {}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="kubelet")
@@ -36,7 +48,12 @@ class Kubelet:
         api, node = self._api, self._node
         api.post("/api/v1/nodes", {"metadata": {"name": node, "labels": {"kubernetes.io/hostname": node}}})
         status = {
-            "addresses": [{"type": "InternalIP", "address": self._address}],
+            "addresses": [
+                {"type": "InternalIP", "address": self._address},
+                # Where the API server asks for logs.
+                {"type": "Hostname", "address": "127.0.0.1"},
+            ],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": self._log_port.port}},
             "allocatable": {"cpu": "8", "memory": "32Gi", "pods": "200"},
             "capacity": {"cpu": "8", "memory": "32Gi", "pods": "200"},
             "conditions": [
@@ -46,12 +63,14 @@ class Kubelet:
         api.edit(f"/api/v1/nodes/{node}/status", {"status": status}, manager="kubelet")
         # As the node lifecycle controller does once it is ready: a new one is tainted, and DaemonSets pass it by.
         api.edit(f"/api/v1/nodes/{node}", {"spec": {"taints": None}}, manager="kube-controller-manager")
+        self._log_port.start(self._stack)
         self._thread.start()
 
     def stop(self) -> None:
         """Ends it and what its pods do."""
         self._ended.set()
         self._thread.join()
+        self._stack.close()
         for end in self._running.values():
             end()
 
@@ -84,6 +103,12 @@ class Kubelet:
         for start, program in self._programs.items():
             if pod["metadata"]["name"].startswith(start) and pod["metadata"]["uid"] not in self._running:
                 self._running[pod["metadata"]["uid"]] = program(pod)
+
+    def _log(self, namespace: str, name: str) -> str | None:
+        with contextlib.suppress(OSError, Refused, http.client.HTTPException):
+            pod = self._api.get(f"/api/v1/namespaces/{namespace}/pods/{name}")
+            return next((log(pod) for start, log in self._logs.items() if name.startswith(start)), "")
+        return None
 
     def _status(self, pod: Json) -> Json:
         job = pod["spec"].get("restartPolicy") == "Never"

@@ -54,6 +54,7 @@ class World:
         self.kubelet = Kubelet(
             self.api, NODE, "192.168.7.12",
             {"isthmus-netbird-operator-": self._operator, "networkrouter-isthmus-mn-": self._router},
+            {"isthmus-guard-": self._guard},
         )  # fmt: skip
         stack.callback(self.kubelet.stop)
         self.kubelet.start()
@@ -181,6 +182,13 @@ class World:
         for peer in known:
             peer["connected"] = True
         return lambda: None
+
+    def _guard(self, pod: Json) -> str:
+        """The guard's pod: what it says where every range has its tunnel while the router is connected."""
+        environment = {one["name"]: one["value"] for one in pod["spec"]["containers"][0]["env"]}
+        connected = any(peer["connected"] for peer in self.netbird.all("/peers") if peer["hostname"] == NODE)
+        ways = [f"{one}={'tunnel' if connected else 'none'}" for one in environment["RANGES"].split()]
+        return f"STATE address={'100.92.0.9' if connected else ''} {' '.join(ways)}\n"
 
 
 def _filled(argument: str, variables: dict[str, str]) -> str:

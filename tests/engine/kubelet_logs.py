@@ -1,0 +1,80 @@
+"""The port of a played kubelet, as far as the API server asks it: the log of a container."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+
+class LogPort:
+    """Serves ``/containerLogs/NAMESPACE/POD/CONTAINER`` on a port of its own, by TLS as a kubelet does; ``log`` gives
+    the text of a pod, None where there is no such pod.
+    """
+
+    def __init__(self, log: Callable[[str, str], str | None]) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                _, kind, namespace, pod, *_ = self.path.partition("?")[0].split("/")
+                text = log(namespace, pod) if kind == "containerLogs" else None
+                body = (text or "not found").encode()
+                self.send_response(404 if text is None else 200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        with TemporaryDirectory() as directory:
+            file = Path(directory) / "kubelet.pem"
+            file.write_bytes(_self_signed())
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(file)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+
+    @property
+    def port(self) -> int:
+        """Where it listens, on 127.0.0.1."""
+        return int(self._server.server_address[1])
+
+    def start(self, stack: ExitStack) -> None:
+        """Serves until the stack is closed."""
+        self._thread.start()
+        stack.callback(self._server.server_close)
+        stack.callback(self._thread.join)
+        stack.callback(self._server.shutdown)
+
+
+def _self_signed() -> bytes:
+    """Key and certificate. The API server asks for no certificate authority of a kubelet unless it is told to."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kubelet")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return private + certificate.public_bytes(Encoding.PEM)
