@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from domain.problems import shown
+from domain.problems import PROBLEMS_LIMIT, shown
 
 KNOWN_RELEASE: Final = "1.19.6"
 """The release of Cilium whose chart has these names. A later one may have more, so there none is refused."""
@@ -180,20 +180,26 @@ def unknown_values(values: Mapping[str, Any], version: str | None) -> Iterator[U
     if version is not None and _release(version) > _release(KNOWN_RELEASE):
         return
     names = chart_names()
+    found = 0
     for name, value in values.items():
         if name not in names:
-            yield _unknown("", name, names)
+            yield _unknown("", name, names, guess=found < PROBLEMS_LIMIT)
+            found += 1
         elif names[name] and isinstance(value, Mapping):
-            yield from (_unknown(f"{name}.", str(one), names[name]) for one in value if one not in names[name])
+            for one in value:
+                if one not in names[name]:
+                    yield _unknown(f"{name}.", str(one), names[name], guess=found < PROBLEMS_LIMIT)
+                    found += 1
 
 
-def _unknown(above: str, name: str, names: Collection[str]) -> Unknown:
+def _unknown(above: str, name: str, names: Collection[str], *, guess: bool) -> Unknown:
+    """``guess``: what is meant is looked for, which takes its time, and no more messages than a few are shown."""
     path = f"{above}{shown(name)}"
     section, dot, below = name.partition(".")
     if dot and section in names and _DOTTED.fullmatch(below):
         rule = "has no effect: to the chart this is one name with a dot in it, which it does not have"
         return Unknown(path, rule, f"write it as {nested(above + name, '...')}")
-    near = difflib.get_close_matches(name[:60], names, n=1, cutoff=0.7)
+    near = difflib.get_close_matches(name[:60], names, n=1, cutoff=0.7) if guess else []
     fix = f"did you mean {above}{near[0]}?" if near else "remove it"
     if "-" in name:
         fix = "options of the agent stand in extraConfig"

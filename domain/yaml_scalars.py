@@ -26,6 +26,8 @@ def misread(text: str) -> tuple[str, str] | None:
     """What Pulumi takes the plain, unquoted text for, as a rule and a fix; None where it is what it seems."""
     if not text or text[0] not in "0123456789+-.":
         return None  # nearly every text, and soon told
+    if text.isascii() and text.isdigit() and (text[0] != "0" or text == "0"):
+        return None  # nearly every number, likewise
     if _NO_NUMBER.fullmatch(text):
         return "is a number to Pulumi, and one that it can't write down", "write it in quotes"
     if _DATE.fullmatch(text):
