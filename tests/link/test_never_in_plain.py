@@ -175,8 +175,8 @@ def egress_policy_away(lab: Lab) -> Callable[[], object]:
 
 ROUTE_GONE = [
     disable_policy,
-    flush_routes,
-    interface_down,
+    pytest.param(flush_routes, marks=pytest.mark.thorough),
+    pytest.param(interface_down, marks=pytest.mark.thorough),
     pytest.param(interface_away, marks=pytest.mark.thorough),
     agents_away,
     guard_and_route_away,
@@ -204,6 +204,7 @@ def test_without_a_route_packets_are_refused_at_once(
     assert late == []
 
 
+@pytest.mark.thorough
 def test_a_reboot_of_the_router(lab: Lab, underlay: Underlay) -> None:
     """From the first moment of the machine on, whatever starts first."""
     before = len(underlay.seen)
