@@ -113,6 +113,9 @@ class ApiServer:
             text = answer.read().decode()
         finally:
             connection.close()
+        if answer.headers.get_content_type() != "application/json":
+            # A kind that is not served yet.
+            return answer.status, text
         lines = [json.loads(line) for line in text.splitlines()] if "watch=1" in path else json.loads(text)
         return answer.status, lines
 

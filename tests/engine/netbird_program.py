@@ -1,10 +1,18 @@
-"""NetBird's real server on loopback, without root: management with its account set up and empty of policies."""
+"""NetBird's real server in a network of its own: management with its account set up and empty of policies.
+
+It listens on all addresses, and on port 33073 whatever it is told, so it needs a network in which nobody else is, and
+with that root.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import json
 import os
 import secrets
+import socket
+import struct
 import subprocess
 import urllib.error
 import urllib.request
@@ -20,6 +28,9 @@ from tests.engine.kube_api import until
 from toolchain import ensure
 
 START_SECONDS: Final = 120.0
+CLONE_NEWNET: Final = 0x40000000
+SIOCSIFFLAGS: Final = 0x8914
+IFF_UP: Final = 1
 
 
 class NetbirdProgram:
@@ -46,6 +57,22 @@ class NetbirdProgram:
         """The one object of this name."""
         (found,) = [one for one in self.call("GET", path) or [] if one["name"] == name]
         return found
+
+
+@contextmanager
+def own_network() -> Iterator[None]:
+    """A network with nothing but loopback, for this thread and what it starts, while the block runs."""
+    library = ctypes.CDLL(None, use_errno=True)
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        if library.unshare(CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "no network of its own")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+            fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh", b"lo", IFF_UP))
+        yield
+    finally:
+        library.setns(before, CLONE_NEWNET)
+        os.close(before)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ No agent runs here, so there are no peers. With peers, doubled networks and lost
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ from components.netbird_api import (
 )
 from components.netbird_provider import NetbirdProvider
 from tests.components.netbird_account import GROUP, KEY, OWN, POLICY, ROUTERS, ZONE, Made, configured, resource
-from tests.engine.netbird_program import NetbirdProgram, netbird_program
+from tests.engine.netbird_program import NetbirdProgram, netbird_program, own_network
 
 pytestmark = pytest.mark.engine
 
@@ -72,7 +73,9 @@ def _request(found: Any) -> Any:
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     """An account in which de has been raised."""
-    with netbird_program(tmp_path_factory.mktemp("netbird") / "server") as netbird:
+    if os.geteuid() != 0:
+        pytest.skip("the server needs a network of its own, and that root")
+    with own_network(), netbird_program(tmp_path_factory.mktemp("netbird") / "server") as netbird:
 
         def make(provider: NetbirdProvider, inputs: Mapping[str, Any]) -> Made:
             return Made(configured(provider, netbird, netbird.token), dict(inputs)).create()
