@@ -17,6 +17,8 @@ import pulumi
 
 from components.kubernetes_client import KubernetesClient, KubernetesError, UnsupportedKubeconfigError
 
+ANSWER_SECONDS: Final = 30.0
+"""For an API that has not answered once: what needs it says so itself, and an ``up --target`` may not need it."""
 LOOK_SECONDS: Final = 2.0
 TELL_SECONDS: Final = 10.0
 
@@ -54,25 +56,30 @@ async def wait_until(
     *,
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> None:
-    """Returns when it is there. Raises :class:`TooLateError` at the deadline.
+) -> bool:
+    """True when it is there, False when the API did not answer at all. Raises :class:`TooLateError` at the deadline.
 
     Only the looks are in threads: a program that fails elsewhere must not sit through this.
     """
     begun = told_at = now()
-    told = ""
+    told, answered = "", False
     while True:
         try:
             seen = await asyncio.to_thread(wait.look)
+            answered = True
         except KubernetesError as error:
             seen = Seen(False, str(error))
+            answered |= error.status is not None
         passed = now() - begun
+        if not answered and passed >= ANSWER_SECONDS:
+            warn(f"{stack}: {wait.what} can't be looked at, and is not waited for: {seen.state}")
+            return False
         if seen.done:
             if told:
                 say(f"{stack}: {wait.what}: there after {passed:.0f} s")
             for note in seen.notes:
                 warn(f"{stack}: {note}")
-            return
+            return True
         if passed >= wait.deadline_seconds:
             break
         if seen.state != told or now() - told_at >= TELL_SECONDS:
@@ -101,6 +108,7 @@ class Waiting:
         self._kubeconfig = kubeconfig
         self._context = context
         self._active = active and not pulumi.runtime.is_dry_run()
+        self._answers = True
 
     def until(
         self,
@@ -125,7 +133,8 @@ class Waiting:
                     f"{self._stack}: this program can't look into the cluster, and waits for nothing: {reason}"
                 )
             else:
-                await wait_until(self._stack, make(client, given), pulumi.log.info, pulumi.log.warn)
+                if self._answers:
+                    self._answers = await wait_until(self._stack, make(client, given), pulumi.log.info, pulumi.log.warn)
             return cast("pulumi.Resource", resource)
 
         def made(known: Sequence[Any]) -> pulumi.Output[Any]:

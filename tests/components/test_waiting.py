@@ -83,7 +83,22 @@ def test_an_api_that_is_away_is_a_state_like_any_other() -> None:
     said, _, error = waited(look)
     assert said[0].endswith("Connection refused")
     assert error == ""
-    assert "Connection refused" in waited(lambda _: look(0))[2]
+
+    def went(passed: float) -> Seen:
+        return Seen(False, "none") if passed < 2 else look(0)
+
+    assert "Connection refused" in waited(went)[2]
+
+
+def test_an_api_that_never_answers_is_not_waited_for() -> None:
+    """What needs it fails by itself; an update of something else alone does not need it."""
+
+    def look(_: float) -> Seen:
+        raise KubernetesError("Kubernetes API: timed out")
+
+    said, warned, error = waited(look)
+    assert warned == ["mn: the thing can't be looked at, and is not waited for: Kubernetes API: timed out"]
+    assert (len(said), error) == (3, "")
 
 
 def test_a_reason_that_cannot_be_had_hides_nothing() -> None:
