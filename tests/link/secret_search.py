@@ -6,7 +6,7 @@ import base64
 import contextlib
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import yaml
@@ -71,6 +71,11 @@ def lab_secrets(pulumi: Pulumi, clusters: Mapping[str, Cluster]) -> dict[str, li
 def shown(secrets: Mapping[str, list[str]], text: str) -> list[str]:
     """The names of the secrets that the text holds."""
     return [name for name, texts in secrets.items() if any(one in text for one in texts)]
+
+
+def without_operator(command_lines: Iterable[str]) -> list[str]:
+    """The command lines without that of NetBird's operator, to which its chart gives the token as an argument."""
+    return [line for line in command_lines if "--netbird-api-key=" not in line]
 
 
 class ProcessLists:
