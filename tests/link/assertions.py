@@ -44,7 +44,7 @@ def all_passed(results: Mapping[str, CheckResult]) -> None:
     """Every check passed, and there was at least one."""
     assert results
     failed = [f"{one.id}: {one.observed} (expected {one.expected})" for one in results.values() if one.status != "pass"]
-    assert failed == []
+    assert failed == [], "; ".join(failed)
 
 
 def failed_ids(results: Mapping[str, CheckResult]) -> set[str]:
