@@ -191,8 +191,8 @@ def route(client: KubernetesClient, wanted: RouteWanted, own_peers: Mapping[str,
         seen = _routers_seen(client, wanted)
         if not seen.done and _in_place(client, wanted.peer, wanted.destination, sources):
             note = (
-                f"the link to {wanted.peer} has no route now, and packets for it are refused: {seen.state}. "
-                f"{_reason(wanted, token)}. Its egress policy is in place; it works again when the route is back"
+                f"the link to {wanted.peer} is not seen to have its route: {seen.state}. {_reason(wanted, token)}. Its "
+                "egress policy is in place and stays; without the route packets are refused until it is back"
             )
             return Seen(True, seen.state, (*seen.notes, note))
         return seen
@@ -222,7 +222,15 @@ def _routers_seen(client: KubernetesClient, wanted: RouteWanted) -> Seen:
         if not on_node:
             states.append(f"{node}: no guard runs there")
             continue
-        state = read_state(client.text(f"{path}/{on_node[0]}/log?container={guard.CONTAINER}&tailLines=20"))
+        try:
+            log = client.text(f"{path}/{on_node[0]}/log?container={guard.CONTAINER}&tailLines=20")
+        except KubernetesError as error:
+            if error.status is None:
+                raise
+            # The API asks the node's kubelet, which may be away while the link carries.
+            states.append(f"{node}: what its guard sees can't be read ({error})")
+            continue
+        state = read_state(log)
         way = state.ways.get(str(wanted.destination)) if state else None
         if state is not None and way == "tunnel":
             good += 1

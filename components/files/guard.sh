@@ -8,7 +8,7 @@
 #
 # Environment: INTERFACE (NetBird's), NETBIRD_TABLE (its routes), REFUSING_INTERFACE, TABLE (our routes), PRIORITIES (four,
 # of our ip rules), RANGES (networks, space between), PODS and SERVICES (this cluster's), OPEN_PORT (of the relay), ONCE (1: one look).
-# Needs iproute2 (busybox has no JSON and no `ip rule` with a table above 255), nsenter and iptables.
+# Needs iproute2 (that of busybox has no tables above 255), nsenter and iptables.
 # Prints `STATE address=ADDRESS RANGE=WAY ...` when it changes and once a minute; WAY is tunnel, none or elsewhere.
 set -u
 

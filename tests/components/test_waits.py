@@ -183,9 +183,26 @@ def test_a_policy_that_is_in_place_is_not_held_back_by_a_peer_that_is_away() -> 
     found = route_seen(REFUSES, policy=POLICY)
     assert found.done
     (note,) = found.notes
-    assert note.startswith("the link to de has no route now, and packets for it are refused: mn-2: no route")
+    assert note.startswith("the link to de is not seen to have its route: mn-2: no route")
     assert "NetBird can't be asked why" in note
     assert "nbp_secret" not in note
+
+
+def test_a_kubelet_that_is_away_says_nothing_of_the_route() -> None:
+    """The API can't read the guard's log; the link may carry all the same."""
+
+    class Silent(Api):
+        def text(self, path: str) -> str:
+            raise KubernetesError("dial tcp 192.168.7.12:10250: connection refused", 500)
+
+    def look(policy: Any) -> Seen:
+        client = cast("KubernetesClient", Silent("", policy=policy))
+        return waits.route(client, WANTED, {"mn-2": "100.92.0.8"}, "nbp_secret_token").look()
+
+    assert not look(None).done
+    found = look(POLICY)
+    assert found.done
+    assert "mn-2: what its guard sees can't be read (dial tcp" in found.notes[0]
 
 
 def test_a_policy_for_other_addresses_waits() -> None:
