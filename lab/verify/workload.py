@@ -142,20 +142,36 @@ def remove(cluster: Cluster, *, wait: bool = True) -> None:
 
 def _router(cluster: Cluster) -> RouterStatus:
     """The cluster's router; LabError when there is none that runs."""
-    pods = [pod for pod in router_pods(cluster) if is_ready(pod)]
-    if not pods:
+    pods = [pod for pod in router_pods(cluster) if "deletionTimestamp" not in pod["metadata"]]
+    chosen = acting([(pod, agent_status(cluster, pod)) for pod in pods])
+    if chosen is None:
         raise LabError(
-            f"{cluster.name} has no router pod that is ready, so there is no link to verify: kubectl --context "
+            f"{cluster.name} has no router pod that runs, so there is no link to verify: kubectl --context "
             f"{cluster.name} -n {NETBIRD_NAMESPACE} get pods -o wide"
         )
-    agents = [(pod, agent_status(cluster, pod)) for pod in pods]
-    # Of several one that can carry the link; the first one when none can, so that the checks say it.
-    pod, agent = next((one for one in agents if one[1].get("management", {}).get("connected")), agents[0])
+    pod, agent = chosen
     return RouterStatus(
         node=pod["spec"]["nodeName"],
         node_ip=str(pod["status"].get("hostIP", "")),
         netbird_ip=str(agent.get("netbirdIp", "")).partition("/")[0],
         connected=bool(agent.get("management", {}).get("connected")),
+    )
+
+
+def acting(
+    routers: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
+) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
+    """The router that the checks look at, of pods with what their agents say; None when none of them runs.
+
+    One that NetBird's management knows goes first, ready or not: its packets pass as soon as its tunnels stand, and the
+    kubelet asks for readiness seconds later. Without one it is a pod that is ready or has an agent that answers, so
+    that the checks say what is wrong with it.
+    """
+    running = [(pod, agent) for pod, agent in routers if agent or is_ready(pod)]
+    return max(
+        running,
+        key=lambda one: (bool(one[1].get("management", {}).get("connected")), is_ready(one[0])),
+        default=None,
     )
 
 
