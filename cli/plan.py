@@ -28,6 +28,10 @@ IN_AN_ENVIRONMENT: Final = (
     "{stack} is not shown: a part of its settings comes from environments of Pulumi ESC, which Pulumi alone reads; "
     "`pulumi preview -s {stack}` checks and shows it."
 )
+BESIDE_AN_ENVIRONMENT: Final = (
+    "{stack} is shown as its file says: what environments of Pulumi ESC add to it, Pulumi alone reads; "
+    "`pulumi preview -s {stack}` checks and shows that."
+)
 
 
 def plan(directory: Path, *, as_json: bool, running: bool, stack: str | None = None) -> int:
@@ -57,8 +61,9 @@ def plan(directory: Path, *, as_json: bool, running: bool, stack: str | None = N
     else:
         if report.clusters and stack not in fleet.partial:
             print_report(console.results(), report)
-        for name in sorted(fleet.partial if stack is None else fleet.partial & {stack}):
-            console.messages().print(IN_AN_ENVIRONMENT.format(stack=name))
+        for name in (name for name, file in fleet.files.items() if file.environment and stack in (None, name)):
+            words = IN_AN_ENVIRONMENT if name in fleet.partial else BESIDE_AN_ENVIRONMENT
+            console.messages().print(words.format(stack=name))
         if not running:
             console.messages().print("Not compared with what runs; --running does that.", style="dim")
     return FAILED if problems else 0

@@ -13,7 +13,7 @@ from typing import Any, Final
 from domain.names import PROJECT
 from domain.problems import Problem, shown
 from domain.project_file import in_our_namespace
-from domain.secret_texts import has_secret_form, holds_secret
+from domain.secret_texts import has_secret_form, holds_secret, names_secret
 from domain.settings import SECRETS, SECTIONS, Encrypted, Secret
 
 CONFIG: Final = "config"
@@ -143,8 +143,21 @@ def _encrypted_in(value: Any, place: str) -> Iterator[str]:
             yield from _encrypted_in(one, f"{place}.{index}")
 
 
+_HANDED_ON: Final = {
+    "cilium": "name a Secret of the cluster instead",
+    "k3s": "remove it; what k3s needs for S3 goes into a Secret of the cluster, which etcd-s3-config-secret names",
+    "netbird": "remove it",
+}
+"""Sections with settings that may hold anything, and what to do about a secret there: they become files of the nodes,
+a release of Helm, and the environment of a pod."""
+
+
 def encrypted_setting(stack: str, place: str, line: int | None) -> Problem:
-    """That a plain setting is encrypted."""
+    """That a plain setting is encrypted. Where a secret stands, its user is not told to write it in plain."""
+    section, _, name = place.partition(".")
+    if section in _HANDED_ON and (names_secret(name) or name.endswith(".value")):
+        rule = "is encrypted (secure:), and would be plain text where it is used"
+        return Problem(stack, shown(place), "", rule, _HANDED_ON[section], line)
     rule = "is encrypted (secure:) and is no secret; every check of the fleet has to read it"
     path = re.sub(r"\.([0-9]+)(?=\.|$)", r"[\1]", f"{PROJECT}:{place}")
     fix = f"set it in plain: `pulumi config set --path '{path}' VALUE -s {stack}`"

@@ -10,7 +10,9 @@ import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Final
+from typing import Any, Final
+
+from pydantic import BaseModel
 
 from domain.consistency import stack_problems
 from domain.marks import not_filled_in
@@ -111,9 +113,36 @@ def check_fleet(fleet: Fleet, running: Collection[str] = ()) -> list[Problem]:
     for draft in fleet.drafts.values():
         problems += [*draft.problems, *stack_problems(draft)]
     problems += range_problems(list(fleet.drafts.values()), running)
+    written = _as_written(fleet)
     for rule in FLEET_RULES:
-        problems += rule(fleet)
+        problems += rule(written)
     return place_problems(fleet, [not_filled_in(problem) for problem in problems if not _elsewhere(fleet, problem)])
+
+
+def _as_written(fleet: Fleet) -> Fleet:
+    """The fleet without the defaults of stacks with an environment: what their files do not say may be said there, so
+    no other stack can be refused for it.
+    """
+    if not any(file.environment for file in fleet.files.values()):
+        return fleet
+    drafts = {
+        name: _only_written(draft, fleet.files[name].config) if fleet.files[name].environment else draft
+        for name, draft in fleet.drafts.items()
+    }
+    return replace(fleet, drafts=drafts)
+
+
+def _only_written(draft: StackDraft, config: Mapping[str, Any]) -> StackDraft:
+    settings = draft.settings.model_copy()
+    for section in [name for name in settings.__dict__ if name != "stack"]:
+        written, value = config.get(f"{PROJECT}:{section}"), settings.__dict__[section]
+        if written is None:
+            del settings.__dict__[section]
+        elif isinstance(written, Mapping) and isinstance(value, BaseModel):
+            value = settings.__dict__[section] = value.model_copy()
+            for field in [name for name in value.__dict__ if name not in written]:
+                del value.__dict__[field]
+    return replace(draft, settings=settings)
 
 
 def _elsewhere(fleet: Fleet, problem: Problem) -> bool:

@@ -23,7 +23,8 @@ from domain.settings import StackDraft, known
 NODE_PODS: Final = 252
 """Pods that a node's /24 has addresses for: 256 without the first and the last one, the node's own in the network of
 the pods, and that of Cilium's health check."""
-_SECRET_NAME: Final = re.compile(r"(^|-)(password|passphrase|secret-key|access-key|session-token|api-key|auth-key)$")
+SECRET_SETTING: Final = re.compile(r"(^|-)(password|passphrase|secret-key|access-key|session-token|api-key|auth-key)$")
+"""How the name of a setting of k3s ends whose value is a secret."""
 CREDENTIALS: Final = re.compile(r"://[^/\s@]*:[^/\s@]*@")
 """A user name and a password in an address."""
 
@@ -75,7 +76,7 @@ def no_secret_for_k3s(draft: StackDraft) -> Iterator[Problem]:
         setting = f"k3s.{section}.{name}"
         if name in FORBIDDEN_K3S_SETTINGS or fixed_k3s_setting(name):
             continue
-        if _SECRET_NAME.search(name):
+        if SECRET_SETTING.search(name):
             fix = "remove it, and make a new one, since this one has been in the file"
             if name.startswith("etcd-s3-"):
                 fix = "put a new one into a Secret of the cluster, and name that by etcd-s3-config-secret"

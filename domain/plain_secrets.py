@@ -1,7 +1,7 @@
 """No secret stands in plain text in a setting that is free enough to hold one: values for Cilium's chart, the agent's
 environment, arguments and other texts for k3s.
 
-It owns what a place is called that holds a secret. What a secret looks like is ``secret_texts.py``'s. No message shows
+What a secret looks like, and what a place is called that holds one, is ``secret_texts.py``'s. No message shows
 a value.
 """
 
@@ -13,19 +13,13 @@ from itertools import islice
 from typing import Any, Final
 
 from domain.cilium_values import fixed_values
-from domain.k3s_rules import CREDENTIALS
+from domain.k3s_rules import CREDENTIALS, SECRET_SETTING
 from domain.netbird import FORBIDDEN_ENVIRONMENT
 from domain.node_files import k3s_argument
 from domain.problems import Problem, shown
-from domain.secret_texts import holds_secret
+from domain.secret_texts import holds_secret, names_secret
 from domain.settings import StackDraft, known
 
-_NAME: Final = re.compile(
-    r"(^|[a-z0-9_.-])(password|passwd|passphrase|[_.-]secret|client[_-]?secret|secret[_-]?key|access[_-]?key|access[_-]?key[_-]?id|"
-    r"api[_-]?key|auth[_-]?key|private[_-]?key|preshared[_-]?key|token|credentials)$",
-    re.ASCII | re.IGNORECASE,
-)
-"""How the name of an environment variable, a value or an argument ends that is a secret."""
 _TLS_KEY: Final = re.compile(r"(^|\.)tls\.([A-Za-z]+\.)*key$", re.ASCII)
 """Private keys among the values of Cilium's chart, in base64."""
 _CERTIFICATE: Final = re.compile(r"(cert|crt|ca|caBundle\.content)$", re.ASCII | re.IGNORECASE)
@@ -46,7 +40,7 @@ def no_secret_for_cilium(draft: StackDraft) -> Iterator[Problem]:
             continue
         setting = f"cilium.values.{path}"
         public = _CERTIFICATE.search(name) and "PRIVATE KEY" not in value
-        if (holds_secret(value) and not public) or _TLS_KEY.search(name) or _NAME.search(name):
+        if (holds_secret(value) and not public) or _TLS_KEY.search(name) or names_secret(name):
             fix = f"name a Secret of the cluster instead, and {_ANEW}"
             yield Problem(draft.stack, setting, "", _PLAIN, fix)
         elif CREDENTIALS.search(value):
@@ -77,7 +71,7 @@ def no_secret_in_environment(draft: StackDraft) -> Iterator[Problem]:
     for name, value in (known(draft.settings, "netbird", "agent_env") or {}).items():
         if name in FORBIDDEN_ENVIRONMENT or CREDENTIALS.search(value) or not value:
             continue
-        if _NAME.search(name) or holds_secret(value):
+        if names_secret(name) or holds_secret(value):
             yield Problem(draft.stack, f"netbird.agent_env.{name}", "", _PLAIN, f"remove it, and {_ANEW}")
 
 
@@ -85,11 +79,13 @@ def no_secret_in_arguments(draft: StackDraft) -> Iterator[Problem]:
     """No secret stands in an argument or another text for k3s."""
     for section in ("server_config", "agent_config"):
         for name, value in (known(draft.settings, "k3s", section) or {}).items():
+            if SECRET_SETTING.search(name):  # told of by its name already
+                continue
             for index, entry in enumerate(value if isinstance(value, tuple) else (value,)):
                 if not isinstance(entry, str) or CREDENTIALS.search(entry):
                     continue
                 place = f"k3s.{section}.{name}" + (f".{index}" if isinstance(value, tuple) else "")
-                of_argument = name.endswith("-arg") and "=" in entry and _NAME.search(k3s_argument(entry))
+                of_argument = name.endswith("-arg") and "=" in entry and names_secret(k3s_argument(entry))
                 if of_argument or holds_secret(entry):
                     yield Problem(draft.stack, place, "", _PLAIN, f"remove it, and {_ANEW}")
 

@@ -1,6 +1,7 @@
-"""Texts that are a secret by their form, whatever setting they stand in: somebody has pasted one into the wrong place.
+"""Texts that are a secret by their form, whatever setting they stand in: somebody has pasted one into the wrong place;
+and names of places that hold a secret, whatever its form is.
 
-It owns the forms. Nothing that is one shows in a message, not even a part of it.
+It owns the forms and the names. Nothing that is one shows in a message, not even a part of it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ _PUBLIC: Final = re.compile(
     r"AAAA(B3NzaC1|C3NzaC1|E2VjZHNh)[A-Za-z0-9+/]+={0,3}|sha256:[0-9a-f]{64}|SHA256:[A-Za-z0-9+/]{43}", re.ASCII
 )
 _HEX: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_NAME: Final = re.compile(
+    r"(^|[a-z0-9_.-])(password|passwd|passphrase|[_.-]secret|client[_-]?secret|secret[_-]?key|access[_-]?key|access[_-]?key[_-]?id|"
+    r"api[_-]?key|auth[_-]?key|private[_-]?key|preshared[_-]?key|token|credentials)$",
+    re.ASCII | re.IGNORECASE,
+)
 LIMIT: Final = 64 * 1024
 """Characters of a text that are looked at; a longer one counts as a secret."""
 
@@ -54,3 +60,8 @@ def _is_random(word: str) -> bool:
     if _HEX.fullmatch(word):
         return True
     return any(map(str.islower, word)) and any(map(str.isupper, word)) and any(map(str.isdigit, word))
+
+
+def names_secret(name: str) -> bool:
+    """Whether a setting, variable, value or argument of this name holds a secret, by how the name ends."""
+    return _NAME.search(name) is not None

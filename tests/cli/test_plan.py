@@ -23,7 +23,7 @@ from cli.plan import MANY
 from domain.changes import RAISED_WITH, raised_with
 from domain.starter_text import Place
 from tests.benchmark_plan import compare, fleet_files, grow
-from tests.domain.samples import DE, GIVEN, MN, changed, settings_of, text
+from tests.domain.samples import DE, GIVEN, MN, REMOVE, changed, settings_of, text
 from tests.domain.test_stack_directory import ODD
 from tests.domain.test_starter import filled_in, made
 
@@ -104,6 +104,14 @@ def test_at_80_columns(tmp_path: Path, count: int) -> None:
     assert max(map(len, lines)) <= 80
     assert len(lines) <= LINES_OF_40
     golden(f"plan-{count}.txt", done.stdout)
+
+
+def test_at_40_columns(directory: Path) -> None:
+    """Tables wrap by cell, and where their columns have no room, every row is a block."""
+    done = isthmus("plan", "--directory", str(directory), COLUMNS="40")
+    assert (done.returncode, done.stderr) == (0, NOT_COMPARED)
+    assert max(map(len, done.stdout.splitlines()[:-1])) <= 40
+    golden("plan-2-at-40.txt", done.stdout)
 
 
 def test_for_people(directory: Path) -> None:
@@ -215,6 +223,29 @@ def test_one_stack_that_is_not_there(directory: Path) -> None:
     done = isthmus("plan", "--directory", str(directory), "--stack", "dee")
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr == f"error: there is no Pulumi.dee.yaml in {directory}; stacks there: de, mn.\n"
+
+
+def test_environments_are_named_since_pulumi_alone_reads_them(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def planned(config: Mapping[str, Any], stack: str | None = None) -> tuple[str, list[str]]:
+        path = directory / "Pulumi.de.yaml"
+        path.write_text(f"environment: [team/isthmus]\n{text(config)}", encoding="utf-8")
+        assert plan_module.plan(directory, as_json=False, running=False, stack=stack) == 0
+        said = capsys.readouterr()
+        return said.out.splitlines()[-1], said.err.splitlines()
+
+    summary, (note, compared) = planned(DE)
+    assert summary == "2 clusters, 4 nodes, 1 link of up to 1230 bytes; no problem found."
+    assert note.startswith("de is shown as its file says: what environments of Pulumi ESC add to it, ")
+    assert f"{compared}\n" == NOT_COMPARED
+
+    without_ranges = changed(DE, {"network": REMOVE})
+    summary, (note, _) = planned(without_ranges)
+    assert summary == "1 cluster, 2 nodes, no link, since no stack has peers; no problem found."
+    assert note.startswith("de is not shown: a part of its settings comes from environments of Pulumi ESC, ")
+    _, (compared,) = planned(without_ranges, "mn")
+    assert f"{compared}\n" == NOT_COMPARED
 
 
 def test_a_problem_of_another_stack_counts_for_one_stack_too(directory: Path) -> None:

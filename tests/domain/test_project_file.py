@@ -124,5 +124,23 @@ def test_what_an_environment_may_bring_is_not_missing(tmp_path: Path, environmen
     assert [one.partition(";")[0] for one in missing] == ["de: network is missing"]
 
 
+ENVIRONMENT = "environment: [team/isthmus]\n"
+
+
+def test_what_an_environment_may_say_is_held_against_nobody(tmp_path: Path) -> None:
+    """Of de its peers, then its NetBird server, stand in an environment: mn is not refused for the defaults."""
+    without_peers = ENVIRONMENT + text(changed(DE, {"peers": REMOVE}))
+    assert check_fleet(fleet_of(tmp_path, PROJECT, de=without_peers, mn=text(MN))) == []
+    own = {"netbird": {"management_url": "https://nb.example.net", "mtu": 1340}, "cilium": {"mtu": 1340}}
+    assert check_fleet(fleet_of(tmp_path, PROJECT, de=ENVIRONMENT + text(DE), mn=text(changed(MN, own)))) == []
+
+    # What a file says counts there as well, and so does all that nothing else can say.
+    wrong = ENVIRONMENT + text(changed(DE, {"peers": []}))
+    (one,) = said(check_fleet(fleet_of(tmp_path, PROJECT, de=wrong, mn=text(MN))))
+    assert one.startswith("mn: peers.0 de does not list mn in turn; ")
+    both = said(check_fleet(fleet_of(tmp_path, PROJECT, de=text(DE), mn=text(changed(MN, own)))))
+    assert sorted(one.split()[1] for one in both) == ["cilium.mtu", "netbird.management_url"]
+
+
 def _links(fleet: Fleet) -> tuple[LinkReport, ...]:
     return fleet_report(fleet.stacks).links
