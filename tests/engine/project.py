@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import yaml
 
+from lab import processes
 from lab.project import backend_url
 from tests.domain.samples import CLUSTER_SECRET, SECRET, SSH_PRIVATE_KEY
 from toolchain import pulumi_bin, pulumi_home
@@ -138,17 +139,32 @@ class Running:
         """Its output up to now."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
-    def wait_for(self, condition: Callable[[], object], what: str, deadline_seconds: float = 60.0) -> None:
-        """Returns once the condition holds; fails at the deadline, or when the command ends before."""
+    def wait_for(
+        self, condition: Callable[[], object], what: str, deadline_seconds: float = COMMAND_DEADLINE_SECONDS
+    ) -> None:
+        """Returns once the condition holds; fails at the deadline, or when the command ends before. Then nothing of it
+        is left.
+        """
         end = time.monotonic() + deadline_seconds
-        while not condition():
-            assert self._process.poll() is None, f"ended with {self._process.returncode} before {what}:\n{self.said}"
-            assert time.monotonic() < end, f"not within {deadline_seconds:.0f} s: {what}\n{self.said}"
-            time.sleep(_POLL_SECONDS)
+        with self._killed_on_error():
+            while not condition():
+                code = self._process.poll()
+                assert code is None, f"ended with {code} before {what}:\n{self.said}"
+                assert time.monotonic() < end, f"not within {deadline_seconds:.0f} s: {what}\n{self.said}"
+                time.sleep(_POLL_SECONDS)
 
     def end(self, deadline_seconds: float) -> Result:
-        """What it ends with by itself."""
-        return Result(self._process.wait(deadline_seconds), self.said, "")
+        """What it ends with by itself; killed, with an error, at the deadline."""
+        with self._killed_on_error():
+            return Result(self._process.wait(deadline_seconds), self.said, "")
+
+    @contextlib.contextmanager
+    def _killed_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.kill()
+            raise
 
     def kill(self) -> None:
         """SIGKILL to the command and to everything that it has started, as when the machine loses its power."""
@@ -314,20 +330,17 @@ def descendants(pid: int) -> list[int]:
     """The process and all that it has started, directly or not, children last."""
     found = [pid]
     for one in found:
-        for thread in _tasks(one):
-            with contextlib.suppress(OSError):
-                found += [int(child) for child in thread.read_text().split() if int(child) not in found]
+        found += [child for child in processes.children(one) if child not in found]
     return found
-
-
-def _tasks(pid: int) -> Iterator[Path]:
-    with contextlib.suppress(OSError):
-        for task in list(Path(f"/proc/{pid}/task").iterdir()):
-            yield task / "children"
 
 
 def kill_tree(pid: int) -> None:
     """SIGKILL to the process and to everything it has started."""
     for one in descendants(pid):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(one, signal.SIGKILL)
+        kill_one(one)
+
+
+def kill_one(pid: int) -> None:
+    """SIGKILL to a process that may have ended already."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
