@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +18,7 @@ import pytest
 from domain.keys import ClusterKeys
 from tests.domain.samples import CLUSTER_SECRET, MN
 from tests.engine.conftest import StartHetzner, at, is_empty, names
-from tests.engine.project import SECRETS, Project, Result, Running, steps
+from tests.engine.project import SECRETS, Project, Result, Running, kill_one, steps
 from tests.lab.hetzner_api.conftest import StandIn
 
 pytestmark = pytest.mark.engine
@@ -125,6 +123,7 @@ def edit_components(project: Project, *files: str) -> bool:
             {"method": "POST", "path": "^/networks/[0-9]+/actions/add_subnet$", "answer": 423},
             "ordered by a test (locked",
             id="423 for the subnet",
+            marks=pytest.mark.thorough,
         ),
         pytest.param(
             {"method": "POST", "path": "^/servers/[0-9]+/actions/attach_to_network$", "answer": 500},
@@ -216,7 +215,17 @@ MOMENTS: Final[dict[str, tuple[list[dict[str, Any]], Condition]]] = {
 }
 
 
-@pytest.mark.parametrize(("faults", "moment"), MOMENTS.values(), ids=MOMENTS)
+ALWAYS: Final = ("the network is made, its answer not heard", "a server is made, its answer not heard")
+"""Of each kind of resource one: the others of the moments run with ``thorough``."""
+
+
+@pytest.mark.parametrize(
+    ("faults", "moment"),
+    [
+        pytest.param(*what, id=name, marks=() if name in ALWAYS else pytest.mark.thorough)
+        for name, what in MOMENTS.items()
+    ],
+)
 def test_killed_with_its_plugins(
     project: Project, start_hetzner: StartHetzner, faults: list[dict[str, Any]], moment: Condition
 ) -> None:
@@ -238,7 +247,9 @@ def test_killed_alone(project: Project, start_hetzner: StartHetzner) -> None:
     prepare(project, at(hetzner))
     up = project.start(*UP)
     up.wait_for(lambda: starts_both(hetzner, up), "both servers start")
-    with ended(up.kill_alone()):
+    plugins = up.kill_alone()
+    assert plugins, "nothing has outlived the engine"
+    with ended(plugins):
         locked = project.run(*UP).expect(1)
         locked.says("the stack is currently locked by 1 lock(s)")
         locked.says("`pulumi cancel`")
@@ -254,8 +265,7 @@ def ended(processes: list[int]) -> Iterator[None]:
         yield
     finally:
         for pid in processes:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            kill_one(pid)
 
 
 def release_lock(project: Project) -> None:

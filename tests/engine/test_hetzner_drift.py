@@ -128,6 +128,7 @@ def test_a_server_that_was_switched_off_is_no_drift(raised: Project, hetzner: St
     assert drifted(raised) == set()
 
 
+@pytest.mark.thorough
 def test_what_was_deleted(raised: Project, hetzner: StandIn) -> None:
     before = settings(hetzner)
     agent = hetzner.client.servers.get_by_name("de-agent-1")

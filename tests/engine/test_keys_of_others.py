@@ -211,6 +211,7 @@ def test_an_up_that_was_killed_after_it_wrote(names: Names, api: ApiServer) -> N
     assert data(api) == ZONES
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(600)
 def test_with_a_whole_stack(world: World) -> None:
     """In a cluster that exists, from before its first `up` until after `destroy`."""
