@@ -6,6 +6,7 @@ to a log. It knows nothing of what the helpers do.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -30,6 +31,14 @@ _NAME = "ISTHMUS_LAB_HELPER"
 """In the environment of a helper: its name, by which one that was started and not recorded is known."""
 _children: dict[int, subprocess.Popen[bytes]] = {}
 """Helpers that this very process has started: they are its children, and someone must reap them."""
+
+
+@atexit.register
+def _let_them_live() -> None:
+    """Helpers outlive whoever has started them; Python would call each of them a leak."""
+    for child in _children.values():
+        if child.poll() is None:
+            child.returncode = 0
 
 
 @dataclass(frozen=True, kw_only=True)

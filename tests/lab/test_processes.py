@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -58,3 +61,25 @@ def test_what_a_helper_launches_is_not_taken_for_it(directory: Path, monkeypatch
     executed(processes.spawn("mirror", SLEEP), SLEEP)
 
     assert machine.alive
+
+
+def test_a_helper_outlives_the_process_that_has_started_it_without_a_word(directory: Path) -> None:
+    script = (
+        "import subprocess, sys; from lab import processes; "
+        f"child = subprocess.Popen({SLEEP!r}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL); "
+        "processes._children[child.pid] = child; print(child.pid)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    helper = processes.identity(int(done.stdout))
+    assert helper is not None, "it ended with the process"
+    try:
+        assert helper.alive
+        assert done.stderr == ""
+    finally:
+        helper.signal(signal.SIGKILL)
