@@ -185,6 +185,8 @@ def _throughput_check(source: str, target: str) -> Check:
         first = throughput.measure(*ends, sessions, world.api)
         if (verdict := judge(first)).status == "pass":
             return verdict
+        if not judging.more_runs_may_pass(first.pod, first.tunnel, errors=first.errors):
+            return verdict
         # All machines share a few cores, and what else they do hits some runs more than others: twice as many decide.
         return judge(first.with_more(throughput.measure(*ends, sessions, world.api)))
 

@@ -141,6 +141,24 @@ def test_throughput_compares_medians() -> None:
     assert judging.judge_throughput([2e9], [2e9], errors=["bare tunnel: refused"]).status == "fail"
 
 
+@pytest.mark.parametrize(
+    ("pod", "tunnel", "errors", "may"),
+    [
+        ([1.7e9], [2.0e9], (), True),
+        ([0.6e9], [2.0e9], (), True),
+        ([0.59e9], [2.0e9], (), False),
+        ([1.7e9], [2.0e9], ("bare tunnel: refused",), False),
+        ([], [], (), False),
+        ([1.7e9], [0.0], (), False),
+    ],
+)
+def test_a_second_measurement_is_made_where_it_may_tell_more(
+    pod: list[float], tunnel: list[float], errors: tuple[str, ...], may: bool
+) -> None:
+    assert judging.judge_throughput(pod, tunnel, errors=errors).status == "fail"
+    assert judging.more_runs_may_pass(pod, tunnel, errors=errors) is may
+
+
 def test_runs_are_joined() -> None:
     one = Throughput(pod=(1.0,), tunnel=(2.0,), errors=("a",))
     assert one.with_more(Throughput(pod=(3.0,), tunnel=(4.0,))) == Throughput(
