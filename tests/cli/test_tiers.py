@@ -23,13 +23,24 @@ STANDS_FOR = {
     "tests/link/test_status_tells_the_cause.py::test_the_peers_router_switched_off": (
         "tests/link/test_status_tells_the_cause.py::test_a_router_frozen"
     ),
+    "tests/link/test_status_tells_the_cause.py::test_forwarding_switched_off": (
+        "tests/link/test_status_tells_the_cause.py::test_the_packet_filter_flushed"
+    ),
+    "tests/link/test_status_tells_the_cause.py::test_a_resource_disabled_in_netbird": (
+        "tests/link/test_status_tells_the_cause.py::test_a_policy_disabled_in_netbird"
+    ),
+    "tests/link/test_status_tells_the_cause.py::test_the_interface_taken_down": (
+        "tests/link/test_status_tells_the_cause.py::test_the_ip_rules_deleted"
+    ),
     "tests/link/test_never_in_plain.py::test_a_reboot_of_the_router": (
         "tests/link/test_restarts.py::test_the_machine_is_rebooted"
     ),
 }
 """What runs only with --thorough and has no case of its own before: the file or test of its kind that always runs. Of
 three sites that is everything but the machines; of a router's machine that is off, a router that is as silent while
-its machine runs, and tests/lab/status/test_judging.py for what is then said. The wires are watched in every reboot.
+its machine runs, and tests/lab/status/test_judging.py for what is then said, as of every cause. Forwarding and the
+packet filter are the node's own, policy and resource NetBird's, rules and interface the tunnel's. The wires are watched
+in every reboot.
 """
 
 

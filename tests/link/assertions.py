@@ -19,7 +19,9 @@ ALL_BUT_THROUGHPUT: Final = sorted({check.id.rsplit(".", 1)[-1] for check in all
 def told(status: Status) -> str:
     """The whole state in a line: verdicts, what is missing, causes."""
     causes = [f"{cause.kind} {cause.sentence} [{', '.join(links)}]" for cause, links in status.causes]
-    verdicts = [f"{link.source} → {link.target}: {link.verdict}, names {link.names}" for link in status.links]
+    verdicts = [
+        f"{link.source} → {link.target}: {link.verdict}, names {link.names}, {link.path}" for link in status.links
+    ]
     return "; ".join([*verdicts, *unready(status), *causes])
 
 

@@ -95,8 +95,7 @@ def applied(pulumi: Pulumi, changes: Mapping[str, Mapping[str, Any]]) -> Iterato
             done = up(pulumi, STACKS)
             yield Applied(previewed=announced, done=done, servers_before=before)
     finally:
-        if changes_ahead(pulumi, STACKS):
-            up(pulumi, STACKS)
+        up(pulumi, STACKS)
 
 
 def hetzner(kind: str) -> list[dict[str, Any]]:

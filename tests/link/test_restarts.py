@@ -67,7 +67,7 @@ def test_the_pod_is_deleted(
     all_passed(run_verify("icmp", "service-name", "egress-policy"))
 
 
-@pytest.mark.parametrize(("name", "graceful"), [("mn", True), ("de", False)])
+@pytest.mark.parametrize(("name", "graceful"), [pytest.param("mn", True, marks=pytest.mark.thorough), ("de", False)])
 def test_the_machine_is_rebooted(name: str, graceful: bool, status: Callable[[], Status], run_verify: Verify) -> None:
     before = status()
     start = time.monotonic()
@@ -79,4 +79,4 @@ def test_the_machine_is_rebooted(name: str, graceful: bool, status: Callable[[],
 
 
 def test_every_check_passes_afterwards(run_verify: Verify) -> None:
-    all_passed(run_verify(*ALL_BUT_THROUGHPUT, "mn-de.throughput"))
+    all_passed(run_verify(*ALL_BUT_THROUGHPUT, "de-mn.throughput"))

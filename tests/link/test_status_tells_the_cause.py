@@ -42,7 +42,9 @@ HEALTHY_SECONDS = 150.0
 @pytest.fixture(scope="module")
 def world(tools: Tools) -> Iterator[World]:
     """Probe pods on a router's node and another one in every cluster."""
+    in_health(DEFAULT, tools, within_seconds=HEALTHY_SECONDS)
     with world_of(DEFAULT, tools, Silent()) as made:
+        in_health(DEFAULT, tools, within_seconds=HEALTHY_SECONDS)
         yield made
 
 
@@ -116,9 +118,8 @@ class Lab:
 
 @pytest.fixture
 def lab(tools: Tools, clusters: Mapping[str, Cluster], netbird: NetBirdApi, world: World) -> Iterator[Lab]:
-    """A lab in health, before the test and after it."""
+    """A lab in health: the first test begins with it, and each one ends with it."""
     made = Lab(tools=tools, clusters=clusters, netbird=netbird, world=world)
-    made.healthy()
     yield made
     made.healthy()
 
@@ -204,6 +205,7 @@ def test_the_packet_filter_flushed(lab: Lab) -> None:
         assert not status.is_up
 
 
+@pytest.mark.thorough
 def test_forwarding_switched_off(lab: Lab) -> None:
     with mended(lambda: lab.on_router("mn", "sysctl", "-w", "net.ipv4.ip_forward=1")):
         lab.on_router("mn", "sysctl", "-w", "net.ipv4.ip_forward=0")
@@ -264,6 +266,7 @@ def test_a_policy_widened_in_netbird_is_a_fault_though_everything_passes(lab: La
         assert isthmus_status()[0] == 1
 
 
+@pytest.mark.thorough
 def test_a_resource_disabled_in_netbird(lab: Lab) -> None:
     pods = str(DEFAULT.site("mn").ranges.pods)
     found = [
@@ -288,6 +291,7 @@ def test_a_resource_disabled_in_netbird(lab: Lab) -> None:
         assert lab.verified(status, "de-mn.other-other.icmp") == cause.sentence
 
 
+@pytest.mark.thorough
 def test_the_interface_taken_down(lab: Lab) -> None:
     with mended(lambda: lab.new_router("mn")):
         lab.on_router("mn", "ip", "link", "set", "wt0", "down")
