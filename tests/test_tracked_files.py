@@ -30,6 +30,8 @@ ALLOWED = {
     # Of the machines that a lab or a user has, not of ours.
     *("/home/cilium", "/home/me", "/root/.kube/config", "/root/.ssh/authorized_keys"),
     *("/root/from-user-data", "/root/kept", "/root/ran"),
+    # Of Amazon's documentation.
+    "AKIAIOSFODNN7EXAMPLE",
     # Of a test, and none.
     "nbp_engineTestsNetbirdToken0123456789abcd",
     "nbp_Zq3kV8sT1xWcR6yHbN0dLmPfGjU2aE5i4o9X",
