@@ -14,7 +14,7 @@ from typing import Any, Final
 import pulumi
 
 from components.kubernetes_object import SKIP_AWAIT, KubernetesObject
-from domain.guard import guard_environment
+from domain.guard import BOOT_DIRECTORY, HOST_ETC, guard_environment
 
 NAME: Final = "isthmus-guard"
 NAMESPACE: Final = "kube-system"
@@ -84,6 +84,8 @@ def daemon_set_spec(args: GuardArgs) -> dict[str, Any]:
                             {"name": "netns", "mountPath": "/run/netns", "mountPropagation": "Bidirectional"},
                             {"name": "bpf", "mountPath": "/sys/fs/bpf", "mountPropagation": "HostToContainer"},
                             {"name": "xtables-lock", "mountPath": "/run/xtables.lock"},
+                            {"name": "at-boot", "mountPath": BOOT_DIRECTORY},
+                            {"name": "etc", "mountPath": HOST_ETC},
                         ],
                         "resources": {"requests": {"cpu": "10m", "memory": "8Mi"}, "limits": {"memory": "64Mi"}},
                     }
@@ -92,6 +94,9 @@ def daemon_set_spec(args: GuardArgs) -> dict[str, Any]:
                     {"name": "netns", "hostPath": {"path": "/run/netns", "type": "DirectoryOrCreate"}},
                     {"name": "bpf", "hostPath": {"path": "/sys/fs/bpf", "type": "Directory"}},
                     {"name": "xtables-lock", "hostPath": {"path": "/run/xtables.lock", "type": "FileOrCreate"}},
+                    {"name": "at-boot", "hostPath": {"path": BOOT_DIRECTORY, "type": "DirectoryOrCreate"}},
+                    # Not the folder of systemd's units: a node without one could not start the guard.
+                    {"name": "etc", "hostPath": {"path": "/etc", "type": "Directory"}},
                 ],
             },
         },

@@ -35,6 +35,11 @@ OPEN_CHAIN: Final = "ISTHMUS-OPEN"
 leaves alone what is in it.
 """
 
+BOOT_DIRECTORY: Final = "/var/lib/isthmus-guard"
+"""On every node, also as the guard sees it: what the node's systemd runs at a boot, before a guard does."""
+HOST_ETC: Final = "/host/etc"
+"""Where the guard sees the node's ``/etc``."""
+
 Way = Literal["tunnel", "none", "elsewhere"]
 
 
@@ -61,6 +66,8 @@ def guard_environment(
         "PODS": str(pod_cidr),
         "SERVICES": str(service_cidr),
         "OPEN_PORT": str(RELAY_PORT),
+        "BOOT_DIRECTORY": BOOT_DIRECTORY,
+        "HOST_ETC": HOST_ETC,
     }
 
 

@@ -4,15 +4,18 @@
 #   - a packet for one of RANGES leaves by NetBird's route, or is refused at once, whatever else the node has routes to;
 #   - a packet for PODS or SERVICES leaves by Cilium's routes or is refused: before Cilium is up as well;
 #   - from INTERFACE, an address of RANGES reaches the node's DNS relay, the pods and nothing else of the node or behind it.
-# Nothing is taken away when it ends: what is laid here has to outlast it.
+# Nothing is taken away when it ends: what is laid here has to outlast it. From the node's next boot until a guard runs
+# there again, the node's systemd refuses the same packets by a script that is left here.
 #
 # Environment: INTERFACE (NetBird's), NETBIRD_TABLE (its routes), REFUSING_INTERFACE, TABLE (our routes), PRIORITIES (four,
-# of our ip rules), RANGES (networks, space between), PODS and SERVICES (this cluster's), OPEN_PORT (of the relay), ONCE (1: one look).
+# of our ip rules), RANGES (networks, space between), PODS and SERVICES (this cluster's), OPEN_PORT (of the relay), BOOT_DIRECTORY
+# (the node's, for what runs at boot), HOST_ETC (the node's /etc as it is seen here), ONCE (1: one look).
 # Needs iproute2 (that of busybox has no tables above 255), nsenter and iptables.
 # Prints `STATE address=ADDRESS RANGE=WAY ...` when it changes and once a minute; WAY is tunnel, none or elsewhere.
 set -u
 
 : "${INTERFACE:?}" "${NETBIRD_TABLE:?}" "${REFUSING_INTERFACE:?}" "${TABLE:?}" "${PRIORITIES:?}" "${PODS:?}" "${SERVICES:?}" "${OPEN_PORT:?}"
+: "${BOOT_DIRECTORY:?}" "${HOST_ETC:?}"
 ranges=${RANGES-}
 read -r first second third fourth <<EOT
 $PRIORITIES
@@ -23,6 +26,11 @@ there=169.254.86.2
 made_as="isthmus 1" # another number makes the refusing network anew
 chain=ISTHMUS-GUARD
 open=ISTHMUS-OPEN # for whoever wants to let in more; it is made empty and then left alone
+boot_script=$BOOT_DIRECTORY/at-boot
+boots=$BOOT_DIRECTORY/boots # a line for each boot since the last guard
+boots_without_guard=10
+unit=$HOST_ETC/systemd/system/isthmus-guard.service
+wanted_unit=$HOST_ETC/systemd/system/multi-user.target.wants/isthmus-guard.service
 attached=/sys/fs/bpf/cilium/devices/$REFUSING_INTERFACE
 
 say() {
@@ -84,32 +92,42 @@ lay_refusing() {
 # --- where packets for the peers go -----------------------------------------------------------------------------------
 
 # Each range has, in this order: NetBird's own routes (first rule); in our table, for a router's address, the interface;
-# then who refuses; and below all that a route that the kernel itself refuses with, which nothing can take away.
-lay_barrier() {
-    routes=$(ip -4 route show table "$TABLE" 2>/dev/null)
-    rules=$(ip -4 rule show)
+# then who refuses; and below all that a route that the kernel itself refuses with, which nothing can take away. Our own
+# pods and services are reached by any route but the default one: Cilium's.
+#
+# Calls $1_route and $1_rule for each. They are of the protocol "kernel", as Cilium's are: what is not, systemd-networkd
+# removes when it starts or takes up an interface (networkd.conf(5), ManageForeignRoutingPolicyRules=).
+barrier() {
     for range in $ranges; do
-        network=$(without_length "$range")
-        case $routes in
-        *"unreachable $network metric 9999"*) ;;
-        *) ip -4 route replace unreachable "$range" table "$TABLE" metric 9999 ;;
-        esac
-        rule "$second" "$network" "$TABLE"
-        rule "$first" "$network" "$NETBIRD_TABLE"
+        "$1_route" "$range"
+        "$1_rule" "$second" "$range" "lookup $TABLE"
+        "$1_rule" "$first" "$range" "lookup $NETBIRD_TABLE"
     done
-    # By any route but the default one: Cilium's.
     for own in "$PODS" "$SERVICES"; do
-        own_rule "$third" "$own" "lookup main suppress_prefixlength 0"
-        own_rule "$fourth" "$own" unreachable
+        "$1_rule" "$third" "$own" "lookup main suppress_prefixlength 0"
+        "$1_rule" "$fourth" "$own" unreachable
     done
 }
 
-own_rule() {
+lay_barrier() {
+    routes=$(ip -4 route show table "$TABLE" 2>/dev/null)
+    rules=$(ip -4 rule show)
+    barrier lay
+}
+
+lay_route() {
+    case $routes in
+    *"unreachable $(without_length "$1") proto kernel metric 9999"*) ;;
+    *) ip -4 route replace unreachable "$1" table "$TABLE" metric 9999 protocol kernel ;;
+    esac
+}
+
+lay_rule() {
     case $rules in
-    *"$1:	from all to $2 "*) ;;
+    *"$1:	from all to $(without_length "$2") ${3%% suppress_prefixlength*}"*) ;;
     *)
         # shellcheck disable=SC2086 # several words
-        ip -4 rule add priority "$1" to $2 $3 || return 1
+        ip -4 rule add priority "$1" to "$2" $3 protocol kernel || return 1
         [ -z "${looked-}" ] || say "the ip rule $1 to $2 was gone"
         ;;
     esac
@@ -134,16 +152,6 @@ lay_ways() {
             ;;
         esac
     done
-}
-
-rule() {
-    case $rules in
-    *"$1:	from all to $2 lookup $3"*) ;;
-    *)
-        ip -4 rule add priority "$1" to "$2" lookup "$3" || return 1
-        [ -z "${looked-}" ] || say "the ip rule $1 to $2 was gone"
-        ;;
-    esac
 }
 
 # What is no range any more. The rules first, so that nothing is refused that has another way now.
@@ -173,7 +181,7 @@ kept() {
 # who else may reach this node by NetBird is for NetBird's policies to say.
 lay_filter() {
     quietly ip link show dev "$INTERFACE" || return 0
-    if [ "$(iptables --wait -S "$chain" 2>/dev/null)" != "$wanted_rules" ]; then
+    if [ "$(iptables --wait -S "$chain" 2>/dev/null)" != "$known_rules" ]; then
         quietly iptables --wait -N "$chain"
         quietly iptables --wait -N "$open"
         {
@@ -182,6 +190,9 @@ lay_filter() {
             echo "$wanted_rules" | sed 1d
             echo COMMIT
         } | iptables-restore --wait --noflush || return 1
+        # Versions of iptables write a rule differently; what is not whole is nobody's writing.
+        known_rules=$(iptables --wait -S "$chain")
+        [ "$(echo "$known_rules" | wc -l)" -eq "$(echo "$wanted_rules" | wc -l)" ] || known_rules=$wanted_rules
         [ -z "${looked-}" ] || say "the packet filter of $INTERFACE was gone or changed"
     fi
     for hook in INPUT FORWARD; do
@@ -207,6 +218,96 @@ filter_rules() {
     for range in $ranges; do
         echo "-A $chain -s $range -j DROP"
     done
+}
+
+# --- from a boot until a guard runs -----------------------------------------------------------------------------------
+
+# A unit of the node's own systemd lays the barrier before the node has a network: the router and pods come to life with
+# k3s, before or after this guard.
+keep_for_boot() {
+    if [ -z "$ranges" ]; then
+        [ ! -e "$boot_script" ] || rm -f "$wanted_unit" "$unit" "$boots" "$boot_script"
+        return 0
+    fi
+    [ ! -e "$boots" ] || rm -f "$boots"
+    # What is in them changes only with the settings, and with those the guard.
+    [ -z "${looked-}" ] || [ ! -e "$unit" ] || [ ! -e "$boot_script" ] || [ ! -L "$wanted_unit" ] || return 0
+    # Without systemd, or where /etc is made anew at each boot.
+    [ -d "$HOST_ETC/systemd/system" ] || return 1
+    put 600 "$boot_script" "$(boot_text)" || return 1
+    put 644 "$unit" "$(unit_text)" || return 1
+    [ -L "$wanted_unit" ] || {
+        mkdir -p "${wanted_unit%/*}" && ln -s "../${unit##*/}" "$wanted_unit"
+    }
+}
+
+# What is read at boot is whole or is what was there before, also when the power goes.
+put() {
+    [ "$(cat "$2" 2>/dev/null)" != "$3" ] || return 0
+    (
+        umask 077
+        printf '%s\n' "$3" >"$2.new"
+    ) && chmod "$1" "$2.new" && sync "$2.new" && mv "$2.new" "$2"
+}
+
+unit_text() {
+    cat <<END
+# Written by Isthmus's guard (DaemonSet isthmus-guard).
+[Unit]
+Description=Isthmus: packets for peers are refused until the guard runs
+DefaultDependencies=no
+After=local-fs.target
+Wants=network-pre.target
+Before=network-pre.target shutdown.target
+Conflicts=shutdown.target
+ConditionPathExists=$boot_script
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh $boot_script
+
+[Install]
+WantedBy=multi-user.target
+END
+}
+
+# A cluster that is not linked any more has nobody who takes this away. A node that flickers must not lose it.
+boot_text() {
+    cat <<END
+#!/bin/sh
+# Written by Isthmus's guard (DaemonSet isthmus-guard): from a boot of this node until the guard runs, packets for peers
+# leave by NetBird's route or are refused, and packets for this cluster's pods and services by Cilium's. A guard that runs
+# puts the count of boots back; after $boots_without_guard boots without one, the next removes this.
+echo >>$boots
+if [ "\$(wc -l <$boots)" -gt $boots_without_guard ]; then
+    echo "no guard has run since $boots_without_guard boots: nothing is refused any more, and this is removed"
+    rm -f /etc/systemd/system/multi-user.target.wants/${unit##*/} /etc/systemd/system/${unit##*/}
+    rm -f $boot_script $boots
+    exit 0
+fi
+failed=0
+lay() {
+    said=\$(ip -4 "\$@" 2>&1) && return
+    case \$said in
+    *"File exists"*) ;;
+    *)
+        echo "ip -4 \$*: \$said" >&2
+        failed=1
+        ;;
+    esac
+}
+$(barrier write)
+exit \$failed
+END
+}
+
+write_route() {
+    echo "lay route replace unreachable $1 table $TABLE metric 9999 protocol kernel"
+}
+
+write_rule() {
+    echo "lay rule add priority $1 to $2 $3 protocol kernel"
 }
 
 # --- what is so -------------------------------------------------------------------------------------------------------
@@ -235,6 +336,7 @@ first_host() {
 }
 
 wanted_rules=$(filter_rules)
+known_rules=$wanted_rules # as iptables writes them
 take_away
 said=
 age=0
@@ -244,6 +346,8 @@ while :; do
     lay_refusing || say "nothing refuses politely on this node; the kernel does"
     lay_ways
     lay_filter
+    keep_for_boot || [ -n "$looked" ] || say "at a boot nothing refuses on this node before its guard runs: no systemd unit" \
+        "can be left in its /etc/systemd/system"
     seen=$(state)
     if [ "$seen" != "$said" ] || [ "$age" -ge 60 ]; then
         echo "$seen"

@@ -36,6 +36,9 @@ remove_units() {
         systemctl kill --signal=KILL --kill-who=all "$unit" 2>/dev/null || true
         rm -f "/etc/systemd/system/$unit"
     done
+    # Of the guard, as is the folder below (components/files/guard.sh).
+    systemctl disable --quiet isthmus-guard.service 2>/dev/null || true
+    rm -f /etc/systemd/system/isthmus-guard.service
     systemctl daemon-reload
     systemctl reset-failed k3s.service k3s-agent.service 2>/dev/null || true
 }
@@ -131,7 +134,7 @@ remove_files() {
         fi
     done
     rm -rf --one-file-system /etc/rancher /etc/cni /opt/cni /var/lib/cni /run/k3s /run/flannel \
-        /run/cilium /var/run/cilium /var/log/pods /var/log/containers "$router_state"
+        /run/cilium /var/run/cilium /var/log/pods /var/log/containers "$router_state" /var/lib/isthmus-guard
     rm -f /usr/local/bin/k3s /usr/local/bin/k3s.new /etc/sysctl.d/99-zzz-override_cilium.conf \
         /var/log/isthmus-install-k3s.log
     rm -rf "$directory"

@@ -31,10 +31,14 @@ pytestmark = pytest.mark.link
 
 @dataclass
 class Node:
-    """A network namespace and mounts of its own; ``pid`` is a process that holds both."""
+    """A network namespace and mounts of its own; ``pid`` is a process that holds both. ``boot`` is what it keeps over
+    a boot, ``units`` the folder of its systemd's units.
+    """
 
     pid: int
     environment: dict[str, str]
+    boot: Path
+    units: Path
 
     def run(self, *command: str, check: bool = True) -> str:
         done = subprocess.run(
@@ -52,8 +56,27 @@ class Node:
 
     def look(self, ranges: Sequence[IPv4Network] = (PEER, ROUTER)) -> GuardState | None:
         """One look of the guard."""
-        self.environment = {**guard_environment(ranges, PODS, SERVICES), "ONCE": "1"}
+        self.environment = {**self.settings(ranges), "ONCE": "1"}
         return read_state(self.run("sh", str(SCRIPT)))
+
+    def settings(self, ranges: Sequence[IPv4Network] = (PEER, ROUTER)) -> dict[str, str]:
+        own = {"BOOT_DIRECTORY": str(self.boot), "HOST_ETC": str(self.units.parents[1])}
+        return guard_environment(ranges, PODS, SERVICES) | own
+
+    def reboots(self, *, with_unit: bool = True) -> str:
+        """What a boot leaves of all that is laid: nothing. Then what systemd starts before there is a network; returns
+        what it says.
+        """
+        self.sh(
+            "for p in 101 102 103 104; do ip rule flush priority $p; done; ip route flush table 7130;"
+            "ip link delete wt-refuse; ip netns delete isthmus-refuse; ip link delete wt0",
+            check=False,
+        )
+        wanted = self.units / "multi-user.target.wants" / "isthmus-guard.service"
+        if not with_unit or not wanted.exists():
+            return ""
+        (start,) = [line for line in wanted.read_text().splitlines() if line.startswith("ExecStart=")]
+        return self.run(*start.removeprefix("ExecStart=").split())
 
     def refused_in(self, address: str, times: int = 5) -> float:
         """Seconds after which a connection is refused, the longest of some, and a datagram is answered; a plain
@@ -98,7 +121,9 @@ def node(tmp_path: Path) -> Iterator[Node]:
         assert holder.stdout is not None
         holder.stdout.readline()
         try:
-            made = Node(holder.pid, {})
+            made = Node(holder.pid, {}, tmp_path / "boot", tmp_path / "etc" / "systemd" / "system")
+            made.boot.mkdir()
+            made.units.mkdir(parents=True)
             made.sh(
                 "mount -t tmpfs none /run && mkdir -p /run/netns && mount -t tmpfs none /sys/fs/bpf && "
                 "mkdir -p /sys/fs/bpf/cilium/devices/wt-refuse && ip link set lo up && "
@@ -236,10 +261,28 @@ def laid(node: Node) -> str:
     return "\n".join(sorted(line.split("@")[0] for line in text.splitlines()))
 
 
+def test_another_writing_of_iptables_is_no_change(node: Node) -> None:
+    """Otherwise the chain would be laid anew with each look."""
+    tools = node.boot.parent / "tools"
+    tools.mkdir()
+    for name, text in {
+        "iptables": 'printed=$(/usr/sbin/iptables "$@") && echo "$printed" | sed "s/-p icmp /-p 1 /"',
+        "iptables-restore": f'echo >>{tools}/laid; exec /usr/sbin/iptables-restore "$@"',
+        # The fourth look is the last.
+        "sleep": f"echo >>{tools}/looks; if [ $(wc -l <{tools}/looks) -gt 3 ]; then kill $PPID; fi",
+    }.items():
+        (tools / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tools / name).chmod(0o755)
+    node.environment = {**node.settings(), "PATH": f"{tools}:{os.environ['PATH']}"}
+    node.run("sh", str(SCRIPT), check=False)
+    assert (tools / "looks").read_text() == 4 * "\n"
+    assert (tools / "laid").read_text() == "\n"
+
+
 def test_again_changes_nothing(node: Node) -> None:
     node.look()
     before = laid(node)
-    assert "unreachable 10.52.0.0/16 metric 9999" in before
+    assert "unreachable 10.52.0.0/16 proto kernel metric 9999" in before
     node.look()
     assert laid(node) == before
 
@@ -301,7 +344,7 @@ def test_what_a_peers_router_reaches(node: Node) -> None:
 
 
 def test_it_goes_on_and_tells_once_what_changes(node: Node) -> None:
-    node.environment = guard_environment((PEER, ROUTER), PODS, SERVICES)
+    node.environment = node.settings()
     command = ["nsenter", f"--target={node.pid}", "--net", "--mount", "sh", str(SCRIPT)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **node.environment}
@@ -317,3 +360,105 @@ def test_it_goes_on_and_tells_once_what_changes(node: Node) -> None:
             guard.terminate()
             guard.wait(timeout=10)
     assert "unreachable 10.52.0.0/16" in laid(node), "it takes nothing away when it ends"
+
+
+def send(node: Node, address: str) -> None:
+    text = f"import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('{address}', 9))"
+    node.run("python3", "-c", text, check=False)
+
+
+def test_from_a_boot_until_the_guard_runs_packets_are_refused(node: Node) -> None:
+    node.look()
+    before = laid(node)
+    node.reboots(with_unit=False)
+    counted = node.in_plain()
+    send(node, POD)
+    assert node.in_plain() > counted, "that the rest can fail"
+
+    assert node.reboots() == ""
+    counted = node.in_plain()
+    for address in (POD, "100.92.0.8", "10.42.3.4", "10.43.0.10"):
+        send(node, address)
+    assert node.refused_in(POD) < 0.5
+    assert node.in_plain() == counted
+    send(node, "192.0.2.1")
+    assert node.in_plain() > counted, "all else goes its way"
+
+    netbird(node)
+    assert node.look() == TUNNEL
+    assert laid(node) == before
+
+
+def test_systemd_networkd_leaves_alone_what_is_laid(node: Node) -> None:
+    """It removes rules and routes that it did not make, but those of the protocol "kernel"."""
+    node.look()
+    for boot in ("", node.reboots()):
+        rules = node.sh("ip -details rule show | grep -E '^10[1-4]:'").splitlines()
+        assert len(rules) == 8, boot
+        assert [line for line in rules if " proto kernel" not in line] == []
+        routes = node.sh("ip -details route show table 7130 type unreachable").splitlines()
+        assert len(routes) == 2
+        assert [line for line in routes if " proto kernel " not in line] == []
+
+
+def test_what_a_boot_needs_is_written_once_and_for_root_alone(node: Node) -> None:
+    node.look()
+    script, unit = node.boot / "at-boot", node.units / "isthmus-guard.service"
+    wanted = node.units / "multi-user.target.wants" / "isthmus-guard.service"
+    assert (script.stat().st_mode & 0o777, unit.stat().st_mode & 0o777) == (0o600, 0o644)
+    assert wanted.resolve() == unit
+    assert str(wanted.readlink()) == "../isthmus-guard.service", "the guard sees the node's /etc by another path"
+    before = [(path.stat().st_ino, path.stat().st_mtime_ns) for path in (script, unit)]
+    node.look()
+    assert [(path.stat().st_ino, path.stat().st_mtime_ns) for path in (script, unit)] == before
+    node.look((PEER,))
+    assert "100.92.0.8" not in script.read_text()
+    for path in (script, unit, wanted):
+        path.unlink()
+        node.look()
+        assert path.exists(), path
+    assert [path.name for path in node.boot.iterdir()] == ["at-boot"]
+
+
+def test_a_guard_that_does_not_come_back_is_forgotten_after_ten_boots(node: Node) -> None:
+    """Of a cluster that was given and is not linked any more; a guard that runs puts the count back."""
+    etc = str(node.units.parents[1])
+    node.look()
+    assert node.reboots() == node.reboots() == ""
+    assert (node.boot / "boots").read_text() == 2 * "\n"
+    node.look()
+    assert not (node.boot / "boots").exists()
+    # The node's own path, which is another one here.
+    script = node.boot / "at-boot"
+    script.write_text(script.read_text().replace(" /etc/", f" {etc}/"))
+    (node.boot / "boots").write_text(9 * "\n")
+    assert node.reboots() == "", "the tenth"
+    assert "10.52." in node.sh("ip route show table 7130; ip rule show")
+    assert "no guard has run since 10 boots" in node.reboots()
+    assert "10.52." not in node.sh("ip route show table 7130; ip rule show", check=False)
+    assert list(node.boot.iterdir()) == []
+    assert [path.name for path in node.units.rglob("*") if not path.is_dir()] == []
+
+
+def test_without_peers_a_boot_refuses_nothing(node: Node) -> None:
+    node.look()
+    node.look(())
+    assert list(node.boot.iterdir()) == []
+    assert [path.name for path in node.units.rglob("*") if not path.is_dir()] == []
+
+
+def test_a_boot_that_lays_too_little_is_a_failed_unit(node: Node) -> None:
+    node.look()
+    script = node.boot / "at-boot"
+    script.write_text(script.read_text().replace("metric 9999", "metric none"))
+    with pytest.raises(AssertionError, match="Error: argument"):
+        node.reboots()
+    assert "lookup 7130" in node.sh("ip rule show"), "it goes on"
+
+
+def test_without_systemd_it_says_what_is_left(node: Node) -> None:
+    node.units.rmdir()
+    node.environment = {**node.settings(), "ONCE": "1"}
+    said = node.run("sh", str(SCRIPT))
+    assert "at a boot nothing refuses on this node before its guard runs" in said
+    assert read_state(said) == TUNNEL

@@ -27,6 +27,7 @@ from lab.verify.checks import World
 from lab.verify.run import world_of
 from lab.verify.workload import PORT, Placement
 from tests.link.assertions import in_health
+from tests.link.from_power_on import ROUNDS_BEFORE_GUARD, sending
 from tests.link.underlay import Underlay
 
 pytestmark = pytest.mark.link
@@ -205,11 +206,17 @@ def test_without_a_route_packets_are_refused_at_once(
 
 
 @pytest.mark.thorough
-def test_a_reboot_of_the_router(lab: Lab, underlay: Underlay) -> None:
+@pytest.mark.parametrize("graceful", [True, False])
+@pytest.mark.parametrize("place", ["router", "other"])
+@pytest.mark.parametrize("name", ["de", "mn"])
+def test_a_reboot(name: str, place: Placement, graceful: bool, lab: Lab, underlay: Underlay) -> None:
     """From the first moment of the machine on, whatever starts first."""
+    node = lab.world.probes[name].pod(place).node
     before = len(underlay.seen)
-    machines.reboot(lab.router("mn"))
-    in_health(DEFAULT, lab.tools, within_seconds=2 * HEALTHY_SECONDS)
+    with sending(name, node) as sender:
+        machines.reboot(node, graceful=graceful)
+        assert sender.rounds_before_guard() > ROUNDS_BEFORE_GUARD
+        in_health(DEFAULT, lab.tools, within_seconds=2 * HEALTHY_SECONDS)
     assert underlay.seen[before:] == []
 
 

@@ -160,7 +160,9 @@ def test_destroying_mn_leaves_its_machines_without_k3s(
     look = (
         "ls -d /etc/rancher /var/lib/rancher/* /var/lib/kubelet/* /etc/cni /opt/cni /usr/local/bin/k3s "
         "/usr/local/lib/isthmus /var/lib/netbird-router /etc/systemd/system/k3s*.service 2>/dev/null; "
-        "pgrep -a 'k3s|kubelet|containerd|cilium|netbird'; ip -o link | grep -E 'cilium|lxc|wt0'; "
+        "ls -d /var/lib/isthmus-guard /etc/systemd/system/isthmus-guard.service 2>/dev/null; "
+        "ls /etc/systemd/system/multi-user.target.wants | grep isthmus; ip rule | grep -E '^10[1-4]:'; "
+        "pgrep -a 'k3s|kubelet|containerd|cilium|netbird'; ip -o link | grep -E 'cilium|lxc|wt0|wt-refuse'; "
         "mount | grep -E 'kubelet/|/run/k3s|/run/cilium'; true"
     )
     left = {

@@ -13,6 +13,7 @@ from lab.kubernetes import Cluster
 from lab.status import NETBIRD_NAMESPACE, Status, router_pods
 from tests.link.assertions import ALL_BUT_THROUGHPUT, all_passed, told
 from tests.link.conftest import Verify
+from tests.link.from_power_on import ROUNDS_BEFORE_GUARD, sending
 
 pytestmark = pytest.mark.link
 
@@ -69,13 +70,17 @@ def test_the_pod_is_deleted(
 
 @pytest.mark.parametrize(("name", "graceful"), [pytest.param("mn", True, marks=pytest.mark.thorough), ("de", False)])
 def test_the_machine_is_rebooted(name: str, graceful: bool, status: Callable[[], Status], run_verify: Verify) -> None:
+    """The wires are watched all the while (conftest.py): the packets it sends from the start are on none."""
     before = status()
-    start = time.monotonic()
-    machines.reboot(router_node(before, name), graceful=graceful)
-    after = wait_up(status, within=REBOOT_SECONDS)
-    assert addresses(after) == addresses(before)
-    all_passed(run_verify("icmp", "tcp", "service-name", "pod-name", "egress-policy", "own-zone"))
-    assert time.monotonic() - start < REBOOT_SECONDS
+    node = router_node(before, name)
+    with sending(name, node) as sender:
+        start = time.monotonic()
+        machines.reboot(node, graceful=graceful)
+        after = wait_up(status, within=REBOOT_SECONDS)
+        assert addresses(after) == addresses(before)
+        all_passed(run_verify("icmp", "tcp", "service-name", "pod-name", "egress-policy", "own-zone"))
+        assert time.monotonic() - start < REBOOT_SECONDS
+        assert sender.rounds_before_guard() > ROUNDS_BEFORE_GUARD
 
 
 def test_every_check_passes_afterwards(run_verify: Verify) -> None:
