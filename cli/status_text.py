@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Final
+
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
+from rich.segment import Segments
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from cli import tables
 from lab import state
 from lab.status import Cause, ClusterStatus, LinkStatus, Status, unready
 
+Row = Sequence[str | Text]
+CLUSTER_HEADS: Final = ("cluster", "nodes", "router on", "node IP", "NetBird IP", "DNS zone")
+LINK_HEADS: Final = ("link", "packets", "names", "path", "round trip", "egress policy")
+NO_LIMIT: Final = 10_000
+"""Columns, for asking how wide a table wants to be."""
 _STYLES = {"up": "green", "partly": "bold yellow", "down": "bold red", "unknown": "bold yellow"}
 _NAMES = {"up": "answered", "partly": "partly", "down": "not answered", "unknown": "not asked"}
 
@@ -17,30 +30,34 @@ _NAMES = {"up": "answered", "partly": "partly", "down": "not answered", "unknown
 def print_status(out: Console, status: Status, *, machines_too: bool = False) -> None:
     """The tables of clusters and links, on request of machines and helpers as well."""
     if machines_too:
-        table = _table("machine or server", "state", "address")
-        for machine in status.machines:
-            table.add_row(machine.name, _state(machine.running, "running", "off"), "")
-        for helper in status.helpers:
-            table.add_row(helper.name, _state(helper.running, "running", "ended"), helper.url)
-        out.print(table)
-    out.print(cluster_table(status.clusters))
-    out.print(link_table(status.links))
+        machines = ((one.name, _state(one.running, "running", "off"), "") for one in status.machines)
+        helpers = ((one.name, _state(one.running, "running", "ended"), one.url) for one in status.helpers)
+        _print_table(out, ("machine or server", "state", "address"), list(chain(machines, helpers)))
+    _print_table(out, CLUSTER_HEADS, list(_cluster_rows(status.clusters)))
+    _print_table(out, LINK_HEADS, list(_link_rows(status.links)))
 
 
-def _table(*columns: str) -> Table:
+def _print_table(out: Console, heads: Sequence[str], rows: Sequence[Row]) -> None:
+    """In lines as wide as they need; where there is no room for them every cell wraps within its column."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for name in columns:
+    for name in heads:
         table.add_column(name, no_wrap=True)
-    return table
+    for row in rows:
+        table.add_row(*row)
+    if Measurement.get(out, out.options.update(max_width=NO_LIMIT), table).maximum <= out.width:
+        out.print(table)
+        return
+    styles = {cell.plain: Style.parse(str(cell.style)) for row in rows for cell in row if isinstance(cell, Text)}
+    plain = [[str(cell) for cell in row] for row in rows]
+    out.print(Segments(tables.table("", heads, plain, width=out.width, styles=styles)), end="")
 
 
 def _state(good: bool, yes: str, no: str) -> Text:
     return Text(yes, style="green") if good else Text(no, style="bold red")
 
 
-def cluster_table(clusters: tuple[ClusterStatus, ...]) -> Table:
-    """Clusters with nodes and routers, a line for each router."""
-    table = _table("cluster", "nodes", "router on", "node IP", "NetBird IP", "DNS zone")
+def _cluster_rows(clusters: tuple[ClusterStatus, ...]) -> Iterator[Row]:
+    """Clusters with nodes and routers, a row for each router."""
     for cluster in clusters:
         ready = sum(node.ready for node in cluster.nodes)
         nodes = _state(
@@ -49,20 +66,18 @@ def cluster_table(clusters: tuple[ClusterStatus, ...]) -> Table:
             f"{ready} of {cluster.expected_nodes} ready" if cluster.reachable else "API does not answer",
         )
         if not cluster.routers:
-            table.add_row(cluster.name, nodes, Text("none", style="bold red"), "", "", cluster.dns_zone)
+            yield (cluster.name, nodes, Text("none", style="bold red"), "", "", cluster.dns_zone)
         for number, router in enumerate(cluster.routers):
             own = (cluster.name, nodes) if number == 0 else ("", "")
             zone = cluster.dns_zone if number == 0 else ""
-            table.add_row(*own, router.node, router.node_ip, router.netbird_ip, zone)
-    return table
+            yield (*own, router.node, router.node_ip, router.netbird_ip, zone)
 
 
-def link_table(links: tuple[LinkStatus, ...]) -> Table:
+def _link_rows(links: tuple[LinkStatus, ...]) -> Iterator[Row]:
     """Links as packets see them, with the way between the routers."""
-    table = _table("link", "packets", "names", "path", "round trip", "egress policy")
     for link in links:
         passed = sum(probe.passed for probe in link.probes)
-        table.add_row(
+        yield (
             f"{link.source} → {link.target}",
             Text(f"{link.verdict} ({passed} of {len(link.probes)} probes)", style=_STYLES[link.verdict]),
             Text(_NAMES[link.names], style=_STYLES[link.names]),
@@ -70,7 +85,6 @@ def link_table(links: tuple[LinkStatus, ...]) -> Table:
             f"{link.round_trip_ms:.1f} ms" if link.round_trip_ms is not None else "-",
             _state(link.policy, "in place", "missing"),
         )
-    return table
 
 
 def print_problems(out: Console, status: Status) -> None:

@@ -6,7 +6,8 @@ segments, by hand: rich's own tables take longer to load than a plan takes to ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from rich.segment import Segment
@@ -22,24 +23,33 @@ SHORTEST_VALUE: Final = 12
 BREAK_AFTER: Final = "/-:.,_@="
 EMPTY_LINE: Final = Segment.line()
 TITLE, HEAD, NOTE = Style(bold=True, color="cyan"), Style(bold=True), Style(dim=True)
+Styles = Mapping[str, Style]
+NO_STYLES: Final[Styles] = MappingProxyType({})
 
 
-def table(title: str, heads: Row, rows: Sequence[Row], *, width: int, notes: Sequence[str] = ()) -> Iterator[Segment]:
+def table(
+    title: str, heads: Row, rows: Sequence[Row], *, width: int, notes: Sequence[str] = (), styles: Styles = NO_STYLES
+) -> Iterator[Segment]:
     """The table with its title, its notes and an empty line behind it, in lines of at most ``width`` columns where
-    that is possible at all.
+    that is possible at all. ``styles`` are those of cells, by their text.
     """
-    yield from _styled(wrapped(title, max(SHORTEST_VALUE, width)), TITLE)
+    if title:
+        yield from _styled(wrapped(title, max(SHORTEST_VALUE, width)), TITLE)
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     room = width - len(INDENT) - len(GAP) * (len(heads) - 1)
-    if sum(widths) <= room:  # as nearly always; nothing is looked at twice
+    if sum(widths) <= room and not styles:  # as nearly always; nothing is looked at twice
         yield from _styled([_line(heads, widths)], HEAD)
         yield Segment("".join(f"{_line(row, widths)}\n" for row in rows))
     elif fitting := fitted(widths, _shortest(heads, rows, widths), room):
         yield from _styled(_wrapped_row(heads, fitting), HEAD)
-        yield Segment("".join(f"{line}\n" for row in rows for line in _wrapped_row(row, fitting)))
+        if styles:
+            for row in rows:
+                yield from _styled_row(row, fitting, styles)
+        else:
+            yield Segment("".join(f"{line}\n" for row in rows for line in _wrapped_row(row, fitting)))
     else:
         for row in rows:
-            yield from _block(heads, row, width)
+            yield from _block(heads, row, width, styles)
     for note in notes:
         yield from _styled(
             [INDENT + line for line in wrapped(note, max(SHORTEST_VALUE, width - len(INDENT)))],
@@ -128,7 +138,21 @@ def _wrapped_row(row: Row, widths: Sequence[int]) -> Iterator[str]:
         yield _line([cell[number] if number < len(cell) else "" for cell in cells], widths)
 
 
-def _block(heads: Row, row: Row, width: int) -> Iterator[Segment]:
+def _styled_row(row: Row, widths: Sequence[int], styles: Styles) -> Iterator[Segment]:
+    cells = [wrapped(cell, width) for cell, width in zip(row, widths, strict=True)]
+    for number in range(max(map(len, cells))):
+        before = INDENT
+        for cell, lines, width in zip(row, cells, widths, strict=True):
+            text = lines[number] if number < len(lines) else ""
+            if text:
+                yield Segment(before)
+                yield Segment(text, styles.get(cell))
+                before = ""
+            before += " " * (width - len(text)) + GAP
+        yield EMPTY_LINE
+
+
+def _block(heads: Row, row: Row, width: int, styles: Styles) -> Iterator[Segment]:
     yield from _styled([INDENT + line for line in wrapped(row[0], max(SHORTEST_VALUE, width - len(INDENT)))], HEAD)
     named = [(head, cell) for head, cell in zip(heads[1:], row[1:], strict=True) if cell]
     column = max((len(head) for head, _ in named), default=0)
@@ -138,8 +162,12 @@ def _block(heads: Row, row: Row, width: int) -> Iterator[Segment]:
         if max(map(len, cell.split(" "))) <= room:
             for number, line in enumerate(wrapped(cell, room)):
                 name = "" if number else head
-                yield Segment(f"{2 * INDENT}{name.ljust(column)}{GAP}{line}\n")
+                yield Segment(f"{2 * INDENT}{name.ljust(column)}{GAP}")
+                yield Segment(line, styles.get(cell))
+                yield EMPTY_LINE
         else:  # a word that has no room beside the name has more below it
             yield Segment(f"{2 * INDENT}{head}\n")
             for line in wrapped(cell, max(SHORTEST_VALUE, below)):
-                yield Segment(f"{3 * INDENT}{line}\n")
+                yield Segment(3 * INDENT)
+                yield Segment(line, styles.get(cell))
+                yield EMPTY_LINE

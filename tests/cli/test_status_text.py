@@ -31,8 +31,10 @@ DOWN = replace(
 REMARKED = replace(GOOD, links=(replace(LINK, causes=(KUBELET,), not_probed=("mn has no pod there.",)),))
 
 
-def shown(status: Status) -> str:
-    out = Console(width=100, record=True, file=None, force_terminal=False)
+def shown(status: Status, *, width: int = 100, colour: bool = False) -> str:
+    out = Console(
+        width=width, record=True, file=None, force_terminal=colour, color_system="standard" if colour else None
+    )
     with out.capture() as captured:
         print_status(out, status, machines_too=True)
         if status.is_up:
@@ -48,6 +50,16 @@ def test_health_says_nothing_but_the_tables() -> None:
     assert "answered" in said
     for word in ("Cause", "fault", "Remark", "fix", "Probes:"):
         assert word not in said
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_no_word_is_lost_where_it_is_narrow(width: int) -> None:
+    """Cells wrap within their columns, or every row becomes a block."""
+    narrow = shown(GOOD, width=width)
+    assert max(map(len, narrow.splitlines())) <= width
+    lost = set(shown(GOOD).replace("─", "").split()) - set(narrow.split())
+    assert lost <= {"machine", "or", "server", "cluster", "link"}, "a block needs no name of its first column"
+    assert "\x1b[32m" in shown(GOOD, width=width, colour=True), "verdicts keep their colour"
 
 
 def test_what_is_lost_and_why_and_what_mends_it() -> None:
