@@ -93,8 +93,6 @@ def _by_words(problem: str, context: str) -> tuple[str, str] | None:
         return "is not YAML", "put the text in quotes"
     if "block mapping" in context or "block collection" in context or "block sequence" in (problem + context):
         return "is not YAML: this line is indented otherwise than those beside it", "indent all of one level alike"
-    if "block end" in problem or "expected key" in problem:
-        return "is not YAML: this line is indented otherwise than those beside it", "indent all of one level alike"
     if "alphabetic or numeric" in (problem + context) or "anchor" in context or "alias" in context:
         return "has an anchor or an alias (& or *)", "write the value out, or quote the text"
     if "block scalar" in context:

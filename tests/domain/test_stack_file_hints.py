@@ -85,6 +85,30 @@ BAD: Final = {
         whole("location: fsn1", "location: %fsn1"),
         "is not YAML: a text can't start with a percent sign; put the text in quotes. [Pulumi.de.yaml:10]",
     ),
+    "a backslash in double quotes": (
+        whole("location: fsn1", 'location: "f\\sn1"'),
+        (
+            "is not YAML: a backslash in double quotes starts no sequence that YAML knows; put it in single quotes. "
+            "[Pulumi.de.yaml:10]"
+        ),
+    ),
+    "a colon in a text": (
+        whole("location: fsn1", "location: fsn1: the first"),
+        (
+            "is not YAML: a colon stands where none can be; perhaps it is of the text, or of a second setting; "
+            "put the text in quotes, or write each setting in a line of its own, indented alike. [Pulumi.de.yaml:10]"
+        ),
+    ),
+    "a text behind a bar": (
+        whole("location: fsn1", "location: |fsn1"),
+        (
+            "is not YAML: behind | or > stands what can't stand there; begin the text in the next line. "
+            "[Pulumi.de.yaml:10]"
+        ),
+    ),
+    "an entry of a list among settings": (whole("    image:", "    - image:"), f"{INDENTED} [Pulumi.de.yaml:13]"),
+    "a bracket that nothing opened": (whole("  - mn", "  - mn\n  ]"), f"{INDENTED} [Pulumi.de.yaml:9]"),
+    "a line between two levels": (f"{WHOLE} x: 1\n", f"{INDENTED} [Pulumi.de.yaml:34]"),
     "a NUL byte": (f"{WHOLE}\0\n", "is not YAML: it holds a NUL byte; remove it. [Pulumi.de.yaml:34]"),
     "a private key behind a key": (
         whole("  isthmus:peers:\n  - mn", f"  isthmus:sshPrivateKey: {SSH_PRIVATE_KEY}"),
@@ -93,7 +117,13 @@ BAD: Final = {
     "a private key at the end": (WHOLE + SSH_PRIVATE_KEY, f"{KEY} [Pulumi.de.yaml:35]"),
 }
 
+ANCHOR: Final = (
+    "Pulumi.de.yaml has an anchor or an alias (& or *); write the value out, or quote the text. [Pulumi.de.yaml:10]"
+)
+
 SHAPES: Final = {
+    "a star before a name": (whole("location: fsn1", "location: *.example.net"), ANCHOR),
+    "an ampersand alone": (whole("location: fsn1", "location: & fsn1"), ANCHOR),
     "Config": (
         whole("config:", "Config:"),
         "Config is unknown to Pulumi, which reads settings below config alone; write config. [Pulumi.de.yaml:1]",
