@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +15,7 @@ from collections.abc import Callable, Mapping
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, Final
+from unittest import mock
 
 import jsonschema
 import pytest
@@ -19,6 +23,7 @@ import yaml
 
 from cli import plan as plan_module
 from cli import schema as schema_module
+from cli.app import main
 from cli.plan import MANY
 from domain.changes import RAISED_WITH, raised_with
 from domain.starter_text import Place
@@ -50,6 +55,32 @@ def isthmus(
         errors="surrogateescape",
         timeout=60,
     )
+
+
+def plan(directory: Path, *arguments: str, columns: int = 100) -> subprocess.CompletedProcess[str]:
+    """`isthmus plan` within this process, where it is not about streams or processes: a start takes 0.3 s each."""
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2)]
+    before = signal.getsignal(signal.SIGTERM)
+    command = ["isthmus", "plan", "--directory", str(directory), *arguments]
+    code: object = "it has not ended by itself"
+    with (
+        mock.patch.object(sys, "argv", command),
+        mock.patch.dict(os.environ, {"COLUMNS": str(columns)}),
+        contextlib.redirect_stdout(streams[0]),
+        contextlib.redirect_stderr(streams[1]),
+    ):
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code
+        finally:
+            signal.signal(signal.SIGTERM, before)
+    assert isinstance(code, int), code
+    said = []
+    for stream in streams:
+        stream.seek(0)
+        said.append(stream.read())
+    return subprocess.CompletedProcess(command, code, *said)
 
 
 @pytest.fixture
@@ -108,14 +139,14 @@ def test_at_80_columns(tmp_path: Path, count: int) -> None:
 
 def test_at_40_columns(directory: Path) -> None:
     """Tables wrap by cell, and where their columns have no room, every row is a block."""
-    done = isthmus("plan", "--directory", str(directory), COLUMNS="40")
+    done = plan(directory, columns=40)
     assert (done.returncode, done.stderr) == (0, NOT_COMPARED)
     assert max(map(len, done.stdout.splitlines()[:-1])) <= 40
     golden("plan-2-at-40.txt", done.stdout)
 
 
 def test_for_people(directory: Path) -> None:
-    done = isthmus("plan", "--directory", str(directory), COLUMNS="200")
+    done = plan(directory, columns=200)
     assert (done.returncode, done.stderr) == (0, NOT_COMPARED)
     assert "\x1b" not in done.stdout
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
@@ -140,7 +171,7 @@ def test_no_row_stands_there_twice(tmp_path: Path) -> None:
     config = yaml.safe_load(files["c02"])["config"]
     files["c02"] = text({**config, "isthmus:k3s": {**config["isthmus:k3s"], "version": "v1.34.1+k3s1"}})
     write_all(tmp_path, files)
-    lines = isthmus("plan", "--directory", str(tmp_path), COLUMNS="200").stdout.splitlines()
+    lines = plan(tmp_path, columns=200).stdout.splitlines()
     versions = lines.index("Versions") + 2
     assert [line.split()[:2] for line in lines[versions : versions + 3]] == [
         ["c01,", "c03,"],
@@ -152,7 +183,7 @@ def test_no_row_stands_there_twice(tmp_path: Path) -> None:
 def test_a_matrix_shows_who_is_linked_and_what_fits_through(tmp_path: Path) -> None:
     files = fleet_files(MANY)  # a ring
     write_all(tmp_path, files)
-    lines = isthmus("plan", "--directory", str(tmp_path)).stdout.splitlines()
+    lines = plan(tmp_path).stdout.splitlines()
     start = lines.index("Links, from the row to the column")
     assert lines[start + 1 : start + 8] == [
         "        1 2 3 4",
@@ -170,7 +201,7 @@ def test_a_matrix_tells_links_of_different_sizes_apart(tmp_path: Path) -> None:
     for name, content in fleet_files(MANY).items():
         config = {**yaml.safe_load(content)["config"], "isthmus:peers": [pairs[name]]}
         write(tmp_path, **{name: config if name > "c1" else {**config, "isthmus:cilium": {"mtu": 1200}}})
-    lines = isthmus("plan", "--directory", str(tmp_path)).stdout.splitlines()
+    lines = plan(tmp_path).stdout.splitlines()
     start = lines.index("Links, from the row to the column")
     assert lines[start + 2 : start + 9] == [
         "  1 c0  - a . .",
@@ -186,7 +217,7 @@ def test_a_matrix_tells_links_of_different_sizes_apart(tmp_path: Path) -> None:
 
 def test_a_matrix_that_is_too_wide_comes_in_parts(tmp_path: Path) -> None:
     write_all(tmp_path, fleet_files(40))
-    done = isthmus("plan", "--directory", str(tmp_path), COLUMNS="40")
+    done = plan(tmp_path, columns=40)
     lines = done.stdout.splitlines()
     label = "   1 c0   "
     first, second = (line.removeprefix(label) for line in lines if line.startswith(label))
@@ -198,7 +229,7 @@ def test_a_matrix_that_is_too_wide_comes_in_parts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [2, 5])
 def test_no_line_is_longer_than_the_terminal(tmp_path: Path, columns: int, count: int) -> None:
     write_all(tmp_path, {"de": text(DE), "mn": text(MN)} if count == 2 else meshed(count))
-    done = isthmus("plan", "--directory", str(tmp_path), COLUMNS=str(columns))
+    done = plan(tmp_path, columns=columns)
     *lines, last = done.stdout.splitlines()
     assert max(map(len, lines)) <= columns
     assert last.endswith("no problem found.")
@@ -206,7 +237,7 @@ def test_no_line_is_longer_than_the_terminal(tmp_path: Path, columns: int, count
 
 def test_one_stack_with_all_its_nodes(tmp_path: Path) -> None:
     write_all(tmp_path, meshed(5))
-    done = isthmus("plan", "--directory", str(tmp_path), "--stack", "c01")
+    done = plan(tmp_path, "--stack", "c01")
     assert done.returncode == 0
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert "c01 c01-agent-1 agent cx23 10.0.1.31 carries the link" in lines
@@ -214,13 +245,13 @@ def test_one_stack_with_all_its_nodes(tmp_path: Path) -> None:
     assert "c05 → c01 10.42.0.0/16 1230 bytes c01.internal" in lines
     assert not [line for line in lines if line.startswith(("c02 10.", "c02 → c03"))]
     assert lines[-1] == "1 cluster, 2 nodes, 4 links of up to 1230 bytes; no problem found."
-    found = json.loads(isthmus("plan", "--json", "--directory", str(tmp_path), "-s", "c01").stdout)
+    found = json.loads(plan(tmp_path, "--json", "-s", "c01").stdout)
     assert [cluster["cluster"] for cluster in found["clusters"]] == ["c01"]
     assert len(found["links"]) == 8
 
 
 def test_one_stack_that_is_not_there(directory: Path) -> None:
-    done = isthmus("plan", "--directory", str(directory), "--stack", "dee")
+    done = plan(directory, "--stack", "dee")
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr == f"error: there is no Pulumi.dee.yaml in {directory}; stacks there: de, mn.\n"
 
@@ -251,7 +282,7 @@ def test_environments_are_named_since_pulumi_alone_reads_them(
 def test_a_problem_of_another_stack_counts_for_one_stack_too(directory: Path) -> None:
     """`pulumi up` of it would refuse as well."""
     write(directory, mn=changed(MN, {"network.pod_cidr": "10.42.0.0/16"}))
-    assert isthmus("plan", "--directory", str(directory), "--stack", "de").returncode == 1
+    assert plan(directory, "--stack", "de").returncode == 1
 
 
 SCHEMA: Final = json.loads((REPOSITORY / "docs/plan.schema.json").read_text(encoding="utf-8"))
@@ -270,7 +301,7 @@ SCHEMA: Final = json.loads((REPOSITORY / "docs/plan.schema.json").read_text(enco
 )
 def test_the_schema_of_json_holds(tmp_path: Path, stacks: dict[str, Any], code: int) -> None:
     write(tmp_path, **stacks)
-    done = isthmus("plan", "--json", "--directory", str(tmp_path))
+    done = plan(tmp_path, "--json")
     assert done.returncode == code
     found = json.loads(done.stdout)
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
@@ -305,7 +336,7 @@ def test_for_machines(directory: Path) -> None:
 
 def test_every_problem_and_exit_code_1(directory: Path) -> None:
     write(directory, de=changed(DE, {"hetzner.routers": 0}), mn=changed(MN, {"network.pod_cidr": "10.42.0.0/16"}))
-    done = isthmus("plan", "--directory", str(directory))
+    done = plan(directory)
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
         "de: hetzner.routers 0 gives nothing that would carry the link; write 1, or leave it out. [Pulumi.de.yaml:20]",
@@ -315,7 +346,7 @@ def test_every_problem_and_exit_code_1(directory: Path) -> None:
         ),
         "2 problems in the stack files; `pulumi up` would refuse, and change nothing.",
     ]
-    machine = isthmus("plan", "--json", "--directory", str(directory))
+    machine = plan(directory, "--json")
     assert machine.returncode == 1
     found = json.loads(machine.stdout)
     assert (found["clusters"], found["links"]) == ([], [])
@@ -340,7 +371,7 @@ def test_odd_files(tmp_path: Path, make: Callable[[Path], object], says: str) ->
 
 def test_an_empty_file_lacks_everything(tmp_path: Path) -> None:
     (tmp_path / "Pulumi.mn.yaml").touch()
-    done = isthmus("plan", "--directory", str(tmp_path))
+    done = plan(tmp_path)
     assert done.returncode == 1
     assert [line.split()[1] for line in done.stdout.splitlines()[:-1]] == [
         "network",
@@ -506,6 +537,7 @@ def test_schema_files_are_checked_and_written(
     assert sorted(path.name for path in (tmp_path / "docs").iterdir()) == ["settings.md", "stack-file.schema.json"]
 
 
+@pytest.mark.thorough
 def test_the_plan_of_a_thousand_clusters_grows_no_worse_than_n_log_n() -> None:
     """Generous, because tests run beside others; `python -m tests.benchmark_plan` is exact."""
     ends = (125, 1000)

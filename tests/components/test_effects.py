@@ -11,7 +11,7 @@ import functools
 import io
 import json
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -409,7 +409,19 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]
     return first
 
 
-@pytest.mark.parametrize(("setting", "base"), [(setting, base) for setting in EFFECTS for base in EFFECTS[setting]])
+def cases() -> Iterator[Any]:
+    """Every effect. What a setting does in the same words to the same kind of resource of several kinds of clusters is
+    looked at in the first of them, and with ``thorough`` in all.
+    """
+    for setting, effects in EFFECTS.items():
+        seen: list[tuple[Any, ...]] = []
+        for base, effect in effects.items():
+            kind = (effect.changes, effect.resource.partition(" ")[0], effect.has)
+            yield pytest.param(setting, base, marks=pytest.mark.thorough if kind in seen else ())
+            seen.append(kind)
+
+
+@pytest.mark.parametrize(("setting", "base"), list(cases()))
 def test_effect(setting: str, base: str, before: dict[str, dict[str, Any]], tmp_path: Path) -> None:
     effect = EFFECTS[setting][base]
     after = one(registrations(registered(tmp_path, base, effect.changes)), effect.resource)
