@@ -32,9 +32,7 @@ STANDS_FOR = {
     "tests/link/test_status_tells_the_cause.py::test_the_interface_taken_down": (
         "tests/link/test_status_tells_the_cause.py::test_the_ip_rules_deleted"
     ),
-    "tests/link/test_never_in_plain.py::test_a_reboot_of_the_router": (
-        "tests/link/test_restarts.py::test_the_machine_is_rebooted"
-    ),
+    "tests/link/test_never_in_plain.py::test_a_reboot": ("tests/link/test_restarts.py::test_the_machine_is_rebooted"),
 }
 """What runs only with --thorough and has no case of its own before: the file or test of its kind that always runs. Of
 three sites that is everything but the machines; of a router's machine that is off, a router that is as silent while
