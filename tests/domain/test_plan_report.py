@@ -25,7 +25,9 @@ def test_places() -> None:
 
 
 def test_links_say_what_the_program_makes() -> None:
-    for link in report(de=DE, mn=MN).links:
+    links = report(de=DE, mn=MN).links
+    assert len(links) == 2
+    for link in links:
         made = egress_policy(link.target, link.destination_cidrs)
         assert made["metadata"]["name"] == link.egress_policy
         assert made["spec"]["destinationCIDRs"] == [str(network) for network in link.destination_cidrs]

@@ -192,7 +192,9 @@ def line_of(setting: str, content: str) -> int:
 
 @pytest.mark.parametrize("case", BAD, ids=lambda case: case["id"])
 def test_bad_has_setting_rule_fix_and_line(case: dict[str, Any]) -> None:
-    for problem in check(case["stack"], bad_changes(case)):
+    problems = check(case["stack"], bad_changes(case))
+    assert problems
+    for problem in problems:
         assert problem.setting
         assert problem.rule
         assert problem.fix
@@ -283,6 +285,7 @@ def test_the_example_of_an_entry_is_right_there(setting: str) -> None:
     for place in by_name.values():
         wrong = with_value(example, place, {"": 1.5})
         at = [problem for problem in check(stack, {setting: wrong}) if problem.setting in by_name]
+        assert at
         for problem in at:
             if problem.fix.startswith("write it like "):
                 right = as_written(problem.fix.removeprefix("write it like "))

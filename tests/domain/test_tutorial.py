@@ -77,7 +77,9 @@ def test_commands_of_isthmus_and_files_are_there() -> None:
     known = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
     named = re.findall(r"\./isthmus ([a-z0-9-]+)", PAGE.read_text(encoding="utf-8"))
     assert {"lab", "plan", "k3s-checksum"} <= set(named) <= known | {"lab"}
-    for link in re.findall(r"\]\(([a-z./-]+\.md)\)", PAGE.read_text(encoding="utf-8")):
+    links = re.findall(r"\]\(([a-z./-]+\.md)\)", PAGE.read_text(encoding="utf-8"))
+    assert links
+    for link in links:
         assert (PAGE.parent / link).is_file()
 
 
@@ -85,6 +87,8 @@ def test_what_is_marked_is_explained() -> None:
     """Every mark of the shipped files has a row of its own, or is what a command prints."""
     text = section(2)
     for name in STACKS:
-        for mark in re.findall(r'"<([^"]*)>"', (REPOSITORY / f"Pulumi.{name}.yaml").read_text(encoding="utf-8")):
+        marks = re.findall(r'"<([^"]*)>"', (REPOSITORY / f"Pulumi.{name}.yaml").read_text(encoding="utf-8"))
+        assert marks
+        for mark in marks:
             said = spans(mark)
             assert (said and said[0] in TYPED) or mark.split(", like")[0] in text, mark

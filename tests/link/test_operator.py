@@ -24,7 +24,7 @@ from lab.netbird_api import NetBirdApi
 from lab.pulumi_command import Pulumi
 from lab.status import NETBIRD_NAMESPACE
 from lab.topology import WORKSTATION_NAMESPACE
-from tests.link.changing import previewed, stack_files_kept, up
+from tests.link.changing import UNCHANGED, previewed, stack_files_kept, up
 
 pytestmark = pytest.mark.link
 
@@ -36,7 +36,10 @@ TRIAL: Final = "operator-trial"
 PLAIN: Final = "operator-trial-plain"
 """One that has not, as no namespace has unless a person labels it."""
 BACK_SECONDS: Final = 60.0
-GAP_SECONDS: Final = 1.0
+GAP_SECONDS: Final = 3.0
+"""From one pod to the next. One that waits for the webhook of an operator that is away waits 10 s; without it a machine
+with nothing else to do stays below 1 s, one with a load of 100 took 1.3 s.
+"""
 KEY: Final = "isthmus-mn-router"
 KEY_SECRET: Final = f"setup-key-{KEY}"
 NO_SIDECARS: Final = "the lab's stand-in for NetBird's operator has no sidecars"
@@ -212,7 +215,7 @@ def rotated(mn: Cluster, api: KubernetesClient, pulumi: Pulumi, netbird: NetBird
         finally:
             changes.append(up(pulumi, [STACK])[STACK])
         annotations.append(mark(mn))
-        assert [set(one) for one in changes] == [{"same", "update"}] * 2
+        assert [set(one) - set(UNCHANGED) for one in changes] == [{"update"}] * 2, changes
     finally:
         maker.stop()
         thread.join()

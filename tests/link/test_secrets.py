@@ -61,12 +61,19 @@ def test_outputs_previews_and_logs(secrets: Mapping[str, list[str]], pulumi: Pul
     assert bad == {}
 
 
+def all_machines() -> list[str]:
+    """Every machine of the lab."""
+    found = machines.list_machines()
+    assert len(found) >= sum(site.node_count for site in DEFAULT.sites)
+    return found
+
+
 def test_process_lists(secrets: Mapping[str, list[str]]) -> None:
     bad = {}
     here = subprocess.run(["ps", "-eww", "-o", "args"], capture_output=True, text=True, check=True).stdout
     if names := shown(secrets, "\n".join(without_operator(here.splitlines()))):
         bad["this machine"] = names
-    for machine in machines.list_machines():
+    for machine in all_machines():
         listed = machines.exec(machine, ["ps", "-eww", "-o", "args"], check=True).stdout
         assert "systemd" in listed
         if names := shown(secrets, "\n".join(without_operator(listed.splitlines()))):
@@ -77,7 +84,7 @@ def test_process_lists(secrets: Mapping[str, list[str]]) -> None:
 def test_machines_logs(secrets: Mapping[str, list[str]]) -> None:
     script = "journalctl --no-pager --quiet; find /var/log -type f -name '*.log' -exec cat {} +"
     bad = {}
-    for machine in machines.list_machines():
+    for machine in all_machines():
         text = machines.exec(machine, ["sh", "-c", script], deadline_seconds=120).stdout
         assert len(text) > 1000, machine
         if names := shown(secrets, text):

@@ -66,7 +66,9 @@ class TestCertificates:
             return {path.name: path.read_bytes() for path in (tmp_path / "tls").iterdir()}
 
         assert make() == make()
-        for path in (tmp_path / "tls").glob("*.key"):
+        keys = list((tmp_path / "tls").glob("*.key"))
+        assert keys
+        for path in keys:
             assert path.stat().st_mode & 0o777 == 0o600
 
     def test_a_nodes_certificate_speaks_for_that_node(self, tmp_path: Path) -> None:
