@@ -56,7 +56,8 @@ async def joined_cluster(
     secrets = read_secrets(settings.stack)
     running = running_cluster(settings, plan, secrets, hooks=callbacks)
     cluster, in_cluster = running.cluster, running.in_cluster
-    warn_if_unreachable(cluster.kubeconfig, cluster.context)
+    if callbacks or pulumi.runtime.is_dry_run():
+        warn_if_unreachable(cluster.kubeconfig, cluster.context)
     if callbacks and settings.installs_k3s:
         at_hetzner = settings.hetzner is not None
         watch_nodes(cluster.kubeconfig, cluster.context, settings.stack, plan.nodes, at_hetzner=at_hetzner)
@@ -92,6 +93,7 @@ async def joined_cluster(
                 secrets.kubeconfig if callbacks and not settings.installs_k3s else None,
                 *(cluster.context, netbird.NAMESPACE, OPERATOR_RELEASE),
             ),
+            waiting=waiting,
             after=[cilium.ready],
         ),
         opts=running.goes_with_machines,
@@ -105,6 +107,7 @@ async def joined_cluster(
             settings=settings.netbird,
             api_token=secrets.netbird_api_token,
             operator=operator.ready,
+            waiting=waiting,
             transforms=callbacks,
         ),
         opts=in_cluster,

@@ -8,10 +8,12 @@ from typing import Final
 
 import pulumi
 
+from components import waits
 from components.chart import ChartSource, release
 from components.chart_crds import with_crds
 from components.helm_records import RecoverRelease
 from components.kubernetes_object import KubernetesObject
+from components.waiting import Waiting
 from domain.namespace_owner import OWNER, OWNER_LABEL
 from domain.netbird import API_KEY_ENTRY, API_KEY_SECRET, NAMESPACE
 from domain.operator_values import operator_values, token_mark
@@ -35,6 +37,7 @@ class NetbirdOperatorArgs:
     mirror: str | None
     recover: RecoverRelease | None
     namespace_stays: bool
+    waiting: Waiting
     after: Sequence[pulumi.Input[pulumi.Resource]]
 
 
@@ -75,5 +78,6 @@ class NetbirdOperator(pulumi.ComponentResource):
             recover=args.recover,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[namespace, token]),
         )
+        args.waiting.beside(waits.operator, made=installed, after=token)
         self.ready = with_crds(installed, args.recover)
         self.register_outputs({})

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import pulumi
 
+from components import waits
 from components.hetzner_leftovers import StackInstance
 from components.kubernetes_object import KubernetesObject
 from components.netbird_api import (
@@ -25,6 +26,7 @@ from components.netbird_api import (
     NetbirdSetupKey,
 )
 from components.router_zone import zone_hooks
+from components.waiting import Waiting
 from domain import netbird
 from domain.router_rollout import alone_on_its_node, old_pod_first
 from domain.settings import NetbirdSettings
@@ -32,6 +34,8 @@ from domain.settings import NetbirdSettings
 Transform = pulumi.ResourceTransform
 
 WAIT_READY = {"pulumi.com/waitFor": "condition=Ready"}
+MADE_WITHIN = "10m"
+"""What the engine waits for the operator's work on an object."""
 RENEWALS = "isthmus.dev/setup-key-renewals"
 """Annotation of the SetupKey: another value lets the operator look at the key at once."""
 
@@ -49,6 +53,7 @@ class NetbirdRouterArgs:
     settings: NetbirdSettings
     api_token: pulumi.Output[str]
     operator: pulumi.Input[pulumi.Resource]
+    waiting: Waiting
     transforms: bool = True
 
 
@@ -110,6 +115,11 @@ class NetbirdRouter(pulumi.ComponentResource):
             transforms=[host_network_transform(cluster, args.settings)] if args.transforms else None,
             hooks=zone_hooks(zone_name, args.settings.management_url, args.api_token) if args.transforms else None,
         )
+        args.waiting.beside(
+            lambda client: waits.operators_router(client, manifest["metadata"]["name"]),
+            made=router,
+            after=args.operator,
+        )
         # Side by side with the router: the operator retries the key until the router's group is there, and the
         # router's pod can't start before the key is.
         key_name = netbird.setup_key_name(cluster)
@@ -135,7 +145,7 @@ class NetbirdRouter(pulumi.ComponentResource):
                 depends_on=[router, setup_key],
                 # The Deployment goes with the router; giving the fields back first would only restart it.
                 retain_on_delete=True,
-                custom_timeouts=pulumi.CustomTimeouts(create="10m", update="10m"),
+                custom_timeouts=pulumi.CustomTimeouts(create=MADE_WITHIN, update=MADE_WITHIN),
             ),
         )
         # A preview that can't reach the cluster has no uid.
@@ -184,6 +194,6 @@ class NetbirdRouter(pulumi.ComponentResource):
                 hooks=hooks,
                 replace_on_changes=replace_on_changes,
                 delete_before_replace=True,
-                custom_timeouts=pulumi.CustomTimeouts(create="10m", update="10m", delete="5m"),
+                custom_timeouts=pulumi.CustomTimeouts(create=MADE_WITHIN, update=MADE_WITHIN, delete="5m"),
             ),
         )

@@ -1,4 +1,6 @@
-"""Says in a preview that a cluster can't be reached from here. The preview itself goes on: it still shows the plan."""
+"""Says that a cluster can't be reached from here. A preview goes on: it still shows the plan. An ``up`` goes on as
+well, with what needs no cluster, and what does need it fails in the provider's words, which name no fix.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,8 @@ def why_unreachable(host: str, port: int) -> str | None:
 
 
 def warn_if_unreachable(kubeconfig: pulumi.Output[str], context: str | None) -> None:
-    """In a preview, once the kubeconfig is known: a warning when its API server does not take a connection."""
-    if not pulumi.runtime.is_dry_run():
-        return
+    """Once the kubeconfig is known: a warning when its API server does not take a connection."""
+    preview = pulumi.runtime.is_dry_run()
 
     async def look(text: str) -> str:
         try:
@@ -34,10 +35,12 @@ def warn_if_unreachable(kubeconfig: pulumi.Output[str], context: str | None) -> 
             return ""  # The provider says what is wrong with a kubeconfig.
         reason = await asyncio.to_thread(why_unreachable, host, port)
         if reason is not None:
-            pulumi.log.warn(
-                f"the cluster's API at {host}:{port} can't be reached from here ({reason}): this preview shows the "
-                "plan without what the cluster would say to it; an `up` from here would fail"
+            what = (
+                "this preview shows the plan without what the cluster would say to it; an `up` from here would fail"
+                if preview
+                else "what is in the cluster can't be changed until it answers; then run the same command again"
             )
+            pulumi.log.warn(f"the cluster's API at {host}:{port} can't be reached from here ({reason}): {what}")
         return reason or ""
 
     _looked: pulumi.Output[str] = kubeconfig.apply(look)

@@ -100,6 +100,24 @@ async def wait_until(
     )
 
 
+async def watch_until(
+    ended: asyncio.Future[Any],
+    stack: str,
+    wait: Wait,
+    say: Callable[[str], None],
+    warn: Callable[[str], None],
+    *,
+    now: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """Waits as :func:`wait_until` does, and without a word no more once ``ended`` is done."""
+    watching = asyncio.ensure_future(wait_until(stack, wait, say, warn, now=now, sleep=sleep))
+    await asyncio.wait([ended, watching], return_when=asyncio.FIRST_COMPLETED)
+    if watching.done():
+        await watching
+    watching.cancel()
+
+
 class Waiting:
     """The waits of one program run. Not ``active``, it hands on what would be waited for."""
 
@@ -144,3 +162,41 @@ class Waiting:
         first = pulumi.Output.all(self._kubeconfig, pulumi.Output.from_input(values), after, *beside)
         waited: pulumi.Output[pulumi.Resource] = first.apply(made).apply(wait)
         return waited
+
+    def beside(
+        self,
+        make: Callable[[KubernetesClient], Wait],
+        *,
+        made: pulumi.Resource,
+        after: pulumi.Input[pulumi.Resource],
+    ) -> None:
+        """Says what is there while the engine itself waits for ``made``, which gives no reason; from ``after`` on.
+
+        It holds up nothing and fails nothing: it ends with the engine's wait. What was in vain it warns of, with reason
+        and fix, so its deadline is to be the shorter one; the error is then the engine's.
+        """
+        if not self._active:
+            return
+        ended = asyncio.ensure_future(made.urn.future())
+        # The engine says by itself what went wrong with it.
+        ended.add_done_callback(lambda future: future.cancelled() or future.exception())
+
+        async def watch(known: Any) -> str:
+            await asyncio.wait([ended], timeout=TELL_SECONDS)
+            try:
+                wait = make(KubernetesClient(known[0], self._context))
+            except UnsupportedKubeconfigError:
+                return ""
+            if not ended.done():
+                try:
+                    await watch_until(ended, self._stack, wait, pulumi.log.info, pulumi.log.warn)
+                except TooLateError as late:
+                    pulumi.log.warn(str(late))
+            return ""
+
+        def registered(known: Sequence[Any]) -> pulumi.Output[Any]:
+            return pulumi.Output.all(known[0], known[1].urn)
+
+        # The program does not end before what it has begun.
+        first = pulumi.Output.all(self._kubeconfig, after)
+        _watched: pulumi.Output[str] = first.apply(registered).apply(watch)

@@ -17,6 +17,7 @@ from components.waiting import Seen, Wait
 from domain.egress_policy import egress_policy_name
 from domain.guard import read_state
 from domain.link_reason import why_no_route
+from domain.netbird import NAMESPACE
 
 CILIUM_SECONDS: Final = 900.0
 """The agents of all nodes: their image is half a gigabyte, and a slow machine starts one in minutes."""
@@ -24,6 +25,8 @@ GUARD_SECONDS: Final = 600.0
 ROUTE_SECONDS: Final = 300.0
 """From the policies in NetBird to the route on the router: a second where all is well."""
 RELAY_SECONDS: Final = 600.0
+OPERATOR_SECONDS: Final = 540.0
+"""Less than Helm waits for it (:data:`components.chart.RELEASE_TIMEOUT_SECONDS`), and the engine for its router."""
 NETBIRD_ANSWER_SECONDS: Final = 10.0
 
 SYSTEM: Final = "kube-system"
@@ -43,6 +46,9 @@ class DaemonSet:
 CILIUM: Final = DaemonSet("cilium", "k8s-app=cilium")
 GUARDS: Final = DaemonSet(guard.NAME, f"app.kubernetes.io/name={guard.NAME}")
 RELAYS: Final = DaemonSet("isthmus-dns-relay", "app.kubernetes.io/name=isthmus-dns-relay")
+OPERATOR: Final = "isthmus-netbird-operator"
+"""The Deployment of the operator's chart."""
+OPERATOR_PODS: Final = "app.kubernetes.io/name=netbird-operator"
 
 
 def cilium_agents(client: KubernetesClient) -> Wait:
@@ -133,9 +139,17 @@ def _ready(pod: Mapping[str, Any]) -> bool:
 
 def _pod_state(pod: Mapping[str, Any], newest: str) -> str:
     """``cilium-x7k2p on de-agent-1: ImagePullBackOff``."""
+    where = f"{pod['metadata']['name']} on {pod['spec'].get('nodeName') or 'no node'}"
+    if not _is_newest(pod, newest):
+        return f"{where}: is being replaced"
+    return _state_of(pod)
+
+
+def _state_of(pod: Mapping[str, Any]) -> str:
+    """Likewise, of a pod of whatever revision."""
     status = pod.get("status") or {}
     where = f"{pod['metadata']['name']} on {pod['spec'].get('nodeName') or 'no node'}"
-    if "deletionTimestamp" in pod["metadata"] or not _is_newest(pod, newest):
+    if "deletionTimestamp" in pod["metadata"]:
         return f"{where}: is being replaced"
     for one in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
         for kind in ("waiting", "terminated"):
@@ -158,6 +172,64 @@ def _away(nodes: Mapping[str, Any]) -> dict[str, str]:
 
 def _quoted(selector: str) -> str:
     return selector.replace("/", "%2F").replace("=", "%3D")
+
+
+# --- NetBird's operator ----------------------------------------------------------------------------------------------
+
+
+def operator(client: KubernetesClient) -> Wait:
+    """The operator's own process, while Helm waits for it."""
+    return Wait("NetBird's operator", lambda: _operator_seen(client), _why_no_operator, OPERATOR_SECONDS)
+
+
+def operators_router(client: KubernetesClient, name: str) -> Wait:
+    """What the operator makes of the router object, while the engine waits for it; the operator itself first."""
+
+    def look() -> Seen:
+        path = f"/apis/netbird.io/v1alpha1/namespaces/{NAMESPACE}/networkrouters/{name}"
+        router = client.get(path)
+        if router is None:
+            return Seen(False, f"there is no NetworkRouter {name} yet")
+        there = _operator_seen(client)
+        return Seen(False, there.state if not there.done else f"{_said_of(router)}; the operator runs")
+
+    return Wait(f"NetBird's operator to make the router {name}", look, _why_no_operator, OPERATOR_SECONDS)
+
+
+def _operator_seen(client: KubernetesClient) -> Seen:
+    there = client.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{OPERATOR}")
+    if there is None:
+        return Seen(False, "Helm has not made it yet")
+    pods = client.request("GET", f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector={_quoted(OPERATOR_PODS)}")
+    return operator_seen(there, pods)
+
+
+def operator_seen(there: Mapping[str, Any], pods: Mapping[str, Any]) -> Seen:
+    """The judgement, from the API's answers: whether the newest pod is ready, and what is with those that are not."""
+    status = there.get("status") or {}
+    wanted = int(there["spec"].get("replicas", 1))
+    ready = min(int(status.get("updatedReplicas") or 0), int(status.get("readyReplicas") or 0))
+    if wanted == 0:
+        return Seen(False, "somebody has scaled it to zero")
+    states = sorted(_state_of(pod) for pod in pods.get("items") or [] if not _ready(pod))
+    state = "; ".join([f"{ready} of {wanted} ready", *states])
+    observed = (status.get("observedGeneration") or 0) >= there["metadata"].get("generation", 0)
+    return Seen(observed and ready >= wanted and not states, state)
+
+
+def _said_of(router: Mapping[str, Any]) -> str:
+    for one in (router.get("status") or {}).get("conditions") or []:
+        if one["type"] == "Ready" and one["status"] != "True":
+            return f"it is not ready: {one.get('message') or one.get('reason')}"
+    return "it has not been looked at"
+
+
+def _why_no_operator(_seen: Seen) -> str:
+    return (
+        f"`kubectl -n {NAMESPACE} describe pods -l {OPERATOR_PODS}` and `kubectl -n {NAMESPACE} logs "
+        f"deployment/{OPERATOR}` say why; `kubectl -n {NAMESPACE} scale deployment/{OPERATOR} --replicas=1` if "
+        "somebody has scaled it to zero"
+    )
 
 
 # --- the route of a link ----------------------------------------------------------------------------------------------

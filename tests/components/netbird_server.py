@@ -40,6 +40,9 @@ class Netbird:
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
     faults: list[tuple[str, str, int]] = field(default_factory=list)
     """(method, path, status): for the next such request; status 0 closes the connection once the work is done."""
+    goes_at: tuple[str, str] | None = None
+    """(method, path): with the next such request the server is away, for it and for all that come."""
+    away: bool = False
     ids: int = 0
 
     def add(self, collection: str, **body: Any) -> Json:
@@ -276,6 +279,10 @@ def running(account: Netbird | None = None) -> Iterator[Netbird]:
                 self._serve_alone(self.path.removeprefix("/api"), body)
 
         def _serve_alone(self, path: str, body: Any) -> None:
+            netbird.away |= (self.command, path) == netbird.goes_at
+            if netbird.away:
+                self.close_connection = True
+                return None
             netbird.requests.append((self.command, path, body))
             fault = next((one for one in netbird.faults if one[:2] == (self.command, path)), None)
             if fault is not None:

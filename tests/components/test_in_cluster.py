@@ -19,6 +19,7 @@ from components.dns_relay import daemon_set_spec
 from components.kubernetes_object import TAKEN_BACK
 from components.netbird_operator import NetbirdOperator, NetbirdOperatorArgs
 from components.netbird_router import host_network_transform
+from components.waiting import Waiting
 from domain import netbird
 from domain.operator_values import token_mark
 from domain.settings import NetbirdSettings
@@ -120,6 +121,7 @@ class TestOperator:
                     mirror=None,
                     recover=None,
                     namespace_stays=stays,
+                    waiting=Waiting("mn", pulumi.Output.from_input(""), None, active=False),
                     after=[],
                 ),
             )

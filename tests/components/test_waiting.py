@@ -9,7 +9,7 @@ import pulumi
 import pytest
 
 from components.kubernetes_client import KubernetesError
-from components.waiting import Seen, TooLateError, Wait, Waiting, wait_until
+from components.waiting import Seen, TooLateError, Wait, Waiting, wait_until, watch_until
 from tests.components.recording import run
 
 
@@ -114,6 +114,41 @@ def test_notes_are_told_at_either_end() -> None:
     assert waited(lambda _: Seen(False, "none", note))[1] == ["mn: node mn-1 is away"]
 
 
+def watched(ends_after: float | None) -> tuple[list[str], str]:
+    """What was said, and the error, of a wait of 60 s for nothing beside something that ends."""
+    clock, said, error = Clock(), list[str](), ""
+
+    async def watch() -> None:
+        ended = asyncio.get_running_loop().create_future()
+
+        async def sleep(seconds: float) -> None:
+            clock.time += seconds
+            if ends_after is not None and clock.time >= ends_after:
+                ended.set_result(None)
+                await asyncio.Event().wait()
+
+        wait = Wait("the thing", lambda: Seen(False, "none"), lambda _: "look at its logs", 60.0)
+        await watch_until(ended, "mn", wait, said.append, said.append, now=clock.now, sleep=sleep)
+
+    try:
+        asyncio.run(watch())
+    except TooLateError as late:
+        error = str(late)
+    return said, error
+
+
+def test_beside_a_wait_of_the_engine_it_is_told_what_is_there_and_not_how_that_ended() -> None:
+    assert watched(12) == (
+        ["mn: waiting for the thing (0 of 60 s): none", "mn: waiting for the thing (10 of 60 s): none"], ""
+    )  # fmt: skip
+
+
+def test_beside_a_wait_of_the_engine_in_vain_ends_with_reason_and_fix() -> None:
+    said, error = watched(None)
+    assert len(said) == 6
+    assert error.startswith("mn: waited 60 s for the thing, in vain: none. look at its logs. Nothing of this")
+
+
 KUBECONFIG = """
 current-context: mn
 clusters: [{name: c, cluster: {server: "https://127.0.0.1:1", certificate-authority-data: LS0tLS1CRUdJTg==}}]
@@ -139,6 +174,7 @@ def test_what_comes_next_depends_on_what_was_waited_for(preview: bool, capsys: p
     async def program() -> None:
         waiting = Waiting("mn", pulumi.Output.from_input(KUBECONFIG), None, active=True)
         first, beside = Thing("first"), Thing("beside")
+        waiting.beside(lambda _client: Wait("x", look, str, 1), made=beside, after=first)
         waited = waiting.until(
             lambda _client, _value: Wait("x", look, str, 1),
             after=first,

@@ -220,3 +220,71 @@ def test_the_reason_is_part_of_what_a_wait_in_vain_says() -> None:
 def test_what_to_do_about_agents_that_do_not_come() -> None:
     wait = waits.cilium_agents(cast("KubernetesClient", None))
     assert wait.why(Seen(False, "")).startswith("`kubectl -n kube-system describe pods -l k8s-app=cilium`")
+
+
+# --- NetBird's operator -----------------------------------------------------------------------------------------------
+
+
+def deployment(*, replicas: int = 1, updated: int = 1, ready: int = 1, observed: int = 4) -> dict[str, Any]:
+    return {
+        "metadata": {"generation": 4},
+        "spec": {"replicas": replicas},
+        "status": {"observedGeneration": observed, "updatedReplicas": updated, "readyReplicas": ready},
+    }
+
+
+BACK_OFF = {
+    "metadata": {"name": "isthmus-netbird-operator-7d4-x2x"},
+    "spec": {"nodeName": "mn-2"},
+    "status": {
+        "phase": "Pending",
+        "containerStatuses": [{"name": "manager", "state": {"waiting": {"reason": "ImagePullBackOff"}}}],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("there", "pods", "expected"),
+    [
+        (deployment(), [], Seen(True, "1 of 1 ready")),
+        (deployment(observed=3), [], Seen(False, "1 of 1 ready")),
+        (deployment(updated=0), [], Seen(False, "0 of 1 ready")),
+        (
+            deployment(ready=0),
+            [BACK_OFF],
+            Seen(False, "0 of 1 ready; isthmus-netbird-operator-7d4-x2x on mn-2: manager: ImagePullBackOff"),
+        ),
+        (deployment(replicas=0, updated=0, ready=0), [], Seen(False, "somebody has scaled it to zero")),
+    ],
+)
+def test_the_operator(there: dict[str, Any], pods: Sequence[dict[str, Any]], expected: Seen) -> None:
+    assert waits.operator_seen(there, {"items": pods}) == expected
+
+
+def test_an_operator_that_does_not_come_has_a_reason_and_a_way() -> None:
+    path = "/apis/apps/v1/namespaces/netbird/deployments/isthmus-netbird-operator"
+    pods = "/api/v1/namespaces/netbird/pods?labelSelector=app.kubernetes.io%2Fname%3Dnetbird-operator"
+    router = "/apis/netbird.io/v1alpha1/namespaces/netbird/networkrouters/isthmus-mn"
+    answers: dict[str, Any] = {path: None, pods: {"items": []}, router: None}
+
+    class Answers:
+        def get(self, path: str) -> Any:
+            return answers[path]
+
+        request = staticmethod(lambda _method, path: answers[path])
+
+    client = cast("KubernetesClient", Answers())
+    operator, made = waits.operator(client), waits.operators_router(client, "isthmus-mn")
+    assert operator.look() == Seen(False, "Helm has not made it yet")
+    assert made.look() == Seen(False, "there is no NetworkRouter isthmus-mn yet")
+    answers[router] = {"metadata": {}}
+    assert made.look() == Seen(False, "Helm has not made it yet")
+    answers[path] = deployment()
+    assert operator.look() == Seen(True, "1 of 1 ready")
+    assert made.look() == Seen(False, "it has not been looked at; the operator runs")
+    condition = {"type": "Ready", "status": "False", "message": "no group"}
+    answers[router] = {"status": {"conditions": [condition]}}
+    assert made.look() == Seen(False, "it is not ready: no group; the operator runs")
+    why = operator.why(operator.look())
+    assert "`kubectl -n netbird describe pods -l app.kubernetes.io/name=netbird-operator`" in why
+    assert "scale deployment/isthmus-netbird-operator --replicas=1" in why

@@ -40,6 +40,7 @@ class Kubelet:
         self._log_port = LogPort(self._log)
         self._stack = ExitStack()
         self._running: dict[str, Callable[[], None]] = {}
+        self._held: set[str] = set()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="kubelet")
 
@@ -65,6 +66,14 @@ class Kubelet:
         api.edit(f"/api/v1/nodes/{node}", {"spec": {"taints": None}}, manager="kube-controller-manager")
         self._log_port.start(self._stack)
         self._thread.start()
+
+    def hold(self, start: str) -> None:
+        """The containers of pods whose names start so end, and no new ones come: their image is gone."""
+        self._held.add(start)
+
+    def let_go(self) -> None:
+        """All run again."""
+        self._held.clear()
 
     def stop(self) -> None:
         """Ends it and what its pods do."""
@@ -95,9 +104,24 @@ class Kubelet:
         elif "nodeName" not in pod["spec"]:
             target = {"apiVersion": "v1", "kind": "Node", "name": self._node}
             self._api.post(f"{path}/binding", {"metadata": {"name": metadata["name"]}, "target": target})
+        elif metadata["name"].startswith(tuple(self._held)):
+            self._keep_down(pod, path)
         elif pod["status"].get("phase") == "Pending":
             self._run(pod)
             self._api.edit(f"{path}/status", {"status": self._status(pod)}, manager="kubelet")
+
+    def _keep_down(self, pod: Json, path: str) -> None:
+        end = self._running.pop(pod["metadata"]["uid"], None)
+        if end is not None:
+            end()
+        status = self._status(pod)
+        if pod["status"].get("phase") != "Pending" or not pod["status"].get("containerStatuses"):
+            for one in status["containerStatuses"]:
+                one.update(ready=False, started=False, state={"waiting": {"reason": "ImagePullBackOff"}})
+            for one in status["conditions"]:
+                if one["type"].endswith("Ready"):
+                    one["status"] = "False"
+            self._api.edit(f"{path}/status", {"status": {**status, "phase": "Pending"}}, manager="kubelet")
 
     def _run(self, pod: Json) -> None:
         for start, program in self._programs.items():

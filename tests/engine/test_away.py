@@ -1,78 +1,166 @@
-"""NetBird is away, from the start of a command or from a moment on: what is said, and that the next plain command of
-the kind goes through by itself, without a refresh or a hand.
+"""Something that a command needs is away, from its start or from a moment on: what is said, and that with the thing
+back the next plain command of the kind goes through by itself, without a refresh or a hand; nothing twice, nothing left
+over.
 
-The table of docs/evidence.md has a line for each case. At ``destroy`` it is in ``test_netbird_ends.py``, and Hetzner's
-API in ``test_hetzner.py`` and ``test_ends.py``.
+The cells are in ``away.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from typing import Any
 
 import pytest
 
-from tests.engine.project import SECRETS
-from tests.engine.world import STACK, World
+from domain.operator_values import SIDECARS_LABEL
+from tests.engine.away import COMMANDS, FAULTS, GOES, TABLE, Cell, Run, all_back
+from tests.engine.deadlines import shorter
+from tests.engine.kube_api import Refused
+from tests.engine.project import SECRETS, Result
+from tests.engine.test_drift import ROUTER
+from tests.engine.world import DEADLINE_SECONDS, STACK, World
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]
 
-Moment = Callable[[World], object]
-
-COMMANDS = {
-    "up": ("up", "-s", STACK, "--yes", "--skip-preview"),
-    "preview": ("preview", "-s", STACK),
-    "refresh": ("refresh", "-s", STACK, "--yes", "--skip-preview"),
-}
-
-
-def start(world: World) -> object:
-    """Before the command."""
-    return True
+CLEAN = ("preview", "-s", STACK, "--expect-no-changes")
 
 
-def policy(world: World) -> object:
-    return world.netbird.all("/policies")
+def cells(*commands: str) -> list[Cell]:
+    """What is run here of these commands; first what begins with nothing."""
+    return sorted(
+        (cell for cell, run in TABLE.items() if isinstance(run, Run) and cell[2] in commands),
+        key=order,
+    )
 
 
-SAYS = ("NetBird API: ", "no answer: ")
-ALWAYS = ("up", policy)
-ROWS: list[tuple[str, Moment, tuple[str, ...]]] = [
-    ("up", policy, SAYS),
-    # It asks nobody.
-    ("preview", start, ()),
-    ("refresh", start, SAYS),
-    ("up", start, SAYS),
-]
+def order(cell: Cell) -> tuple[bool, int]:
+    run = TABLE[cell]
+    return (isinstance(run, Run) and run.work != "all", [*COMMANDS].index(cell[2]))
 
 
-def case(command: str, moment: Moment, says: tuple[str, ...]) -> object:
-    marks = () if (command, moment) == ALWAYS else (pytest.mark.thorough,)
-    return pytest.param(command, moment, says, id=f"{command} from {moment.__name__}", marks=marks)
+def case(cell: Cell) -> object:
+    run = TABLE[cell]
+    assert isinstance(run, Run)
+    marks = () if run.always else (pytest.mark.thorough,)
+    return pytest.param(cell, run, id=f"{cell[0]} away at the {cell[1]} of {cell[2]}", marks=marks)
 
 
-@pytest.mark.parametrize(("command", "moment", "says"), [case(*row) for row in ROWS])
-def test_netbird_is_away(world: World, command: str, moment: Moment, says: tuple[str, ...]) -> None:
-    there = bool(world.project.resources(STACK))
-    if command == "up" and there:
-        world.destroy()
-    elif command != "up" and not there:
-        world.up()
+@pytest.mark.parametrize(("cell", "run"), [case(cell) for cell in cells("up", "preview", "refresh")])
+def test_away(world: World, cell: Cell, run: Run) -> None:
+    what, _, command = cell
+    prepare(world, run.work if command == "up" else "nothing")
 
-    if moment is start:
-        world.netbird_away()
-        result = world.project.run(*COMMANDS[command])
-    else:
-        running = world.project.start(*COMMANDS[command])
-        running.wait_for(lambda: moment(world), moment.__name__, 120)
-        world.netbird_away()
-        result = running.end(600)
-    world.netbird_back()
+    judge(with_it_away(world, what, COMMANDS[command], run), run)
 
-    assert (result.code != 0) is bool(says), result.output
-    for text in says:
+    if command != "preview":
+        judge(world.project.run(*COMMANDS[command], deadline_seconds=DEADLINE_SECONDS), WELL)
+    assert without_ids(world.in_netbird()) == THERE
+    world.project.run(*CLEAN, deadline_seconds=DEADLINE_SECONDS).expect(0)
+
+
+WELL = Run(code=0)
+
+
+def judge(result: Result, run: Run) -> None:
+    assert result.code == run.code, result.output
+    for text in run.says:
         result.says(text)
     assert "Traceback" not in result.output
     assert SECRETS["isthmus:netbirdApiToken"] not in result.output
-    world.project.run(*COMMANDS[command]).expect(0)
-    if command == "up":
-        world.project.run("preview", "-s", STACK, "--expect-no-changes").expect(0)
+
+
+THERE = {
+    "/dns/zones": ["mn.routers.isthmus.internal"],
+    "/groups": ["isthmus-mn-pods", "isthmus-mn-routers", "isthmus-mn-stack-ID", "networkrouter-ID-ID"],
+    "/networks": ["isthmus-mn"],
+    "/networks/ID/resources": ["isthmus-mn-pods"],
+    "/networks/ID/routers": ["ID"],
+    "/peers": ["isthmus-mn-router"],
+    "/policies": ["isthmus-mn-to-de-dns-tcp", "isthmus-mn-to-de-dns-udp", "isthmus-mn-to-de-pods"],
+    "/setup-keys": ["isthmus-mn-router", "networkrouter-ID-ID"],
+}
+"""What mn has in NetBird, each of it once."""
+
+
+def prepare(world: World, work: str) -> None:
+    """Everything is there, and there is this to do."""
+    all_back(world)
+    raised = bool(world.project.resources(STACK))
+    if work == "all" and raised:
+        world.destroy()
+    elif work != "all" and not raised:
+        world.up()
+    if work == "changes":
+        world.change()
+    if work != "all":
+        world.router_generation = world.api.get(ROUTER)["metadata"]["generation"]
+
+
+def with_it_away(world: World, what: str, command: tuple[str, ...], run: Run) -> Result:
+    """The command, while the thing is away; when this returns it is back."""
+    with shorter(world.project, run.deadlines):
+        world.netbird.goes_at = run.goes_at
+        if run.slow:
+            ask(world, "reconcile-delay", "10m")
+        for pod in run.held:
+            world.kubelet.hold(pod)
+        if run.when is None and run.goes_at is None:
+            for one in (what, *run.also):
+                GOES[one](world)
+        running = world.project.start(*command)
+        try:
+            if run.when is not None:
+                running.wait_for(lambda: run.when is not None and run.when(world, running), "the moment", 300)
+                GOES[what](world)
+            return running.end(DEADLINE_SECONDS)
+        except BaseException:
+            running.kill()
+            raise
+        finally:
+            all_back(world)
+
+
+def ask(world: World, fault: str, value: str) -> None:
+    """The operator's stand-in does from now on what the real one does rarely."""
+    directory, _, name = FAULTS.rpartition("/")
+    world.api.post(directory, {"metadata": {"name": name}, "data": {fault: value}})
+
+
+def without_ids(found: dict[str, list[str]]) -> dict[str, list[str]]:
+    """With each id in a path or a name as the same word."""
+    id_ = re.compile(r"id\d+|\b[0-9a-f]{32}\b|\b[0-9a-f]{8}\b")
+    return {id_.sub("ID", path): sorted(id_.sub("ID", name) for name in names) for path, names in found.items()}
+
+
+# --- what the cells have in common ------------------------------------------------------------------------------------
+
+WEBHOOK = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/isthmus-netbird-operator-mpod-webhook"
+ASKS = "/api/v1/namespaces/asks"
+
+
+@pytest.mark.thorough
+def test_the_webhook_is_away_in_all_of_this(world: World) -> None:
+    """No API server here reaches a pod, so none gets an answer of the operator's pod webhook: with the program's values
+    nobody misses it, also where a namespace asks for it.
+    """
+    prepare(world, "nothing")
+    api = world.api
+    api.post("/api/v1/namespaces", {"metadata": {"name": "asks", "labels": {SIDECARS_LABEL: "true"}}})
+    container = {"name": "pause", "image": "registry.k8s.io/pause:3.10"}
+
+    def pod(name: str) -> dict[str, Any]:
+        return {"metadata": {"name": name}, "spec": {"containers": [container]}}
+
+    api.post(f"{ASKS}/pods", pod("ignored"))
+    webhooks = api.get(WEBHOOK)["webhooks"]
+    api.edit(WEBHOOK, {"webhooks": [{**one, "failurePolicy": "Fail"} for one in webhooks]})
+    try:
+        with pytest.raises(Refused, match="failed calling webhook"):
+            api.post(f"{ASKS}/pods", pod("refused"))
+        for namespace in ("netbird", "kube-system"):
+            api.post(f"/api/v1/namespaces/{namespace}/pods", pod("not-asked-for"))
+    finally:
+        api.edit(WEBHOOK, {"webhooks": webhooks})
+        for namespace in ("netbird", "kube-system"):
+            api.delete(f"/api/v1/namespaces/{namespace}/pods/not-asked-for")
+        api.delete(ASKS)

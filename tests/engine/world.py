@@ -64,6 +64,13 @@ class World:
         for name in ("isthmus-de-pods", "isthmus-de-routers"):
             self.netbird.group(name)
         given = {"netbird.management_url": self.netbird.url, "mirrors.charts": charts}
+        self._changes = 0
+        self.router_generation = 0
+        """Of the router object, when a test last looked."""
+        self.enrols = True
+        """Whether the router's agent finds its way to NetBird."""
+        self.routed = True
+        """Whether the router has a route to the peer."""
         self.project.write(STACK, changed(GIVEN, given))
         self.project.write("de", changed(DE, {"netbird.management_url": self.netbird.url}))
         self.project.init(STACK)
@@ -73,15 +80,42 @@ class World:
 
     def netbird_away(self) -> None:
         """The management server goes; what it knows stays."""
+        self.netbird.goes_at = None
         if self._serving is not None:
             self._serving.close()
             self._serving = None
 
     def netbird_back(self) -> None:
         """It serves (again), under the same address."""
+        self.netbird.goes_at, self.netbird.away = None, False
         if self._serving is None:
             self._serving = ExitStack()
             self._serving.enter_context(running(self.netbird))
+
+    def change(self) -> None:
+        """The settings ask for something else, which an `up` has to bring to the operator's release, the router, the
+        guard and the relay.
+        """
+        self._changes += 1
+        file = self.project.directory / f"Pulumi.{STACK}.yaml"
+        written = yaml.safe_load(file.read_text(encoding="utf-8"))
+        image = f"registry.example/netbirdio/netbird:0.77.{self._changes}"
+        written["config"]["isthmus:netbird"]["agent_image"] = image
+        self.project.write_text(STACK, yaml.safe_dump(written))
+
+    @property
+    def _peers_stack(self) -> Path:
+        return self.project.backend / ".pulumi" / "stacks" / "isthmus" / "de.json"
+
+    def peer_away(self) -> None:
+        """The peer's stack is gone from the backend."""
+        self._peers_stack.rename(self._peers_stack.with_suffix(".away"))
+
+    def peer_back(self) -> None:
+        """It is there again."""
+        away = self._peers_stack.with_suffix(".away")
+        if away.exists():
+            away.rename(self._peers_stack)
 
     def up(self, *arguments: str, code: int = 0) -> Result:
         """`pulumi up` of mn."""
@@ -152,19 +186,30 @@ class World:
                 for name, content in self.api.get(f"{secrets}/{volume['secret']['secretName']}")["data"].items():
                     (files / name).write_bytes(base64.b64decode(content))
                 arguments = [one.replace(paths[volume["name"]], str(files)) for one in arguments]
-        with (directory / "netbird-operator.log").open("ab") as log:
-            process = subprocess.Popen(
-                [str(self._operators_program), *arguments],
-                env={
-                    **variables, "PATH": os.defpath, "KUBECONFIG": str(self.api.kubeconfig_file),
-                    "HOME": str(directory),
-                },
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            )  # fmt: skip
+        environment = {
+            **variables, "PATH": os.defpath, "KUBECONFIG": str(self.api.kubeconfig_file), "HOME": str(directory),
+        }  # fmt: skip
+        ended = threading.Event()
+
+        def keep_running() -> None:
+            """It ends by itself when the API server is away for as long as it may hold its lease."""
+            while not ended.is_set():
+                with (directory / "netbird-operator.log").open("ab") as log:
+                    process = subprocess.Popen(
+                        [str(self._operators_program), *arguments], env=environment,
+                        stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                    )  # fmt: skip
+                while process.poll() is None and not ended.wait(0.05):
+                    pass
+                process.terminate()
+                process.wait()
+
+        thread = threading.Thread(target=keep_running, name="netbird-operator")
+        thread.start()
 
         def end() -> None:
-            process.terminate()
-            process.wait()
+            ended.set()
+            thread.join()
 
         return end
 
@@ -173,21 +218,21 @@ class World:
         container = next(one for one in pod["spec"]["containers"] if one["name"] == "netbird")
         name = next(one["value"] for one in container["env"] if one["name"] == "NB_HOSTNAME")
         known = [peer for peer in self.netbird.all("/peers") if peer["name"] == name]
-        if not known:
+        if not known and self.enrols:
             peer = self.netbird.add("/peers", name=name, hostname=NODE, ip="100.92.0.9", connected=True)
             key = self.netbird.one("/setup-keys", name)
             for group in self.netbird.all("/groups"):
                 if group["id"] in key["auto_groups"]:
                     group["peers"].append(peer["id"])
         for peer in known:
-            peer["connected"] = True
+            peer["connected"] = self.enrols
         return lambda: None
 
     def _guard(self, pod: Json) -> str:
         """The guard's pod: what it says where every range has its tunnel while the router is connected."""
         environment = {one["name"]: one["value"] for one in pod["spec"]["containers"][0]["env"]}
         connected = any(peer["connected"] for peer in self.netbird.all("/peers") if peer["hostname"] == NODE)
-        ways = [f"{one}={'tunnel' if connected else 'none'}" for one in environment["RANGES"].split()]
+        ways = [f"{one}={'tunnel' if connected and self.routed else 'none'}" for one in environment["RANGES"].split()]
         return f"STATE address={'100.92.0.9' if connected else ''} {' '.join(ways)}\n"
 
 

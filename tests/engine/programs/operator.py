@@ -12,6 +12,7 @@ from components.helm_records import RecoverRelease
 from components.kubernetes_object import KubernetesObject
 from components.namespace_look import namespace_stays
 from components.netbird_operator import RELEASE, NetbirdOperator, NetbirdOperatorArgs
+from components.waiting import Waiting
 from domain.netbird import NAMESPACE
 
 
@@ -43,6 +44,7 @@ async def main() -> None:
             mirror=None,
             recover=RecoverRelease(RELEASE, NAMESPACE, kubeconfig, "mn"),
             namespace_stays=await namespace_stays(kubeconfig, "mn", NAMESPACE, RELEASE),
+            waiting=Waiting("mn", kubeconfig, "mn", active=False),
             after=[],
         ),
         opts,
