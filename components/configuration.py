@@ -17,7 +17,14 @@ from pulumi.runtime.config import CONFIG, get_config_env
 from components.stack_outputs import last_outputs
 from domain.changes import RAISED_WITH, changes_refused, machines_that_leave
 from domain.consistency import secret_value_problems
-from domain.fleet import Fleet, check_fleet, parse_fleet, place_problems, with_common_mtus
+from domain.fleet import (
+    Fleet,
+    check_fleet,
+    parse_fleet,
+    place_problems,
+    with_common_mtus,
+    with_secrets_of_project,
+)
 from domain.problems import Problem, count_of, in_file_order
 from domain.project_file import in_our_namespace
 from domain.settings import StackSettings, engine_config, known, read_stack
@@ -57,7 +64,9 @@ async def read_configuration(directory: Path) -> StackConfiguration:
     file = fleet.files.get(stack, StackFile())
     told = stack in fleet.drafts and (file.misplaced or file.problems)
     own = fleet.drafts[stack] if told else read_stack(stack, engine_config(values))
-    fleet = Fleet(
+    own = with_secrets_of_project(own, file, fleet.in_project)
+    fleet = replace(
+        fleet,
         # What environments of Pulumi ESC bring, the engine has brought.
         files={**fleet.files, stack: replace(file, environment=False)},
         drafts=with_common_mtus({**fleet.drafts, stack: own}),

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from domain.consistency import stack_problems
+from domain.consistency import needed_secrets, secret_setting, stack_problems
 from domain.marks import not_filled_in
 from domain.mtu import VXLAN_OVERHEAD, MtuChain
 from domain.names import PROJECT
@@ -34,10 +34,13 @@ MISSING: Final = "is missing"
 
 @dataclass(frozen=True)
 class Fleet:
-    """Every stack file by the name of its stack; ``drafts`` lacks those that could not be read at all."""
+    """Every stack file by the name of its stack; ``drafts`` lacks those that could not be read at all. ``in_project``
+    are the keys of secrets that the project file holds.
+    """
 
     files: Mapping[str, StackFile]
     drafts: Mapping[str, StackDraft]
+    in_project: frozenset[str] = frozenset()
 
     @property
     def stacks(self) -> dict[str, StackSettings]:
@@ -69,10 +72,22 @@ class Fleet:
 def parse_fleet(files: Mapping[str, str | Unreadable], project: ProjectFile = NO_PROJECT) -> Fleet:
     """Reads stack files, given as stack name -> text. Whatever they hold, it returns."""
     parsed = {name: parse_stack_file(name, files[name], project.namespace) for name in sorted(files)}
+    in_project = frozenset(key for key in project.config if key in SECRETS)
     drafts = {
-        name: read_stack(name, {**project.config, **file.config}) for name, file in parsed.items() if file.readable
+        name: with_secrets_of_project(read_stack(name, {**project.config, **file.config}), file, in_project)
+        for name, file in parsed.items()
+        if file.readable
     }
-    return Fleet(files=parsed, drafts=with_common_mtus(drafts))
+    return Fleet(files=parsed, drafts=with_common_mtus(drafts), in_project=in_project)
+
+
+def with_secrets_of_project(draft: StackDraft, file: StackFile, in_project: frozenset[str]) -> StackDraft:
+    """The draft with those secrets of the project file that this kind of stack needs: they are there for all kinds."""
+    if not in_project:
+        return draft
+    own = {key for key in draft.secrets if key not in in_project or key in file.config}
+    needed = {secret.key for secret in needed_secrets(draft)}
+    return replace(draft, secrets=frozenset(own | (needed & in_project)))
 
 
 def with_common_mtus(drafts: Mapping[str, StackDraft]) -> dict[str, StackDraft]:
@@ -196,6 +211,21 @@ def peers_mutual(fleet: Fleet) -> Iterator[Problem]:
                 yield Problem(name, f"peers.{index}", peer, rule, f"add {name} to peers of {peer}")
 
 
+def no_secret_in_project(fleet: Fleet) -> Iterator[Problem]:
+    """No secret stands in the project file, where Pulumi encrypts nothing."""
+    left = set(fleet.in_project)
+    rule = "stands in plain text in the project file, where Pulumi encrypts nothing"
+    for name, draft in fleet.drafts.items():
+        for secret in needed_secrets(draft):
+            if secret.key in fleet.in_project and secret.key not in fleet.files[name].config:
+                left.discard(secret.key)
+                fix = f"take it out there, make a new one and set it: `{secret.command.format(stack=name)}`"
+                yield Problem(name, secret_setting(secret), "", rule, fix)
+    for name in list(fleet.drafts)[:1]:
+        for key in sorted(left):
+            yield Problem(name, secret_setting(SECRETS[key]), "", rule, "take it out there, and make a new one")
+
+
 def zones_distinct(fleet: Fleet) -> Iterator[Problem]:
     """No two clusters have the same zone, and none lies within another's."""
     owners: dict[str, str] = {}
@@ -305,6 +335,7 @@ def one_checksum_of_a_release(fleet: Fleet) -> Iterator[Problem]:
 FLEET_RULES: Final[tuple[Callable[[Fleet], Iterator[Problem]], ...]] = (
     peers_exist,
     peers_mutual,
+    no_secret_in_project,
     zones_distinct,
     forward_zones_of_nobody,
     zones_beside_hosts,

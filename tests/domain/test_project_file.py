@@ -124,6 +124,21 @@ def test_what_an_environment_may_bring_is_not_missing(tmp_path: Path, environmen
     assert [one.partition(";")[0] for one in missing] == ["de: network is missing"]
 
 
+def test_secrets_in_the_project_file_are_plain_text(tmp_path: Path) -> None:
+    without = {"isthmus:netbirdApiToken": REMOVE}
+    token = "nbp_" + "a1" * 18
+    project = (
+        f"{PROJECT}config:\n  isthmus:netbirdApiToken: {{value: {token}, secret: true}}\n  sshPrivateKey: A2C8E62B\n"
+    )
+    fleet = fleet_of(tmp_path, project, de=text(changed(DE, without)), mn=text(MN))
+    rule = "stands in plain text in the project file, where Pulumi encrypts nothing"
+    command = "`pulumi config set --secret netbirdApiToken -s de`"
+    assert said(check_fleet(fleet)) == [
+        f"de: netbirdApiToken {rule}; take it out there, make a new one and set it: {command}.",
+        f"de: sshPrivateKey {rule}; take it out there, and make a new one.",
+    ]
+
+
 ENVIRONMENT = "environment: [team/isthmus]\n"
 
 

@@ -321,6 +321,7 @@ ELSEWHERE = {
     "settings.read_stack": "test_stack_directory.py, since it is of the file's name",
     "settings._problem: 'is not a possible value'": "test_text_that_is_no_unicode; no stack file can hold one",
     "consistency.secret_value_problems": "test_keys.py, since it is of decrypted values",
+    "fleet.no_secret_in_project": "test_project_file.py, since it is of the project's file",
 }
 
 
