@@ -95,8 +95,8 @@ lay_refusing() {
 # then who refuses; and below all that a route that the kernel itself refuses with, which nothing can take away. Our own
 # pods and services are reached by any route but the default one: Cilium's.
 #
-# Calls $1_route and $1_rule for each. They are of the protocol "kernel", as Cilium's are: what is not, systemd-networkd
-# removes when it starts or takes up an interface (networkd.conf(5), ManageForeignRoutingPolicyRules=).
+# Calls $1_route and $1_rule for each. They are of the protocol "kernel", as Cilium's are: rules and routes of another one
+# systemd-networkd removes where it did not make them (networkd.conf(5), ManageForeignRoutingPolicyRules=).
 barrier() {
     for range in $ranges; do
         "$1_route" "$range"
