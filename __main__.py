@@ -6,8 +6,6 @@ Nothing in it knows a stack's name or an address: what differs between clusters 
 from __future__ import annotations
 
 import asyncio
-import gc
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import pulumi
 
 from components.configuration import read_configuration
 from components.hetzner_lookup import refuse_what_hetzner_lacks
+from components.joined_cluster import joined_cluster
 from components.peer_link import read_peer_link
 from components.sdk_debug import leave_out_debug_messages
 from domain.plan import address_plan
@@ -29,30 +28,13 @@ async def main(*, directory: Path | None = None, callbacks: bool = True) -> dict
     configuration = await read_configuration(directory or Path.cwd())
     settings = configuration.settings
     plan = address_plan(settings)
-    # The mocks know no Hetzner.
-    asking = asyncio.ensure_future(refuse_what_hetzner_lacks(configuration, plan) if callbacks else asyncio.sleep(0))
-    if not pulumi.runtime.is_dry_run():
-        # Before anything exists. A preview makes nothing, and need not wait here.
-        await asking
-    reading = asyncio.gather(*(read_peer_link(peer, plan) for peer in settings.peers))
-    # Loaded while the engine reads, and while Hetzner answers.
-    await asyncio.to_thread(import_module, "components.joined_cluster")
-    await asking
-    from components.joined_cluster import joined_cluster
-
-    return await joined_cluster(settings, plan, reading, callbacks=callbacks)
-
-
-async def _once() -> dict[str, Any]:
-    """:func:`main` in a process that ends with it: there is little garbage to collect, and much that is loaded to look
-    through, now and again and at the end once more.
-    """
-    gc.disable()
-    outputs = await main()
-    gc.freeze()
-    return outputs
+    if callbacks:  # the mocks know no Hetzner
+        await refuse_what_hetzner_lacks(configuration, plan)
+    peers = await asyncio.gather(*(read_peer_link(peer, plan) for peer in settings.peers))
+    # What is refused is refused by now, before anything exists.
+    return await joined_cluster(settings, plan, peers, callbacks=callbacks)
 
 
 if __name__ == "__main__":
     leave_out_debug_messages()
-    pulumi.run(_once)
+    pulumi.run(main)

@@ -242,7 +242,7 @@ app.add_typer(benchmark, name="benchmark")
 def benchmark_preview(
     stack: Annotated[str, typer.Option("--stack", help="A converged stack of the running lab.")] = "de",
     runs: Annotated[int, typer.Option("--runs", min=1, help="Previews of each.")] = 5,
-    at_most: Annotated[float, typer.Option("--at-most", help="The greatest ratio of medians that passes.")] = 2.5,
+    at_most: Annotated[float, typer.Option("--at-most", help="The greatest ratio of medians that passes.")] = 3.0,
     json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> int:
     """Compare the preview of a converged stack with that of an empty program; exit code 1 above --at-most."""

@@ -33,7 +33,7 @@ from lab import up as lab_up
 from lab.errors import CommandFailed
 from lab.project import Tools
 
-AT_MOST: Final = 2.5
+AT_MOST: Final = 3.0
 """How many times as long as the preview of an empty program that of a stack may take."""
 EMPTY: Final = "empty"
 EMPTY_PROGRAM: Final = '"""Nothing."""\n\nimport pulumi  # noqa: F401\n'

@@ -6,8 +6,7 @@ It tells the story and owns no rule: what differs between clusters is in the set
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pulumi
@@ -41,18 +40,13 @@ from domain.version import PROGRAM, program_output
 
 
 async def joined_cluster(
-    settings: StackSettings, plan: AddressPlan, reading: Awaitable[Sequence[PeerLink]], *, callbacks: bool
+    settings: StackSettings, plan: AddressPlan, peers: Sequence[PeerLink], *, callbacks: bool
 ) -> dict[str, Any]:
     """Registers everything of this stack and gives its outputs.
 
-    ``reading`` gives the peers of the settings, as their own outputs have them, or refuses them. ``callbacks`` False
-    leaves out what the engine calls back for (transforms and hooks): the mocks of the SDK can't.
+    ``peers`` are those of the settings, as their own outputs have them. ``callbacks`` False leaves out what the engine
+    calls back for (transforms and hooks): the mocks of the SDK can't.
     """
-    reading = asyncio.ensure_future(reading)
-    if not pulumi.runtime.is_dry_run():
-        # A peer that is refused is refused before anything exists. A preview makes nothing, and need not wait for the
-        # engine, which derives the key of the peer's secrets.
-        await reading
     secrets = read_secrets(settings.stack)
     running = running_cluster(settings, plan, secrets, hooks=callbacks)
     cluster, in_cluster = running.cluster, running.in_cluster
@@ -113,7 +107,6 @@ async def joined_cluster(
         opts=in_cluster,
     )
 
-    peers = await reading
     links = [peer.link for peer in peers if peer.link is not None]
     if peers:
         # With what is linked, so that a peer that goes leaves nothing on the nodes.

@@ -27,6 +27,8 @@ Cell = tuple[str, str, str]
 """What is away, from which moment on, in which command."""
 FAULTS: Final = "/api/v1/namespaces/netbird/configmaps/stand-in-faults"
 OPERATORS_POD: Final = "isthmus-netbird-operator-"
+GUARDS_POD: Final = "isthmus-guard-"
+RELAYS_POD: Final = "isthmus-dns-relay-"
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,10 @@ def all_back(world: World) -> None:
 # --- moments ----------------------------------------------------------------------------------------------------------
 
 
+def relay_is_waited_for(_: World, running: Running) -> bool:
+    return "waiting for the DNS relay" in running.said
+
+
 def router_is_changed(world: World, _: Running) -> bool:
     return bool(world.api.get(ROUTER)["metadata"]["generation"] > world.router_generation)
 
@@ -167,8 +173,15 @@ TABLE: Final[dict[Cell, Run | With | Elsewhere | Reason | Gap]] = {
     ),
     ("operator", "end", "up"): Reason("after the router an `up` needs the operator for nothing"),
     ("API server", "middle", "up"): Gap(),
-    ("API server", "end", "up"): Gap(),
-    ("peer's stack", "start", "up"): Gap(),
+    ("API server", "end", "up"): Run(
+        ("refused", "waited 20 s for the DNS relay, in vain", "Nothing of this stands in the way"),
+        when=relay_is_waited_for,
+        held=(RELAYS_POD,),
+        deadlines={"RELAY_SECONDS": 20.0, "RELEASE_TIMEOUT_SECONDS": 60, "MADE_WITHIN": "60s"},
+    ),
+    ("peer's stack", "start", "up"): Run(
+        ("link pending", "run `pulumi up -s de`, then this stack again"), code=0, work="nothing"
+    ),
     ("Hetzner", "start", "up"): Gap(),
     ("Hetzner", "middle", "up"): Elsewhere("engine/test_hetzner.py", "test_an_error_of_the_api"),
     ("Hetzner", "end", "up"): Reason("after the last server is in its network an `up` asks Hetzner nothing more"),

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from domain.operator_values import SIDECARS_LABEL
-from tests.engine.away import COMMANDS, FAULTS, GOES, TABLE, Cell, Run, all_back
+from tests.engine.away import COMMANDS, FAULTS, GOES, GUARDS_POD, RELAYS_POD, TABLE, Cell, Run, all_back
 from tests.engine.deadlines import shorter
 from tests.engine.kube_api import Refused
 from tests.engine.project import SECRETS, Result
@@ -164,3 +164,28 @@ def test_the_webhook_is_away_in_all_of_this(world: World) -> None:
         for namespace in ("netbird", "kube-system"):
             api.delete(f"/api/v1/namespaces/{namespace}/pods/not-asked-for")
         api.delete(ASKS)
+
+
+# --- what comes too late ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("pod", "deadline", "what", "where"),
+    [
+        ("cilium-", "CILIUM_SECONDS", "Cilium's agents", "kubectl -n kube-system describe pods -l k8s-app=cilium"),
+        (GUARDS_POD, "GUARD_SECONDS", "the guard of each node", "kubectl -n kube-system describe pods -l"),
+        (RELAYS_POD, "RELAY_SECONDS", "the DNS relay", "kubectl -n kube-system describe pods -l"),
+    ],
+)
+def test_pods_that_come_too_late(world: World, pod: str, deadline: str, what: str, where: str) -> None:
+    prepare(world, "nothing")
+    run = Run((f"waited 5 s for {what}, in vain: 0 of 1 ready; {pod}", "ImagePullBackOff", where, "which looks anew"))
+    world.kubelet.hold(pod)
+
+    with shorter(world.project, {deadline: 5.0}):
+        judge(world.project.run(*COMMANDS["up"], deadline_seconds=DEADLINE_SECONDS), run)
+
+    world.kubelet.let_go()
+    judge(world.project.run(*COMMANDS["up"], deadline_seconds=DEADLINE_SECONDS), WELL)
+    world.project.run(*CLEAN, deadline_seconds=DEADLINE_SECONDS).expect(0)

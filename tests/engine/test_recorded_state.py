@@ -1,4 +1,4 @@
-"""A state that commit 48c7c4d left, previewed by this program: nothing is replaced, and only a wait is deleted."""
+"""States that earlier programs left, previewed by this one: nothing is replaced, and only a wait is deleted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NEW = {
     ("create", "Guard guard"),
     ("create", "DaemonSet isthmus-guard"),
 }
-"""What that program did not have."""
+"""What 48c7c4d did not have."""
 GONE = {("delete", "Job isthmus-wait-de")}
 """What no program has any more."""
 
@@ -50,16 +50,22 @@ def peer() -> dict[str, Any]:
 
 @dataclass
 class Recorded:
-    """The recorded state in a project, in a cluster that can't be reached; ``resources`` are those of mn."""
+    """A project with the settings of the recorded states, in a cluster that can't be reached. ``charts`` is a mirror
+    that has the charts.
+    """
 
     project: Project
     engine: Engine
     directory: Path
-    resources: list[dict[str, Any]]
+    charts: str
 
-    def previewed(self) -> set[tuple[str, str]]:
+    def state(self, commit: str) -> list[dict[str, Any]]:
+        """The resources of mn as the program of that commit left them."""
+        return data.state(commit, kubeconfig=KUBECONFIG, charts=self.charts)
+
+    def previewed(self, resources: list[dict[str, Any]]) -> set[tuple[str, str]]:
         """What a preview would do, as operation and resource."""
-        bring(self.project, self.engine, "mn", self.resources, self.directory / "mn.json")
+        bring(self.project, self.engine, "mn", resources, self.directory / "mn.json")
         return {
             (step.op, f"{step.type.rpartition(':')[2]} {step.name}")
             for step in steps(self.project.preview("mn"))
@@ -69,26 +75,33 @@ class Recorded:
 
 @pytest.fixture
 def recorded(project: Project, engine: Engine, tmp_path: Path) -> Iterator[Recorded]:
-    """With the same settings, and a mirror that has the charts."""
+    """The project, and the link of its peer."""
     secrets = dict.fromkeys(("isthmus:netbirdApiToken", "isthmus:kubeconfig"), SECRET)
     config = {**data.stack_config("mn-existing-cluster"), **secrets}
     project.write("de", {**data.stack_config("de"), "isthmus:clusterSecret": SECRET, "isthmus:netbirdApiToken": SECRET})
     bring(project, engine, "de", [peer()], tmp_path / "de.json")
     with chart_mirror(tmp_path / "charts") as charts:
         project.write("mn", changed(config, {"mirrors.charts": charts}))
-        yield Recorded(project, engine, tmp_path, data.state(kubeconfig=KUBECONFIG, charts=charts))
+        yield Recorded(project, engine, tmp_path, charts)
 
 
 def test_it_is_updated_in_place(recorded: Recorded) -> None:
-    found = recorded.previewed()
+    found = recorded.previewed(recorded.state(data.FIRST))
     assert {op for op, _ in found} == {"create", "update", "delete"}
     assert {step for step in found if step[0] != "update"} == NEW | GONE
 
 
+def test_of_the_program_with_a_guard_everything_is_there(recorded: Recorded) -> None:
+    resources = recorded.state(data.WITH_A_GUARD)
+    assert len(resources) > 40
+    assert {step for step in recorded.previewed(resources) if step[0] != "update"} == set()
+
+
 def test_a_resource_in_a_network_that_the_operator_made_twice_moves(recorded: Recorded) -> None:
     """As it happened: the resource lies in the second network, which has no routers."""
-    (resource,) = [one for one in recorded.resources if one["urn"].endswith("::isthmus-mn-pods-resource")]
+    resources = recorded.state(data.FIRST)
+    (resource,) = [one for one in resources if one["urn"].endswith("::isthmus-mn-pods-resource")]
     resource["id"] = f"second/{resource['id'].partition('/')[2]}"
-    found = recorded.previewed()
+    found = recorded.previewed(resources)
     assert ("update", "NetbirdNetworkResource isthmus-mn-pods-resource") in found
     assert {step for step in found if step[0] != "update"} == NEW | GONE

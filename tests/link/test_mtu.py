@@ -131,8 +131,9 @@ def wait_for_link(world: World, chain: MtuChain) -> None:
     what is missing is in the error.
 
     One way that carries the new size is not enough. A new wt0 has its tunnel by NetBird's relay first and directly some
-    seconds later, each node's Cilium agent finds it at its own time, and names come last: the DNS relay has to find its
-    address again, and CoreDNS keeps a failure for some seconds.
+    seconds later; each router's Cilium agent attaches its programs to it at its own time (on a busy machine one
+    direction passed 13 s before the other); and names come last: the DNS relay has to find its address again, and
+    CoreDNS keeps a failure for some seconds.
     """
     tools = world.probes[STACKS[0]].cluster.tools
     last: list[str] = []

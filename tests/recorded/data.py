@@ -1,8 +1,10 @@
-"""What commit 48c7c4d left: the first program whose stacks may be out there. None of it is ever changed.
+"""What earlier programs left, whose stacks may be out there. None of it is ever changed.
 
-For each kind of cluster its stack file and the outputs of its stack, as the program of that commit made them; secret
-outputs are ``[secret]``. ``link.schema.json`` is its reader of a peer's link. ``state.json`` has the resources of an
-existing cluster, linked, as that program left them with ``tests/engine/world.py``.
+48c7c4d is the first. For each kind of cluster its stack file and the outputs of its stack, as the program of that
+commit made them; secret outputs are ``[secret]``. ``link.schema.json`` is its reader of a peer's link. ``state.json``
+has the resources of an existing cluster, linked, as that program left them with ``tests/engine/world.py``.
+
+Of 0e658f3, the first with a guard and waits that are no resources, there is the state of the same cluster.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ from typing import Any, Final
 
 import yaml
 
-DIRECTORY: Final = Path(__file__).parent / "48c7c4d"
+FIRST: Final = "48c7c4d"
+WITH_A_GUARD: Final = "0e658f3"
+DIRECTORY: Final = Path(__file__).parent / FIRST
 KINDS: Final = {"de": "de", "mn": "mn", "mn-existing-cluster": "mn"}
 """Kinds of clusters and their stacks: Hetzner, machines over SSH, an existing cluster."""
 
@@ -39,9 +43,9 @@ def link_schema() -> dict[str, Any]:
     return found
 
 
-def state(*, kubeconfig: str, charts: str) -> list[dict[str, Any]]:
-    """The resources of an existing cluster's state, for ``pulumi stack import``; secrets are in plain in it. ``charts``
-    is the address of the mirror.
+def state(commit: str, *, kubeconfig: str, charts: str) -> list[dict[str, Any]]:
+    """The resources of an existing cluster's state as the program of a commit left it, for ``pulumi stack import``;
+    secrets are in plain in it. ``charts`` is the address of the mirror.
     """
     secret = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
 
@@ -54,6 +58,6 @@ def state(*, kubeconfig: str, charts: str) -> list[dict[str, Any]]:
             return [filled(one) for one in value]
         return kubeconfig if value == "[kubeconfig]" else value
 
-    text = (DIRECTORY / "state.json").read_text(encoding="utf-8")
+    text = (DIRECTORY.parent / commit / "state.json").read_text(encoding="utf-8")
     found: list[dict[str, Any]] = filled(json.loads(text.replace(CHARTS, charts)))
     return found
