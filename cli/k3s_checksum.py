@@ -15,10 +15,13 @@ from rich.text import Text
 
 from cli import console
 from cli.errors import cannot
-from domain import rules
 from domain.k3s_release import CHECKSUMS, checksum_in, release_url
 from domain.problems import shown
-from domain.starter_text import K3S_VERSION, word
+from domain.starter_text import K3S_VERSION
+from domain.values import services
+from domain.values.releases import k3s_version
+from domain.values.rule_error import RuleError
+from domain.yaml_words import word
 
 DEADLINE_SECONDS: Final = 20.0
 """For each answer of the server, not for all of it."""
@@ -30,12 +33,12 @@ WRONG_USAGE: Final = 2
 def k3s_checksum(version: str | None, mirror: str | None) -> int:
     """Prints version and checksum as a stack file has them below ``isthmus:k3s``."""
     try:
-        release = rules.k3s_version(version or K3S_VERSION)
-    except rules.RuleError as broken:
+        release = k3s_version(version or K3S_VERSION)
+    except RuleError as broken:
         return _wrong_usage(f"{shown(version)} {broken.rule}; {broken.fix or f'write it like {K3S_VERSION}'}.")
     try:
-        base = None if mirror is None else rules.url(mirror)
-    except rules.RuleError as broken:
+        base = None if mirror is None else services.url(mirror)
+    except RuleError as broken:
         value = "" if broken.hide_value else f" {shown(mirror)}"
         return _wrong_usage(f"--mirror{value} {broken.rule}; {broken.fix or 'write it like https://HOST/k3s'}.")
     url = release_url(release, CHECKSUMS, base)

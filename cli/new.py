@@ -21,11 +21,11 @@ from rich.text import Text
 from cli import console
 from cli.directory import CHECKOUT, read_fleet
 from cli.errors import FAILED, cannot
-from domain import rules
-from domain.settings import CLUSTER_SECRET
+from domain.settings.secrets import CLUSTER_SECRET
 from domain.stack_file import stack_file_name
 from domain.starter import PEERS_BY_DEFAULT, Starter, starter
-from domain.starter_text import Place
+from domain.values.addresses import cidr
+from domain.values.rule_error import RuleError
 
 PULUMI_DEADLINE_SECONDS: Final = 120.0
 WRONG_USAGE: Final = 2
@@ -48,7 +48,7 @@ Pulumi = Callable[[Sequence[str], Path, str], Answer]
 
 def new(
     name: str,
-    place: Place | None,
+    place: str | None,
     directory: Path,
     *,
     peers: Sequence[str] | None,
@@ -100,8 +100,8 @@ def _lan(text: str | None) -> IPv4Network | None:
     if text is None:
         return None
     try:
-        return rules.cidr(text)
-    except rules.RuleError as broken:
+        return cidr(text)
+    except RuleError as broken:
         cannot(f"--node-cidr {text} {broken.rule}; {broken.fix or 'write it like 192.168.7.0/24'}.")
 
 

@@ -152,7 +152,7 @@ def _few_clusters(report: FleetReport, width: int) -> Iterator[Segment]:
 
 def _address_row(cluster: ClusterReport) -> Row:
     plan = cluster.plan
-    network = "" if cluster.hetzner_network is None else f" in {cluster.hetzner_network}"
+    network = "" if cluster.own_network is None else f" in {cluster.own_network}"
     nodes = f"{plan.node_cidr}{network}"
     return (cluster.name, str(plan.pod_cidr), str(plan.service_cidr), nodes, plan.dns_zone)
 

@@ -15,8 +15,7 @@ import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env
 
 from components.stack_outputs import last_outputs
-from domain.changes import RAISED_WITH, changes_refused, machines_that_leave
-from domain.consistency import secret_value_problems
+from domain.changes import changes_refused, machines_that_leave
 from domain.fleet import (
     Fleet,
     check_fleet,
@@ -25,9 +24,13 @@ from domain.fleet import (
     with_common_mtus,
     with_secrets_of_project,
 )
+from domain.places.outputs import RAISED_WITH
+from domain.places.registry import StackSettings
 from domain.problems import Problem, count_of, in_file_order
 from domain.project_file import in_our_namespace
-from domain.settings import StackSettings, engine_config, known, read_stack
+from domain.reading import engine_config, read_stack, whole
+from domain.secret_rules import secret_value_problems
+from domain.settings.draft import known
 from domain.stack_directory import read_project, read_stack_files
 from domain.stack_file import StackFile
 
@@ -83,11 +86,12 @@ async def read_configuration(directory: Path) -> StackConfiguration:
     ]
     if problems := in_file_order([*problems, *place_problems(fleet, secrets)]):
         raise _refusal(problems)
-    if problems := place_problems(fleet, changes_refused(outputs, own.settings)):
+    settings = whole(own)
+    if problems := place_problems(fleet, changes_refused(outputs, settings)):
         raise _refusal(problems)
-    for line in words_of_leave(stack, own.settings, machines_that_leave(outputs, own.settings)):
+    for line in words_of_leave(stack, settings, machines_that_leave(outputs, settings)):
         pulumi.log.info(line)
-    return StackConfiguration(own.settings, fleet, values, outputs)
+    return StackConfiguration(settings, fleet, values, outputs)
 
 
 def _refusal(problems: Sequence[Problem]) -> pulumi.RunError:

@@ -15,7 +15,7 @@ from components import waits
 from components.kubernetes_object import KubernetesObject
 from components.netbird_api import NetbirdClaim, NetbirdPolicy
 from components.waiting import Waiting
-from domain import netbird
+from domain import overlay
 from domain.egress_policy import egress_policy, link_destinations
 from domain.link import Link
 
@@ -54,14 +54,14 @@ class EgressGateway(pulumi.ComponentResource):
                 peer_routers=[str(address) for address in args.link.router_addresses],
                 opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.router)),
             )
-            for policy in netbird.policies(args.cluster, peer)
+            for policy in overlay.policies(args.cluster, peer)
         ]
         wanted = waits.RouteWanted(
             cluster=args.cluster,
             peer=peer,
             destination=args.link.pod_cidr,
             routers=args.routers,
-            hostname=netbird.router_hostname(args.cluster),
+            hostname=overlay.router_hostname(args.cluster),
             peer_routers=args.link.router_addresses,
             management_url=args.management_url,
         )

@@ -11,7 +11,7 @@ import pulumi
 
 from components.cluster import Cluster
 from components.kubernetes_object import KubernetesObject
-from domain.plan import Node
+from domain.nodes import Node
 
 
 def existing_cluster(kubeconfig: pulumi.Input[str], context: str) -> Cluster:

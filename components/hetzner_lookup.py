@@ -20,13 +20,14 @@ import pulumi
 from components.configuration import StackConfiguration
 from components.hetzner_client import HetznerClient, HetznerError
 from components.own_address import own_address
-from domain.consistency import secret_setting
-from domain.firewall_sources import shut_out
-from domain.hetzner_catalogue import LIST_DATE
-from domain.hetzner_offer import Judgement, Offer, judged, read_offer
+from domain.places.hetzner.catalogue import LIST_DATE
+from domain.places.hetzner.offer import Judgement, Offer, judged, read_offer
+from domain.places.hetzner.place import HCLOUD_TOKEN
+from domain.places.hetzner.sources import shut_out
+from domain.places.registry import StackSettings
 from domain.plan import AddressPlan
 from domain.problems import Problem
-from domain.settings import HCLOUD_TOKEN, StackSettings
+from domain.secret_rules import secret_setting
 
 ANSWER_SECONDS: Final = 2.0
 """For all of it: who waits for a preview should not wait for somebody who does not answer."""
@@ -62,7 +63,7 @@ async def look_up(
     *,
     answer_seconds: float = ANSWER_SECONDS,
 ) -> Judgement:
-    """What Hetzner's API says of a Hetzner stack; ``running`` as of :func:`domain.hetzner_offer.judged`."""
+    """What Hetzner's API says of a Hetzner stack; ``running`` as of :func:`domain.places.hetzner.offer.judged`."""
     stack, image = settings.stack, settings.hetzner.image if settings.hetzner is not None else ""
     client = HetznerClient(token, settings.hcloud.endpoint, timeout_seconds=answer_seconds, pauses=())
     try:
@@ -73,7 +74,7 @@ async def look_up(
         return _refused_token(stack) if error.status == UNAUTHORIZED else _unasked(stack, str(error))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         return _unasked(stack, f"an answer of another form, {type(error).__name__}")
-    return judged(settings, plan, running, offer, datetime.now(UTC))
+    return judged(settings.stack, settings.hetzner, plan.nodes, running, offer, datetime.now(UTC))
 
 
 async def _asked(client: HetznerClient, image: str) -> Offer:

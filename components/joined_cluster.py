@@ -32,10 +32,11 @@ from components.reachability import warn_if_unreachable
 from components.secrets import read_secrets
 from components.waiting import Waiting
 from domain import cilium_values, corefile, netbird
-from domain.changes import RAISED_WITH, raised_with
+from domain.changes import raised_with
 from domain.guard import guarded_ranges
+from domain.places.outputs import RAISED_WITH
+from domain.places.registry import StackSettings
 from domain.plan import AddressPlan
-from domain.settings import StackSettings
 from domain.version import PROGRAM, program_output
 
 

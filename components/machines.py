@@ -21,8 +21,11 @@ from domain.bundle import tar_bundle
 from domain.cloud_init import user_data
 from domain.keys import ClusterKeys
 from domain.node_files import node_files
-from domain.plan import AddressPlan, Node
-from domain.settings import HetznerSettings, OnPremiseSettings, SshSettings, StackSettings
+from domain.nodes import Node
+from domain.places.hetzner.model import HetznerSettings
+from domain.places.on_premise.model import OnPremiseSettings, SshSettings
+from domain.places.registry import StackSettings
+from domain.plan import AddressPlan
 
 
 @dataclass(frozen=True)

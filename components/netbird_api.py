@@ -20,7 +20,7 @@ from components.netbird_objects import DnsZoneProvider, GroupProvider, PolicyPro
 from components.netbird_peers import RouterPeersProvider
 
 if TYPE_CHECKING:
-    from domain.netbird import PodsResource, Policy
+    from domain.overlay import PodsResource, Policy
 
 __all__ = [
     "ClaimProvider",

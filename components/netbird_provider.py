@@ -129,7 +129,7 @@ def tell(message: str) -> None:
 
 def _default_management_url() -> str:
     """The default of the settings, imported only where it is needed: the provider's process starts in every preview."""
-    from domain.settings import NetbirdSettings
+    from domain.settings.installed import NetbirdSettings
 
     return NetbirdSettings().management_url
 

@@ -27,9 +27,9 @@ from components.netbird_api import (
 )
 from components.router_zone import zone_hooks
 from components.waiting import Waiting
-from domain import netbird
+from domain import netbird, overlay
 from domain.router_rollout import alone_on_its_node, old_pod_first
-from domain.settings import NetbirdSettings
+from domain.settings.installed import NetbirdSettings
 
 Transform = pulumi.ResourceTransform
 
@@ -89,11 +89,11 @@ class NetbirdRouter(pulumi.ComponentResource):
     def __init__(self, name: str, args: NetbirdRouterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:netbird:NetbirdRouter", name, {"cluster": args.cluster}, opts)
         cluster = args.cluster
-        group_name = netbird.pods_group(cluster)
+        group_name = overlay.pods_group(cluster)
         zone_name = netbird.dns_zone(cluster)
 
         self.claim = NetbirdClaim(
-            f"{netbird.router_name(cluster)}-claim",
+            f"{overlay.router_name(cluster)}-claim",
             cluster=cluster,
             # In the state before anything is in NetBird, so that an interrupted run knows its own again.
             instance=StackInstance("netbird-instance", pulumi.ResourceOptions(parent=self)).instance,
@@ -104,7 +104,7 @@ class NetbirdRouter(pulumi.ComponentResource):
         zone = NetbirdDnsZone(
             zone_name, name=zone_name, domain=zone_name, group=group.name, opts=pulumi.ResourceOptions(parent=self)
         )
-        routers_name = netbird.router_group(cluster)
+        routers_name = overlay.router_group(cluster)
         routers = NetbirdGroup(routers_name, name=routers_name, owns_peers=True, opts=claimed)
         manifest = netbird.network_router(cluster, args.settings)
         router = self._custom_resource(
@@ -150,7 +150,7 @@ class NetbirdRouter(pulumi.ComponentResource):
         )
         # A preview that can't reach the cluster has no uid.
         uid = router.metadata.apply(lambda metadata: metadata.get("uid", pulumi.UNKNOWN))
-        pods = netbird.pods_resource(cluster, args.pod_cidr)
+        pods = overlay.pods_resource(cluster, args.pod_cidr)
         resource = NetbirdNetworkResource(
             f"{pods.name}-resource",
             pods,
@@ -161,9 +161,9 @@ class NetbirdRouter(pulumi.ComponentResource):
             router_uid=uid,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[router]),
         )
-        hostname = netbird.router_hostname(cluster)
+        hostname = overlay.router_hostname(cluster)
         peers = NetbirdRouterPeers(
-            f"{netbird.router_name(cluster)}-peers",
+            f"{overlay.router_name(cluster)}-peers",
             group=routers.name,
             hostnames=dict.fromkeys(args.nodes, hostname),
             router_uid=uid,

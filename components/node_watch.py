@@ -17,7 +17,7 @@ import pulumi
 
 from components.kubernetes_client import KubernetesClient, KubernetesError, UnsupportedKubeconfigError
 from domain.names import INSTALL_LOG
-from domain.plan import Node
+from domain.nodes import Node
 
 JOIN_SECONDS: Final = 900.0
 """From the moment when the API serves: a machine that was made with the first server is then well under way."""

@@ -17,7 +17,8 @@ import pulumi_command as command
 
 from components.cluster import Cluster, Shell, fetch_kubeconfig
 from components.ssh_reachable import SshWait, ssh_hooks
-from domain.names import INSTALL_SCRIPT, NETBIRD_INTERFACE, UNINSTALL_SCRIPT
+from domain.names import INSTALL_SCRIPT, UNINSTALL_SCRIPT
+from domain.overlay import NETBIRD_INTERFACE
 
 SSH_SECONDS: Final = 300.0
 """For a machine that exists. It may just boot, and what goes on beside it has the time to get done."""

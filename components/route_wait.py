@@ -7,7 +7,8 @@ from importlib.resources import files
 from ipaddress import IPv4Address
 from typing import Any, Final
 
-from domain.names import NETBIRD_INTERFACE, ROUTER_LABEL, ROUTER_LABEL_VALUE
+from domain.names import ROUTER_LABEL, ROUTER_LABEL_VALUE
+from domain.overlay import NETBIRD_INTERFACE
 
 ROUTER_NODES: Final = {ROUTER_LABEL: ROUTER_LABEL_VALUE}
 """The node selector of everything that belongs on a router."""

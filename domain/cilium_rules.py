@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from domain.cilium_chart import nested, unknown_values
-from domain.cilium_values import NO_OBJECT, fixed_values, past_the_chart, value_at
+from domain.cilium_values import NO_OBJECT, clashes, fixed_values, past_the_chart, value_at
 from domain.names import ROUTER_LABEL
+from domain.places.registry import is_given, node_count
 from domain.problems import Problem, shown
-from domain.settings import StackDraft, known
+from domain.settings.draft import StackDraft, known
+from domain.tunnel_port import ports_differ
 
 _NO_START: Final = "the agent does not start with it"
 _NO_PODS: Final = "pods take their addresses from network.pod_cidr through k3s"
@@ -167,10 +169,7 @@ def cilium_operator_runs(draft: StackDraft) -> Iterator[Problem]:
     given, replicas = value_at(_values(draft), "operator.replicas")
     if not given:
         return
-    machines = known(draft.settings, "on_premise", "machines")
-    servers = known(draft.settings, "hetzner", "control_plane", "count")
-    workers = known(draft.settings, "hetzner", "workers", "count")
-    nodes = len(machines) if machines else None if servers is None or workers is None else servers + workers
+    nodes = node_count(draft)
     if isinstance(replicas, bool) or not isinstance(replicas, int) or replicas < 1:
         rule = "is no number of operators; without one there are no kinds of resources, for which the agents wait"
         yield _problem(draft, "operator.replicas", replicas, rule, "take 1 or more")
@@ -250,7 +249,30 @@ def cilium_values_there(draft: StackDraft) -> Iterator[Problem]:
         yield Problem(draft.stack, f"cilium.values.{unknown.path}", "", unknown.rule, unknown.fix)
 
 
+def cilium_values_allowed(draft: StackDraft) -> Iterator[Problem]:
+    """No value for Cilium's chart breaks the link."""
+    values, mtu = known(draft.settings, "cilium", "values"), known(draft.settings, "cilium", "mtu")
+    if not values or mtu is None:
+        return
+    port = known(draft.settings, "cilium", "tunnel_port")
+    if port is None:
+        port = values.get("tunnelPort")  # it has been refused already
+    for clash in clashes(values, mtu, installs_k3s=not is_given(draft), tunnel_port=port):
+        rule = f"must be {shown(clash.needed)}: {clash.reason}"
+        if clash.overrides:
+            rule = f"changes {clash.overrides}, which {rule}"
+        yield Problem(draft.stack, f"cilium.values.{clash.path}", shown(clash.value), rule, "remove it")
+
+
+def tunnel_and_wireguard(draft: StackDraft) -> Iterator[Problem]:
+    """NetBird's WireGuard and Cilium's tunnel between the nodes have a UDP port each."""
+    ports = known(draft.settings, "netbird", "wireguard_port"), known(draft.settings, "cilium", "tunnel_port")
+    yield from ports_differ(draft.stack, *ports)
+
+
 CILIUM_RULES: Final = (
+    cilium_values_allowed,
+    tunnel_and_wireguard,
     cilium_values_there,
     cilium_values_kept,
     cilium_on_every_node,
@@ -267,7 +289,7 @@ def _values(draft: StackDraft) -> Values:
 
 def _ours(draft: StackDraft) -> bool:
     """Whether the program makes the nodes, as far as one can tell."""
-    return known(draft.settings, "on_premise", "kubeconfig") is None
+    return not is_given(draft)
 
 
 def _problem(draft: StackDraft, path: str, value: Any, rule: str, fix: str) -> Problem:

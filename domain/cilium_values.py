@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from domain.names import K3S_LOCAL_API_PORT, NETBIRD_INTERFACE, VXLAN_PORT
+from domain.names import K3S_LOCAL_API_PORT, VXLAN_PORT
+from domain.overlay import NETBIRD_INTERFACE
+from domain.places.registry import StackSettings
 from domain.plan import AddressPlan
-from domain.settings import StackSettings
 
 CHART: Final = "cilium"
 REPOSITORY: Final = "https://helm.cilium.io/"

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
-from domain.names import NETBIRD_INTERFACE, RELAY_PORT
-from domain.settings import DnsSettings
+from domain.names import RELAY_PORT
+from domain.overlay import NETBIRD_INTERFACE
+from domain.settings.installed import DnsSettings
 
 CUSTOM_CONFIG_MAP: Final = "coredns-custom"
 """In kube-system; k3s's Corefile imports its ``*.server`` keys (https://docs.k3s.io/advanced)."""

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network
 from typing import Any
 
-from domain.names import NETBIRD_INTERFACE, NETBIRD_RANGE, ROUTER_LABEL, ROUTER_LABEL_VALUE
+from domain.names import ROUTER_LABEL, ROUTER_LABEL_VALUE
+from domain.overlay import NETBIRD_INTERFACE, NETBIRD_RANGE
 
 
 def egress_policy_name(peer: str) -> str:

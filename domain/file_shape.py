@@ -11,13 +11,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from domain.names import PROJECT
+from domain.places.registry import namespaces, secrets, sections
 from domain.problems import Problem, shown
 from domain.project_file import in_our_namespace
 from domain.secret_texts import has_secret_form, holds_secret, names_secret
-from domain.settings import SECRETS, SECTIONS, Encrypted, Secret
+from domain.settings.draft import Encrypted
+from domain.settings.secrets import Secret
 
 CONFIG: Final = "config"
-_SHORT_SECRETS: Final = frozenset(key.partition(":")[2] for key in SECRETS if key.startswith(f"{PROJECT}:"))
 
 
 def is_config(key: str) -> bool:
@@ -29,8 +30,10 @@ def is_config(key: str) -> bool:
 
 def is_setting(key: str) -> bool:
     """Whether this key, without ``config``, names settings of ours, with the namespace or without."""
-    namespace, colon, name = key.partition(":")
-    return namespace in (PROJECT, "hcloud") if colon else name == "" and (key in SECTIONS or key in _SHORT_SECRETS)
+    namespace, colon, _ = key.partition(":")
+    if colon:
+        return namespace == PROJECT or namespace in namespaces()
+    return key in sections() or f"{PROJECT}:{key}" in secrets()
 
 
 def config_of(

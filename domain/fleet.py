@@ -10,24 +10,26 @@ import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pydantic import BaseModel
 
-from domain.consistency import needed_secrets, secret_setting, stack_problems
+from domain.consistency import stack_problems
 from domain.marks import not_filled_in
 from domain.mtu import VXLAN_OVERHEAD, MtuChain
 from domain.names import PROJECT
 from domain.netbird_rules import same_server
+from domain.places.registry import StackSettings, secrets
 from domain.problems import Problem, bounded, in_file_order
 from domain.project_file import ProjectFile
 from domain.range_rules import range_problems
-from domain.settings import SECRETS, StackDraft, StackSettings, known, read_stack
+from domain.reading import read_stack, whole
+from domain.secret_rules import needed_secrets, secret_setting
+from domain.settings.draft import StackDraft, known, with_values
 from domain.stack_file import StackFile, Unreadable, parse_stack_file
 from domain.zone_rules import forward_servers_in_fleet, zones_over_hosts
 
 NO_PROJECT: Final = ProjectFile()
-_SECRET_SETTINGS: Final = frozenset(key.removeprefix(f"{PROJECT}:") for key in SECRETS)
 MISSING: Final = "is missing"
 """How the rule of a problem begins that a further setting would end."""
 
@@ -47,12 +49,12 @@ class Fleet:
         """The settings of all stacks; only of use when :func:`check_fleet` found nothing. Without those of which a part
         is only in an environment of Pulumi ESC, and without links to them.
         """
-        whole = {name: draft.settings for name, draft in self.drafts.items() if name not in self.partial}
-        if len(whole) == len(self.drafts):
-            return whole
+        stacks = {name: whole(draft) for name, draft in self.drafts.items() if name not in self.partial}
+        if len(stacks) == len(self.drafts):
+            return stacks
         return {
-            name: settings.model_copy(update={"peers": tuple(peer for peer in settings.peers if peer in whole)})
-            for name, settings in whole.items()
+            name: settings.model_copy(update={"peers": tuple(peer for peer in settings.peers if peer in stacks)})
+            for name, settings in stacks.items()
         }
 
     @functools.cached_property
@@ -63,7 +65,9 @@ class Fleet:
             for name, draft in self.drafts.items()
             if self.files[name].environment
             and any(
-                one.rule.startswith(MISSING) and one.setting not in _SECRET_SETTINGS
+                one.rule.startswith(MISSING)
+                and f"{PROJECT}:{one.setting}" not in secrets()
+                and one.setting not in secrets()
                 for one in (*draft.problems, *stack_problems(draft))
             )
         )
@@ -72,7 +76,7 @@ class Fleet:
 def parse_fleet(files: Mapping[str, str | Unreadable], project: ProjectFile = NO_PROJECT) -> Fleet:
     """Reads stack files, given as stack name -> text. Whatever they hold, it returns."""
     parsed = {name: parse_stack_file(name, files[name], project.namespace) for name in sorted(files)}
-    in_project = frozenset(key for key in project.config if key in SECRETS)
+    in_project = frozenset(key for key in project.config if key in secrets())
     drafts = {
         name: with_secrets_of_project(read_stack(name, {**project.config, **file.config}), file, in_project)
         for name, file in parsed.items()
@@ -114,9 +118,7 @@ def with_common_mtus(drafts: Mapping[str, StackDraft]) -> dict[str, StackDraft]:
         waiting -= group
         mtu = min(computed for name in group if (computed := drafts[name].computed_cilium_mtu) is not None)
         for name in group:
-            settings = drafts[name].settings
-            cilium = settings.cilium.model_copy(update={"mtu": mtu})
-            result[name] = replace(drafts[name], settings=settings.model_copy(update={"cilium": cilium}))
+            result[name] = with_values(drafts[name], "cilium", {"mtu": mtu})
     return result
 
 
@@ -148,7 +150,7 @@ def _as_written(fleet: Fleet) -> Fleet:
 
 
 def _only_written(draft: StackDraft, config: Mapping[str, Any]) -> StackDraft:
-    settings = draft.settings.model_copy()
+    settings = cast("BaseModel", draft.settings).model_copy()
     for section in [name for name in settings.__dict__ if name != "stack"]:
         written, value = config.get(f"{PROJECT}:{section}"), settings.__dict__[section]
         if written is None:
@@ -223,7 +225,7 @@ def no_secret_in_project(fleet: Fleet) -> Iterator[Problem]:
                 yield Problem(name, secret_setting(secret), "", rule, fix)
     for name in list(fleet.drafts)[:1]:
         for key in sorted(left):
-            yield Problem(name, secret_setting(SECRETS[key]), "", rule, "take it out there, and make a new one")
+            yield Problem(name, secret_setting(secrets()[key]), "", rule, "take it out there, and make a new one")
 
 
 def zones_distinct(fleet: Fleet) -> Iterator[Problem]:

@@ -13,7 +13,8 @@ from typing import Final, Literal
 
 from domain.egress_policy import link_destinations
 from domain.link import Link
-from domain.names import NETBIRD_INTERFACE, RELAY_PORT
+from domain.names import RELAY_PORT
+from domain.overlay import NETBIRD_INTERFACE
 
 REFUSING_INTERFACE: Final = "wt-refuse"
 """Where packets go that nothing else may take. Cilium has to take it for a device (its ``devices`` are ``wt+``): only

@@ -14,7 +14,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, StrictStr, WithJsonSchema
 
-from domain.rules import RuleError
+from domain.values.rule_error import RuleError
 
 KINDS: Final = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521")
 """Kinds of keys that are taken; of several the first in this order, as ssh itself prefers them."""

@@ -20,7 +20,7 @@ from domain.node_files import (
     k3s_argument,
 )
 from domain.problems import Problem, shown
-from domain.settings import StackDraft, known
+from domain.settings.draft import StackDraft, known
 
 _SPLIT_PORTS: Final = "the nodes, Cilium and the firewall know the API at port 6443 of every server"
 BY_HAND: Final = {

@@ -18,7 +18,7 @@ from domain.node_files import (
     k3s_argument,
 )
 from domain.problems import Problem
-from domain.settings import StackDraft, known
+from domain.settings.draft import StackDraft, known
 
 NODE_PODS: Final = 252
 """Pods that a node's /24 has addresses for: 256 without the first and the last one, the node's own in the network of

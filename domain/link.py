@@ -17,9 +17,11 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from domain.names import NETBIRD_RANGE
+from domain.overlay import NETBIRD_RANGE
 from domain.problems import shown
-from domain.rules import Cidr, DnsZone, HostAddress, NodeName, StackName, cause_of, without_followers
+from domain.values.addresses import Cidr, HostAddress
+from domain.values.names import DnsZone, NodeName, StackName
+from domain.values.rule_error import cause_of, without_followers
 from domain.version import VERSION
 
 SCHEMA_VERSION: Final = 1

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
-from domain.netbird import policies as wanted_policies
-from domain.netbird import router_group
+from domain.overlay import policies as wanted_policies
+from domain.overlay import router_group
 
 Object = Mapping[str, Any]
 

@@ -8,13 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-MTU_MINIMUM: Final = 576
-"""What every IPv4 host takes, and the least that NetBird accepts for wt0."""
-MTU_MAXIMUM: Final = 8192
-"""The most that NetBird accepts for wt0."""
-WIREGUARD_OVERHEAD: Final = 60
-"""Bytes that WireGuard over IPv4 adds: outer IP 20, UDP 8, WireGuard 32 (https://www.wireguard.com/protocol/). It
-pads up to the MTU of wt0 at most. Over IPv6 it is 20 more."""
+from domain.overlay import MTU_MAXIMUM, WIREGUARD_OVERHEAD
+
 VXLAN_OVERHEAD: Final = 50
 """Bytes that VXLAN over IPv4 adds: outer IP 20, UDP 8, VXLAN 8, inner Ethernet 14."""
 REDIRECT_MARGIN: Final = 10
@@ -22,8 +17,6 @@ REDIRECT_MARGIN: Final = 10
 header of 14 bytes that wt0 doesn't have, and allows 4."""
 ETHERNET_MTU: Final = 1500
 """Taken for an underlay, and for the network between nodes, of which nothing else is known."""
-HETZNER_PRIVATE_MTU: Final = 1450
-"""Of Hetzner's private networks (https://docs.hetzner.com/networking/networks/faq)."""
 
 
 @dataclass(frozen=True)

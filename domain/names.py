@@ -1,19 +1,14 @@
-"""Names that several parts must agree on: labels, the interface, ports, paths on a node. Interface: a rename here is a
+"""Names that several parts must agree on: labels, ports, paths on a node. Interface: a rename here is a
 change for running clusters.
 """
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
 from typing import Final
 
 PROJECT: Final = "isthmus"
 FIELD_MANAGER: Final = "isthmus"
 """Whom the Kubernetes API notes as the owner of what this program applies to objects of others."""
-
-NETBIRD_INTERFACE: Final = "wt0"
-NETBIRD_RANGE: Final = IPv4Network("100.64.0.0/10")
-"""NetBird takes a random /16 of this for the addresses of an account's peers."""
 
 ROUTER_LABEL: Final = "isthmus.dev/router"
 ROUTER_LABEL_VALUE: Final = "true"

@@ -8,12 +8,11 @@ identity that lasts) goes in through the pod template override.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from ipaddress import IPv4Network
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from domain.names import RELAY_PORT, ROUTER_LABEL, ROUTER_LABEL_VALUE
-from domain.settings import NetbirdSettings
+from domain.names import ROUTER_LABEL, ROUTER_LABEL_VALUE
+from domain.overlay import router_group, router_hostname, router_name
+from domain.settings.installed import NetbirdSettings
 
 NAMESPACE: Final = "netbird"
 API_VERSION: Final = "netbird.io/v1alpha1"
@@ -41,11 +40,6 @@ OPERATOR_VOLUMES: Final = ("netbird-run", "netbird-lib", "ssh-etc", "resolv-conf
 """Volumes of operator 0.8.0's pod, in its order, repeated for the same reason."""
 
 
-def router_name(cluster: str) -> str:
-    """The NetworkRouter, and the NetBird network that the operator makes for it."""
-    return f"isthmus-{cluster}"
-
-
 def router_deployment(cluster: str) -> str:
     """The Deployment that the operator makes."""
     return f"networkrouter-{router_name(cluster)}"
@@ -56,16 +50,6 @@ def operator_group(cluster: str) -> str:
     return f"networkrouter-{router_name(cluster)}"
 
 
-def router_group(cluster: str) -> str:
-    """Our own NetBird group of the cluster's routers, which peers' stacks find by this name."""
-    return f"isthmus-{cluster}-routers"
-
-
-def router_hostname(cluster: str) -> str:
-    """What the router calls itself in NetBird; fixed, so it can be found and doesn't change with the node."""
-    return f"isthmus-{cluster}-router"
-
-
 def setup_key_name(cluster: str) -> str:
     """Our own setup key, whose peers are not deleted when they are off line."""
     return f"isthmus-{cluster}-router"
@@ -74,11 +58,6 @@ def setup_key_name(cluster: str) -> str:
 def setup_key_secret(cluster: str) -> str:
     """The Secret in which the operator leaves that key."""
     return f"setup-key-{setup_key_name(cluster)}"
-
-
-def pods_group(cluster: str) -> str:
-    """The group of the resource that stands for the cluster's pods."""
-    return f"isthmus-{cluster}-pods"
 
 
 def dns_zone(cluster: str) -> str:
@@ -203,66 +182,3 @@ def setup_key(cluster: str) -> dict[str, Any]:
             "autoGroups": [{"localRef": {"name": operator_group(cluster)}}, {"name": router_group(cluster)}],
         },
     }
-
-
-# --- objects of the REST API -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class PodsResource:
-    """A network resource: the pod CIDR, in its group, in the operator's network."""
-
-    name: str
-    network: str
-    address: IPv4Network
-    group: str
-    description: str
-
-
-@dataclass(frozen=True)
-class Policy:
-    """A policy of one rule that accepts, from one group to another. ``ports`` is empty where the protocol has none."""
-
-    name: str
-    description: str
-    source_group: str
-    destination_group: str
-    protocol: Literal["all", "tcp", "udp"]
-    ports: tuple[str, ...] = ()
-    bidirectional: bool = False
-
-
-def pods_resource(cluster: str, pod_cidr: IPv4Network) -> PodsResource:
-    """The cluster's pods as NetBird routes to them."""
-    return PodsResource(
-        name=pods_group(cluster),
-        network=router_name(cluster),
-        address=pod_cidr,
-        group=pods_group(cluster),
-        description=f"Pods of {cluster}",
-    )
-
-
-def policies(cluster: str, peer: str) -> tuple[Policy, ...]:
-    """What lets ``cluster`` reach ``peer``: its pods, and its DNS relay. The source's stack makes them."""
-    source = router_group(cluster)
-    return (
-        Policy(
-            name=f"isthmus-{cluster}-to-{peer}-pods",
-            description=f"Pods of {cluster} reach pods of {peer}",
-            source_group=source,
-            destination_group=pods_group(peer),
-            protocol="all",
-        ),
-        *(
-            Policy(
-                name=f"isthmus-{cluster}-to-{peer}-dns-{protocol}",
-                description=f"The DNS relay of {cluster} asks that of {peer}",
-                source_group=source,
-                destination_group=router_group(peer),
-                protocol=protocol,
-                ports=(str(RELAY_PORT),),
-            )
-            for protocol in ("udp", "tcp")
-        ),
-    )

@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, StrictStr, WithJsonSchema
 
-from domain.rules import ChartVersion, Image, RuleError, Url, version_of_image
+from domain.values.releases import ChartVersion, Image, version_of_image
+from domain.values.rule_error import RuleError
+from domain.values.services import Url
 
 CLOUD: Final = "https://api.netbird.io"
 """NetBird's own management service."""

@@ -23,8 +23,9 @@ from domain.names import (
     NODE_ENVIRONMENT,
     UNINSTALL_SCRIPT,
 )
-from domain.plan import AddressPlan, Node
-from domain.settings import StackSettings
+from domain.nodes import Node
+from domain.places.registry import StackSettings
+from domain.plan import AddressPlan
 
 DISABLED_ADDONS: Final = ("servicelb", "traefik")
 """Packaged add-ons of k3s that would take node ports; whoever wants one installs his own."""

@@ -18,7 +18,7 @@ from domain.netbird import FORBIDDEN_ENVIRONMENT
 from domain.node_files import k3s_argument
 from domain.problems import Problem, shown
 from domain.secret_texts import holds_secret, names_secret
-from domain.settings import StackDraft, known
+from domain.settings.draft import StackDraft, known
 
 _TLS_KEY: Final = re.compile(r"(^|\.)tls\.([A-Za-z]+\.)*key$", re.ASCII)
 """Private keys among the values of Cilium's chart, in base64."""

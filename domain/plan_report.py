@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any
 
-from domain import netbird
+from domain import overlay
 from domain.egress_policy import egress_policy_name, link_destinations
-from domain.mtu import REDIRECT_MARGIN, VXLAN_OVERHEAD, WIREGUARD_OVERHEAD, MtuChain
+from domain.mtu import REDIRECT_MARGIN, VXLAN_OVERHEAD, MtuChain
+from domain.overlay import WIREGUARD_OVERHEAD
+from domain.places import registry
+from domain.places.registry import StackSettings
 from domain.plan import AddressPlan, address_plan
-from domain.settings import StackSettings
+from domain.settings.draft import known
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ class ClusterReport:
 
     place: str
     plan: AddressPlan
-    hetzner_network: IPv4Network | None
+    own_networks: Mapping[str, IPv4Network | None]
+    """The network around the nodes', by the section of each place that makes one. None where the cluster is not."""
     versions: Versions
     access: Access | None
 
@@ -74,6 +78,11 @@ class ClusterReport:
     def name(self) -> str:
         """The cluster's name, which is its stack's."""
         return self.plan.cluster
+
+    @property
+    def own_network(self) -> IPv4Network | None:
+        """The network around the nodes', where the program makes one."""
+        return next((network for network in self.own_networks.values() if network is not None), None)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -93,7 +102,7 @@ class ClusterReport:
             "pod_cidr": str(plan.pod_cidr),
             "service_cidr": str(plan.service_cidr),
             "node_cidr": str(plan.node_cidr),
-            "hetzner_network": None if self.hetzner_network is None else str(self.hetzner_network),
+            **{f"{section}_network": _text(network) for section, network in self.own_networks.items()},
             "dns_zone": plan.dns_zone,
             "cluster_dns": str(plan.cluster_dns),
             "kubernetes_service": str(plan.kubernetes_service),
@@ -123,7 +132,7 @@ class LinkReport:
     mtu: int
     """The largest packet that passes from pod to pod in this direction."""
     egress_policy: str
-    netbird_policies: tuple[netbird.Policy, ...]
+    netbird_policies: tuple[overlay.Policy, ...]
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -173,11 +182,15 @@ def fleet_report(stacks: Mapping[str, StackSettings]) -> FleetReport:
 
 
 def _cluster(settings: StackSettings) -> ClusterReport:
-    hetzner = settings.hetzner
+    place, access = settings.place, settings.place.access(settings.section)
     return ClusterReport(
-        place=place_of(settings),
+        place=place.said(settings.section),
         plan=address_plan(settings),
-        hetzner_network=None if hetzner is None else hetzner.network_cidr,
+        own_networks={
+            one.section: known(settings, *one.own_network.split("."))
+            for one in registry.PLACES
+            if one.own_network is not None
+        },
         versions=Versions(
             k3s=None if settings.k3s is None else settings.k3s.version,
             cilium=settings.cilium.version,
@@ -185,15 +198,12 @@ def _cluster(settings: StackSettings) -> ClusterReport:
             netbird_agent=settings.netbird.agent_image,
             management_url=settings.netbird.management_url,
         ),
-        access=None if hetzner is None else Access(api=hetzner.api_allowed_cidrs, ssh=hetzner.ssh_allowed_cidrs),
+        access=None if access is None else Access(**access),
     )
 
 
-def place_of(settings: StackSettings) -> str:
-    """Where a cluster stands, in words."""
-    if settings.hetzner is not None:
-        return f"Hetzner {settings.hetzner.location}"
-    return "on-premise" if settings.installs_k3s else "existing cluster"
+def _text(network: IPv4Network | None) -> str | None:
+    return None if network is None else str(network)
 
 
 def _link(own: AddressPlan, peer: AddressPlan) -> LinkReport:
@@ -204,7 +214,7 @@ def _link(own: AddressPlan, peer: AddressPlan) -> LinkReport:
         zone=peer.dns_zone,
         mtu=min(own.mtu.pod, own.mtu.limit, peer.mtu.pod),
         egress_policy=egress_policy_name(peer.cluster),
-        netbird_policies=netbird.policies(own.cluster, peer.cluster),
+        netbird_policies=overlay.policies(own.cluster, peer.cluster),
     )
 
 

@@ -14,26 +14,25 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from typing import Final
 
-from domain.names import NETBIRD_RANGE
+from domain.overlay import NETBIRD_RANGE
+from domain.places.registry import is_given, on_lan, own_network_of, reserved
 from domain.problems import Problem
-from domain.ranges import FreeRanges
-from domain.settings import POD_PREFIX_MAXIMUM, SERVICE_PREFIX_MAXIMUM, StackDraft, known
-
-HETZNER_GATEWAY: Final = IPv4Address("172.31.1.1")
-"""Gateway of the public interface of every Hetzner server, so it must not lie in a range of the cluster."""
+from domain.ranges import FreeRanges, example_subnet
+from domain.settings.draft import StackDraft, known
+from domain.settings.network import POD_PREFIX_MAXIMUM, SERVICE_PREFIX_MAXIMUM
 
 PODS: Final = "network.pod_cidr"
 SERVICES: Final = "network.service_cidr"
 NODES: Final = "network.node_cidr"
-HETZNER: Final = "hetzner.network_cidr"
-_MACHINES: Final = (NODES, HETZNER)
-_SMALLEST: Final = {PODS: POD_PREFIX_MAXIMUM, SERVICES: SERVICE_PREFIX_MAXIMUM, NODES: 26, HETZNER: 24}
+_ROUTED: Final = (PODS, SERVICES)
+_SMALLEST: Final = {PODS: POD_PREFIX_MAXIMUM, SERVICES: SERVICE_PREFIX_MAXIMUM, NODES: 26}
+_SMALLEST_NETWORK: Final = 24
 """The smallest range that is proposed where none of the size that was asked for is free."""
 USUAL_NETWORK: Final = 16
-"""Prefix length of a Hetzner network that is proposed in place of a larger one."""
+"""Prefix length of such a network that is proposed in place of a larger one."""
 
 _KINDS: Final = {
     PODS: "linked clusters need distinct pod CIDRs",
@@ -52,7 +51,7 @@ class Range:
     network: IPv4Network
     fixed: str = ""
     nodes: IPv4Network | None = None
-    """The subnet of the servers in a Hetzner network."""
+    """The subnet of the servers in a network that the program makes."""
 
     def __str__(self) -> str:
         return f"{self.stack}: {self.setting} {self.network}"
@@ -63,9 +62,8 @@ class Range:
 
 
 def ranges_of(draft: StackDraft) -> list[tuple[str, IPv4Network]]:
-    """The stack's ranges with their settings. A Hetzner network stands for the node CIDR within it."""
-    at_hetzner = known(draft.settings, "hetzner", "network_cidr") is not None
-    settings = [PODS, SERVICES, HETZNER if at_hetzner else NODES]
+    """The stack's ranges with their settings. A network that the program makes stands for the node CIDR within it."""
+    settings = [PODS, SERVICES, own_network_of(draft) or NODES]
     found = [(setting, known(draft.settings, *setting.split("."))) for setting in settings]
     return [(setting, network) for setting, network in found if network is not None]
 
@@ -95,16 +93,20 @@ def range_problems(drafts: Sequence[StackDraft], running: Collection[str] = ()) 
     return problems
 
 
+def _holds_nodes(setting: str) -> bool:
+    """Whether it is a network that the program makes, with the node CIDR as its subnet."""
+    return setting not in (PODS, SERVICES, NODES)
+
+
 def _ranges(draft: StackDraft, runs: bool) -> Iterator[Range]:
-    on_premise = known(draft.settings, "on_premise")
-    given = known(on_premise, "kubeconfig") is not None
+    lan, given = on_lan(draft), is_given(draft)
     for setting, network in ranges_of(draft):
         fixed = ""
-        if setting == NODES and on_premise is not None:
+        if setting == NODES and lan:
             fixed = "the LAN of its machines"
         elif given or runs:
             fixed = "of a cluster that runs"
-        nodes = known(draft.settings, "network", "node_cidr") if setting == HETZNER else None
+        nodes = known(draft.settings, "network", "node_cidr") if _holds_nodes(setting) else None
         yield Range(draft.stack, setting, network, fixed, nodes)
 
 
@@ -126,12 +128,12 @@ def _first_met(one: Range, before: Mapping[str, Sequence[Range]], links: Mapping
         met += [
             other
             for other in before[peer]
-            if one.overlaps(other) and not (one.setting in _MACHINES and other.setting in _MACHINES)
+            if one.overlaps(other) and (one.setting in _ROUTED or other.setting in _ROUTED)
         ]
-    if one.setting not in _MACHINES:
+    if one.setting in _ROUTED:
         seconds = {second for peer in links[one.stack] for second in links[peer]} - links[one.stack] - {one.stack}
         for second in seconds:
-            met += [other for other in before[second] if other.setting not in _MACHINES and one.overlaps(other)]
+            met += [other for other in before[second] if other.setting in _ROUTED and one.overlaps(other)]
     return min(met, key=lambda other: (other.network, other.stack), default=None)
 
 
@@ -147,26 +149,26 @@ class _Proposals:
 
     def instead_of(self, one: Range, whom: str = "") -> str:
         """What is free in place of this range, in words; ``whom`` says for whom."""
-        if one.setting == HETZNER and (smaller := self.around(one)) is not None:
+        if _holds_nodes(one.setting) and (smaller := self.around(one)) is not None:
             return f"{smaller} is free{whom}, and holds network.node_cidr {one.nodes}"
         if self._free is None:
             taken = [other.network for other in self._ranges]
-            self._free = FreeRanges([*taken, NETBIRD_RANGE, IPv4Network(HETZNER_GATEWAY)])
+            self._free = FreeRanges([*taken, NETBIRD_RANGE, *reserved()])
         own = one.network
-        first = max(own.prefixlen, USUAL_NETWORK) if one.setting == HETZNER else own.prefixlen
-        for prefix in range(first, max(_SMALLEST[one.setting], first) + 1):
+        first = max(own.prefixlen, USUAL_NETWORK) if _holds_nodes(one.setting) else own.prefixlen
+        for prefix in range(first, max(_SMALLEST.get(one.setting, _SMALLEST_NETWORK), first) + 1):
             if (found := self._free.take(prefix, after=own)) is not None:
                 but = "" if prefix == first else f"no /{first} is left, but "
                 return f"{but}{found} is free{whom}{_with_nodes(one, found)}"
         return f"no /{own.prefixlen} is left, and nothing smaller; make other ranges smaller"
 
     def around(self, one: Range) -> IPv4Network | None:
-        """A smaller Hetzner network that holds the servers' subnet and meets nothing, None where there is none."""
+        """A smaller network that holds the servers' subnet and meets nothing, None where there is none."""
         if one.nodes is None or not one.nodes.subnet_of(one.network):
             return None
         first = max(min(USUAL_NETWORK, one.nodes.prefixlen), one.network.prefixlen + 1)
         others = [other.network for other in self._ranges if other is not one]
-        others += [NETBIRD_RANGE, IPv4Network(HETZNER_GATEWAY)]
+        others += [NETBIRD_RANGE, *reserved()]
         for prefix in range(first, min(one.nodes.prefixlen, 24) + 1):
             smaller = one.nodes.supernet(new_prefix=prefix)
             if not any(smaller.overlaps(other) for other in others):
@@ -175,15 +177,10 @@ class _Proposals:
 
 
 def _with_nodes(one: Range, network: IPv4Network) -> str:
-    """A Hetzner network that moves takes the subnet of the servers with it."""
-    if one.setting != HETZNER:
+    """A network of the program that moves takes the subnet of the servers with it."""
+    if not _holds_nodes(one.setting):
         return ""
     return f", with network.node_cidr {example_subnet(network)} in it"
-
-
-def example_subnet(network: IPv4Network) -> IPv4Network:
-    """A subnet for the servers in a Hetzner network."""
-    return IPv4Network((network[256] if network.prefixlen < 24 else network[0], max(24, network.prefixlen)))
 
 
 def _in_netbird(one: Range, proposals: _Proposals) -> Problem:
@@ -195,8 +192,8 @@ def _in_netbird(one: Range, proposals: _Proposals) -> Problem:
 
 
 def _sides(one: Range, other: Range, proposals: _Proposals) -> tuple[Range, Range]:
-    """Which of two ranges moves, and which stays: what can, and of two a Hetzner network that is larger than it has to
-    be; else the later one.
+    """Which of two ranges moves, and which stays: what can, and of two a network of the program that is larger than it
+    has to be; else the later one.
     """
     if one.fixed and not other.fixed:
         return other, one
@@ -232,7 +229,8 @@ def _fix(moves: Range, stays: Range, links: Mapping[str, frozenset[str]], common
         return f"neither of the two can move, so take {stays.stack} out of peers of {where}"
     if _alone(moves, stays, proposals):
         return proposals.instead_of(moves)
-    if moves.network.prefixlen == stays.network.prefixlen and HETZNER not in (moves.setting, stays.setting):
+    hold_nodes = _holds_nodes(moves.setting) or _holds_nodes(stays.setting)
+    if moves.network.prefixlen == stays.network.prefixlen and not hold_nodes:
         return f"{proposals.instead_of(moves)} for the one of the two that does not run yet"
     first = proposals.instead_of(moves, f" for {moves.stack}")
     second = proposals.instead_of(stays, f" for {stays.stack}")

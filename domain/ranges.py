@@ -76,3 +76,8 @@ class FreeRanges:
 
 def _aligned(address: int, size: int) -> int:
     return -(-address // size) * size
+
+
+def example_subnet(network: IPv4Network) -> IPv4Network:
+    """A subnet for the servers in a network that the program makes."""
+    return IPv4Network((network[256] if network.prefixlen < 24 else network[0], max(24, network.prefixlen)))

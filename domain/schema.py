@@ -1,4 +1,4 @@
-"""The JSON Schema of a stack file, for editors, made from the models of ``settings.py``.
+"""The JSON Schema of a stack file, for editors, made from the models of ``domain/settings/``.
 
 It says less than the checks: forms, kinds and names, not what has to fit together. Draft 7, which every editor knows.
 """
@@ -11,10 +11,11 @@ from typing import Any, Final
 import yaml
 from pydantic import BaseModel
 
-from domain import settings
 from domain.names import PROJECT
+from domain.places.registry import place_sections, providers, secrets, sections, stack_model
 from domain.setting_docs import description
-from domain.settings import SECRETS, SECTIONS, HcloudSettings, StackSettings
+from domain.settings.forms import models_in
+from domain.settings.stack import CommonSettings
 
 SCHEMA_FILE: Final = "docs/stack-file.schema.json"
 """Where it lies in the repository; every stack file names it in a comment."""
@@ -29,23 +30,27 @@ _ENGINE: Final = {
 
 def stack_file_schema() -> dict[str, Any]:
     """The schema as plain data."""
-    models = StackSettings.model_json_schema(ref_template="#/definitions/{model}")
+    by_name = {model.__name__: model for model in models_in(stack_model())}
+    models = stack_model().model_json_schema(ref_template="#/definitions/{model}")
     for name, model in models["$defs"].items():
-        _describe(getattr(settings, name), model)
-    definitions = {name: _tidy(model) for name, model in sorted(models["$defs"].items()) if name != "HcloudSettings"}
-    fields = _describe(StackSettings, models)["properties"]
-    config: dict[str, Any] = {f"{PROJECT}:{name}": _section(name, _tidy(fields[name])) for name in SECTIONS}
+        _describe(by_name[name], model)
+    provider_models = {provider.model.__name__: provider for provider in providers()}
+    definitions = {name: _tidy(model) for name, model in sorted(models["$defs"].items()) if name not in provider_models}
+    fields = _describe(CommonSettings, models)["properties"]
+    config: dict[str, Any] = {f"{PROJECT}:{name}": _section(name, _tidy(fields[name])) for name in sections()}
     secret = {
         "type": "object",
         "properties": {"secure": {"type": "string", "minLength": 1}},
         "required": ["secure"],
         "additionalProperties": False,
     }
-    for one in SECRETS.values():
+    for one in secrets().values():
         config[one.key] = {"description": f"Secret: {one.purpose}. Set it by `pulumi config set --secret`.", **secret}
-    provider = models["$defs"]["HcloudSettings"]["properties"]
-    for name in HcloudSettings.model_fields:
-        config[f"hcloud:{name}"] = _tidy(provider[name])
+    for provider_name, provider in provider_models.items():
+        properties = models["$defs"][provider_name]["properties"]
+        for name in provider.model.model_fields:
+            config[f"{provider.namespace}:{name}"] = _tidy(properties[name])
+    namespaces = "|".join(f"{one}:" for one in (PROJECT, *(provider.namespace for provider in providers())))
     return {
         "$schema": DRAFT,
         "title": "Stack file of Isthmus",
@@ -57,9 +62,9 @@ def stack_file_schema() -> dict[str, Any]:
                 "type": "object",
                 "properties": config,
                 "required": [f"{PROJECT}:network"],
-                "oneOf": [{"required": [f"{PROJECT}:hetzner"]}, {"required": [f"{PROJECT}:on_premise"]}],
+                "oneOf": [{"required": [f"{PROJECT}:{name}"]} for name in place_sections()],
                 "additionalProperties": False,
-                "patternProperties": {f"^(?!{PROJECT}:|hcloud:)[^:]+:": {}},
+                "patternProperties": {f"^(?!{namespaces})[^:]+:": {}},
             },
         },
         "required": ["config"],

@@ -1,4 +1,4 @@
-"""What the models of ``settings.py`` say of each setting: the docstrings under their fields.
+"""What the models of ``domain/settings/`` say of each setting: the docstrings under their fields.
 
 It owns the reading of that source. Only the schema and the reference want it, so no start of the program pays for it.
 """

@@ -13,23 +13,18 @@ from pydantic.fields import FieldInfo
 
 from domain.cilium_rules import AGENT_OPTIONS, KEPT, KEPT_ON_OUR_NODES
 from domain.cilium_values import PAST_THE_CHART, fixed_values
-from domain.consistency import STACK_RULES
+from domain.consistency import stack_rules
 from domain.fleet import FLEET_RULES
-from domain.names import NETBIRD_RANGE, PROJECT
+from domain.names import PROJECT
 from domain.netbird import FORBIDDEN_ENVIRONMENT
 from domain.node_files import FORBIDDEN_K3S_ARGUMENTS, FORBIDDEN_K3S_SETTINGS
+from domain.overlay import NETBIRD_RANGE
+from domain.places.registry import providers, secrets, sections, stack_model
 from domain.schema import SCHEMA_FILE, plain
 from domain.setting_docs import description
-from domain.settings import (
-    SECRETS,
-    SECTIONS,
-    UNITS,
-    HcloudSettings,
-    Section,
-    StackSettings,
-    item_model_of,
-    model_of,
-)
+from domain.settings.forms import item_model_of, model_of
+from domain.settings.section import UNITS, Section
+from domain.settings.stack import CommonSettings
 
 REFERENCE_FILE: Final = "docs/settings.md"
 
@@ -45,11 +40,12 @@ _KINDS: Final = {
 def settings_reference() -> str:
     """The page."""
     parts = [_HEAD]
-    for name in SECTIONS:
-        parts += _section(f"{PROJECT}:{name}", name, StackSettings.model_fields[name])
-    parts.append("\n## Settings of the Hetzner provider\n")
-    parts.append(f"\n{plain(HcloudSettings.__doc__ or '')}\n")
-    parts += [_field("hcloud:", HcloudSettings, name) for name in HcloudSettings.model_fields]
+    for name in sections():
+        parts += _section(f"{PROJECT}:{name}", name, stack_model().model_fields[name])
+    for provider in providers():
+        parts.append(f"\n## {provider.title}\n")
+        parts.append(f"\n{plain(provider.model.__doc__ or '')}\n")
+        parts += [_field(f"{provider.namespace}:", provider.model, name) for name in provider.model.model_fields]
     parts += _secrets()
     parts += [*_rules(), *_refused()]
     return "".join(parts)
@@ -58,7 +54,7 @@ def settings_reference() -> str:
 _HEAD: Final = f"""\
 # Settings
 
-Made from the models in `domain/settings.py` by `./isthmus schema --write`; a test keeps it current. The same models
+Made from the models in `domain/settings/` by `./isthmus schema --write`; a test keeps it current. The same models
 give [the JSON Schema of a stack file](stack-file.schema.json), which editors read by a comment in each stack file:
 `# yaml-language-server: $schema={SCHEMA_FILE}`.
 
@@ -71,10 +67,10 @@ def _section(key: str, path: str, field: FieldInfo) -> Iterator[str]:
     yield f"\n## `{key}`\n"
     model = model_of(field.annotation)
     if model is None:
-        yield _body(StackSettings, path, field)
+        yield _body(CommonSettings, path, field)
         return
     need = "" if field.is_required() else " May be left out."
-    said = plain(f"{model.__doc__ or ''} {description(StackSettings, path)}")
+    said = plain(f"{model.__doc__ or ''} {description(CommonSettings, path)}")
     yield f"\n{said}{need}\n"
     yield from _model(path, model)
 
@@ -174,14 +170,14 @@ def _validators(parts: list[Any]) -> Iterator[AfterValidator | BeforeValidator]:
 def _secrets() -> Iterator[str]:
     yield "\n## Secrets\n\nThey stand in the file encrypted, and are set by command. No message shows one.\n\n"
     yield "| secret | what for | command |\n|---|---|---|\n"
-    for secret in SECRETS.values():
+    for secret in secrets().values():
         command = secret.command.format(stack="NAME").replace("|", "\\|")
         yield f"| `{secret.key}` | {secret.purpose} | `{command}` |\n"
 
 
 def _rules() -> Iterator[str]:
     yield "\n## What has to fit together\n\nWithin a stack:\n\n"
-    for rule in STACK_RULES:
+    for rule in stack_rules():
         yield f"- {plain(rule.__doc__ or '')}\n"
     yield "\nOver all stack files:\n\n"
     yield (

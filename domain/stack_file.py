@@ -16,9 +16,10 @@ import yaml
 
 from domain.file_shape import CONFIG, config_of, encrypted_setting, is_config, secret_faults, without_encrypted
 from domain.names import PROJECT
+from domain.places.registry import namespaces, secrets, sections
 from domain.problems import Problem, shown
 from domain.project_file import ProjectFile, in_our_namespace, project_file
-from domain.settings import SECRETS, SECTIONS, UNSHOWN
+from domain.settings.messages import UNSHOWN
 from domain.yaml_faults import yaml_fault
 from domain.yaml_scalars import misread
 
@@ -133,8 +134,8 @@ def parse_stack_file(stack: str, text: str | Unreadable, namespace: str = PROJEC
         result.problems.append(Problem(stack, shown(key), "", rule, fix, line))
     for key, value in result.config.items():
         name = key.removeprefix(f"{PROJECT}:")
-        if key in SECRETS:
-            for rule, fix in secret_faults(stack, SECRETS[key], value):
+        if key in secrets():
+            for rule, fix in secret_faults(stack, secrets()[key], value):
                 result.problems.append(Problem(stack, name, "", rule, fix, result.lines.get(name)))
         elif key.startswith(f"{PROJECT}:"):
             result.config[key], places = without_encrypted(name, value)
@@ -212,10 +213,10 @@ def _node(event: Any, events: Iterator[Any], path: str | None, depth: int, stack
 
 def _note_misread(event: Any, path: str | None, stack: str, result: StackFile) -> None:
     """A plain text that is something else to Pulumi, in a setting of this program that is no secret."""
-    if not event.implicit[0] or not path or path in SECRETS or f"{PROJECT}:{path}" in SECRETS:
+    if not event.implicit[0] or not path or path in secrets() or f"{PROJECT}:{path}" in secrets():
         return
     section = path.partition(".")[0]
-    if section not in SECTIONS and not section.startswith("hcloud:"):
+    if section not in sections() and not (":" in section and section.partition(":")[0] in namespaces()):
         return
     if (found := misread(event.value)) is not None:
         unshown = path.startswith(UNSHOWN)

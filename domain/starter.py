@@ -11,16 +11,25 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from typing import Any, Final
 
-from domain import rules
-from domain.consistency import needed_secrets
 from domain.fleet import Fleet, check_fleet, with_common_mtus
-from domain.names import NETBIRD_RANGE, PROJECT
+from domain.names import PROJECT
+from domain.overlay import NETBIRD_RANGE
+from domain.places import registry
+from domain.places.place import Place, StarterText
+from domain.places.registry import reserved
 from domain.problems import Problem, shown
-from domain.range_rules import HETZNER_GATEWAY, ranges_of
+from domain.range_rules import ranges_of
 from domain.ranges import FreeRanges
-from domain.settings import CiliumSettings, NetbirdSettings, Secret, StackDraft, known, read_stack
+from domain.reading import read_stack
+from domain.secret_rules import needed_secrets
+from domain.settings.draft import StackDraft, known
+from domain.settings.installed import CiliumSettings, NetbirdSettings
+from domain.settings.secrets import Secret
 from domain.stack_file import StackFile, parse_stack_file, stack_file_name
-from domain.starter_text import Contents, Place, flow, stack_file_text
+from domain.starter_text import Contents, stack_file_text
+from domain.values.names import stack_name
+from domain.values.rule_error import RuleError
+from domain.yaml_words import flow
 
 FIRST_PODS: Final = IPv4Network("10.42.0.0/16")
 """Where the search for pod and service CIDRs begins: k3s's own defaults lie here, and people know them."""
@@ -78,7 +87,7 @@ class Starter:
 
 def starter(
     name: str,
-    place: Place,
+    section: str,
     fleet: Fleet,
     *,
     peers: Sequence[str] | None = None,
@@ -88,12 +97,14 @@ def starter(
     """A stack file for a new cluster of the fleet, or why there can't be one: what `./isthmus plan` would refuse of it,
     but for what its user has to fill in.
 
-    ``peers``: by default all other stacks, of up to :data:`PEERS_BY_DEFAULT`, else none. ``location`` is Hetzner's.
+    ``peers``: by default all other stacks, of up to :data:`PEERS_BY_DEFAULT`, else none. ``section`` is that of
+    the place where it stands, ``location`` where a provider has it.
     ``node_cidr``: the LAN of machines on-premise; without it, it is left to be filled in. Other stacks stay as they
     are.
     """
     chosen = _default_peers(fleet) if peers is None else list(dict.fromkeys(peers))
-    if problems := _unusable(name, fleet) or list(_wrong_names(name, chosen, location)):
+    place, words = _place(section)
+    if problems := _unusable(name, fleet) or list(_wrong_names(name, chosen, words, location)):
         return problems
     ranges = _free_ranges(fleet, place, node_cidr)
     if isinstance(ranges, str):
@@ -102,7 +113,7 @@ def starter(
     text = stack_file_text(
         Contents(
             name=name,
-            place=place,
+            starter=words,
             ranges=ranges,
             zone=_free_zone(name, fleet),
             peers=chosen,
@@ -126,6 +137,12 @@ def starter(
         peer_lines=tuple(_peer_lines(name, chosen, fleet)),
         unlinked=peers is None and bool(fleet.files) and not chosen,
         missing_peers=tuple(peer for peer in chosen if peer not in fleet.files),
+    )
+
+
+def _place(section: str) -> tuple[Place, StarterText]:
+    return next(
+        (place, place.starter) for place in registry.PLACES if place.section == section and place.starter is not None
     )
 
 
@@ -174,17 +191,18 @@ def _refused(fleet: Fleet, file: StackFile, draft: StackDraft, *, left: set[str]
     ]
 
 
-def _wrong_names(name: str, peers: Sequence[str], location: str) -> Iterator[Problem]:
+def _wrong_names(name: str, peers: Sequence[str], words: StarterText, location: str) -> Iterator[Problem]:
     """They go into the text, so each has to be a word."""
     checks: list[tuple[str, str, Callable[[str], str]]] = [
-        ("stack", name, rules.stack_name),
-        *((f"peers.{index}", peer, rules.stack_name) for index, peer in enumerate(peers)),
-        ("hetzner.location", location, rules.provider_word),
+        ("stack", name, stack_name),
+        *((f"peers.{index}", peer, stack_name) for index, peer in enumerate(peers)),
     ]
+    if words.location is not None:
+        checks.append((words.location[0], location, words.location[1]))
     for setting, value, rule in checks:
         try:
             rule(value)
-        except rules.RuleError as broken:
+        except RuleError as broken:
             yield Problem(name, setting, shown(value), broken.rule, broken.fix or "write it like de")
     if name in peers:
         yield Problem(name, "peers", name, "is this stack itself", "remove it")
@@ -209,22 +227,22 @@ def _taken(fleet: Fleet) -> list[tuple[str, str, IPv4Network]]:
 
 def _free_ranges(fleet: Fleet, place: Place, node_cidr: IPv4Network | None) -> dict[str, IPv4Network] | str:
     """The new cluster's ranges, or the setting for which nothing is free."""
-    taken = [network for _, _, network in _taken(fleet)] + [NETBIRD_RANGE, IPv4Network(HETZNER_GATEWAY), DOCKER_RANGE]
+    taken = [network for _, _, network in _taken(fleet)] + [NETBIRD_RANGE, *reserved(), DOCKER_RANGE]
     free = FreeRanges([*taken, *([] if node_cidr is None else [node_cidr])])
     ranges: dict[str, IPv4Network] = {}
     wanted: list[tuple[str, Iterable[int], IPv4Network | None]] = [
         ("network.pod_cidr", POD_SIZES, FIRST_PODS),
         ("network.service_cidr", SERVICE_SIZES, FIRST_PODS),
     ]
-    if place == "hetzner":
-        wanted.append(("hetzner.network_cidr", NETWORK_SIZES, None))
+    if place.own_network is not None:
+        wanted.append((place.own_network, NETWORK_SIZES, None))
     for setting, sizes, after in wanted:
         found = next((one for size in sizes if (one := free.take(size, after=after)) is not None), None)
         if found is None:
             return setting
         ranges[setting] = found
-    if place == "hetzner":
-        network = ranges["hetzner.network_cidr"]
+    if place.own_network is not None:
+        network = ranges[place.own_network]
         # The second /24, so that a further subnet has the first places; the whole network where it is no larger.
         ranges["network.node_cidr"] = network if network.prefixlen == 24 else IPv4Network((int(network[256]), 24))
     elif node_cidr is not None:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, StrictInt
 
 from domain.names import RELAY_PORT, VXLAN_PORT
 from domain.problems import Problem
-from domain.rules import RuleError
+from domain.values.rule_error import RuleError
 
 TAKEN: Final = {RELAY_PORT: "the DNS relay listens on the router", 51871: "Cilium has its own WireGuard"}
 """UDP ports of nodes that are in use, with what has each of them."""

@@ -11,16 +11,16 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 from urllib.parse import urlsplit
 
-from domain.names import NETBIRD_RANGE
+from domain.overlay import NETBIRD_RANGE
+from domain.places import registry as places
 from domain.problems import Problem
 from domain.public_names import RESERVED, holds_domains, registered
-from domain.settings import StackDraft, known
+from domain.settings.draft import StackDraft, known
 
 _IMAGES: Final = "from which images come"
 PROGRAM_HOSTS: Final = {
     "api.netbird.io": "NetBird's management service",
     "signal.netbird.io": "NetBird's signal service",
-    "api.hetzner.cloud": "Hetzner's API",
     "registry-1.docker.io": _IMAGES,
     "auth.docker.io": _IMAGES,
     "registry.k8s.io": _IMAGES,
@@ -67,7 +67,7 @@ def _free(zone: str, draft: StackDraft) -> str:
 
 def _covered(zone: str, draft: StackDraft) -> tuple[str, str] | None:
     """The first host in the zone that is in use, and as what."""
-    for host, what in (*hosts_of(draft), *PROGRAM_HOSTS.items()):
+    for host, what in (*hosts_of(draft), *PROGRAM_HOSTS.items(), *places.hosts().items()):
         if covers(zone, host):
             return host, what
     return None
@@ -94,9 +94,13 @@ def hosts_of(draft: StackDraft) -> Iterator[tuple[str, str]]:
 
 
 def _addresses(draft: StackDraft) -> Iterator[tuple[str, str]]:
-    for setting in ("netbird.management_url", "mirrors.k3s", "mirrors.charts", "hcloud.endpoint"):
+    for setting in ("netbird.management_url", "mirrors.k3s", "mirrors.charts"):
         if (value := known(draft.settings, *setting.split("."))) is not None:
-            yield setting.replace("hcloud.", "hcloud:"), value
+            yield setting, value
+    for provider in places.providers():
+        for name in provider.addresses:
+            if (value := known(draft.settings, provider.namespace, name)) is not None:
+                yield f"{provider.namespace}:{name}", value
     registries: Mapping[str, str] = known(draft.settings, "mirrors", "registries") or {}
     for registry, value in registries.items():
         yield f"mirrors.registries.{registry}", value
@@ -178,4 +182,21 @@ def forward_servers_in_fleet(drafts: Mapping[str, StackDraft]) -> Iterator[Probl
                     yield Problem(name, setting, str(server), rule, _OUTSIDE)
 
 
-ZONE_RULES: Final = (zone_of_nobody_else, forward_servers_reached)
+def forward_zones_foreign(draft: StackDraft) -> Iterator[Problem]:
+    """A forwarded zone is not the cluster's own nor within it, and its servers are not services of the cluster: names
+    would go round. It may be above the own one: CoreDNS takes the zone with the most labels.
+    """
+    zone, services = known(draft.settings, "network", "dns_zone"), known(draft.settings, "network", "service_cidr")
+    for name, servers in (known(draft.settings, "dns", "forward_zones") or {}).items():
+        setting = f"dns.forward_zones.{name}"
+        if zone is not None and f".{name}".endswith(f".{zone}"):
+            what = f"is {zone}" if name == zone else f"lies in {zone}"
+            rule = f"{what}, the zone of this cluster; its names would not be found any more"
+            yield Problem(draft.stack, setting, "", rule, "forward only zones of others")
+        for index, server in enumerate(servers):
+            if services is not None and server in services:
+                rule = f"is in network.service_cidr {services}; a question would come back here"
+                yield Problem(draft.stack, f"{setting}.{index}", str(server), rule, "name a DNS server outside")
+
+
+ZONE_RULES: Final = (zone_of_nobody_else, forward_servers_reached, forward_zones_foreign)

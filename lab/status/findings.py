@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from domain.names import NETBIRD_INTERFACE, RELAY_PORT, ROUTER_LABEL, ROUTER_LABEL_VALUE
+from domain.names import RELAY_PORT, ROUTER_LABEL, ROUTER_LABEL_VALUE
+from domain.overlay import NETBIRD_INTERFACE
 from lab.status.facts import ClusterFacts, LinkFacts, NodeFacts, RouterFacts
 from lab.status.finding import OTHER, Finding, at, parameters_of
 from lab.status.netbird_findings import netbird_findings, tunnel_findings

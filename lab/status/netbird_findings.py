@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from domain import netbird
+from domain import overlay
 from lab.status.facts import LinkFacts
 from lab.status.finding import OTHER, Finding, at, parameters_of
 from lab.status.policies import policy_faults
@@ -42,7 +42,7 @@ def _resource(facts: LinkFacts) -> Iterator[Finding]:
         observed = f"the resource {target.pods} is disabled"
         yield Finding(id="resource-disabled", where=where, observed=observed, parameters=parameters).of()
         return
-    group = netbird.pods_group(target.name)
+    group = overlay.pods_group(target.name)
     if not any(group in one.groups for one in enabled):
         groups = ", ".join(sorted({name for one in enabled for name in one.groups})) or "none"
         observed = f"the resource {target.pods} is not in the group {group}, its groups: {groups}"

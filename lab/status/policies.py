@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from domain import netbird
+from domain import overlay
 from lab.status.facts import PolicyFacts, RuleFacts
 
 
@@ -22,9 +22,9 @@ class PolicyFault:
 
 def policy_faults(found: Mapping[str, PolicyFacts], source: str, target: str) -> Iterator[PolicyFault]:
     """The faults of every policy that lets ``source`` reach ``target``."""
-    for wanted in netbird.policies(source, target):
+    for wanted in overlay.policies(source, target):
         carries: Literal["pods", "names"] = (
-            "pods" if wanted.destination_group == netbird.pods_group(target) else "names"
+            "pods" if wanted.destination_group == overlay.pods_group(target) else "names"
         )
         for identifier, observed in _faults(found.get(wanted.name), wanted):
             yield PolicyFault(id=identifier, policy=wanted.name, observed=observed, carries=carries)
@@ -33,7 +33,7 @@ def policy_faults(found: Mapping[str, PolicyFacts], source: str, target: str) ->
 _Id = Literal["policy-missing", "policy-disabled", "policy-changed", "policy-widened"]
 
 
-def _faults(found: PolicyFacts | None, wanted: netbird.Policy) -> Iterator[tuple[_Id, str]]:
+def _faults(found: PolicyFacts | None, wanted: overlay.Policy) -> Iterator[tuple[_Id, str]]:
     if found is None:
         yield "policy-missing", "there is no policy of this name"
         return
@@ -50,7 +50,7 @@ def _faults(found: PolicyFacts | None, wanted: netbird.Policy) -> Iterator[tuple
         )
 
 
-def _wider(rule: RuleFacts, wanted: netbird.Policy) -> Iterator[str]:
+def _wider(rule: RuleFacts, wanted: overlay.Policy) -> Iterator[str]:
     """What the rule lets through besides what it is for."""
     if more := sorted(rule.sources - {wanted.source_group}):
         yield f"also lets in {', '.join(more)}"
@@ -66,7 +66,7 @@ def _wider(rule: RuleFacts, wanted: netbird.Policy) -> Iterator[str]:
         yield f"also accepts the ports {', '.join(more)}"
 
 
-def _suffices(rule: RuleFacts, wanted: netbird.Policy) -> bool:
+def _suffices(rule: RuleFacts, wanted: overlay.Policy) -> bool:
     return (
         wanted.source_group in rule.sources
         and wanted.destination_group in rule.destinations
@@ -76,5 +76,5 @@ def _suffices(rule: RuleFacts, wanted: netbird.Policy) -> bool:
     )
 
 
-def _traffic(wanted: netbird.Policy) -> str:
+def _traffic(wanted: overlay.Policy) -> str:
     return f"{wanted.protocol} {','.join(wanted.ports)}".strip() if wanted.protocol != "all" else "everything"

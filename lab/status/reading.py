@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Network
 from typing import Any, Final
 
-from domain.names import NETBIRD_INTERFACE
+from domain.overlay import NETBIRD_INTERFACE
 from lab.kubernetes import internal_ip, is_ready
 from lab.status.facts import (
     EgressEntry,

@@ -9,7 +9,7 @@ from ipaddress import IPv4Network
 from statistics import median
 from typing import Any, Final
 
-from domain.names import NETBIRD_RANGE
+from domain.overlay import NETBIRD_RANGE
 from lab.verify.results import Verdict
 
 IP_ICMP_HEADERS: Final = 28

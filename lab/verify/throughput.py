@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from domain.guard import OPEN_CHAIN
-from domain.netbird import router_group
+from domain.overlay import router_group
 from lab import machines
 from lab.commands import wait_until
 from lab.errors import DeadlinePassed, LabError

@@ -25,8 +25,8 @@ from cli import plan as plan_module
 from cli import schema as schema_module
 from cli.app import main
 from cli.plan import MANY
-from domain.changes import RAISED_WITH, raised_with
-from domain.starter_text import Place
+from domain.changes import raised_with
+from domain.places.outputs import RAISED_WITH
 from tests.benchmark_plan import compare, fleet_files, grow
 from tests.domain.samples import DE, GIVEN, MN, REMOVE, changed, settings_of, text
 from tests.domain.test_stack_directory import ODD
@@ -100,7 +100,7 @@ def meshed(count: int) -> dict[str, str]:
     names = [f"c{number:02}" for number in range(1, count + 1)]
     files: dict[str, str] = {}
     for number, name in enumerate(names):
-        place: Place = "on_premise" if number % 2 else "hetzner"
+        place = "on_premise" if number % 2 else "hetzner"
         lan = IPv4Network(f"192.168.{number}.0/24") if number % 2 else None
         files[name] = filled_in(made(name, place, files, node_cidr=lan, peers=[]))
     for name in names:

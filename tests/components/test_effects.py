@@ -20,7 +20,10 @@ import pytest
 import yaml
 
 from domain.fleet import check_files
-from domain.settings import SECTIONS, HcloudSettings, Section, StackSettings, item_model_of, model_of
+from domain.places.hetzner.model import HcloudSettings
+from domain.places.registry import StackSettings, sections
+from domain.settings.forms import item_model_of, model_of
+from domain.settings.section import Section
 from tests.components.recording import (
     GIVEN_KUBECONFIG,
     LINKS,
@@ -307,7 +310,7 @@ def all_settings() -> set[str]:
             else:
                 found.add(f"{path}{name}")
 
-    for section in SECTIONS:
+    for section in sections():
         model = model_of(StackSettings.model_fields[section].annotation)
         if model is None:
             found.add(section)

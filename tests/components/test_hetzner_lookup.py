@@ -17,7 +17,7 @@ import pytest
 
 from components.hetzner_lookup import look_up
 from components.own_address import SOMEWHERE, own_address
-from domain.hetzner_offer import Judgement
+from domain.places.hetzner.offer import Judgement
 from domain.plan import address_plan
 from lab.standins.hetzner_api import catalog
 from lab.standins.hetzner_api.backend import MemoryBackend

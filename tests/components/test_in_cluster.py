@@ -22,7 +22,7 @@ from components.netbird_router import host_network_transform
 from components.waiting import Waiting
 from domain import netbird
 from domain.operator_values import token_mark
-from domain.settings import NetbirdSettings
+from domain.settings.installed import NetbirdSettings
 from tests.components.recording import NETBIRD_TOKEN, SECRET_VALUES, Run, run, run_stack
 from tests.domain.samples import MN, changed
 

@@ -10,7 +10,7 @@ import pytest
 
 from components.kubernetes_client import KubernetesError
 from components.node_watch import NodesMissingError, wait_for_nodes
-from domain.plan import Node
+from domain.nodes import Node
 from tests.domain.samples import DE, MN, plan_of
 
 NODES = plan_of("mn", MN).nodes

@@ -16,7 +16,7 @@ import pytest
 
 from components.configuration import read_configuration
 from domain.fleet import check_files
-from domain.settings import SECRETS
+from domain.places.registry import secrets
 from domain.stack_directory import read_stack_files
 from tests.components.recording import GIVEN_KUBECONFIG, SECRET_VALUES, run
 from tests.domain.samples import DE, GIVEN, MN, text
@@ -32,7 +32,7 @@ def as_the_engine_gives(config: Mapping[str, Any], right: Mapping[str, Any]) -> 
     """
     result = {}
     for key, value in config.items():
-        plain = DECRYPTED.get(key, "") if is_encrypted(value) and key in SECRETS else decrypted(value, right.get(key))
+        plain = DECRYPTED.get(key, "") if is_encrypted(value) and key in secrets() else decrypted(value, right.get(key))
         result[key] = plain if isinstance(plain, str) else json.dumps(plain)
     return result
 

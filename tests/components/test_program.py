@@ -386,7 +386,7 @@ def constants(source: str) -> Iterator[str]:
 def test_the_program_names_no_stack_and_no_address() -> None:
     """What differs between clusters is in their stack files. A sentence may give an example."""
     gc.collect()  # what the runs above left; see conftest.py
-    files = [ROOT / "__main__.py", *(ROOT / "components").glob("*.py"), *(ROOT / "domain").glob("*.py")]
+    files = [ROOT / "__main__.py", *(ROOT / "components").glob("*.py"), *(ROOT / "domain").rglob("*.py")]
     assert len(files) > 40
     found = [
         (file.name, one)

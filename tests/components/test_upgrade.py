@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from domain.changes import RAISED_WITH
+from domain.places.outputs import RAISED_WITH
 from domain.version import PROGRAM, VERSION
 from tests.components.recording import (
     GIVEN_KUBECONFIG,

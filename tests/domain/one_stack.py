@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from domain.consistency import stack_problems
+from domain.places.registry import StackSettings
 from domain.problems import Problem
 from domain.range_rules import range_problems
-from domain.settings import StackSettings, read_stack
+from domain.reading import read_stack, whole
 
 
 def parse_stack(
@@ -21,4 +22,4 @@ def parse_stack(
     """
     draft = read_stack(stack, config, secrets=secrets)
     problems = [*draft.problems, *stack_problems(draft), *range_problems([draft])]
-    return problems or draft.settings
+    return problems or whole(draft)

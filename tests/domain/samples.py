@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from domain.fleet import check_files
+from domain.places.registry import StackSettings
 from domain.plan import AddressPlan, address_plan
 from domain.problems import Problem
-from domain.settings import StackSettings
 from tests.domain.one_stack import parse_stack
 
 HOST_KEYS: Final = (

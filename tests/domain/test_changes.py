@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from domain.changes import RAISED_WITH, changes_refused, machines_that_leave, raised_with
+from domain.changes import changes_refused, machines_that_leave, raised_with
+from domain.places.outputs import RAISED_WITH
+from domain.places.registry import StackSettings
 from domain.plan import address_plan
-from domain.settings import StackSettings
 from tests.domain.samples import DE, GIVEN, HOST_KEYS, MN, REMOVE, SECRET, SHA256, changed, settings_of
 
 OLD = ("raised_with", "access and servers")

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 
 from domain.corefile import PeerZone, custom_zones, own_zone, peer_zone, relay_corefile
-from domain.settings import DnsSettings
+from domain.settings.installed import DnsSettings
 from tests.domain.samples import golden
 
 RELAY_IP = IPv4Address("10.43.0.53")

@@ -11,7 +11,7 @@ import pytest
 
 from domain.corefile import PeerZone, custom_zones, relay_corefile
 from domain.foreign_keys import zones_twice
-from domain.settings import DnsSettings
+from domain.settings.installed import DnsSettings
 from toolchain import ensure
 
 pytestmark = pytest.mark.engine

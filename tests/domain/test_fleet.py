@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.fleet import check_files, check_fleet, parse_fleet
-from domain.names import NETBIRD_RANGE
+from domain.overlay import NETBIRD_RANGE
 from domain.plan import address_plan
 from domain.range_rules import ranges_of
 from tests.domain.samples import DE, MN, changed, problems_of, said, text

@@ -9,7 +9,7 @@ import pytest
 
 from domain.corefile import custom_zones
 from domain.foreign_keys import Block, blocks, taken_names, zones_twice
-from domain.settings import DnsSettings
+from domain.settings.installed import DnsSettings
 
 OURS = custom_zones("astring-de.internal", ["astring-mn.internal"], IPv4Address("10.43.0.53"), DnsSettings())
 OWN, PEER = "astring-de.internal.server", "astring-mn.internal.server"

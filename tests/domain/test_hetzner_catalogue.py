@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from domain.hetzner_catalogue import (
+from domain.places.hetzner.catalogue import (
     NETWORK_ZONES,
     RETIRED,
     SERVER_TYPES,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from domain.hetzner_offer import Judgement, Offer, judged, read_offer
+from domain.places.hetzner.offer import Judgement, Offer, judged, read_offer
 from domain.plan import address_plan
 from lab.standins.hetzner_api import catalog, views
 from tests.domain.samples import DE, MN, said, settings_of
@@ -41,7 +41,7 @@ def offer(**changes: Any) -> Offer:
 
 def judgement(settings: dict[str, Any] | None = None, running: tuple[str, ...] = (), **changes: Any) -> Judgement:
     found = settings_of("de", DE, settings)
-    return judged(found, address_plan(found), running, offer(**changes), NOW)
+    return judged(found.stack, found.hetzner, address_plan(found).nodes, running, offer(**changes), NOW)
 
 
 def test_what_is_there_is_no_problem() -> None:
@@ -50,7 +50,7 @@ def test_what_is_there_is_no_problem() -> None:
 
 def test_a_stack_elsewhere_asks_for_nothing() -> None:
     found = settings_of("mn", MN)
-    assert judged(found, address_plan(found), (), offer(), NOW) == Judgement((), ())
+    assert judged(found.stack, found.hetzner, address_plan(found).nodes, (), offer(), NOW) == Judgement((), ())
 
 
 BAD: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
@@ -136,7 +136,7 @@ def test_a_zone_that_the_list_has_otherwise() -> None:
     for one in server_types:
         one["locations"].append({"name": "new1", "deprecation": None})
     new = read_offer([*locations, {"name": "new1", "network_zone": "eu-new"}], server_types, images)
-    assert said(list(judged(found, address_plan(found), (), new, NOW).problems)) == [
+    assert said(list(judged(found.stack, found.hetzner, address_plan(found).nodes, (), new, NOW).problems)) == [
         "de: hetzner.network_zone eu-old is not the zone of location new1, as Hetzner's API says; write eu-new."
     ]
 

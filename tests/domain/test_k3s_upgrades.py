@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from domain.changes import RAISED_WITH, changes_refused, raised_with
+from domain.changes import changes_refused, raised_with
 from domain.k3s_upgrades import release, step_refused
+from domain.places.outputs import RAISED_WITH
 from tests.domain.samples import DE, GIVEN, MN, SHA256, settings_of
 
 BASES: dict[str, dict[str, Any]] = {"de": DE, "mn": MN}

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key, l
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.consistency import secret_value_problems
 from domain.keys import ClusterKeys, SshKey, cluster_secret_fault, ssh_private_key_fault
+from domain.secret_rules import secret_value_problems
 from tests.domain.samples import CLUSTER_SECRET
 
 MACHINES = ("de-server-1", "de-agent-1", "a" * 63)

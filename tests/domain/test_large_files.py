@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from domain import settings
 from domain.fleet import check_files
+from domain.places.registry import StackSettings
 from domain.problems import PROBLEMS_LIMIT, Problem, bounded, count_of
-from domain.settings import Section, StackSettings, item_model_of, model_of
+from domain.reading import read_stack
+from domain.settings.forms import item_model_of, model_of
+from domain.settings.section import Section
 from domain.stack_file import SIZE_LIMIT
 from tests.domain.samples import DE, MN, changed, problems_of, said, text
 
@@ -168,6 +170,6 @@ def test_each_stack_has_its_own_number() -> None:
 
 def test_guesses_end_when_nobody_reads_them() -> None:
     near = {f"pod_cid{chr(97 + n % 26)}{n}": 1 for n in range(PROBLEMS_LIMIT + 50)}
-    problems = settings.read_stack("mn", changed(MN, {"network": near})).problems
+    problems = read_stack("mn", changed(MN, {"network": near})).problems
     assert "did you mean pod_cidr?" in str(problems[0])
     assert "there are: cluster_dns, dns_zone" in str(problems[-6])

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.fleet import check_fleet, parse_fleet, with_common_mtus
-from domain.mtu import ETHERNET_MTU, HETZNER_PRIVATE_MTU, MtuChain, largest_chain
-from domain.settings import StackSettings
+from domain.mtu import ETHERNET_MTU, MtuChain, largest_chain
+from domain.places.hetzner.nodes import HETZNER_PRIVATE_MTU
+from domain.places.registry import StackSettings
 from tests.domain.samples import DE, MN, changed, settings_of, text
 
 

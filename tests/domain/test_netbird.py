@@ -4,9 +4,9 @@ from ipaddress import IPv4Network
 
 import yaml
 
-from domain import netbird
+from domain import netbird, overlay
 from domain.router_rollout import alone_on_its_node, old_pod_first
-from domain.settings import NetbirdSettings
+from domain.settings.installed import NetbirdSettings
 from tests.domain.samples import golden
 
 SETTINGS = NetbirdSettings(agent_env={"NB_RELAY_TRANSPORT": "ws"})
@@ -56,16 +56,16 @@ def test_what_we_set_nobody_else_may() -> None:
 def test_names_fit_where_they_go() -> None:
     longest = "a" * 30
     for name in (
-        netbird.router_name(longest),
+        overlay.router_name(longest),
         netbird.router_deployment(longest),
-        netbird.router_hostname(longest),
+        overlay.router_hostname(longest),
         netbird.setup_key_secret(longest),
     ):
         assert len(name) <= 63
 
 
 def test_rest_objects() -> None:
-    assert netbird.pods_resource("mn", IPv4Network("10.52.0.0/16")) == netbird.PodsResource(
+    assert overlay.pods_resource("mn", IPv4Network("10.52.0.0/16")) == overlay.PodsResource(
         name="isthmus-mn-pods",
         network="isthmus-mn",
         address=IPv4Network("10.52.0.0/16"),
@@ -81,7 +81,7 @@ def test_rest_objects() -> None:
             policy.ports,
             policy.bidirectional,
         )
-        for policy in netbird.policies("de", "mn")
+        for policy in overlay.policies("de", "mn")
     ] == [
         ("isthmus-de-to-mn-pods", "isthmus-de-routers", "isthmus-mn-pods", "all", (), False),
         ("isthmus-de-to-mn-dns-udp", "isthmus-de-routers", "isthmus-mn-routers", "udp", ("1053",), False),

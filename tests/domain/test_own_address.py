@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
-from domain.firewall_sources import shut_out
+from domain.places.hetzner.sources import shut_out
 
 ALLOWED, ELSEWHERE = [IPv4Network("198.41.0.0/24"), IPv4Network("8.8.8.0/24")], [IPv4Network("9.9.9.9/32")]
 

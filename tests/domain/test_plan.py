@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.mtu import MtuChain
-from domain.plan import AddressPlan, Node
+from domain.nodes import Node
+from domain.plan import AddressPlan
 from tests.domain.samples import DE, GIVEN, HOST_KEYS, MN, plan_of
 
 

@@ -4,7 +4,7 @@ import json
 
 from domain.egress_policy import egress_policy
 from domain.fleet import check_fleet, parse_fleet
-from domain.netbird import policies
+from domain.overlay import policies
 from domain.plan_report import FleetReport, fleet_report
 from tests.domain.samples import DE, GIVEN, MN, changed, golden, text
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from domain.egress_policy import egress_policy
 from domain.metadata_policy import metadata_policy
-from domain.names import NETBIRD_RANGE
+from domain.overlay import NETBIRD_RANGE
 from tests.domain.samples import golden
 
 

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from domain.fleet import Fleet, check_fleet, parse_fleet
-from domain.names import NETBIRD_RANGE
+from domain.overlay import NETBIRD_RANGE
+from domain.places.hetzner.model import HETZNER_SERVER_LIMIT
 from domain.plan import address_plan
 from domain.plan_report import fleet_report
 from domain.range_rules import ranges_of
-from domain.settings import HETZNER_SERVER_LIMIT
 from tests.domain.samples import DE, GIVEN, HOST_KEYS, MN, changed, text
 
 FREE = re.compile(r"(\S+) is free")

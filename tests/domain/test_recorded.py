@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from domain.changes import RAISED_WITH, changes_refused, raised_with
+from domain.changes import changes_refused, raised_with
 from domain.link import parse_link
+from domain.places.outputs import RAISED_WITH
 from tests.domain.samples import problems_of, said, settings_of
 from tests.recorded import data
 

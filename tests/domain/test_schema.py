@@ -12,9 +12,12 @@ import jsonschema
 import pytest
 import yaml
 
+from domain.places.hetzner.model import HcloudSettings
+from domain.places.registry import StackSettings, sections
 from domain.schema import SCHEMA_FILE, schema_text, stack_file_schema
 from domain.setting_docs import description
-from domain.settings import SECTIONS, HcloudSettings, Section, StackSettings, item_model_of, model_of
+from domain.settings.forms import item_model_of, model_of
+from domain.settings.section import Section
 from domain.settings_reference import REFERENCE_FILE, settings_reference
 from tests.domain.samples import DE, GIVEN, HOST_KEYS, MN, SHA256, changed
 from tests.domain.test_settings_messages import GOOD, WITH_NEIGHBOUR, configs, neighbour_changes
@@ -126,7 +129,7 @@ def all_fields() -> dict[str, tuple[type[Section], str]]:
             if item is not None:
                 walk(f"{path}{name}.N.", item)
 
-    for section in SECTIONS:
+    for section in sections():
         model = model_of(StackSettings.model_fields[section].annotation)
         if model is not None:
             walk(f"{section}.", model)

@@ -8,34 +8,45 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 
 from domain import (
+    address_rules,
+    agent_rules,
     cilium_rules,
-    consistency,
-    firewall_sources,
     fleet,
-    hetzner_rules,
     host_keys,
     k3s_flags,
     k3s_rules,
+    mtu_rules,
     netbird_rules,
+    peer_rules,
+    place_rules,
     plain_secrets,
     range_rules,
-    rules,
+    reading,
+    secret_rules,
     settings,
     tunnel_port,
+    values,
     zone_rules,
 )
+from domain.places import hetzner, on_premise
+from domain.places.registry import StackSettings
 from domain.problems import Problem
-from domain.settings import StackSettings, model_of
+from domain.reading import read_stack
+from domain.settings.forms import model_of
+from domain.values.rule_error import RuleError
 from tests.domain.samples import (
     CLUSTER_SECRET,
     DE,
@@ -296,31 +307,46 @@ def test_the_example_of_an_entry_is_right_there(setting: str) -> None:
 
 # --- every message has a case and a neighbour -------------------------------------------------------------------------
 
+
+def modules_in(package: ModuleType) -> list[ModuleType]:
+    names = sorted(found.name for found in pkgutil.iter_modules(package.__path__))
+    return [importlib.import_module(f"{package.__name__}.{name}") for name in names]
+
+
 MODULES = {
-    module.__name__.rpartition(".")[2]: module
+    module.__name__.removeprefix("domain."): module
     for module in (
-        rules,
-        settings,
-        range_rules,
-        tunnel_port,
-        consistency,
-        fleet,
+        *modules_in(values),
+        *modules_in(settings),
+        *modules_in(hetzner),
+        *modules_in(on_premise),
+        reading,
+        address_rules,
+        agent_rules,
         cilium_rules,
-        firewall_sources,
-        hetzner_rules,
+        fleet,
         host_keys,
         k3s_flags,
         k3s_rules,
+        mtu_rules,
         netbird_rules,
+        peer_rules,
+        place_rules,
         plain_secrets,
+        range_rules,
+        secret_rules,
+        tunnel_port,
         zone_rules,
     )
 }
 ELSEWHERE = {
-    "settings._too_many": "test_large_files.py, whose lists are long",
-    "settings.read_stack": "test_stack_directory.py, since it is of the file's name",
-    "settings._problem: 'is not a possible value'": "test_text_that_is_no_unicode; no stack file can hold one",
-    "consistency.secret_value_problems": "test_keys.py, since it is of decrypted values",
+    "settings.messages.too_many": "test_large_files.py, whose lists are long",
+    "reading.read_stack": "test_stack_directory.py, since it is of the file's name",
+    "settings.messages.problem_of: 'is not a possible value'": "test_text_that_is_no_unicode, which no file is",
+    "places.hetzner.changes.": "test_changes.py, since it is of what runs",
+    "places.hetzner.offer.": "test_hetzner_offer.py, since it is of what Hetzner says",
+    "places.on_premise.changes.": "test_changes.py, since it is of what runs",
+    "secret_rules.secret_value_problems": "test_keys.py, since it is of decrypted values",
     "fleet.no_secret_in_project": "test_project_file.py, since it is of the project's file",
 }
 
@@ -333,13 +359,13 @@ def branches() -> dict[tuple[str, int], str]:
         functions = ast.walk(ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8")))
         for function in (one for one in functions if isinstance(one, ast.FunctionDef)):
             for call in ast.walk(function):
-                if isinstance(call, ast.Call) and ast.unparse(call.func) in ("Problem", "RuleError", "_without_effect"):
-                    words = call.args[{"RuleError": 0, "Problem": 3, "_without_effect": -1}[ast.unparse(call.func)]]
+                if isinstance(call, ast.Call) and ast.unparse(call.func) in ("Problem", "RuleError", "without_effect"):
+                    words = call.args[{"RuleError": 0, "Problem": 3, "without_effect": -1}[ast.unparse(call.func)]]
                     branch = f"{name}.{function.name}: {ast.unparse(words)}"
                     while branch in found.values():
                         branch += " (again)"
                     found |= {(name, line): branch for line in range(call.lineno, (call.end_lineno or 0) + 1)}
-    return {place: branch for place, branch in found.items() if "._without_effect:" not in branch}
+    return {place: branch for place, branch in found.items() if ".without_effect:" not in branch}
 
 
 @functools.cache
@@ -350,16 +376,16 @@ def branches_of_cases() -> dict[str, frozenset[str]]:
     def noting(make: Any) -> Any:
         def noted(*arguments: Any, **options: Any) -> Any:
             frame = sys._getframe(1)
-            if frame.f_code.co_name == "_without_effect":
+            if frame.f_code.co_name == "without_effect":
                 frame = frame.f_back or frame
-            spoke.append(branches()[frame.f_globals["__name__"].rpartition(".")[2], frame.f_lineno])
+            spoke.append(branches()[frame.f_globals["__name__"].removeprefix("domain."), frame.f_lineno])
             return make(*arguments, **options)
 
         return noted
 
     found = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rules.RuleError, "__init__", noting(rules.RuleError.__init__))
+        patch.setattr(RuleError, "__init__", noting(RuleError.__init__))
         for module in MODULES.values():
             if hasattr(module, "Problem"):
                 patch.setattr(module, "Problem", noting(Problem))
@@ -381,7 +407,7 @@ def test_every_message_has_a_bad_case_and_a_good_neighbour(branch: str) -> None:
 
 def test_text_that_is_no_unicode() -> None:
     """The engine may hand one on, in JSON."""
-    draft = settings.read_stack("mn", changed(GIVEN, {"on_premise.kubeconfig.context": "\ud800"}))
+    draft = read_stack("mn", changed(GIVEN, {"on_premise.kubeconfig.context": "\ud800"}))
     assert said(list(draft.problems)) == [
         "mn: on_premise.kubeconfig.context '\\ud800' is not a possible value; write it like mn."
     ]

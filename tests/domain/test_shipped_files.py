@@ -9,9 +9,10 @@ from typing import Any
 import yaml
 
 from domain.fleet import check_files, parse_fleet
+from domain.places.registry import StackSettings, secrets, sections
 from domain.plan import address_plan
+from domain.reading import engine_config
 from domain.schema import stack_file_schema
-from domain.settings import SECRETS, SECTIONS, StackSettings, engine_config
 from domain.starter import Starter, starter
 from tests.domain.one_stack import parse_stack
 from tests.domain.samples import HOST_KEYS, MN, SECRET, SHA256, changed
@@ -57,17 +58,17 @@ def filled_in(name: str) -> dict[str, Any]:
 
 
 def test_what_is_to_be_filled_in_is_what_is_marked() -> None:
-    secrets = {key.removeprefix("isthmus:") for key in SECRETS}
+    names = {key.removeprefix("isthmus:") for key in secrets()}
     for name, content in FILES.items():
         marked = {number for number, line in enumerate(content.splitlines(), 1) if re.search(': .*"<.*>"', line)}
-        left = {one.line for one in check_files(FILES) if one.stack == name and one.setting not in secrets}
+        left = {one.line for one in check_files(FILES) if one.stack == name and one.setting not in names}
         assert marked == left
 
 
 def test_they_are_like_new_ones() -> None:
     """Same words for the same settings, so that a reader of one knows the other."""
     for name, place in (("de", "hetzner"), ("mn", "on_premise")):
-        made = starter(name, place, parse_fleet({}), peers=[])  # type: ignore[arg-type]
+        made = starter(name, place, parse_fleet({}), peers=[])
         assert isinstance(made, Starter)
         shipped = set(MARK.findall(FILES[name]))
         assert {blank.meaning for blank in made.blanks} == shipped
@@ -116,8 +117,8 @@ def test_engine_config_is_the_same_as_the_file() -> None:
 
 
 def test_secrets_may_be_named_apart() -> None:
-    plain = {key: value for key, value in MN.items() if key not in SECRETS}
-    there = [key for key in MN if key in SECRETS]
+    plain = {key: value for key, value in MN.items() if key not in secrets()}
+    there = [key for key in MN if key in secrets()]
     assert isinstance(parse_stack("mn", plain, secrets=there), StackSettings)
     without = parse_stack("mn", plain, secrets=there[1:])
     assert isinstance(without, list)
@@ -141,6 +142,6 @@ def test_every_setting_is_described() -> None:
 
 
 def test_sections() -> None:
-    assert SECTIONS == (
+    assert sections() == (
         "network", "peers", "hetzner", "on_premise", "k3s", "cilium", "netbird", "dns", "mirrors"
     )  # fmt: skip

@@ -10,17 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.fleet import check_files, check_fleet, parse_fleet
-from domain.names import NETBIRD_RANGE
+from domain.overlay import NETBIRD_RANGE
 from domain.range_rules import ranges_of
 from domain.stack_file import Unreadable
 from domain.starter import PEERS_BY_DEFAULT, Starter, starter
-from domain.starter_text import Place, word
+from domain.yaml_words import word
 from tests.domain.samples import DE, HOST_KEYS, MN, SECRET, SHA256, changed, said, text
 
 FLEET = {"de": text(DE), "mn": text(MN)}
 
 
-def made(name: str, place: Place, files: dict[str, str], **options: object) -> Starter:
+def made(name: str, place: str, files: dict[str, str], **options: object) -> Starter:
     found = starter(name, place, parse_fleet(files), **options)  # type: ignore[arg-type]
     assert isinstance(found, Starter), [str(problem) for problem in found]
     return found
@@ -68,13 +68,13 @@ def listed(files: dict[str, str], new: Starter) -> dict[str, str]:
         ("on_premise", {"peers": ["de"]}),
     ],
 )
-def test_right_once_it_is_filled_in(place: Place, options: dict[str, object]) -> None:
+def test_right_once_it_is_filled_in(place: str, options: dict[str, object]) -> None:
     new = made("us", place, FLEET, **options)
     assert said(check_files({**listed(FLEET, new), "us": filled_in(new)})) == []
 
 
 @pytest.mark.parametrize("place", ["hetzner", "on_premise"])
-def test_the_plan_lists_exactly_what_is_left(place: Place) -> None:
+def test_the_plan_lists_exactly_what_is_left(place: str) -> None:
     new = made("us", place, {}, node_cidr=None)
     problems = check_files({"us": new.text})
     left = {blank.setting for blank in new.blanks} | {secret.key.removeprefix("isthmus:") for secret in new.secrets}
@@ -308,7 +308,7 @@ def test_nothing_is_free() -> None:
 
 @settings(max_examples=25)
 @given(st.lists(st.sampled_from(["hetzner", "on_premise"]), min_size=1, max_size=8), st.integers(0, 200))
-def test_a_fleet_of_starters_has_no_conflict_and_nothing_moves(places: list[Place], at: int) -> None:
+def test_a_fleet_of_starters_has_no_conflict_and_nothing_moves(places: list[str], at: int) -> None:
     files = {"zz": text(changed(DE, {"network.pod_cidr": f"10.{at}.0.0/17", "network.service_cidr": f"10.{at}.128.0/17",
                                      "hetzner.network_cidr": "10.250.0.0/16", "network.node_cidr": "10.250.1.0/24",
                                      "peers": []}))}  # fmt: skip

@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from cli.app import app
-from domain.consistency import needed_secrets
-from domain.settings import SECRETS, read_stack
+from domain.places.registry import secrets
+from domain.reading import read_stack
+from domain.secret_rules import needed_secrets
 from domain.starter_text import K3S_VERSION
 from tests.tutorial import PAGE, REPOSITORY, commands, section, spans
 from toolchain import versions
@@ -62,7 +63,7 @@ def test_every_secret_is_set_once_the_stack_is_there(stack: str) -> None:
     found = [(number, match[1]) for number, command in enumerate(TYPED) if (match := setting.search(command))]
     assert {name for _, name in found} == needed
     assert len(found) == len(needed)
-    assert all(f"isthmus:{name}" in SECRETS or name in SECRETS for name in needed)
+    assert all(f"isthmus:{name}" in secrets() or name in secrets() for name in needed)
     assert min(number for number, _ in found) > first(rf"^pulumi stack init {stack}$")
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from domain.changes import RAISED_WITH, raised_with
+from domain.changes import raised_with
+from domain.places.outputs import RAISED_WITH
 from tests.domain.samples import DE, MN, changed, settings_of
 from tests.engine.project import Project
 

@@ -21,8 +21,8 @@ import yaml
 
 from domain.names import INSTALL_SCRIPT, UNINSTALL_SCRIPT
 from domain.node_files import node_files
+from domain.places.registry import StackSettings
 from domain.plan import address_plan
-from domain.settings import StackSettings
 from lab import base, cgroups, images, machines, mirror, network, processes, programs, state
 from lab.commands import wait_until
 from lab.standins.k3s.layout import COREDNS_IMAGE, PAUSE_IMAGE, VERSION

@@ -9,10 +9,9 @@ import pytest
 import yaml
 
 from domain.fleet import check_fleet, parse_fleet
-from domain.settings import StackSettings
+from domain.places.registry import StackSettings
 from domain.stack_file import Unreadable
 from domain.starter import Starter, starter
-from domain.starter_text import Place
 from lab import project, state
 from lab.project import Artifacts, Tools, environment, stack_settings
 from lab.topology import DEFAULT, MOST_SITES, HetznerSite, OnPremiseSite, of_sites
@@ -79,7 +78,7 @@ def new_files() -> dict[str, str | Unreadable]:
     """What `./isthmus new` writes for all sites in their order, each beside those before it."""
     files: dict[str, str | Unreadable] = {}
     for site in ALL.sites:
-        place: Place = "hetzner" if isinstance(site, HetznerSite) else "on_premise"
+        place = "hetzner" if isinstance(site, HetznerSite) else "on_premise"
         lan = site.ranges.nodes if isinstance(site, OnPremiseSite) else None
         made = starter(site.name, place, parse_fleet(files), node_cidr=lan)
         assert isinstance(made, Starter), made

@@ -16,7 +16,8 @@ from typing import Final
 
 import pytest
 
-from domain.mtu import HETZNER_PRIVATE_MTU, VXLAN_OVERHEAD, MtuChain
+from domain.mtu import VXLAN_OVERHEAD, MtuChain
+from domain.places.hetzner.nodes import HETZNER_PRIVATE_MTU
 from lab import line, machines
 from lab.commands import wait_until
 from lab.kubernetes import is_ready

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 from typing import Any, get_args
 
-from domain import netbird
+from domain import overlay
 from lab.status.facts import (
     ClusterFacts,
     EgressEntry,
@@ -71,7 +71,7 @@ def cluster(name: str, pods: IPv4Network, peer: IPv4Network, own: RouterFacts, o
     )
 
 
-def policy(wanted: netbird.Policy) -> PolicyFacts:
+def policy(wanted: overlay.Policy) -> PolicyFacts:
     rule = RuleFacts(
         enabled=True,
         accepts=True,
@@ -88,7 +88,7 @@ def resource(pods: IPv4Network, name: str) -> ResourceFacts:
     return ResourceFacts(
         address=str(pods),
         enabled=True,
-        groups=frozenset({netbird.pods_group(name)}),
+        groups=frozenset({overlay.pods_group(name)}),
         routers=(RoutingFacts(enabled=True, masquerade=True, peers=1),),
     )
 
@@ -97,7 +97,7 @@ DE = cluster("de", DE_PODS, MN_PODS, router("de-agent-1", "10.0.1.31", DE_WT0, M
 MN = cluster("mn", MN_PODS, DE_PODS, router("mn-2", "192.168.7.12", MN_WT0, DE_WT0, DE_PODS), "mn-1")
 NETBIRD = NetBirdFacts(
     answers=True,
-    policies={one.name: policy(one) for one in netbird.policies("de", "mn")},
+    policies={one.name: policy(one) for one in overlay.policies("de", "mn")},
     resources=(resource(DE_PODS, "de"), resource(MN_PODS, "mn")),
 )
 HEALTH = LinkFacts(source=DE, target=MN, netbird=NETBIRD)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from domain.hetzner_catalogue import USUAL_MEMORY_GB
-from domain.hetzner_rules import POOLS
-from domain.plan import AddressPlan
+from domain.nodes import Node
+from domain.places.hetzner.catalogue import USUAL_MEMORY_GB
+from domain.places.hetzner.model import HetznerSettings
+from domain.places.hetzner.rules import POOLS
 from domain.problems import Problem
-from domain.settings import HetznerSettings, StackSettings
 
 X86: Final = "x86"
 NAMES_SHOWN: Final = 8
@@ -92,18 +92,22 @@ class Judgement:
 
 
 def judged(
-    settings: StackSettings, plan: AddressPlan, running: Collection[str], offer: Offer, now: datetime
+    stack: str,
+    hetzner: HetznerSettings | None,
+    nodes: Sequence[Node],
+    running: Collection[str],
+    offer: Offer,
+    now: datetime,
 ) -> Judgement:
     """What of a Hetzner stack's wishes the offer does not hold. ``running`` are the names of the nodes that exist;
     ``now`` is aware of its zone.
     """
-    hetzner, stack = settings.hetzner, settings.stack
     if hetzner is None:
         return Judgement((), ())
     problems: list[Problem] = []
     remarks: list[str] = []
-    made = [node for node in plan.nodes if node.name not in running]
-    if len(made) == len(plan.nodes):
+    made = [node for node in nodes if node.name not in running]
+    if len(made) == len(nodes):
         problems += _location(stack, hetzner, offer)
     if made and X86 not in offer.image_architectures:
         rule = "is not among Hetzner's images for x86, as its API says"

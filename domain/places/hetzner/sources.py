@@ -12,8 +12,9 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator
 
-from domain.names import NETBIRD_RANGE
-from domain.rules import Cidr, RuleError
+from domain.overlay import NETBIRD_RANGE
+from domain.values.addresses import Cidr
+from domain.values.rule_error import RuleError
 
 _AT_HOME: Final = "behind a NAT; packets from there come with the NAT's public address"
 _NOBODY: Final = "from which no packet of the Internet comes"

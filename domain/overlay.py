@@ -1,0 +1,106 @@
+"""What the rest of the program has to know of the overlay between the clusters: the interface on a router, the range of
+its addresses, what it adds to a packet, how a cluster's router and pods are called there, the route to the pods, and
+the policies that let one cluster reach another.
+
+This is the only door. How the overlay's agents and objects come about is behind it: ``netbird.py`` and the modules
+beside it, which its own components use and nobody else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from typing import Final, Literal
+
+from domain.names import RELAY_PORT
+
+NETBIRD_INTERFACE: Final = "wt0"
+NETBIRD_RANGE: Final = IPv4Network("100.64.0.0/10")
+"""NetBird takes a random /16 of this for the addresses of an account's peers."""
+MTU_MINIMUM: Final = 576
+"""What every IPv4 host takes, and the least that NetBird accepts for wt0."""
+MTU_MAXIMUM: Final = 8192
+"""The most that NetBird accepts for wt0."""
+WIREGUARD_OVERHEAD: Final = 60
+"""Bytes that WireGuard over IPv4 adds: outer IP 20, UDP 8, WireGuard 32 (https://www.wireguard.com/protocol/). It
+pads up to the MTU of wt0 at most. Over IPv6 it is 20 more."""
+
+
+def router_name(cluster: str) -> str:
+    """The NetworkRouter, and the NetBird network that the operator makes for it."""
+    return f"isthmus-{cluster}"
+
+
+def router_group(cluster: str) -> str:
+    """Our own NetBird group of the cluster's routers, which peers' stacks find by this name."""
+    return f"isthmus-{cluster}-routers"
+
+
+def router_hostname(cluster: str) -> str:
+    """What the router calls itself in NetBird; fixed, so it can be found and doesn't change with the node."""
+    return f"isthmus-{cluster}-router"
+
+
+def pods_group(cluster: str) -> str:
+    """The group of the resource that stands for the cluster's pods."""
+    return f"isthmus-{cluster}-pods"
+
+
+@dataclass(frozen=True)
+class PodsResource:
+    """A network resource: the pod CIDR, in its group, in the operator's network."""
+
+    name: str
+    network: str
+    address: IPv4Network
+    group: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A policy of one rule that accepts, from one group to another. ``ports`` is empty where the protocol has none."""
+
+    name: str
+    description: str
+    source_group: str
+    destination_group: str
+    protocol: Literal["all", "tcp", "udp"]
+    ports: tuple[str, ...] = ()
+    bidirectional: bool = False
+
+
+def pods_resource(cluster: str, pod_cidr: IPv4Network) -> PodsResource:
+    """The cluster's pods as NetBird routes to them."""
+    return PodsResource(
+        name=pods_group(cluster),
+        network=router_name(cluster),
+        address=pod_cidr,
+        group=pods_group(cluster),
+        description=f"Pods of {cluster}",
+    )
+
+
+def policies(cluster: str, peer: str) -> tuple[Policy, ...]:
+    """What lets ``cluster`` reach ``peer``: its pods, and its DNS relay. The source's stack makes them."""
+    source = router_group(cluster)
+    return (
+        Policy(
+            name=f"isthmus-{cluster}-to-{peer}-pods",
+            description=f"Pods of {cluster} reach pods of {peer}",
+            source_group=source,
+            destination_group=pods_group(peer),
+            protocol="all",
+        ),
+        *(
+            Policy(
+                name=f"isthmus-{cluster}-to-{peer}-dns-{protocol}",
+                description=f"The DNS relay of {cluster} asks that of {peer}",
+                source_group=source,
+                destination_group=router_group(peer),
+                protocol=protocol,
+                ports=(str(RELAY_PORT),),
+            )
+            for protocol in ("udp", "tcp")
+        ),
+    )

@@ -1,0 +1,232 @@
+"""Rules for servers at Hetzner: where they are, of what kind by the program's own list (``catalogue.py``), how
+many, in what network.
+
+It owns what is said without asking anybody; what Hetzner itself says is ``offer.py``'s.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from typing import Final
+
+from domain.places.hetzner.catalogue import (
+    LIST_DATE,
+    NETWORK_ZONES,
+    RETIRED,
+    SERVER_TYPES,
+    is_arm,
+    near_location,
+    near_server_type,
+    proposal,
+)
+from domain.places.hetzner.model import HETZNER_SERVER_LIMIT
+from domain.places.hetzner.nodes import AGENT_OFFSET, SERVER_OFFSET
+from domain.problems import Problem, shown
+from domain.ranges import example_subnet
+from domain.settings.draft import StackDraft, known
+
+GATEWAY: Final = IPv4Address("172.31.1.1")
+"""Gateway of the public interface of every server, so it must not lie in a range of the cluster."""
+POOLS: Final = ("control_plane", "workers")
+"""The settings that name a server type."""
+
+
+def location_listed(draft: StackDraft) -> Iterator[Problem]:
+    """The location is one of the list, or the stack file vouches for it."""
+    location = known(draft.settings, "hetzner", "location")
+    if location is None or location in NETWORK_ZONES or location in _unlisted(draft):
+        return
+    setting, zones = "hetzner.location", set(NETWORK_ZONES.values())
+    near, there = near_location(location), ", ".join(NETWORK_ZONES)
+    if location in zones:
+        there = ", ".join(one for one, zone in NETWORK_ZONES.items() if zone == location)
+        yield Problem(draft.stack, setting, location, "is a network zone, not a location", f"take one of it: {there}")
+    elif near is not None and location.startswith(f"{near}-"):
+        rule = "is a datacenter, which Hetzner's API knows no more; servers stand in a location"
+        yield Problem(draft.stack, setting, location, rule, f"write {near}")
+    else:
+        rule = f"is not among Hetzner's locations as of {LIST_DATE} ({there})"
+        yield Problem(draft.stack, setting, location, rule, _past(near, "take one of them"))
+
+
+def location_in_zone(draft: StackDraft) -> Iterator[Problem]:
+    """The network zone is that of the location."""
+    location, zone = known(draft.settings, "hetzner", "location"), known(draft.settings, "hetzner", "network_zone")
+    right = NETWORK_ZONES.get(location)
+    if zone is not None and right is not None and zone != right:
+        yield Problem(
+            draft.stack, "hetzner.network_zone", zone, f"is not the zone of location {location}", f"write {right}"
+        )
+
+
+def x86_servers(draft: StackDraft) -> Iterator[Problem]:
+    """No Arm servers: k3s.sha256 is the checksum of one architecture."""
+    location = known(draft.settings, "hetzner", "location") or ""
+    for setting, server_type in _server_types(draft):
+        if is_arm(server_type):
+            yield Problem(
+                draft.stack,
+                setting,
+                server_type,
+                "is an Arm server; k3s.sha256 is the checksum of the x86 binary",
+                f"take an x86 type such as {proposal(server_type, location)}",
+            )
+
+
+def server_types_listed(draft: StackDraft) -> Iterator[Problem]:
+    """Every x86 server type can be had, and can be had in the location, or the stack file vouches for it."""
+    location = known(draft.settings, "hetzner", "location")
+    if location is None:
+        return
+    for setting, server_type in _server_types(draft):
+        listed = SERVER_TYPES.get(server_type)
+        if server_type in _unlisted(draft) or is_arm(server_type):
+            continue
+        if server_type in RETIRED:
+            rule = f"is of a former generation, of which Hetzner makes no new servers (as of {LIST_DATE})"
+            fix = f"take {proposal(server_type, location)}; where servers of it run, name it in hetzner.unlisted"
+            yield Problem(draft.stack, setting, server_type, rule, fix)
+        elif listed is None:
+            near = near_server_type(server_type, location)
+            rule = f"is not among Hetzner's server types as of {LIST_DATE}"
+            fix = _past(near, f"take one such as {proposal(server_type, location)}")
+            yield Problem(draft.stack, setting, server_type, rule, fix)
+        elif location in NETWORK_ZONES and location not in listed.locations:
+            places = ", ".join(one for one in NETWORK_ZONES if one in listed.locations)
+            rule = f"is not to be had in {location}, only in {places} (as of {LIST_DATE})"
+            fix = f"take one such as {proposal(server_type, location)}; {_PAST}"
+            yield Problem(draft.stack, setting, server_type, rule, fix)
+
+
+_PAST: Final = "if Hetzner has it by now, name it in hetzner.unlisted"
+
+
+def _past(near: str | None, otherwise: str) -> str:
+    """What may have been meant, or what else to take, and the way past the list."""
+    return f"{otherwise if near is None else f'take {near}, if that is meant'}; {_PAST}"
+
+
+def _unlisted(draft: StackDraft) -> tuple[str, ...]:
+    return known(draft.settings, "hetzner", "unlisted") or ()
+
+
+def _server_types(draft: StackDraft) -> Iterator[tuple[str, str]]:
+    """The settings with the server types that they name."""
+    for pool in POOLS:
+        if (server_type := known(draft.settings, "hetzner", pool, "server_type")) is not None:
+            yield f"hetzner.{pool}.server_type", server_type
+
+
+HETZNER_NODE_PREFIX: Final = 26
+"""The smallest node CIDR at Hetzner that holds the fixed places of all servers."""
+
+
+def nodes_in_hetzner_network(draft: StackDraft) -> Iterator[Problem]:
+    """The node CIDR is a subnet of the Hetzner network, large enough for the servers' fixed places."""
+    nodes, network = known(draft.settings, "network", "node_cidr"), known(draft.settings, "hetzner", "network_cidr")
+    if nodes is None or known(draft.settings, "hetzner") is None:
+        return
+    if network is not None and not nodes.subnet_of(network):
+        yield Problem(
+            draft.stack,
+            "network.node_cidr",
+            str(nodes),
+            f"is not in hetzner.network_cidr {network}, whose subnet it is",
+            f"take {example_subnet(network)}",
+        )
+    if nodes.prefixlen > HETZNER_NODE_PREFIX:
+        yield Problem(
+            draft.stack,
+            "network.node_cidr",
+            str(nodes),
+            f"is too small: servers lie from the {SERVER_OFFSET}th, workers from the {AGENT_OFFSET}st address on",
+            f"take a /{HETZNER_NODE_PREFIX} or larger",
+        )
+
+
+def no_hetzner_gateway(draft: StackDraft) -> Iterator[Problem]:
+    """No range of a Hetzner cluster holds the gateway of the servers' public interface."""
+    if known(draft.settings, "hetzner") is None:
+        return
+    for setting in ("network.pod_cidr", "network.service_cidr", "hetzner.network_cidr"):
+        network = known(draft.settings, *setting.split("."))
+        if network is not None and GATEWAY in network:
+            yield Problem(
+                draft.stack,
+                setting,
+                str(network),
+                f"holds {GATEWAY}, the gateway of every Hetzner server",
+                "take a range of 10.0.0.0/8",
+            )
+
+
+def one_router_at_hetzner(draft: StackDraft) -> Iterator[Problem]:
+    """Exactly one router."""
+    routers = known(draft.settings, "hetzner", "routers")
+    if routers is not None and routers != 1:
+        reason = (
+            "gives nothing that would carry the link"
+            if routers < 1
+            else "asks for more than one; fail-over between routers is not built, a second one would carry nothing"
+        )
+        yield Problem(draft.stack, "hetzner.routers", shown(routers), reason, "write 1, or leave it out")
+
+
+def server_counts(draft: StackDraft) -> Iterator[Problem]:
+    """An odd number of servers runs the API, and a placement group holds all servers."""
+    servers = known(draft.settings, "hetzner", "control_plane", "count")
+    workers = known(draft.settings, "hetzner", "workers", "count")
+    if servers is not None and servers % 2 == 0:
+        yield Problem(
+            draft.stack,
+            "hetzner.control_plane.count",
+            str(servers),
+            "is even; etcd needs a majority, and an even number adds a machine that may fail but none that may be lost"
+            if servers
+            else "leaves nobody to run the API",
+            f"take {servers - 1} or {servers + 1}" if servers else "take 1",
+        )
+    if servers is not None and workers is not None and servers + workers > HETZNER_SERVER_LIMIT:
+        yield Problem(
+            draft.stack,
+            "hetzner.workers.count",
+            str(workers),
+            f"makes {servers + workers} servers; a spread placement group holds {HETZNER_SERVER_LIMIT}",
+            f"take at most {HETZNER_SERVER_LIMIT - servers}",
+        )
+
+
+_LABEL_KEY: Final = re.compile(r"([a-z0-9.-]{1,200}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
+_LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?", re.ASCII)
+OWN_LABELS: Final = "isthmus"
+"""Labels that start with this are the program's own."""
+
+
+def hetzner_labels(draft: StackDraft) -> Iterator[Problem]:
+    """Labels as Hetzner takes them (https://docs.hetzner.cloud/reference/cloud#labels), and none of ours."""
+    labels = known(draft.settings, "hetzner", "labels")
+    for name, value in (labels or {}).items():
+        setting = f"hetzner.labels.{shown(name)}"
+        if not _LABEL_KEY.fullmatch(name):
+            yield Problem(draft.stack, setting, "", "is not a name that a label may have", "write it like team")
+        elif not _LABEL_VALUE.fullmatch(value):
+            yield Problem(
+                draft.stack, setting, shown(value), "is not a value that a label may have", "write it like platform"
+            )
+        elif name.startswith(OWN_LABELS):
+            yield Problem(draft.stack, setting, "", "is a label of this program", "take another name")
+
+
+HETZNER_RULES: Final = (
+    nodes_in_hetzner_network,
+    no_hetzner_gateway,
+    location_listed,
+    location_in_zone,
+    x86_servers,
+    server_types_listed,
+    one_router_at_hetzner,
+    server_counts,
+    hetzner_labels,
+)
