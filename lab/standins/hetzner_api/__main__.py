@@ -11,13 +11,14 @@ from pathlib import Path
 
 from aiohttp import web
 
-from lab.standins.hetzner_api.api import PREFIX, TOKEN_LENGTH, Access, Api
+from lab.standins.hetzner_api.api import TOKEN_LENGTH, Access, Api
 from lab.standins.hetzner_api.backend import MachineBackend, MemoryBackend
 from lab.standins.hetzner_api.cloud import Cloud
 from lab.standins.hetzner_api.faults import Faults
 from lab.standins.hetzner_api.rate_limit import REQUESTS_PER_HOUR, RateLimit
 from lab.standins.hetzner_api.runner import Runner, system_clock
 from lab.standins.hetzner_api.storage import Storage
+from lab.standins.hetzner_api.wire import PREFIX
 
 logger = logging.getLogger(__name__)
 

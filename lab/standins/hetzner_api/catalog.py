@@ -120,3 +120,11 @@ def find(items: Iterable[Item], id_or_name: int | str) -> Item | None:
 def images_for(architecture: Architecture) -> Sequence[Image]:
     """Return the images of one architecture."""
     return [image for image in IMAGES if image.architecture == architecture]
+
+
+def location_named(name: str) -> Location:
+    """Return the location; raise ValueError for a name that no client could have given."""
+    location = find(LOCATIONS, name)
+    if location is None:
+        raise ValueError(f"unknown location {name}")
+    return location

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from lab.standins.hetzner_api import errors, requests
+from lab.standins.hetzner_api import errors, formats, requests
 from lab.standins.hetzner_api.cloud import Cloud, require_unique_name
 from lab.standins.hetzner_api.records import PlacementGroup, SshKey
 
@@ -13,7 +13,7 @@ def create_ssh_key(cloud: Cloud, body: requests.CreateSshKey, now: datetime) -> 
     """Store a public key; name and key are unique each."""
     keys = cloud.state.ssh_keys
     require_unique_name(keys, "SSH key", body.name)
-    fingerprint = requests.fingerprint(body.public_key)
+    fingerprint = formats.fingerprint(body.public_key)
     if any(key.fingerprint == fingerprint for key in keys.values()):
         raise errors.uniqueness_error("SSH key with the same fingerprint already exists", "public_key")
     key = SshKey(

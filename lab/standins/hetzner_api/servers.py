@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from lab.standins.hetzner_api import catalog, errors, firewalls, primary_ips, requests
+from lab.standins.hetzner_api import catalog, errors, firewalls, primary_ips, private_nets, requests
 from lab.standins.hetzner_api.catalog import Image, Location, ServerType
 from lab.standins.hetzner_api.cloud import Cloud, require_unique_name
 from lab.standins.hetzner_api.records import (
     Action,
     CreateMachine,
     DestroyMachine,
-    Network,
     PlugNetwork,
     PrimaryIp,
-    PrivateNet,
     RebootMachine,
     Server,
     StartMachine,
@@ -26,9 +24,6 @@ from lab.standins.hetzner_api.records import (
     Work,
 )
 
-# Interfaces are called as on Hetzner's current servers: the first private network is enp7s0.
-FIRST_PRIVATE_INTERFACE = 7
-NETWORKS_PER_SERVER_LIMIT = 3
 SERVERS_PER_PLACEMENT_GROUP_LIMIT = 10
 MACHINE_NAME_LIMIT_CHARACTERS = 48
 DEFAULT_LOCATION = "fsn1"
@@ -78,7 +73,7 @@ def create(cloud: Cloud, body: requests.CreateServer, now: datetime, taken_machi
     )
     for network in networks:
         server.private_nets.append(
-            _place_in_network(cloud, server, network, requests.AttachToNetwork(network=network.id))
+            private_nets.place(cloud, server, network, requests.AttachToNetwork(network=network.id))
         )
     cloud.state.servers[number] = server
     if given is not None:
@@ -154,7 +149,7 @@ def attach_to_network(cloud: Cloud, server: Server, body: requests.AttachToNetwo
     """Reserve the address at once; the interface appears in the machine when the action ends."""
     cloud.require_unlocked_server(server)
     network = cloud.network(body.network)
-    server.private_nets.append(_place_in_network(cloud, server, network, body))
+    server.private_nets.append(private_nets.place(cloud, server, network, body))
     return cloud.start_action(
         "attach_to_network",
         [("server", server.id), ("network", network.id)],
@@ -166,7 +161,7 @@ def attach_to_network(cloud: Cloud, server: Server, body: requests.AttachToNetwo
 def detach_from_network(cloud: Cloud, server: Server, body: requests.DetachFromNetwork, now: datetime) -> Action:
     """Take the interface of a network away; the address is free when the action ends."""
     cloud.require_unlocked_server(server)
-    _private_net(server, body.network)
+    private_nets.of(server, body.network)
     return cloud.start_action(
         "detach_from_network",
         [("server", server.id), ("network", body.network)],
@@ -178,11 +173,11 @@ def detach_from_network(cloud: Cloud, server: Server, body: requests.DetachFromN
 def change_alias_ips(cloud: Cloud, server: Server, body: requests.ChangeAliasIps, now: datetime) -> Action:
     """Replace the alias IPs in a network; recorded only."""
     cloud.require_unlocked_server(server)
-    private_net = _private_net(server, body.network)
+    private_net = private_nets.of(server, body.network)
     network = cloud.network(body.network)
-    others = _used_addresses(cloud, network) - {ipaddress.IPv4Address(ip) for ip in private_net.alias_ips}
+    others = private_nets.used_addresses(cloud, network) - {ipaddress.IPv4Address(ip) for ip in private_net.alias_ips}
     for ip in body.alias_ips:
-        _require_available(cloud, network, server, ip, others)
+        private_nets.require_available(cloud, network, server, ip, others)
     private_net.alias_ips = list(body.alias_ips)
     return cloud.start_action("change_alias_ips", [("server", server.id), ("network", network.id)], now)
 
@@ -255,14 +250,6 @@ def type_of(server: Server) -> ServerType:
     return server_type
 
 
-def location_named(name: str) -> Location:
-    """Return the location; raise ValueError for a name that no client could have given."""
-    location = catalog.find(catalog.LOCATIONS, name)
-    if location is None:
-        raise ValueError(f"unknown location {name}")
-    return location
-
-
 def _machine_name(name: str) -> str:
     """Return a server's name as the name of a machine: lower-case letters, digits and hyphens."""
     return name.lower().replace(".", "-")[:MACHINE_NAME_LIMIT_CHARACTERS].strip("-")
@@ -320,87 +307,6 @@ def _require_room(cloud: Cloud, placement_group: int) -> None:
 def _require_stopped(server: Server) -> None:
     if server.status != "off":
         raise errors.unprocessable("server_not_stopped", "the action requires a stopped server")
-
-
-def _private_net(server: Server, network: int) -> PrivateNet:
-    for private_net in server.private_nets:
-        if private_net.network == network:
-            return private_net
-    raise errors.not_found("attached network", network)
-
-
-def _place_in_network(cloud: Cloud, server: Server, network: Network, body: requests.AttachToNetwork) -> PrivateNet:
-    if any(private_net.network == network.id for private_net in server.private_nets):
-        raise errors.unprocessable("server_already_attached", "server is already attached to the network")
-    if len(server.private_nets) >= NETWORKS_PER_SERVER_LIMIT:
-        raise errors.ApiError(403, "resource_limit_exceeded", "server network limit exceeded")
-    for private_net in server.private_nets:
-        other = ipaddress.IPv4Network(cloud.network(private_net.network).ip_range)
-        if other.overlaps(ipaddress.IPv4Network(network.ip_range)):
-            raise errors.unprocessable("networks_overlap", f"the network overlaps with {other} of the server")
-    used = _used_addresses(cloud, network)
-    if body.ip is None:
-        ip = next(_free_addresses(cloud, network, server, body.ip_range, used), None)
-        if ip is None:
-            raise errors.unprocessable("no_subnet_available", "no subnet or IP is available within the network")
-    else:
-        ip = ipaddress.IPv4Address(body.ip)
-        _require_available(cloud, network, server, body.ip, used)
-        if body.ip_range is not None and ip not in ipaddress.IPv4Network(body.ip_range):
-            raise errors.invalid_input({"ip": [f"is not part of {body.ip_range}"]})
-    for alias in body.alias_ips or []:
-        _require_available(cloud, network, server, alias, used | {ip})
-    subnet = next(subnet for subnet in _usable_subnets(network, server) if ip in subnet)
-    slots = {private_net.interface for private_net in server.private_nets}
-    candidates = (f"enp{number}s0" for number in range(FIRST_PRIVATE_INTERFACE, FIRST_PRIVATE_INTERFACE + 8))
-    return PrivateNet(
-        network=network.id,
-        ip=str(ip),
-        prefix_length=subnet.prefixlen,
-        alias_ips=list(body.alias_ips or []),
-        mac_address=_mac_address(network.id, ip),
-        interface=next(name for name in candidates if name not in slots),
-    )
-
-
-def _usable_subnets(network: Network, server: Server) -> list[ipaddress.IPv4Network]:
-    zone = location_named(server.location).network_zone
-    return [ipaddress.IPv4Network(subnet.ip_range) for subnet in network.subnets if subnet.network_zone == zone]
-
-
-def _used_addresses(cloud: Cloud, network: Network) -> set[ipaddress.IPv4Address]:
-    """Return what no further server can have: the gateway and everything that servers have in this network."""
-    used = {ipaddress.IPv4Network(network.ip_range).network_address + 1}
-    for server in cloud.state.servers.values():
-        for private_net in server.private_nets:
-            if private_net.network == network.id:
-                used |= {ipaddress.IPv4Address(ip) for ip in (private_net.ip, *private_net.alias_ips)}
-    return used
-
-
-def _free_addresses(
-    cloud: Cloud, network: Network, server: Server, ip_range: str | None, used: set[ipaddress.IPv4Address]
-) -> Iterator[ipaddress.IPv4Address]:
-    for subnet in _usable_subnets(network, server):
-        if ip_range is None or str(subnet) == ip_range:
-            yield from (address for address in subnet.hosts() if address not in used)
-
-
-def _require_available(
-    cloud: Cloud, network: Network, server: Server, ip: str, used: set[ipaddress.IPv4Address]
-) -> None:
-    address = ipaddress.IPv4Address(ip)
-    subnet = next((subnet for subnet in _usable_subnets(network, server) if address in subnet), None)
-    if subnet is None:
-        raise errors.unprocessable("ip_not_available", f"IP {ip} is in no subnet of the server's network zone")
-    if address in used or address in (subnet.network_address, subnet.broadcast_address):
-        raise errors.unprocessable("ip_not_available", f"IP {ip} is not available")
-
-
-def _mac_address(network: int, ip: ipaddress.IPv4Address) -> str:
-    """Return a MAC address in the range that Hetzner uses for private networks, the same for the same place."""
-    octets = [0x86, 0x00, network & 0xFF, *ip.packed[1:]]
-    return ":".join(f"{octet:02x}" for octet in octets)
 
 
 def _action(cloud: Cloud, command: str, server: Server, now: datetime, work: Work | None = None) -> Action:

@@ -206,7 +206,7 @@ def primary_ip(one: PrimaryIp) -> Json:
         "labels": one.labels,
         "created": timestamp(one.created),
         "blocked": False,
-        "location": location(servers.location_named(one.location)),
+        "location": location(catalog.location_named(one.location)),
         "ip": one.ip,
         "dns_ptr": [{"ip": one.ip, "dns_ptr": one.dns_ptr}],
         "protection": {"delete": one.delete_protection},
@@ -238,7 +238,7 @@ def server(cloud: Cloud, one: Server) -> Json:
             if private_net.attached
         ],
         "server_type": server_type(kind),
-        "location": location(servers.location_named(one.location)),
+        "location": location(catalog.location_named(one.location)),
         "image": image(servers.image_of(one)),
         "iso": None,
         "rescue_enabled": False,
