@@ -33,8 +33,8 @@ from tests.domain.test_stack_directory import ODD
 from tests.domain.test_starter import filled_in, made
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-ABOUT_THE_START_SECONDS = 8.0
-"""Starting the command line on a busy machine; what is measured is that nothing hangs."""
+ABOUT_THE_START_SECONDS = 30.0
+"""Starting the command line on a busy machine, 8.6 s beside three others; what is measured is that nothing hangs."""
 
 
 NOT_COMPARED = "Not compared with what runs; --running does that.\n"
