@@ -77,8 +77,7 @@ def _workspace(_lab: None) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def underlay(_lab: None) -> Iterator[Underlay]:
     """The watch on every wire of the lab, for as long as the tests run."""
-    ranges = [network for site in SITES for network in (site.ranges.pods, site.ranges.services)]
-    with watching(ranges) as watch:
+    with watching(site.ranges for site in SITES) as watch:
         yield watch
 
 

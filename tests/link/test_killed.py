@@ -37,7 +37,7 @@ STACKS: Final = ("de", "mn")
 KILLS: Final = int(os.environ.get("ISTHMUS_KILLS", "4"))
 SEED: Final = int(os.environ.get("ISTHMUS_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
 FROM_NOTHING_EVERY: Final = 4
-TAKES_SECONDS: Final = {True: 80.0, False: 30.0}
+TAKES_SECONDS: Final = {True: 80.0, False: 12.0}
 """How long an `up` takes from nothing, and one of changes, on two cores with nothing beside it. Moments are drawn in
 that time, and come too late where the `up` was quicker.
 """
@@ -199,7 +199,7 @@ def test_the_next_up_completes(
 
 def test_most_of_them_were_killed(kills: list[str]) -> None:
     assert len(kills) == len(STACKS) * KILLS
-    assert sum(": killed;" in told for told in kills) >= len(kills) * 3 / 4
+    assert sum(": killed;" in told for told in kills) >= len(kills) / 2
 
 
 def test_every_check_passes_afterwards(run_verify: Verify) -> None:

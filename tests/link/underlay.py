@@ -21,7 +21,7 @@ from typing import Final
 
 from lab.standins.hetzner_api.lab_backend import NETWORK_NAMESPACE_PREFIX
 from lab.state import NETNS_DIRECTORY
-from lab.topology import PREFIX, WAN_NAMESPACE
+from lab.topology import PREFIX, WAN_NAMESPACE, Ranges
 
 CLONE_NEWNET: Final = 0x40000000
 ETH_P_ALL: Final = 0x0003
@@ -42,6 +42,15 @@ def frames_of(ranges: Iterable[IPv4Network]) -> list[tuple[int, int, int, int]]:
             (0x15, 3 * left + 1, 0, int(network.network_address)),
         ]
     return [*program, (0x06, 0, 0, 0), (0x06, 0, 0, 96)]
+
+
+def of_one_cluster(ranges: Iterable[Ranges], source: IPv4Address, destination: IPv4Address) -> bool:
+    """Whether a pod sends to a node of its own cluster.
+
+    Cilium masquerades such a packet for as long as its agent is there, and at `destroy` that goes before the last pods
+    do. No link carries it. A packet to a pod is never such a one.
+    """
+    return any(source in one.pods and destination in one.nodes for one in ranges)
 
 
 def socket_in(namespace: str, program: Sequence[tuple[int, int, int, int]]) -> socket.socket:
@@ -77,10 +86,15 @@ def socket_in(namespace: str, program: Sequence[tuple[int, int, int, int]]) -> s
 class Underlay:
     """The watch. ``seen`` are the packets that should not have been there, each as a line."""
 
-    ranges: tuple[IPv4Network, ...]
+    clusters: tuple[Ranges, ...]
     seen: list[str] = field(default_factory=list)
     watched: set[str] = field(default_factory=set)
     stopped: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def ranges(self) -> list[IPv4Network]:
+        """What no packet on a wire may come from or go to."""
+        return [network for one in self.clusters for network in (one.pods, one.services)]
 
     def wires(self) -> set[str]:
         """The namespaces that are there."""
@@ -89,7 +103,8 @@ class Underlay:
 
     def run(self) -> None:
         """Watches until it is told to stop."""
-        program = frames_of(self.ranges)
+        ranges = self.ranges
+        program = frames_of(ranges)
         sockets: dict[tuple[str, int], socket.socket] = {}
         with contextlib.ExitStack() as stack:
             while not self.stopped.is_set():
@@ -115,15 +130,18 @@ class Underlay:
                     one in network for one in (source, destination) for network in self.ranges
                 ):
                     continue
+                # On a site's own network only: nothing of it belongs on the Internet.
+                if name != WAN_NAMESPACE and of_one_cluster(self.clusters, source, destination):
+                    continue
                 self.seen.append(
                     f"{time.strftime('%H:%M:%S')} {name} {sender[0]}: {source} > {destination}, protocol {frame[23]}"
                 )
 
 
 @contextlib.contextmanager
-def watching(ranges: Iterable[IPv4Network]) -> Iterator[Underlay]:
+def watching(clusters: Iterable[Ranges]) -> Iterator[Underlay]:
     """Watches while the block runs."""
-    underlay = Underlay(tuple(ranges))
+    underlay = Underlay(tuple(clusters))
     thread = threading.Thread(target=underlay.run, daemon=True)
     thread.start()
     try:
