@@ -136,7 +136,11 @@ def change(stack: str, number: int) -> None:
 
 
 def killed_after(pulumi: Pulumi, stack: str, seconds: float) -> tuple[int, str]:
-    """One `pulumi up` that is killed so long after its start, if it still runs then: code and output."""
+    """One `pulumi up` that is killed so long after its start, if it still runs then: code and output.
+
+    It comes back once the plugins of the killed engine have ended, which may take minutes. An `up` that begins while
+    they are still at work is in test_recovery.py.
+    """
     process = subprocess.Popen(
         pulumi.command("up", "--yes", "--skip-preview", "-s", stack, "--non-interactive", "--color", "never"),
         env=project.environment(pulumi.tools),
@@ -150,7 +154,7 @@ def killed_after(pulumi: Pulumi, stack: str, seconds: float) -> tuple[int, str]:
         said, _ = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGKILL)
-        # Plugins of the killed engine hold the pipe for as long as they are at work.
+        # The plugins hold the pipe for as long as they are at work.
         said, _ = process.communicate(timeout=600)
     return process.returncode, said
 
@@ -197,7 +201,7 @@ def test_the_next_up_completes(
     assert wait_up(status, within=BACK_SECONDS).is_whole, what
 
 
-def test_most_of_them_were_killed(kills: list[str]) -> None:
+def test_at_least_half_of_them_were_killed(kills: list[str]) -> None:
     assert len(kills) == len(STACKS) * KILLS
     assert sum(": killed;" in told for told in kills) >= len(kills) / 2
 
