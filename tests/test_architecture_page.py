@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parent.parent
-PATH = re.compile(r"`((?:domain|components|cli|lab|tests|docs)/[\w./*-]+)`")
+PATH = re.compile(r"`((?:domain|components|cli|lab|keeper|tests|docs)/[\w./*-]+)`")
 
 
 def test_every_file_that_the_page_names_is_there() -> None:

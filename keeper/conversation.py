@@ -1,0 +1,194 @@
+"""Who this keeper talks to and what it has heard of them. No sockets and no clock: datagrams are handed in and out.
+
+Siblings send each other a beat in every round. Routers of peers are probed in rounds of their own, and answer; the
+answer says whether they are in order and which of our routers they see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from keeper.config import Config
+from keeper.hearing import ROUTER, SIBLING, Hearing
+from keeper.messages import Kind, Message, NotOurs, decode, encode
+
+BEAT_SECONDS: Final = 0.2
+PROBE_SECONDS: Final = 0.25
+
+Send = Callable[[bytes, str, int], None]
+"""datagram, address, port"""
+
+
+@dataclass(frozen=True)
+class Self:
+    """What the own node says of itself: see :class:`keeper.messages.Message`."""
+
+    ok: bool | None = None
+    draining: bool = False
+    good: Mapping[str, bool | None] = field(default_factory=dict)
+
+
+class Conversation:
+    """``siblings`` is {node: Hearing}, ``routers`` {peer: {router: Hearing}} without peers that have no keepers."""
+
+    def __init__(self, config: Config, *, node: str, key: bytes, boot: str, to_sibling: Send, to_router: Send) -> None:
+        self.node, self._key, self._boot = node, key, boot
+        self._to_sibling, self._to_router = to_sibling, to_router
+        self._sequence = 0
+        self.siblings: dict[str, Hearing] = {}
+        self.routers: dict[str, dict[str, Hearing]] = {}
+        self.myself = Self()
+        self.refusals = 0
+        """Datagrams that were no message of a keeper who may send one."""
+        self.take(config)
+
+    def take(self, config: Config) -> None:
+        """From now on this is the configuration. What was heard of those who stay is kept."""
+        self.config = config
+        self.siblings = {
+            name: self.siblings.get(name) or Hearing(SIBLING) for name in config.routers if name != self.node
+        }
+        self.routers = {
+            peer: {name: self.routers.get(peer, {}).get(name) or Hearing(ROUTER) for name in known.routers}
+            for peer, known in config.peers.items()
+            if known.port is not None
+        }
+
+    # --- out ----------------------------------------------------------------------------------------------------------
+
+    def beat(self) -> None:
+        """A round of beats to the siblings."""
+        for name, hearing in self.siblings.items():
+            hearing.next_round()
+            self._beat_to(name)
+
+    def beat_at_once(self) -> None:
+        """A beat outside the rounds: something is new."""
+        for name in self.siblings:
+            self._beat_to(name)
+
+    def _beat_to(self, name: str) -> None:
+        message = self._message("beat", good=self.myself.good)
+        self._to_sibling(encode(message, self._key), self.config.routers[name], self.config.port)
+
+    def probe(self, now: float) -> None:
+        """A round of probes to the peers' routers."""
+        for peer, routers in self.routers.items():
+            known = self.config.peers[peer]
+            for name, hearing in routers.items():
+                hearing.next_round()
+                message = self._message("probe")
+                hearing.sent(message.sequence, now)
+                if known.port is not None:
+                    self._to_router(encode(message, None), known.routers[name], known.port)
+
+    def tell_routers(self) -> None:
+        """An answer that nobody asked for: something is new, and the peers need not wait until they ask."""
+        for peer, routers in self.routers.items():
+            known = self.config.peers[peer]
+            message = self._message("answer", sees=self.sees(peer))
+            for name in routers:
+                if known.port is not None:
+                    self._to_router(encode(message, None), known.routers[name], known.port)
+
+    def _message(
+        self,
+        kind: Kind,
+        *,
+        good: Mapping[str, bool | None] | None = None,
+        sees: Mapping[str, bool] | None = None,
+        echo: tuple[str, int] | None = None,
+    ) -> Message:
+        self._sequence += 1
+        return Message(
+            kind=kind,
+            cluster=self.config.cluster,
+            node=self.node,
+            boot=self._boot,
+            sequence=self._sequence,
+            ok=self.myself.ok,
+            draining=self.myself.draining,
+            good=good or {},
+            sees=sees or {},
+            echo=echo,
+        )
+
+    # --- in -----------------------------------------------------------------------------------------------------------
+
+    def from_sibling(self, data: bytes, address: str, now: float) -> None:
+        """A datagram that came by the nodes' own network."""
+        try:
+            message = decode(data, self._key)
+        except NotOurs:
+            self.refusals += 1
+            return
+        hearing = self.siblings.get(message.node)
+        # The address as well: a sibling speaks for itself alone.
+        if (
+            hearing is None
+            or message.kind != "beat"
+            or message.cluster != self.config.cluster
+            or self.config.routers[message.node] != address
+        ):
+            self.refusals += 1
+            return
+        hearing.hear(message, now)
+
+    def from_router(self, data: bytes, address: str, now: float) -> None:
+        """A datagram that came through the tunnel: a probe, which is answered, or an answer."""
+        peer = self.config.cluster_at(address)
+        known = self.config.peers.get(peer) if peer else None
+        try:
+            message = decode(data, None)
+        except NotOurs:
+            self.refusals += 1
+            return
+        if (
+            peer is None
+            or known is None
+            or known.port is None
+            or message.cluster != peer
+            or known.routers.get(message.node) != address
+        ):
+            self.refusals += 1
+            return
+        if message.kind == "probe":
+            # To the port that the configuration names: nobody makes a keeper send to where he likes.
+            answer = self._message("answer", sees=self.sees(peer), echo=(message.boot, message.sequence))
+            self._to_router(encode(answer, None), address, known.port)
+        elif message.kind == "answer" and (message.echo is None or message.echo[0] == self._boot):
+            self.routers[peer][message.node].hear(message, now)
+
+    def refused_by_sibling(self, address: str) -> None:
+        """The node at this address says that nobody listens."""
+        for name, hearing in self.siblings.items():
+            if self.config.routers[name] == address:
+                hearing.refuse()
+
+    def refused_by_router(self, address: str) -> None:
+        """The router at this NetBird address says that nobody listens."""
+        for peer, routers in self.routers.items():
+            for name, hearing in routers.items():
+                if self.config.peers[peer].routers[name] == address:
+                    hearing.refuse()
+
+    # --- what it means ------------------------------------------------------------------------------------------------
+
+    def sees(self, peer: str) -> dict[str, bool]:
+        """{router of the peer: whether it is in order, as seen from here}, without those not judged yet."""
+        found = {}
+        for name, hearing in self.routers.get(peer, {}).items():
+            if (good := router_good(hearing)) is not None:
+                found[name] = good
+        return found
+
+
+def router_good(hearing: Hearing) -> bool | None:
+    """Whether a peer's router is reached and in order. One that doesn't know yet, or is away, is as it was."""
+    if hearing.state == "dead":
+        return False
+    if hearing.state == "unknown" or hearing.last is None:
+        return None
+    return hearing.last.ok

@@ -1,0 +1,178 @@
+"""The process as it is run: two keepers on this machine's loopback, started from a zip file."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import zipapp
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine.api_server import free_port
+
+REPOSITORY = Path(__file__).parent.parent.parent
+DEADLINE_SECONDS = 20
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As it is delivered: one file, with nothing else to import but the standard library."""
+    path = tmp_path_factory.mktemp("program") / "keeper.pyz"
+    tree = tmp_path_factory.mktemp("tree")
+    (tree / "keeper").mkdir()
+    for file in (REPOSITORY / "keeper").glob("*.py"):
+        (tree / "keeper" / file.name).write_bytes(file.read_bytes())
+    zipapp.create_archive(tree, path, main="keeper.__main__:main")
+    return path
+
+
+class Pair:
+    """Two keepers, mn-1 and mn-2, at 127.0.0.2 and 127.0.0.3."""
+
+    def __init__(self, program: Path, directory: Path) -> None:
+        self._program, self._directory, self.port = program, directory, free_port()
+        (directory / "key").write_text("0123456789abcdef")
+        self.write({"mn-1": "127.0.0.2", "mn-2": "127.0.0.3"})
+        self.ports = {"mn-1": free_port(), "mn-2": free_port()}
+        self.running: dict[str, subprocess.Popen[str]] = {}
+
+    def write(self, routers: dict[str, str]) -> None:
+        config = {"cluster": "mn", "port": self.port, "routers": routers, "pod_cidr": "10.52.0.0/16", "peers": {}}
+        new = self._directory / "new"
+        new.write_text(json.dumps(config))
+        new.rename(self._directory / "keeper.json")
+
+    def start(self, node: str) -> None:
+        self.running[node] = subprocess.Popen(
+            [
+                *(sys.executable, "-I", "-S", "-W", "error", str(self._program)),
+                *("--config", str(self._directory / "keeper.json"), "--key", str(self._directory / "key")),
+                *("--http-port", str(self.ports[node])),
+            ],
+            env={"NODE_NAME": node, "PATH": os.environ["PATH"]},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def ask(self, node: str, path: str, method: str = "GET") -> tuple[int, str]:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.ports[node]}{path}", method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def status(self, node: str) -> dict[str, Any]:
+        status: dict[str, Any] = json.loads(self.ask(node, "/status")[1])
+        return status
+
+    def state(self, node: str, of: str) -> str:
+        return str(self.status(node)["siblings"].get(of, {}).get("state"))
+
+    def stop(self) -> None:
+        for process in self.running.values():
+            process.kill()
+            process.communicate()
+
+
+def until(what: Callable[[], bool]) -> float:
+    """Waits until it is so; returns how long that took, in seconds."""
+    start = time.monotonic()
+    while time.monotonic() - start < DEADLINE_SECONDS:
+        try:
+            if what():
+                return time.monotonic() - start
+        except OSError:
+            pass
+        time.sleep(0.02)
+    raise AssertionError("not so within the deadline")
+
+
+@pytest.fixture
+def pair(program: Path, tmp_path: Path) -> Iterator[Pair]:
+    pair = Pair(program, tmp_path)
+    try:
+        pair.start("mn-1")
+        pair.start("mn-2")
+        until(lambda: pair.state("mn-1", "mn-2") == "alive" and pair.state("mn-2", "mn-1") == "alive")
+        yield pair
+    finally:
+        pair.stop()
+
+
+def test_a_stopped_process_is_dead_after_a_second_and_alive_again_at_its_first_word(pair: Pair) -> None:
+    """Stopped: its port is open and nobody answers, as on a machine that is switched off."""
+    process = pair.running["mn-2"]
+    process.send_signal(signal.SIGSTOP)
+    took = until(lambda: pair.state("mn-1", "mn-2") == "dead")
+    assert 0.7 < took < 5
+    process.send_signal(signal.SIGCONT)
+    until(lambda: pair.state("mn-1", "mn-2") == "alive")
+    # It has slept, and does not think that others were dead meanwhile.
+    assert pair.state("mn-2", "mn-1") == "alive"
+
+
+def test_a_keeper_that_ends_is_away_since_its_node_still_answers(pair: Pair) -> None:
+    process = pair.running["mn-2"]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=DEADLINE_SECONDS) == 0
+    until(lambda: pair.state("mn-1", "mn-2") == "away")
+    pair.start("mn-2")
+    until(lambda: pair.state("mn-1", "mn-2") == "alive")
+
+
+def test_a_changed_file_brings_a_sibling_and_takes_one_away(pair: Pair) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.4", pair.port))
+        pair.write({"mn-1": "127.0.0.2", "mn-2": "127.0.0.3", "mn-3": "127.0.0.4"})
+        until(lambda: pair.state("mn-1", "mn-3") == "dead")
+    pair.write({"mn-1": "127.0.0.2"})
+    until(lambda: pair.status("mn-1")["siblings"] == {})
+    until(lambda: pair.ask("mn-2", "/readyz") == (503, "mn-2 is no router in keeper.json\n"))
+    assert pair.ask("mn-2", "/healthz") == (200, "ok\n")
+
+
+def test_the_http_face_says_what_there_is(pair: Pair) -> None:
+    assert pair.ask("mn-1", "/readyz") == (200, "ready\n")
+    assert pair.ask("mn-1", "/drain") == (405, "/drain takes POST\n")
+    code, text = pair.ask("mn-1", "/nothing")
+    assert (code, text.startswith("there is no /nothing; there is /")) == (404, True)
+    assert pair.ask("mn-1", "/drain", "POST") == (200, "draining\n")
+    assert pair.status("mn-1")["draining"] is True
+    assert pair.ask("mn-1", "/undrain", "POST") == (200, "not draining\n")
+    assert pair.status("mn-1")["draining"] is False
+
+
+@pytest.mark.parametrize(
+    ("environment", "key", "reason"),
+    [
+        ({}, "0123456789abcdef", "NODE_NAME is not set"),
+        ({"NODE_NAME": "mn-1"}, "short", "the key has 5 bytes; at least 16 are needed"),
+    ],
+)
+def test_what_it_can_not_start_without_is_named(
+    program: Path, tmp_path: Path, environment: dict[str, str], key: str, reason: str
+) -> None:
+    (tmp_path / "key").write_text(key)
+    config = {"cluster": "mn", "port": 51999, "routers": {}, "pod_cidr": "10.52.0.0/16"}
+    (tmp_path / "keeper.json").write_text(json.dumps(config))
+    done = subprocess.run(
+        [sys.executable, str(program), "--config", str(tmp_path / "keeper.json"), "--key", str(tmp_path / "key")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+    )
+    assert (done.returncode, reason in done.stderr) == (2, True)
