@@ -62,15 +62,25 @@ def lab_up(
             show_default=False,
         ),
     ] = None,
+    routers: Annotated[
+        int | None,
+        typer.Option(
+            "--routers",
+            min=1,
+            max=2,
+            help="How many nodes of each cluster carry the link. Default: 1, or what the lab has.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> int:
     """Raise the lab: builds what is missing, starts networks and machines, runs `pulumi up` for every stack.
 
-    It can be called again at any time: it goes on where the last one stopped, adds a site, or says that all is up.
-    Needs root.
+    It can be called again at any time: it goes on where the last one stopped, adds a site or a router, or says that all
+    is up. Needs root.
     """
     from cli.lab import up
 
-    return up(sites=sites)
+    return up(sites=sites, routers=routers)
 
 
 @lab.command("status")
@@ -233,7 +243,7 @@ def schema(
     return run(write=write, check=check)
 
 
-benchmark = typer.Typer(help="Measurements, each a ratio in one run.", no_args_is_help=True, context_settings=HELP)
+benchmark = typer.Typer(help="Measurements in the running lab.", no_args_is_help=True, context_settings=HELP)
 app.add_typer(benchmark, name="benchmark")
 
 
@@ -249,6 +259,55 @@ def benchmark_preview(
     from cli.benchmark import preview
 
     return preview(stack=stack, runs=runs, at_most=at_most, as_json=json)
+
+
+@benchmark.command("failover")
+@guarded(
+    when_interrupted="What was measured is in failover.jsonl of the lab's directory; a fault is undone before the end, "
+    "and the namespaces isthmus-failover may still be there."
+)
+def benchmark_failover(
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fault",
+            metavar="NAME",
+            help="Only this one; repeatable: agent-killed, machine-dead, line-cut, forwarding-off, wt0-down, "
+            "rules-deleted, agent-stopped, nft-flushed.",
+        ),
+    ] = None,
+    runs: Annotated[int, typer.Option("--runs", min=1, help="How often each fault is made at each cluster.")] = 10,
+    between: Annotated[
+        tuple[str, str], typer.Option("--between", metavar="CLUSTER CLUSTER", help="The two ends of the link.")
+    ] = ("de", "mn"),
+    at: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--at", metavar="CLUSTER", help="Only faults at this cluster's router; repeatable. Default: at both."
+        ),
+    ] = None,
+    watch: Annotated[
+        float, typer.Option("--watch", min=15, help="Seconds after a fault for which the link is watched at most.")
+    ] = 30.0,
+    json: _Json = False,
+) -> int:
+    """Measure how long pods have no answer when something happens to a router; exit code 1 when they get none again.
+
+    A row is a fault at a cluster's router, the place of a pod there, a direction, the path and a kind of traffic: UDP,
+    new TCP connections, and one that is kept as long as it stays. What counts is the longest time without an answer. A
+    run takes about a minute; each fault is undone and health waited for before the next one. Wants a lab of two routers
+    (`lab up --routers 2`); with one it shows what a single router does.
+    """
+    from cli.failover import failover
+
+    return failover(
+        names=tuple(fault or ()),
+        runs=runs,
+        pair=between,
+        at=tuple(at or ()),
+        watch_seconds=watch,
+        as_json=json,
+    )
 
 
 @app.command("check")

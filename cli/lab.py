@@ -22,11 +22,14 @@ from lab.verify.results import CheckResult, exit_code
 from lab.verify.run import verify as run_verify
 
 
-def up(*, sites: int | None) -> int:
+def up(*, sites: int | None, routers: int | None) -> int:
     """`lab up`."""
     reporter = reporters.reporter()
     status = lab_up.raise_lab(
-        reporter, site_count=sites, colour=console.messages().is_terminal and not os.environ.get("NO_COLOR")
+        reporter,
+        site_count=sites,
+        routers=routers,
+        colour=console.messages().is_terminal and not os.environ.get("NO_COLOR"),
     )
     out = console.results()
     print_status(out, status)

@@ -2,7 +2,7 @@
 
 It owns both ends of that line, the Internet's port towards the site and the NAT router's interface, and tables of
 counters on interfaces. The tables are there only while somebody looks, and see every packet before connection tracking
-puts fragments together again.
+puts fragments together again. It can also cut a single machine off from the Internet, which leaves it its private net.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import Final
 
 from lab import machines, network, topology
 from lab.commands import run
-from lab.errors import CommandFailed
+from lab.errors import CommandFailed, MachineError
 from lab.topology import WAN_NAMESPACE, OnPremiseSite
 
 INTERFACE: Final = "wan0"
@@ -113,6 +114,46 @@ def parse_counters(text: str) -> Arrived:
     listed = json.loads(text)["nftables"]
     found = {one["counter"]["name"]: int(one["counter"]["packets"]) for one in listed if "counter" in one}
     return Arrived(fragments=found["fragments"], of_length=found["of_length"])
+
+
+def cut(machine: str) -> None:
+    """Nothing gets from the machine to the Internet or back any more, and nobody is told; its LAN or private network
+    stays. No error if it is cut already.
+    """
+    namespace, address = _way_out(machine)
+    run(network.enter(namespace, ["nft", "-f", "-"]), text=cutting(address))
+
+
+def mend(machine: str) -> None:
+    """Takes :func:`cut` back. No error if nothing was cut."""
+    namespace, address = _way_out(machine)
+    run(network.enter(namespace, ["nft", "-f", "-"]), text="".join(cutting(address).splitlines(keepends=True)[:2]))
+
+
+def cutting(address: IPv4Address) -> str:
+    """The input of `nft -f -` that drops all that goes through for this address; the first two lines undo it. Pure."""
+    table = f"isthmus_cut_{int(address):08x}"
+    return f"""table ip {table}
+delete table ip {table}
+table ip {table} {{
+    chain forward {{
+        type filter hook forward priority -10; policy accept;
+        ip saddr {address} drop
+        ip daddr {address} drop
+    }}
+}}
+"""
+
+
+def _way_out(machine: str) -> tuple[str, IPv4Address]:
+    """The namespace that forwards what the machine sends to the Internet, and the machine's address there."""
+    for interface in machines.interfaces(machine):
+        if isinstance(interface, machines.Public):
+            return WAN_NAMESPACE, interface.address
+    for interface in machines.interfaces(machine):
+        if isinstance(interface, machines.Bridged) and interface.gateway is not None:
+            return interface.bridge_namespace, interface.address.ip
+    raise MachineError(f"machine {machine} has no way to the Internet that could be cut")
 
 
 def _counted(namespace: str) -> Arrived:

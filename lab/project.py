@@ -185,7 +185,7 @@ def _hetzner_settings(lab: Topology, site: HetznerSite) -> dict[str, Any]:
             "image": "debian-12",
             "control_plane": {"server_type": "cx23", "count": site.control_planes},
             "workers": {"server_type": "cx23", "count": site.workers},
-            "routers": 1,
+            "routers": site.routers,
             "api_allowed_cidrs": [*allowed],
             "ssh_allowed_cidrs": [*allowed],
         },
@@ -263,9 +263,38 @@ def filled(present: Any, wanted: Any) -> Any:
     if isinstance(present, Mapping) and isinstance(wanted, Mapping):
         both = {key: filled(value, wanted[key]) if key in wanted else value for key, value in present.items()}
         return {**both, **{key: value for key, value in wanted.items() if key not in present}}
+    if isinstance(present, list) and isinstance(wanted, list) and _named(present) and _named(wanted):
+        by_name = {one["name"]: one for one in wanted}
+        return [filled(one, by_name.get(one["name"], one)) for one in present]
     if isinstance(present, list) and isinstance(wanted, list) and len(present) == len(wanted):
         return [filled(*pair) for pair in zip(present, wanted, strict=True)]
     return present
+
+
+def _named(listed: Sequence[Any]) -> bool:
+    return bool(listed) and all(isinstance(one, Mapping) and "name" in one for one in listed)
+
+
+def add_routers(stack: str, settings: Mapping[str, Any]) -> None:
+    """Gives the stack the machines, or the counts, of the lab's routers that it lacks; what it has stays."""
+    path = stack_file(stack)
+    present = yaml.safe_load(path.read_text(encoding="utf-8"))
+    config = with_routers(present["config"], settings)
+    if config != present["config"]:
+        _write(path, {**present, "config": config})
+
+
+def with_routers(config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The stack's config with at least the routers of ``settings``. Pure."""
+    if "isthmus:hetzner" in settings:
+        own, wanted = config["isthmus:hetzner"], settings["isthmus:hetzner"]
+        workers = {**own["workers"], "count": max(own["workers"]["count"], wanted["workers"]["count"])}
+        routers = max(own.get("routers", 1), wanted["routers"])
+        return {**config, "isthmus:hetzner": {**own, "workers": workers, "routers": routers}}
+    own, wanted = config["isthmus:on_premise"], settings["isthmus:on_premise"]
+    there = {machine["name"] for machine in own["machines"]}
+    missing = [machine for machine in wanted["machines"] if machine["name"] not in there]
+    return {**config, "isthmus:on_premise": {**own, "machines": [*own["machines"], *missing]}}
 
 
 def add_peers(stack: str, peers: Sequence[str]) -> None:

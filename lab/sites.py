@@ -1,6 +1,6 @@
-"""Which sites this machine's lab has: said when it is raised, and remembered for every later command.
+"""Which sites this machine's lab has, and how many routers each: said when it is raised, and remembered for later.
 
-Sites can be added to a lab that is up, as clusters can to a fleet; they are not taken away again but with the lab.
+Sites and routers can be added to a lab that is up, as to a fleet; they are not taken away again but with the lab.
 """
 
 from __future__ import annotations
@@ -13,25 +13,32 @@ from lab.topology import DEFAULT, Topology, of_sites
 
 
 def of_lab() -> Topology:
-    """The sites of the lab that is up, or those that one gets by default."""
+    """What the lab that is up has, or what one gets by default."""
     recorded = state.read_json(_record())
-    return DEFAULT if recorded is None else of_sites(int(recorded["sites"]))
+    # A lab that was raised before routers were counted has one a cluster.
+    return DEFAULT if recorded is None else of_sites(int(recorded["sites"]), int(recorded.get("routers", 1)))
 
 
-def choose(count: int | None) -> Topology:
-    """The sites that a lab which is being raised gets: ``count`` of them, or those that it has.
+def choose(count: int | None, routers: int | None = None) -> Topology:
+    """What a lab that is being raised gets: ``count`` sites with ``routers`` each, or as many as it has.
 
-    Remembers them. Raises :class:`~lab.errors.LabError` when the lab that is up has more.
+    Remembers it. Raises :class:`~lab.errors.LabError` when the lab that is up has more.
     """
     present = of_lab()
-    wanted = present if count is None else of_sites(count)
-    if state.read_json(_record()) is not None and len(wanted.sites) < len(present.sites):
+    wanted = of_sites(len(present.sites) if count is None else count, present.routers if routers is None else routers)
+    if state.read_json(_record()) is not None:
         names = ", ".join(site.name for site in present.sites)
-        raise LabError(
-            f"The lab that is up has {len(present.sites)} sites ({names}), and sites are not taken out of a lab one by "
-            "one. Leave out --sites, or `./isthmus lab down` first."
-        )
-    state.write_json(_record(), {"sites": len(wanted.sites)})
+        if len(wanted.sites) < len(present.sites):
+            raise LabError(
+                f"The lab that is up has {len(present.sites)} sites ({names}), and sites are not taken out of a lab "
+                "one by one. Leave out --sites, or `./isthmus lab down` first."
+            )
+        if wanted.routers < present.routers:
+            raise LabError(
+                f"The lab that is up has {present.routers} routers a cluster ({names}), and `lab up` takes no router "
+                "away. Leave out --routers, change the stack files, or `./isthmus lab down` first."
+            )
+    state.write_json(_record(), {"sites": len(wanted.sites), "routers": wanted.routers})
     return wanted
 
 

@@ -9,7 +9,7 @@ The public networks are those reserved for documentation (RFC 5737), so nothing 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Final, Literal
 
@@ -67,11 +67,18 @@ class HetznerSite:
     """The Hetzner network; the node range is its subnet."""
     control_planes: int = 1
     workers: int = 1
+    routers: int = 1
+    """How many of its nodes carry the link: workers first, as the program chooses them."""
 
     @property
     def node_count(self) -> int:
         """How many nodes the cluster gets."""
         return self.control_planes + self.workers
+
+    @property
+    def router_count(self) -> int:
+        """How many of them carry the link."""
+        return self.routers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +110,11 @@ class OnPremiseSite:
         """How many nodes the cluster gets."""
         return len(self.machines)
 
+    @property
+    def router_count(self) -> int:
+        """How many of them carry the link."""
+        return sum(machine.router for machine in self.machines)
+
     def interface(self, address: IPv4Address) -> IPv4Interface:
         """An address of the LAN with the LAN's prefix length."""
         return IPv4Interface(f"{address}/{self.ranges.nodes.prefixlen}")
@@ -116,6 +128,11 @@ class Topology:
     """A whole lab. Every site is a peer of every other."""
 
     sites: tuple[Site, ...]
+
+    @property
+    def routers(self) -> int:
+        """How many routers each cluster has."""
+        return max(site.router_count for site in self.sites)
 
     def site(self, name: str) -> Site:
         """The site of that name; KeyError when there is none."""
@@ -190,13 +207,37 @@ names and LANs in this order, so a site that comes later moves nothing of those 
 
 LEAST_SITES: Final = 2
 MOST_SITES: Final = len(SITES)
+MOST_ROUTERS: Final = 2
+"""A cluster's, with the memory that a lab's machine has: each router is a node more."""
 
 
-def of_sites(count: int) -> Topology:
-    """The lab with the first ``count`` sites; ValueError for fewer than a link needs or more than there are."""
+def of_sites(count: int, routers: int = 1) -> Topology:
+    """The lab with the first ``count`` sites and so many routers in each cluster.
+
+    Every cluster has a node beside its routers, so a pod can be on any of them or on none. ValueError for fewer sites
+    or routers than a link needs, or more than there are.
+    """
     if not LEAST_SITES <= count <= MOST_SITES:
         raise ValueError(f"a lab has {LEAST_SITES} to {MOST_SITES} sites, not {count}")
-    return Topology(sites=SITES[:count])
+    if not 1 <= routers <= MOST_ROUTERS:
+        raise ValueError(f"a cluster of the lab has 1 to {MOST_ROUTERS} routers, not {routers}")
+    return Topology(sites=tuple(_with_routers(site, routers) for site in SITES[:count]))
+
+
+def _with_routers(site: Site, routers: int) -> Site:
+    """The site with so many routers, each of them on an agent's machine of its own; the others stay what they are."""
+    if isinstance(site, HetznerSite):
+        return replace(site, workers=max(site.workers, routers), routers=routers)
+    more = tuple(
+        LanMachine(
+            name=f"{site.name}-{number}",
+            address=site.ranges.nodes[10 + number],
+            role="agent",
+            router=True,
+        )
+        for number in range(len(site.machines) + 1, len(site.machines) + 1 + routers - site.router_count)
+    )
+    return replace(site, machines=site.machines + more)
 
 
 DEFAULT: Final = of_sites(LEAST_SITES)

@@ -15,7 +15,7 @@ from lab.machines.entering import exec, exec_command, shell  # noqa: A004 - what
 from lab.machines.looking import boots, console, host_key, init_pid, interfaces, journal, running, status
 from lab.machines.making import create, destroy, generate_host_key, plug, unplug
 from lab.machines.model import Bind, Bridged, Interface, MachineSpec, Public
-from lab.machines.power import reboot, start, stop, wait_boot
+from lab.machines.power import cut_power, reboot, start, stop, wait_boot
 from lab.machines.records import list_machines, namespace
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "boots",
     "console",
     "create",
+    "cut_power",
     "destroy",
     "exec",
     "exec_command",

@@ -14,7 +14,7 @@ from lab.errors import DeadlinePassed, MachineError
 from lab.machines.entering import exec  # noqa: A004 - what it does is known by this name
 from lab.machines.looking import console, last_words, running
 from lab.machines.records import Record, alive, home, locked, namespace, read_record, write_record
-from lab.machines.wiring import connect, disconnect
+from lab.machines.wiring import connect, darken, disconnect
 from lab.processes import Identity, children, identity, launch
 
 INIT = Path(__file__).resolve().parents[1] / "files" / "machine-init"
@@ -108,6 +108,19 @@ def stop(name: str, *, graceful: bool = True) -> None:
     with locked(name):
         record = read_record(name)
         switch_off(name, record, graceful=graceful)
+        write_record(name, record)
+
+
+def cut_power(name: str) -> None:
+    """Switches the machine off at once and without a goodbye: its links go dark before its first process ends.
+
+    :func:`stop` alone lets the kernel close connections on the way down, and whoever is at their other ends learns of
+    the end from that. Of a machine that lost its power nobody hears anything. :func:`start` makes the links anew.
+    """
+    with locked(name):
+        record = read_record(name)
+        darken(name, record.interfaces)
+        switch_off(name, record, graceful=False)
         write_record(name, record)
 
 

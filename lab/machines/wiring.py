@@ -32,6 +32,11 @@ def connect_one(name: str, interface: Interface) -> str | None:
     )
 
 
+def darken(name: str, present: Sequence[Interface]) -> None:
+    """Takes the machine's interfaces down where they are: from now on nothing leaves it, and nothing comes in."""
+    network.batch(namespace(name), [f"link set {interface.ifname} down" for interface in present])
+
+
 def disconnect(name: str, present: Sequence[Interface]) -> None:
     """Removes the interfaces and the namespace; the interfaces first, as those of a deleted namespace go later."""
     for interface in present:

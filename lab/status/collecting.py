@@ -236,4 +236,5 @@ def _cluster_status(seen: Seen, facts: ClusterFacts) -> ClusterStatus:
         ),
         dns_zone=facts.dns_zone,
         expected_nodes=seen.site.node_count,
+        expected_routers=seen.site.router_count,
     )

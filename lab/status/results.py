@@ -67,15 +67,17 @@ class ClusterStatus:
     routers: tuple[RouterStatus, ...]
     dns_zone: str
     expected_nodes: int
+    expected_routers: int = 1
 
     @property
     def ready(self) -> bool:
-        """All nodes and one router at least."""
+        """All nodes, and all routers connected."""
         return (
             self.reachable
             and len(self.nodes) >= self.expected_nodes
             and all(node.ready for node in self.nodes)
-            and any(router.connected for router in self.routers)
+            and len(self.routers) >= self.expected_routers
+            and all(router.connected for router in self.routers)
         )
 
 
@@ -203,7 +205,7 @@ class Status:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is up, every node is ready and a router of every cluster connected: nothing is left to be done."""
+        """Whether it is up, every node is ready and every router connected: nothing is left to be done."""
         return self.is_up and all(cluster.ready for cluster in self.clusters)
 
     @property
@@ -236,8 +238,11 @@ def unready(status: Status) -> Sequence[str]:
         if len(cluster.nodes) < cluster.expected_nodes:
             said.append(f"{cluster.name} has {len(cluster.nodes)} of {cluster.expected_nodes} nodes.")
         said += [f"The node {node.name} of {cluster.name} is not ready." for node in cluster.nodes if not node.ready]
-        if not any(router.connected for router in cluster.routers):
+        connected = sum(router.connected for router in cluster.routers)
+        if not connected:
             said.append(f"{cluster.name} has no router that is connected to NetBird.")
+        elif connected < (wanted := max(cluster.expected_routers, len(cluster.routers))):
+            said.append(f"{connected} of {wanted} routers of {cluster.name} are connected to NetBird.")
     for link in status.links:
         said += _lost(link)
     return said

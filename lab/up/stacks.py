@@ -98,6 +98,8 @@ def _complete_settings(raising: Raising, site: Site) -> None:
     # What the mirror offers may have changed with the checkout: facts, not choices.
     project.renew_settings(site.name, ["isthmus:k3s", "isthmus:mirrors"], settings)
     project.add_peers(site.name, raising.lab.peers(site))
+    if raising.lab.routers > 1:
+        project.add_routers(site.name, settings)
 
 
 def raise_stacks(raising: Raising, well: Sequence[str]) -> None:

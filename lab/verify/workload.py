@@ -35,7 +35,7 @@ class ProbePod:
 
 @dataclass(frozen=True, kw_only=True)
 class Probes:
-    """The probe pods of one cluster, and its router."""
+    """The probe pods of one cluster, and the router that its packets leave by."""
 
     site: Site
     cluster: Cluster
@@ -110,9 +110,9 @@ def manifests(nodes: Mapping[Placement, str]) -> list[dict[str, Any]]:
 def start(site: Site, tools: Tools) -> Probes:
     """Makes the pods and waits until they are ready; what an earlier run has left is removed first."""
     cluster = Cluster(name=site.name, tools=tools)
-    router = _router(cluster)
+    router, routers = _router(cluster)
     remove(cluster)
-    nodes = _nodes(cluster, router.node)
+    nodes = _nodes(cluster, router.node, routers)
     cluster.apply(manifests(nodes))
     pods = wait_until(
         lambda: _ready_pods(cluster, nodes),
@@ -140,42 +140,51 @@ def remove(cluster: Cluster, *, wait: bool = True) -> None:
     )
 
 
-def _router(cluster: Cluster) -> RouterStatus:
-    """The cluster's router; LabError when there is none that runs."""
+def _router(cluster: Cluster) -> tuple[RouterStatus, set[str]]:
+    """The cluster's router that carries, and the nodes of all; LabError when there is none that runs."""
     pods = [pod for pod in router_pods(cluster) if "deletionTimestamp" not in pod["metadata"]]
-    chosen = acting([(pod, agent_status(cluster, pod)) for pod in pods])
+    chosen = acting(
+        [(pod, agent_status(cluster, pod)) for pod in pods], gateways(cluster) if len(pods) > 1 else frozenset()
+    )
     if chosen is None:
         raise LabError(
             f"{cluster.name} has no router pod that runs, so there is no link to verify: kubectl --context "
             f"{cluster.name} -n {NETBIRD_NAMESPACE} get pods -o wide"
         )
     pod, agent = chosen
-    return RouterStatus(
+    router = RouterStatus(
         node=pod["spec"]["nodeName"],
         node_ip=str(pod["status"].get("hostIP", "")),
         netbird_ip=str(agent.get("netbirdIp", "")).partition("/")[0],
         connected=bool(agent.get("management", {}).get("connected")),
     )
+    return router, {str(pod["spec"].get("nodeName", "")) for pod in pods}
 
 
 def acting(
-    routers: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
+    routers: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], gateways: frozenset[str] = frozenset()
 ) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
     """The router that the checks look at, of pods with what their agents say; None when none of them runs.
 
     One that NetBird's management knows goes first, ready or not: its packets pass as soon as its tunnels stand, and the
-    kubelet asks for readiness seconds later. Without one it is a pod that is ready or has an agent that answers, so
-    that the checks say what is wrong with it.
+    kubelet asks for readiness seconds later; of several the one whose node's address is among ``gateways``, to which
+    Cilium leads the pods. Without one it is a pod that is ready or has an agent that answers, so that the checks say
+    what is wrong with it.
     """
     running = [(pod, agent) for pod, agent in routers if agent or is_ready(pod)]
     return max(
         running,
-        key=lambda one: (bool(one[1].get("management", {}).get("connected")), is_ready(one[0])),
+        key=lambda one: (
+            bool(one[1].get("management", {}).get("connected")),
+            one[0]["status"].get("hostIP") in gateways,
+            is_ready(one[0]),
+        ),
         default=None,
     )
 
 
-def _nodes(cluster: Cluster, router_node: str) -> dict[Placement, str]:
+def _nodes(cluster: Cluster, router_node: str, routers: set[str]) -> dict[Placement, str]:
+    """A node for each placement; the other one is no router's where there is such a node."""
     others = [
         node["metadata"]["name"]
         for node in cluster.get("nodes")
@@ -183,7 +192,7 @@ def _nodes(cluster: Cluster, router_node: str) -> dict[Placement, str]:
     ]
     if not others:
         raise LabError(f"{cluster.name} has no ready node besides the router {router_node}; the checks need one.")
-    return {"router": router_node, "other": min(others)}
+    return {"router": router_node, "other": min(others, key=lambda name: (name in routers, name))}
 
 
 def _ready_pods(cluster: Cluster, nodes: Mapping[Placement, str]) -> tuple[ProbePod, ...] | None:
@@ -205,6 +214,11 @@ def _describe(cluster: Cluster) -> str:
         reasons = [str(one["state"]["waiting"].get("reason")) for one in waiting if "waiting" in one.get("state", {})]
         said.append(f"{pod['metadata']['name']} {pod['status'].get('phase')} {' '.join(reasons)}".strip())
     return "; ".join(said) or "no pods"
+
+
+def gateways(cluster: Cluster) -> frozenset[str]:
+    """The node addresses to which Cilium's egress maps lead the pods of the cluster."""
+    return frozenset(str(entry.get("GatewayIP", "")) for entries in egress_maps(cluster).values() for entry in entries)
 
 
 def egress_maps(cluster: Cluster) -> dict[str, list[dict[str, Any]]]:

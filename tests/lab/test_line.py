@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from ipaddress import IPv4Address
 
 import pytest
 
-from lab.line import Arrived, counters, ends, parse_counters
+from lab.line import Arrived, counters, cutting, ends, parse_counters
 from lab.topology import DEFAULT
 
 
@@ -32,6 +33,20 @@ def test_counters() -> None:
 
 def test_the_ends_of_a_line() -> None:
     assert ends(DEFAULT.workstation_site) == {"out": ("isthmus-wan", "pub-100-50"), "in": ("isthmus-mn-nat", "wan0")}
+
+
+def test_cutting_a_machine_off_drops_all_that_goes_through_for_it_and_nothing_else() -> None:
+    assert cutting(IPv4Address("192.168.7.12")) == (
+        "table ip isthmus_cut_c0a8070c\n"
+        "delete table ip isthmus_cut_c0a8070c\n"
+        "table ip isthmus_cut_c0a8070c {\n"
+        "    chain forward {\n"
+        "        type filter hook forward priority -10; policy accept;\n"
+        "        ip saddr 192.168.7.12 drop\n"
+        "        ip daddr 192.168.7.12 drop\n"
+        "    }\n"
+        "}\n"
+    )
 
 
 @pytest.mark.link

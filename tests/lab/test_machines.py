@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import base, cgroups, machines, network, state, topology
+from lab import base, cgroups, line, machines, network, state, topology
 from lab.commands import run, wait_until
 from lab.errors import DeadlinePassed, MachineError
 from lab.firewall import FirewallRule
@@ -360,6 +360,54 @@ def test_a_machine_is_switched_off_in_time_whatever_it_runs(pair: Pair) -> None:
     assert cgroups.processes(ONPREM) == set()
     machines.start(ONPREM)
     assert machines.wait_boot(ONPREM, deadline_seconds=BOOT_SECONDS) == "running"
+
+
+HOLD = "import socket, time; s = socket.create_server(('', 7000)); c, _ = s.accept(); c.send(b'x'); time.sleep(600)"
+
+
+@pytest.mark.parametrize(
+    ("switch_off", "goodbye"),
+    [(lambda name: machines.stop(name, graceful=False), True), (machines.cut_power, False)],
+    ids=["at once", "without power"],
+)
+def test_only_a_machine_without_power_ends_without_a_goodbye(
+    pair: Pair, switch_off: Callable[[str], None], goodbye: bool
+) -> None:
+    """The healthy twin is a machine that is killed: its kernel closes the connection, and the other end hears of it."""
+    machines.exec(ONPREM, ["systemd-run", "--unit=hold", "python3", "-c", HOLD], check=True)
+    wait_until(lambda: ":7000" in machines.exec(ONPREM, ["ss", "-Hltn"]).stdout, what="it listens", deadline_seconds=10)
+    hear = f"import socket; s = socket.create_connection(('{LAN.ip}', 7000)); s.recv(1); print('on', flush=True); "
+    hear += "s.settimeout(4); print(s.recv(1))"
+    listener = subprocess.Popen(
+        from_workstation("python3", "-c", hear), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert listener.stdout is not None
+    assert listener.stdout.readline() == "on\n"
+    switch_off(ONPREM)
+    heard, error = listener.communicate(timeout=20)
+    assert ("TimeoutError" not in error, not machines.running(ONPREM)) == (goodbye, True), (heard, error)
+    machines.start(ONPREM)
+    assert machines.wait_boot(ONPREM, deadline_seconds=BOOT_SECONDS) == "running"
+    assert machines.exec(ONPREM, ["ping", "-c1", "-W2", str(topology.NETBIRD_ADDRESS)]).returncode == 0
+
+
+@pytest.mark.parametrize("name", [CLOUD, ONPREM])
+def test_a_machine_is_cut_off_from_the_internet_and_keeps_its_own_network(pair: Pair, name: str) -> None:
+    def gets_out(machine: str) -> bool:
+        return machines.exec(machine, ["ping", "-c1", "-W1", str(topology.NETBIRD_ADDRESS)]).returncode == 0
+
+    other = ONPREM if name == CLOUD else CLOUD
+    assert gets_out(name)
+    line.cut(name)
+    line.cut(name)
+    try:
+        assert not gets_out(name)
+        assert gets_out(other)
+        assert name == CLOUD or connects(topology.WORKSTATION_NAMESPACE, LAN.ip, 22)
+    finally:
+        line.mend(name)
+    line.mend(name)
+    assert gets_out(name)
 
 
 def test_everything_may_be_repeated(pair: Pair) -> None:

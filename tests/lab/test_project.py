@@ -14,7 +14,7 @@ from domain.stack_file import Unreadable
 from domain.starter import Starter, starter
 from lab import project, state
 from lab.project import Artifacts, Tools, environment, stack_settings
-from lab.topology import DEFAULT, MOST_SITES, HetznerSite, OnPremiseSite, of_sites
+from lab.topology import DEFAULT, LEAST_SITES, MOST_SITES, HetznerSite, OnPremiseSite, of_sites
 from tests.domain.one_stack import parse_stack
 
 ARTIFACTS = Artifacts(
@@ -28,7 +28,8 @@ ARTIFACTS = Artifacts(
     agent_image="netbirdio/netbird:0.77.1",
 )
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGWpLXLgHqbQFzLYoiwqJu5hkbfOkYOsaVW5bQwqVzQB"
-HOST_KEYS = {"mn-1": HOST_KEY, "mn-2": HOST_KEY, "kz-1": HOST_KEY, "kz-2": HOST_KEY}
+HOST_KEYS = dict.fromkeys(["mn-1", "mn-2", "mn-3", "kz-1", "kz-2", "kz-3"], HOST_KEY)
+TWO = of_sites(LEAST_SITES, 2)
 ALL = of_sites(MOST_SITES)
 
 
@@ -191,6 +192,56 @@ def test_a_stack_file_is_never_half_written(state_directory: Path, monkeypatch: 
     assert "secure: v1:abc" in project.stack_file("mn").read_text()
     assert project.stack_file("mn").stat().st_mode & 0o777 == 0o640
     assert [path.name for path in project.directory().iterdir()] == ["Pulumi.mn.yaml"]
+
+
+@pytest.mark.parametrize("stack", ["de", "mn"])
+def test_a_second_router_is_added_to_a_file_of_one_and_all_else_stays(state_directory: Path, stack: str) -> None:
+    path = project.stack_file(stack)
+    path.write_text(str(new_files()[stack]))
+    project.complete_stack_file(stack, settings_of(stack))
+    before = yaml.safe_load(path.read_text())
+    settings = stack_settings(TWO, TWO.site(stack), ARTIFACTS, host_keys=HOST_KEYS, privileged=False)
+    project.complete_stack_file(stack, settings)
+    assert yaml.safe_load(path.read_text()) == before
+    project.add_routers(stack, settings)
+    after = yaml.safe_load(path.read_text())
+    place = f"isthmus:{'hetzner' if stack == 'de' else 'on_premise'}"
+    own, new = before["config"].pop(place), after["config"].pop(place)
+    assert before == after
+    if stack == "de":
+        assert (new.pop("routers"), new["workers"].pop("count")) == (2, 2)
+        assert (own.pop("routers"), own["workers"].pop("count")) == (1, 1)
+    else:
+        assert new["machines"].pop() == {
+            "name": "mn-3",
+            "address": "192.168.7.13",
+            "role": "agent",
+            "router": True,
+            "host_key": HOST_KEY,
+        }
+    assert own == new
+
+
+@pytest.mark.parametrize("stack", ["de", "mn"])
+def test_a_new_file_of_two_routers_is_filled_in_and_passes_the_rules(state_directory: Path, stack: str) -> None:
+    path = project.stack_file(stack)
+    path.write_text(str(new_files()[stack]))
+    settings = stack_settings(TWO, TWO.site(stack), ARTIFACTS, host_keys=HOST_KEYS, privileged=False)
+    project.complete_stack_file(stack, settings)
+    project.add_routers(stack, settings)
+    assert "<" not in path.read_text()
+    config = yaml.safe_load(path.read_text())["config"]
+    assert {**settings, **config} == config
+
+
+def test_routers_that_somebody_chose_stay_and_more_than_the_labs_are_kept(state_directory: Path) -> None:
+    settings = stack_settings(TWO, TWO.site("de"), ARTIFACTS, host_keys=HOST_KEYS, privileged=False)
+    config = {"isthmus:hetzner": {**settings["isthmus:hetzner"], "routers": 3, "workers": {"count": 4}}}
+    assert project.with_routers(config, settings) == config
+    settings = stack_settings(TWO, TWO.site("mn"), ARTIFACTS, host_keys=HOST_KEYS, privileged=False)
+    moved = [{**one, "router": one["name"] == "mn-1"} for one in settings["isthmus:on_premise"]["machines"]]
+    config = {"isthmus:on_premise": {"machines": moved, "ssh": {}}}
+    assert project.with_routers(config, settings) == config
 
 
 def test_the_persons_environment_has_no_proxy_and_no_other_pulumi(state_directory: Path) -> None:

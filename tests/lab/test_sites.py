@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from cli.app import app
 from lab import sites, state
 from lab.errors import LabError
-from lab.topology import DEFAULT, LEAST_SITES, MOST_SITES, of_sites
+from lab.topology import DEFAULT, LEAST_SITES, MOST_ROUTERS, MOST_SITES, of_sites
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +41,28 @@ def test_a_site_is_not_taken_out_of_a_lab() -> None:
     assert sites.of_lab() == of_sites(MOST_SITES)
 
 
+def test_routers_can_be_added_and_are_remembered() -> None:
+    sites.choose(None)
+    assert sites.choose(None, 2) == of_sites(LEAST_SITES, 2)
+    assert sites.choose(MOST_SITES) == sites.of_lab() == of_sites(MOST_SITES, 2)
+
+
+def test_a_router_is_not_taken_out_of_a_lab() -> None:
+    sites.choose(None, 2)
+    with pytest.raises(LabError) as refused:
+        sites.choose(None, 1)
+    assert str(refused.value) == (
+        "The lab that is up has 2 routers a cluster (de, mn), and `lab up` takes no router away. Leave out --routers, "
+        "change the stack files, or `./isthmus lab down` first."
+    )
+    assert sites.of_lab() == of_sites(LEAST_SITES, 2)
+
+
+def test_a_lab_of_before_routers_were_counted_has_one_each() -> None:
+    state.write_json(state.STATE / "sites.json", {"sites": MOST_SITES})
+    assert sites.of_lab() == of_sites(MOST_SITES, 1)
+
+
 @pytest.mark.parametrize(
     ("count", "said"),
     [
@@ -50,5 +72,15 @@ def test_a_site_is_not_taken_out_of_a_lab() -> None:
 )
 def test_the_command_line_offers_what_the_map_has(count: int, said: str) -> None:
     refused = CliRunner().invoke(app, ["lab", "up", "--sites", str(count)])
+    assert refused.exit_code == 2
+    assert said in " ".join(refused.output.split())
+
+
+@pytest.mark.parametrize(
+    ("routers", "said"),
+    [(0, "greater than or equal to 1"), (MOST_ROUTERS + 1, f"less than or equal to {MOST_ROUTERS}")],
+)
+def test_the_command_line_offers_as_many_routers_as_the_map_has(routers: int, said: str) -> None:
+    refused = CliRunner().invoke(app, ["lab", "up", "--routers", str(routers)])
     assert refused.exit_code == 2
     assert said in " ".join(refused.output.split())

@@ -7,7 +7,7 @@ from itertools import combinations
 import pytest
 
 from lab import topology
-from lab.topology import DEFAULT, LEAST_SITES, MOST_SITES, SITES, HetznerSite, OnPremiseSite, of_sites
+from lab.topology import DEFAULT, LEAST_SITES, MOST_ROUTERS, MOST_SITES, SITES, HetznerSite, OnPremiseSite, of_sites
 
 ALL = of_sites(MOST_SITES)
 
@@ -38,6 +38,38 @@ def test_addresses_lie_where_they_belong() -> None:
             assert site.ranges.nodes.subnet_of(site.network)
     used = [*topology.SERVICE_ADDRESSES, *(site.public_address for site in ALL.on_premise)]
     assert len(set(used)) == len(used)
+
+
+TWO_ROUTERS = of_sites(MOST_SITES, 2)
+
+
+def test_with_two_routers_every_cluster_has_a_node_beside_them() -> None:
+    for site in TWO_ROUTERS.sites:
+        assert (site.router_count, site.node_count) == (2, 3)
+    de, mn, kz = TWO_ROUTERS.sites
+    assert isinstance(de, HetznerSite)
+    assert (de.control_planes, de.workers, de.routers) == (1, 2, 2)
+    for site in (mn, kz):
+        assert isinstance(site, OnPremiseSite)
+        assert [(one.name, str(one.address), one.role, one.router) for one in site.machines] == [
+            (f"{site.name}-1", str(site.ranges.nodes[11]), "server", False),
+            (f"{site.name}-2", str(site.ranges.nodes[12]), "agent", True),
+            (f"{site.name}-3", str(site.ranges.nodes[13]), "agent", True),
+        ]
+
+
+def test_one_router_is_the_default_and_a_second_one_moves_nothing() -> None:
+    assert (DEFAULT.routers, TWO_ROUTERS.routers) == (1, 2)
+    assert of_sites(LEAST_SITES, 1) == DEFAULT == of_sites(LEAST_SITES)
+    for one, two in zip(ALL.on_premise, TWO_ROUTERS.on_premise, strict=True):
+        assert two.machines[: len(one.machines)] == one.machines
+        assert two.ranges == one.ranges
+
+
+@pytest.mark.parametrize("routers", [0, MOST_ROUTERS + 1])
+def test_a_cluster_has_neither_fewer_nor_more_routers(routers: int) -> None:
+    with pytest.raises(ValueError, match=f"a cluster of the lab has 1 to 2 routers, not {routers}"):
+        of_sites(LEAST_SITES, routers)
 
 
 def test_two_sites_are_the_default_and_the_person_sits_behind_the_first_nat() -> None:

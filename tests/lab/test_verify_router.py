@@ -9,9 +9,9 @@ import pytest
 from lab.verify.workload import acting
 
 
-def pod(name: str, *, ready: bool) -> dict[str, Any]:
+def pod(name: str, *, ready: bool, host: str = "") -> dict[str, Any]:
     condition = {"type": "Ready", "status": str(ready)}
-    return {"metadata": {"name": name}, "status": {"conditions": [condition]}}
+    return {"metadata": {"name": name}, "status": {"conditions": [condition], "hostIP": host}}
 
 
 CONNECTED = {"management": {"connected": True}}
@@ -34,6 +34,27 @@ LOST = {"management": {"connected": False}}
 )
 def test_the_router_that_is_looked_at(routers: list[tuple[dict[str, Any], dict[str, Any]]], name: str) -> None:
     chosen = acting(routers)
+    assert chosen is not None
+    assert chosen[0]["metadata"]["name"] == name
+
+
+@pytest.mark.parametrize(
+    ("routers", "name"),
+    [
+        pytest.param(
+            [(pod("a", ready=True, host="10.0.1.31"), CONNECTED), (pod("b", ready=False, host="10.0.1.32"), CONNECTED)],
+            "b",
+            id="Cilium leads to it",
+        ),
+        pytest.param(
+            [(pod("a", ready=True, host="10.0.1.31"), CONNECTED), (pod("b", ready=True, host="10.0.1.32"), LOST)],
+            "a",
+            id="Cilium leads to one that is lost",
+        ),
+    ],
+)
+def test_of_two_it_is_the_one_that_carries(routers: list[tuple[dict[str, Any], dict[str, Any]]], name: str) -> None:
+    chosen = acting(routers, frozenset({"10.0.1.32"}))
     assert chosen is not None
     assert chosen[0]["metadata"]["name"] == name
 

@@ -110,6 +110,14 @@ def test_each_fault_is_said_and_the_lab_is_not_up(status: Status, sentence: str)
             "The node mn-2 of mn is not ready.",
         ),
         (replace(GOOD, clusters=(replace(CLUSTER, routers=()),)), "mn has no router that is connected to NetBird."),
+        (
+            replace(GOOD, clusters=(replace(CLUSTER, expected_routers=2),)),
+            "1 of 2 routers of mn are connected to NetBird.",
+        ),
+        (
+            replace(GOOD, clusters=(replace(CLUSTER, routers=(ROUTER, replace(ROUTER, connected=False))),)),
+            "1 of 2 routers of mn are connected to NetBird.",
+        ),
     ],
 )
 def test_a_lab_whose_links_carry_is_up_though_not_whole(status: Status, sentence: str) -> None:
