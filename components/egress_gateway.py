@@ -61,7 +61,6 @@ class EgressGateway(pulumi.ComponentResource):
             peer=peer,
             destination=args.link.pod_cidr,
             routers=args.routers,
-            hostname=overlay.router_hostname(args.cluster),
             peer_routers=args.link.router_addresses,
             management_url=args.management_url,
         )

@@ -172,7 +172,8 @@ class NetbirdPolicy(Resource, module="isthmus", name="NetbirdPolicy"):
 class NetbirdRouterPeers(Resource, module="isthmus", name="NetbirdRouterPeers"):
     """The NetBird addresses of the router nodes of this cluster: ``peers`` is {node name: address}.
 
-    ``hostnames`` is {node name: the router's name in NetBird}, ``router_uid`` as in :class:`NetbirdNetworkResource`.
+    ``hostnames`` is {node name: what its agent calls itself in NetBird}, ``router_uid`` as in
+    :class:`NetbirdNetworkResource`.
     """
 
     peers: pulumi.Output[dict[str, str]]
@@ -186,5 +187,11 @@ class NetbirdRouterPeers(Resource, module="isthmus", name="NetbirdRouterPeers"):
         router_uid: pulumi.Input[str],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        props = {"group": group, "hostnames": dict(hostnames), "router_uid": router_uid, "peers": None}
+        props = {
+            "group": group,
+            "hostnames": dict(hostnames),
+            "router_uid": router_uid,
+            "peers": None,
+            **RouterPeersProvider.expected,
+        }
         super().__init__(RouterPeersProvider(), resource_name, props, opts)

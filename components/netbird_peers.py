@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, ClassVar, Final
 
 from components.netbird_client import Json, NetbirdClient
 from components.netbird_provider import NetbirdProvider, group_id, tell
 from domain.netbird_marks import may_be_in
+from domain.router_peers import RouterPeers, router_peers
 
 PEER_DEADLINE_SECONDS: Final = 300.0
 LET_GO: Final = (
@@ -21,29 +22,34 @@ _PEER_POLL_SECONDS: Final = 2.0
 
 class RouterPeersProvider(NetbirdProvider):
     """Of :class:`NetbirdRouterPeers`. There is nothing to delete: the peers go with their group, when no agent is left
-    that would enrol again.
+    that would enrol again. Those of nodes that are no routers any more go before, once the others are connected.
     """
 
     what = "peers of group"
-    inputs = ("group", "hostnames", "router_uid")
+    inputs = ("group", "hostnames", "router_uid", "left")
+    expected: ClassVar[dict[str, Any]] = {"left": []}
 
     def _make(self, client: NetbirdClient, props: Json) -> tuple[str, Json]:
-        return props["group"], self._wait(client, props)
+        return props["group"], self._wait(client, props, {})
 
     def _change(self, client: NetbirdClient, id_: str, props: Json, olds: Json) -> tuple[str, Json]:
-        return id_, self._wait(client, props)
+        return id_, self._wait(client, props, olds.get("peers") or {})
 
-    def _wait(self, client: NetbirdClient, props: Json) -> Json:
-        put_back(client, props["group"], list(props["hostnames"].values()))
-        return {"peers": wait_for_peers(client, props["group"], props["hostnames"])}
+    def _wait(self, client: NetbirdClient, props: Json, noted: Mapping[str, str]) -> Json:
+        put_back(client, props["group"], props["hostnames"], noted)
+        found = wait_for_peers(client, props["group"], props["hostnames"], noted)
+        for peer in found.left:
+            client.delete(f"/peers/{peer['id']}")
+            tell(f"NetBird: removed the peer {peer['name']} ({peer['ip']}), whose node has no router any more")
+        return {"peers": found.addresses}
 
     def _find(self, client: NetbirdClient, id_: str, props: Json) -> Json | None:
-        found = _peers(client, props["group"])
-        hostnames = {node: hostname for node, hostname in props["hostnames"].items() if hostname in found}
+        found = _routers(client, props["group"], list(props["hostnames"]), props.get("peers") or {})
         return {
             # As an input says it, a router that is not in its group shows as one that is not asked for.
-            "hostnames": hostnames,
-            "peers": {node: found[hostname]["ip"] for node, hostname in hostnames.items()},
+            "hostnames": {node: hostname for node, hostname in props["hostnames"].items() if node in found.of},
+            "peers": found.addresses,
+            "left": sorted(str(peer["name"]) for peer in found.left),
         }
 
     def delete(self, _id: str, _props: Json) -> None:
@@ -58,18 +64,13 @@ class RouterPeersProvider(NetbirdProvider):
         pass
 
 
-def put_back(client: NetbirdClient, group: str, hostnames: list[str]) -> None:
+def put_back(client: NetbirdClient, group: str, hostnames: Mapping[str, str], noted: Mapping[str, str]) -> None:
     """Routers that are in the account and not in their group any more are put into it again; an agent does not do that
     by itself, its setup key counted only when it enrolled.
     """
-    peers = client.list("/peers")
-    missing = [
-        peer
-        for peer in peers
-        if peer["name"] in hostnames
-        and may_be_in(group, peer["name"])
-        and not any(entry["name"] == group for entry in peer.get("groups") or [])
-    ]
+    peers = [peer for peer in client.list("/peers") if may_be_in(group, peer["name"])]
+    ours = {peer["id"] for peer in router_peers(group, list(hostnames), noted, peers).of.values()}
+    missing = [peer for peer in peers if peer["id"] in ours and not _is_in(group, peer)]
     if not missing:
         return
     id_ = group_id(client, group)
@@ -79,37 +80,39 @@ def put_back(client: NetbirdClient, group: str, hostnames: list[str]) -> None:
     tell(f"NetBird: put {', '.join(sorted(peer['name'] for peer in missing))} back into group {group}")
 
 
-def _peers(client: NetbirdClient, group: str) -> dict[str, Json]:
-    """The peers of a group by name, which is NB_HOSTNAME (``hostname`` is that of the node). Of two with the same name
-    the connected one counts.
-    """
-    found = [
-        peer for peer in client.list("/peers") if any(entry["name"] == group for entry in peer.get("groups") or [])
-    ]
-    return {peer["name"]: peer for peer in sorted(found, key=lambda peer: bool(peer["connected"]))}
+def _is_in(group: str, peer: Json) -> bool:
+    return any(entry["name"] == group for entry in peer.get("groups") or [])
+
+
+def _routers(client: NetbirdClient, group: str, nodes: list[str], noted: Mapping[str, str]) -> RouterPeers:
+    """Peers are told by their ``name``, which is NB_HOSTNAME (``hostname`` is that of the machine)."""
+    return router_peers(group, nodes, noted, [peer for peer in client.list("/peers") if _is_in(group, peer)])
 
 
 def wait_for_peers(
     client: NetbirdClient,
     group: str,
     hostnames: Mapping[str, str],
+    noted: Mapping[str, str],
     *,
     deadline_seconds: float = PEER_DEADLINE_SECONDS,
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-) -> dict[str, str]:
-    """The NetBird address of each router node, once all of them are connected. ``hostnames`` is {node: name in
-    NetBird}.
+) -> RouterPeers:
+    """The peers of the router nodes, once all of them are connected. ``hostnames`` is {node: name that its agent
+    gives}, ``noted`` {node: address} as of the last update.
 
     Raises TimeoutError with the last state seen when the deadline passes.
     """
     end = now() + deadline_seconds
     while True:
-        peers = _peers(client, group)
-        if all(hostname in peers and peers[hostname]["connected"] for hostname in hostnames.values()):
-            return {node: str(peers[hostname]["ip"]) for node, hostname in hostnames.items()}
+        found = _routers(client, group, list(hostnames), noted)
+        if found.connected(list(hostnames)):
+            return found
         if now() >= end:
-            seen = ", ".join(f"{hostname} ({_state_of(peers.get(hostname))})" for hostname in hostnames.values())
+            seen = ", ".join(
+                f"{hostname} on {node} ({_state_of(found.of.get(node))})" for node, hostname in hostnames.items()
+            )
             raise TimeoutError(
                 f"NetBird: after {deadline_seconds:.0f} s not all routers of {group} are connected: {seen}; "
                 "look at the logs of the router pods in namespace netbird"
@@ -117,7 +120,7 @@ def wait_for_peers(
         sleep(_PEER_POLL_SECONDS)
 
 
-def _state_of(peer: Json | None) -> str:
+def _state_of(peer: Mapping[str, Any] | None) -> str:
     if peer is None:
         return "not enrolled"
     return "connected" if peer["connected"] else "enrolled, not connected"

@@ -57,9 +57,9 @@ class NetbirdRouterArgs:
     transforms: bool = True
 
 
-def host_network_transform(cluster: str, settings: NetbirdSettings) -> Transform:
-    """Adds hostNetwork, the router node and the lasting identity to the NetworkRouter (its pod template override)."""
-    override = alone_on_its_node(netbird.pod_template_override(cluster, settings), cluster)
+def host_network_transform(cluster: str, settings: NetbirdSettings, routers: int) -> Transform:
+    """Adds hostNetwork, the router nodes and the lasting identity to the NetworkRouter (its pod template override)."""
+    override = alone_on_its_node(netbird.pod_template_override(cluster, settings, routers), cluster)
 
     def transform(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:
         if not args.type_.endswith(":NetworkRouter"):
@@ -76,9 +76,9 @@ def _network_id(status: dict[str, Any] | None) -> Any:
 
 
 class NetbirdRouter(pulumi.ComponentResource):
-    """The routing peer of one cluster and the pods behind it.
+    """The routing peers of one cluster, one a router node, and the pods behind them.
 
-    ``peers`` is {router node: NetBird address}; ``ready`` is done when the router is connected and offers the pods.
+    ``peers`` is {router node: NetBird address}; ``ready`` is done when all are connected and offer the pods.
     ``claim`` holds the cluster's names in the NetBird account.
     """
 
@@ -106,13 +106,13 @@ class NetbirdRouter(pulumi.ComponentResource):
         )
         routers_name = overlay.router_group(cluster)
         routers = NetbirdGroup(routers_name, name=routers_name, owns_peers=True, opts=claimed)
-        manifest = netbird.network_router(cluster, args.settings)
+        manifest = netbird.network_router(cluster, args.settings, len(args.nodes))
         router = self._custom_resource(
             manifest,
             WAIT_READY,
             # After the group, so that on destroy no agent is left when its peer goes.
             depends_on=[zone, routers, args.operator],
-            transforms=[host_network_transform(cluster, args.settings)] if args.transforms else None,
+            transforms=[host_network_transform(cluster, args.settings, len(args.nodes))] if args.transforms else None,
             hooks=zone_hooks(zone_name, args.settings.management_url, args.api_token) if args.transforms else None,
         )
         args.waiting.beside(
@@ -161,11 +161,10 @@ class NetbirdRouter(pulumi.ComponentResource):
             router_uid=uid,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[router]),
         )
-        hostname = overlay.router_hostname(cluster)
         peers = NetbirdRouterPeers(
             f"{overlay.router_name(cluster)}-peers",
             group=routers.name,
-            hostnames=dict.fromkeys(args.nodes, hostname),
+            hostnames=overlay.router_hostnames(cluster, args.nodes),
             router_uid=uid,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[deployment]),
         )

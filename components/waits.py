@@ -5,8 +5,9 @@ A node of which nothing was heard for a while holds up nothing: it is named, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Final
 
@@ -24,6 +25,8 @@ CILIUM_SECONDS: Final = 900.0
 GUARD_SECONDS: Final = 600.0
 ROUTE_SECONDS: Final = 300.0
 """From the policies in NetBird to the route on the router: a second where all is well."""
+ALL_ROUTES_SECONDS: Final = 60.0
+"""After that one router with its route is enough: others may stay away for longer than an `up` waits."""
 RELAY_SECONDS: Final = 600.0
 OPERATOR_SECONDS: Final = 540.0
 """Less than Helm waits for it (:data:`components.chart.RELEASE_TIMEOUT_SECONDS`), and the engine for its router."""
@@ -237,51 +240,73 @@ def _why_no_operator(_seen: Seen) -> str:
 
 @dataclass(frozen=True)
 class RouteWanted:
-    """The way to a peer's pods on the routers of this cluster.
-
-    ``hostname`` is what they are called in NetBird, ``peer_routers`` the addresses of the peer's.
+    """The way to a peer's pods on the routers of this cluster: names of their nodes. ``peer_routers`` are the addresses
+    of the peer's.
     """
 
     cluster: str
     peer: str
     destination: IPv4Network
     routers: Sequence[str]
-    hostname: str
     peer_routers: Sequence[IPv4Address]
     management_url: str
 
 
-def route(client: KubernetesClient, wanted: RouteWanted, own_peers: Mapping[str, str], token: str) -> Wait:
-    """NetBird's route on every router that is there, before Cilium is told to steer by it.
+def route(
+    client: KubernetesClient,
+    wanted: RouteWanted,
+    own_peers: Mapping[str, str],
+    token: str,
+    *,
+    now: Callable[[], float] = time.monotonic,
+) -> Wait:
+    """NetBird's route on the routers that are there, before Cilium is told to steer by it: on all of them, and for a
+    while (:data:`ALL_ROUTES_SECONDS`) at least. Then one of them is enough for the link; the others are named.
 
     A policy that is in place and has seen the routers' addresses is not held back: a peer that is away for the moment
     must not stop an ``up``.
     """
     sources = ",".join(sorted(own_peers.values()))
+    begun = now()
 
-    def look() -> Seen:
+    def reason(seen: RoutersSeen) -> str:
+        return _reason(wanted, {node: own_peers[node] for node in seen.without if node in own_peers}, token)
+
+    def look() -> RoutersSeen:
         seen = _routers_seen(client, wanted)
         if not seen.done and _in_place(client, wanted.peer, wanted.destination, sources):
             note = (
-                f"the link to {wanted.peer} is not seen to have its route: {seen.state}. {_reason(wanted, token)}. Its "
+                f"the link to {wanted.peer} is not seen to have its route: {seen.state}. {reason(seen)}. Its "
                 "egress policy is in place and stays; without the route packets are refused until it is back"
             )
-            return Seen(True, seen.state, (*seen.notes, note))
+            return replace(seen, done=True, notes=(*seen.notes, note))
+        if not seen.done and seen.routed and now() - begun >= ALL_ROUTES_SECONDS:
+            note = f"not all routers have their route to {wanted.peer}: {seen.state}. {reason(seen)}"
+            return replace(seen, done=True, notes=(*seen.notes, note))
         return seen
 
     return Wait(
         f"NetBird's route to {wanted.destination} ({wanted.peer})",
         look,
-        lambda _seen: _reason(wanted, token),
+        lambda seen: reason(seen if isinstance(seen, RoutersSeen) else RoutersSeen(False, "", without=wanted.routers)),
         ROUTE_SECONDS,
     )
 
 
-def _routers_seen(client: KubernetesClient, wanted: RouteWanted) -> Seen:
+@dataclass(frozen=True)
+class RoutersSeen(Seen):
+    """Router nodes with NetBird's route (``routed``) and without; those that are away are neither."""
+
+    routed: Sequence[str] = ()
+    without: Sequence[str] = ()
+
+
+def _routers_seen(client: KubernetesClient, wanted: RouteWanted) -> RoutersSeen:
     path = f"/api/v1/namespaces/{GUARDS.namespace}/pods"
     pods = client.request("GET", f"{path}?labelSelector={_quoted(GUARDS.selector)}")
     away = _away(client.request("GET", "/api/v1/nodes"))
-    states, good, notes = [], 0, []
+    without: dict[str, str] = {}
+    routed, notes = [], []
     for node in wanted.routers:
         if node in away:
             notes.append(f"router node {node} is away {away[node]}; it was not waited for")
@@ -292,7 +317,7 @@ def _routers_seen(client: KubernetesClient, wanted: RouteWanted) -> Seen:
             if pod["spec"].get("nodeName") == node and _ready(pod)
         ]
         if not on_node:
-            states.append(f"{node}: no guard runs there")
+            without[node] = "no guard runs there"
             continue
         try:
             log = client.text(f"{path}/{on_node[0]}/log?container={guard.CONTAINER}&tailLines=20")
@@ -300,22 +325,24 @@ def _routers_seen(client: KubernetesClient, wanted: RouteWanted) -> Seen:
             if error.status is None:
                 raise
             # The API asks the node's kubelet, which may be away while the link carries.
-            states.append(f"{node}: what its guard sees can't be read ({error})")
+            without[node] = f"what its guard sees can't be read ({error})"
             continue
         state = read_state(log)
         way = state.ways.get(str(wanted.destination)) if state else None
         if state is not None and way == "tunnel":
-            good += 1
+            routed.append(node)
         elif state is None:
-            states.append(f"{node}: the guard has said nothing yet")
+            without[node] = "the guard has said nothing yet"
         elif not state.address:
-            states.append(f"{node}: wt0 has no address")
+            without[node] = "wt0 has no address"
         elif way == "elsewhere":
-            states.append(f"{node}: the way to {wanted.destination} leads by another interface than wt0")
+            without[node] = f"the way to {wanted.destination} leads by another interface than wt0"
         else:
-            states.append(f"{node}: no route to {wanted.destination} by wt0")
-    there = f"{good} of {len(wanted.routers)} routers" if good else "no router node is there"
-    return Seen(good > 0 and not states, "; ".join(states) or there, tuple(notes))
+            without[node] = f"no route to {wanted.destination} by wt0"
+    there = f"{len(routed)} of {len(wanted.routers)} routers" if routed else "no router node is there"
+    states = [f"{node}: {why}" for node, why in without.items()]
+    done = bool(routed) and not without
+    return RoutersSeen(done, "; ".join(states) or there, tuple(notes), tuple(routed), tuple(without))
 
 
 def _in_place(client: KubernetesClient, peer: str, destination: IPv4Network, sources: str) -> bool:
@@ -331,7 +358,7 @@ def _in_place(client: KubernetesClient, peer: str, destination: IPv4Network, sou
     )
 
 
-def _reason(wanted: RouteWanted, token: str) -> str:
+def _reason(wanted: RouteWanted, own: Mapping[str, str], token: str) -> str:
     netbird = NetbirdClient(wanted.management_url, token, timeout_seconds=NETBIRD_ANSWER_SECONDS, pauses=())
     try:
         networks = netbird.list("/networks")
@@ -341,7 +368,7 @@ def _reason(wanted: RouteWanted, token: str) -> str:
             cluster=wanted.cluster,
             peer=wanted.peer,
             destination=wanted.destination,
-            hostname=wanted.hostname,
+            own=own,
             peer_routers=wanted.peer_routers,
             peers=netbird.list("/peers"),
             networks=networks,

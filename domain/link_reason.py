@@ -21,7 +21,7 @@ def why_no_route(
     cluster: str,
     peer: str,
     destination: IPv4Network,
-    hostname: str,
+    own: Mapping[str, str],
     peer_routers: Sequence[IPv4Address],
     peers: Sequence[Object],
     networks: Sequence[Object],
@@ -29,20 +29,25 @@ def why_no_route(
     routers: Mapping[str, Sequence[Object]],
     policies: Sequence[Object],
 ) -> str:
-    """The first thing that is wrong on the way, from this router to the peer's pods, and what puts it right.
+    """The first thing that is wrong on the way, from these routers to the peer's pods, and what puts it right.
 
-    ``resources`` and ``routers`` are by the network's id; ``hostname`` is that of this cluster's routers in NetBird.
+    ``resources`` and ``routers`` are by the network's id; ``own`` are the routers of this cluster that have no route,
+    node -> NetBird address.
     """
     by_address = {str(one.get("ip")): one for one in peers}
-    own = [one for one in peers if one.get("name") == hostname]
     heal = f"`pulumi up -s {peer} --refresh`"
-    if not own:
-        return (
-            f"NetBird has no peer {hostname}: the router of {cluster} is not enrolled; look at the logs of its pod "
-            "(kubectl -n netbird logs -l app.kubernetes.io/name=networkrouter)"
-        )
-    if not any(one.get("connected") for one in own):
-        return f"NetBird says that {hostname}, the router of {cluster}, is not connected; look at the logs of its pod"
+    for node, address in own.items():
+        if address not in by_address:
+            return (
+                f"NetBird has no peer {address}, the router {node} of {cluster}: it is not enrolled, or anew with "
+                f"another address; `pulumi up -s {cluster} --refresh`, or look at the logs of its pod (kubectl -n "
+                "netbird logs -l app.kubernetes.io/name=networkrouter --prefix)"
+            )
+        if not by_address[address].get("connected"):
+            return (
+                f"NetBird says that {by_address[address].get('name')} ({address}), the router {node} of {cluster}, is "
+                "not connected; look at the logs of its pod"
+            )
     there = [by_address[str(address)] for address in peer_routers if str(address) in by_address]
     if not there:
         addresses = ", ".join(str(address) for address in peer_routers)
@@ -81,8 +86,9 @@ def why_no_route(
         begins = router_group(cluster)
         return f"NetBird's policy {policy.name} does not begin at {begins}; `pulumi up -s {cluster} --refresh`"
     return (
-        "in NetBird everything is as it should be, so look at what the agent says: `kubectl -n netbird exec "
-        f"deploy/networkrouter-isthmus-{cluster} -- netbird status --detail`"
+        "in NetBird everything is as it should be, so look at what the agent on "
+        f"{', '.join(own) or 'the router'} says: `kubectl -n netbird get pods -o wide`, then `kubectl -n netbird exec "
+        "POD -c netbird -- netbird status --detail`"
     )
 
 

@@ -68,8 +68,10 @@ def dns_zone(cluster: str) -> str:
 # --- custom resources ------------------------------------------------------------------------------------------------
 
 
-def network_router(cluster: str, netbird: NetbirdSettings) -> dict[str, Any]:
-    """The NetworkRouter without the override, which :func:`with_override` adds."""
+def network_router(cluster: str, netbird: NetbirdSettings, routers: int) -> dict[str, Any]:
+    """The NetworkRouter, with an agent for each of so many nodes, without the override, which :func:`with_override`
+    adds.
+    """
     return {
         "apiVersion": API_VERSION,
         "kind": "NetworkRouter",
@@ -77,7 +79,7 @@ def network_router(cluster: str, netbird: NetbirdSettings) -> dict[str, Any]:
         "spec": {
             "dnsZoneRef": {"name": dns_zone(cluster)},
             "image": netbird.agent_image,
-            "workloadOverride": {"replicas": 1},
+            "workloadOverride": {"replicas": routers},
         },
     }
 
@@ -87,10 +89,12 @@ def with_override(spec: dict[str, Any], override: dict[str, Any]) -> dict[str, A
     return {**spec, "workloadOverride": {**spec.get("workloadOverride", {}), "podTemplate": override}}
 
 
-def owned_environment(cluster: str, netbird: NetbirdSettings) -> dict[str, str]:
-    """The agent's environment that this program sets, besides the operator's."""
+def owned_environment(cluster: str, netbird: NetbirdSettings, *, several: bool = False) -> dict[str, str]:
+    """The agent's environment that this program sets, besides the operator's and :data:`NODE_VARIABLE`, which each of
+    ``several`` routers has its name from.
+    """
     return {
-        "NB_HOSTNAME": router_hostname(cluster),
+        "NB_HOSTNAME": router_hostname(cluster, f"$({NODE_VARIABLE})" if several else None),
         "NB_EXTRA_IFACE_BLACKLIST": "cilium_,lxc",  # else ICE picks cilium_host: a tunnel in the tunnel (netbird#7353)
         "NB_LAZY_CONN": "off",  # else the link sleeps after 15 minutes and loses the first packets
         "NB_DISABLE_DNS": "true",  # else the agent writes into the resolver's settings of the node
@@ -102,9 +106,14 @@ def owned_environment(cluster: str, netbird: NetbirdSettings) -> dict[str, str]:
     }
 
 
+NODE_VARIABLE: Final = "ISTHMUS_NODE"
+"""The name of the agent's node. Kubernetes puts it into the values of later entries (``$(NAME)``), so it comes first of
+ours; server-side apply keeps the order in which a list is applied."""
+
 FORBIDDEN_ENVIRONMENT: Final = {
     **dict.fromkeys(OPERATOR_ENVIRONMENT, "the operator sets it"),
     "NB_HOSTNAME": "the router is found by it",
+    NODE_VARIABLE: "the program sets it",
     "NB_EXTRA_IFACE_BLACKLIST": "without Cilium's interfaces in it the tunnel goes into itself",
     "NB_LAZY_CONN": "the link must not sleep",
     "NB_DISABLE_DNS": "the agent must leave the node's resolver alone",
@@ -125,8 +134,10 @@ FORBIDDEN_ENVIRONMENT: Final = {
 """Names that ``netbird.agent_env`` must not hold, with the reason."""
 
 
-def pod_template_override(cluster: str, netbird: NetbirdSettings) -> dict[str, Any]:
-    """``workloadOverride.podTemplate``: the node's network, on the router node, with an identity that lasts."""
+def pod_template_override(cluster: str, netbird: NetbirdSettings, routers: int) -> dict[str, Any]:
+    """``workloadOverride.podTemplate``: the node's network, on the router nodes, with an identity that lasts: that of
+    the node, whose directory holds it.
+    """
     entries: list[dict[str, Any]] = [{"name": name} for name in OPERATOR_ENVIRONMENT]
     environment = {entry["name"]: entry for entry in entries}
     environment["NB_SETUP_KEY"]["valueFrom"] = {
@@ -134,7 +145,9 @@ def pod_template_override(cluster: str, netbird: NetbirdSettings) -> dict[str, A
     }
     # The operator says true, and with that agents from 0.77 on refuse `netbird up`: the router would never log in.
     environment["NB_DISABLE_UPDATE_SETTINGS"]["value"] = "false"
-    ours = owned_environment(cluster, netbird) | dict(sorted(netbird.agent_env.items()))
+    ours = owned_environment(cluster, netbird, several=routers > 1) | dict(sorted(netbird.agent_env.items()))
+    if routers > 1:
+        entries.append({"name": NODE_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}})
     entries += [{"name": name, "value": value} for name, value in ours.items()]
     return {
         "spec": {

@@ -8,6 +8,7 @@ beside it, which its own components use and nobody else.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Final, Literal
@@ -36,9 +37,21 @@ def router_group(cluster: str) -> str:
     return f"isthmus-{cluster}-routers"
 
 
-def router_hostname(cluster: str) -> str:
-    """What the router calls itself in NetBird; fixed, so it can be found and doesn't change with the node."""
-    return f"isthmus-{cluster}-router"
+def router_hostname(cluster: str, node: str | None = None) -> str:
+    """What a router calls itself in NetBird; with the node's name where there are several. The one router of a cluster
+    has a fixed name, which it keeps in NetBird when others join it: a peer is called as it was when it enrolled.
+    """
+    return f"isthmus-{cluster}-router" + (f"-{node}" if node else "")
+
+
+def router_hostnames(cluster: str, nodes: Sequence[str]) -> dict[str, str]:
+    """The names that agents on these nodes give, by node."""
+    several = len(nodes) > 1
+    return {node: router_hostname(cluster, node if several else None) for node in nodes}
+
+
+PEER_NAME_LIMIT: Final = 63
+"""Characters: NetBird makes a DNS label of a peer's name."""
 
 
 def pods_group(cluster: str) -> str:

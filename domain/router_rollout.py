@@ -5,7 +5,7 @@ Two agents in one network namespace delete each other's wt0. ``strategy: Recreat
 apply can't set it on a Deployment that another manager made without a strategy: the defaulted ``rollingUpdate``
 stays, and the API server refuses both together (tried with 1.34.2; a null does not help). So the rollout takes the
 old pod away first, and an anti-affinity of the router with itself keeps the new one pending until the old one has
-really ended.
+really ended. The same two let several routers be rolled one after the other, each on a node of its own.
 """
 
 from __future__ import annotations

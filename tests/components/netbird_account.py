@@ -33,7 +33,12 @@ ZONE: Final = {
     "group": "isthmus-de-pods",
     **DnsZoneProvider.expected,
 }
-PEERS: Final = {"group": "isthmus-de-routers", "hostnames": {"de-agent-1": "isthmus-de-router"}, "router_uid": "u1"}
+PEERS: Final = {
+    "group": "isthmus-de-routers",
+    "hostnames": {"de-agent-1": "isthmus-de-router"},
+    "router_uid": "u1",
+    **RouterPeersProvider.expected,
+}
 KEY: Final = {"name": "isthmus-de-router", **SetupKeyProvider.expected}
 POLICY: Final = {
     "name": "isthmus-de-to-mn-dns-udp",

@@ -172,6 +172,14 @@ EFFECTS: dict[str, dict[str, Effect]] = {
             "ISTHMUS_K3S_ROLE=agent\n",
         ),
     },
+    "hetzner.routers": at_hetzner(
+        {"routers": 2}, ":NetbirdRouterPeers isthmus-de-peers",
+        {
+            "hostnames": {
+                "de-server-1": "isthmus-de-router-de-server-1", "de-agent-1": "isthmus-de-router-de-agent-1"
+            },
+        },
+    ),
     "on_premise.machines.N.router": {
         "mn": Effect(
             {"on_premise.machines.0.router": True, "on_premise.machines.1.router": False},
@@ -288,7 +296,6 @@ EFFECTS: dict[str, dict[str, Effect]] = {
 
 OVERRIDE: Final = "in the pod template override, which a transform adds and mocks can't run (test_netbird.py)"
 ELSEWHERE: dict[str, tuple[tuple[str, ...], str]] = {
-    "hetzner.routers": (("de",), "has one value only; others are refused (bad_settings.yaml: no router, two routers)"),
     "netbird.mtu": (("de", "mn", "given"), OVERRIDE),
     "netbird.agent_env": (("de", "mn", "given"), OVERRIDE),
     "netbird.wireguard_port": (("mn", "given"), OVERRIDE),

@@ -138,10 +138,10 @@ class TestOperator:
 class TestRouter:
     def test_transform_adds_the_override_and_nothing_else(self) -> None:
         settings = NetbirdSettings()
-        manifest = netbird.network_router("mn", settings)
+        manifest = netbird.network_router("mn", settings, 1)
         before = copy.deepcopy(manifest)
         args = _transform_args("kubernetes:netbird.io/v1alpha1:NetworkRouter", manifest)
-        result = cast("pulumi.ResourceTransformResult", host_network_transform("mn", settings)(args))
+        result = cast("pulumi.ResourceTransformResult", host_network_transform("mn", settings, 1)(args))
         assert manifest == before
         spec = cast("dict[str, Any]", result.props["spec"])
         pod = spec["workloadOverride"].pop("podTemplate")["spec"]
@@ -156,7 +156,7 @@ class TestRouter:
 
     def test_transform_leaves_other_resources_alone(self) -> None:
         args = _transform_args("kubernetes:netbird.io/v1alpha1:SetupKey", {"spec": {}})
-        assert host_network_transform("mn", NetbirdSettings())(args) is None
+        assert host_network_transform("mn", NetbirdSettings(), 1)(args) is None
 
     def test_the_router_is_waited_for_and_its_key_is_not(self, mn: Run) -> None:
         router, key = mn.one(":NetworkRouter"), mn.one(":SetupKey")

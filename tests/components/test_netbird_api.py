@@ -451,7 +451,8 @@ class TestRouterPeers:
     def test_of_two_with_one_name_the_connected_one_counts(self, netbird: Netbird) -> None:
         self.peer(netbird)
         self.peer(netbird, ip="100.92.0.6", connected=False)
-        assert wait_for_peers(client_of(netbird), self.GROUP, {"n": "isthmus-de-router"}) == {"n": "100.92.0.7"}
+        found = wait_for_peers(client_of(netbird), self.GROUP, {"n": "isthmus-de-router"}, {})
+        assert found.addresses == {"n": "100.92.0.7"}
 
     @pytest.mark.parametrize(
         ("connected", "state"), [(None, "not enrolled"), (False, "enrolled, not connected")], ids=["none", "offline"]
@@ -465,13 +466,14 @@ class TestRouterPeers:
                 client_of(netbird),
                 self.GROUP,
                 {"de-agent-1": "isthmus-de-router"},
+                {},
                 deadline_seconds=300,
                 now=lambda: float(next(clock)),
                 sleep=lambda _: None,
             )
         assert str(late.value) == (
             "NetBird: after 300 s not all routers of isthmus-de-routers are connected: "
-            f"isthmus-de-router ({state}); look at the logs of the router pods in namespace netbird"
+            f"isthmus-de-router on de-agent-1 ({state}); look at the logs of the router pods in namespace netbird"
         )
 
     def test_waits_until_connected(self, netbird: Netbird) -> None:
@@ -480,8 +482,60 @@ class TestRouterPeers:
         def time_passes(_: float) -> None:
             peer["connected"] = True
 
-        found = wait_for_peers(client_of(netbird), self.GROUP, {"n": "isthmus-de-router"}, sleep=time_passes)
-        assert found == {"n": "100.92.0.7"}
+        found = wait_for_peers(client_of(netbird), self.GROUP, {"n": "isthmus-de-router"}, {}, sleep=time_passes)
+        assert found.addresses == {"n": "100.92.0.7"}
+
+    def test_a_second_router_joins_and_goes_again(self, netbird: Netbird, capfd: pytest.CaptureFixture[str]) -> None:
+        """The first one keeps its address and the name that it enrolled with; of the other nothing is left."""
+        first = self.peer(netbird)
+        provider = configured(RouterPeersProvider(), netbird)
+        one = provider.create(self.PROPS).outs
+        second = self.peer(netbird, name="isthmus-de-router-de-agent-2", hostname="de-agent-2", ip="100.92.0.6")
+        names = {node: f"isthmus-de-router-{node}" for node in ("de-agent-1", "de-agent-2")}
+        props = {**self.PROPS, "hostnames": names}
+        assert provider.diff("id", one, props).changes
+        two = provider.update("id", one, props).outs
+        assert two["peers"] == {"de-agent-1": "100.92.0.7", "de-agent-2": "100.92.0.6"}
+        assert not provider.diff("id", provider.read(self.GROUP, two).outs, props).changes
+        assert netbird.all("/peers") == [first, second]
+        assert provider.update("id", two, self.PROPS).outs["peers"] == {"de-agent-1": "100.92.0.7"}
+        assert netbird.all("/peers") == [first]
+        assert capfd.readouterr().out.splitlines() == [
+            "NetBird: removed the peer isthmus-de-router-de-agent-2 (100.92.0.6), whose node has no router any more"
+        ]
+
+    def test_a_router_that_moves_takes_the_peer_of_its_old_node_away(self, netbird: Netbird) -> None:
+        self.peer(netbird)
+        provider = configured(RouterPeersProvider(), netbird)
+        before = provider.create(self.PROPS).outs
+        new = self.peer(netbird, hostname="de-server-1", ip="100.92.0.6")
+        moved = provider.update("id", before, {**self.PROPS, "hostnames": {"de-server-1": "isthmus-de-router"}}).outs
+        assert moved["peers"] == {"de-server-1": "100.92.0.6"}
+        assert netbird.all("/peers") == [new]
+
+    def test_a_peer_that_is_left_over_shows_in_a_refresh(self, netbird: Netbird) -> None:
+        self.peer(netbird)
+        provider = configured(RouterPeersProvider(), netbird)
+        made = provider.create(self.PROPS).outs
+        self.peer(netbird, name="isthmus-de-router-de-agent-2", ip="100.92.0.6", connected=False)
+        refreshed = provider.read(self.GROUP, made).outs
+        assert refreshed["left"] == ["isthmus-de-router-de-agent-2"]
+        assert provider.diff("id", refreshed, self.PROPS).changes
+        assert provider.update("id", refreshed, self.PROPS).outs["peers"] == {"de-agent-1": "100.92.0.7"}
+        assert [peer["ip"] for peer in netbird.all("/peers")] == ["100.92.0.7"]
+
+    def test_several_that_are_out_of_their_group_are_put_back(self, netbird: Netbird) -> None:
+        self.peer(netbird)
+        self.peer(netbird, name="isthmus-de-router-b", ip="100.92.0.6")
+        names = {node: f"isthmus-de-router-{node}" for node in ("de-agent-1", "b")}
+        provider = configured(RouterPeersProvider(), netbird)
+        made = provider.create({**self.PROPS, "hostnames": names}).outs
+        members = list(netbird.one("/groups", self.GROUP)["peers"])
+        netbird.one("/groups", self.GROUP)["peers"].clear()
+        found = provider.read(self.GROUP, made).outs
+        assert found["hostnames"] == {}
+        provider.update("id", found, {**self.PROPS, "hostnames": names})
+        assert netbird.one("/groups", self.GROUP)["peers"] == members
 
     def test_deleting_leaves_the_peers_to_their_group(self, netbird: Netbird) -> None:
         peer = self.peer(netbird)
@@ -512,7 +566,7 @@ def test_a_router_that_was_made_by_hand_is_not_put_into_the_group(netbird: Netbi
     netbird.one("/groups", "isthmus-de-routers")["peers"].clear()
     netbird.one("/peers", "isthmus-de-router")["name"] = "someone"
     with pytest.raises(TimeoutError):
-        wait_for_peers(client_of(netbird), "isthmus-de-routers", {"n": "isthmus-de-router"}, deadline_seconds=0)
+        wait_for_peers(client_of(netbird), "isthmus-de-routers", {"n": "isthmus-de-router"}, {}, deadline_seconds=0)
     account["peers"].refresh()
     assert netbird.one("/groups", "isthmus-de-routers")["peers"] == []
 

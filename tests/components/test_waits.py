@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, cast
 
@@ -108,7 +109,6 @@ WANTED = waits.RouteWanted(
     peer="de",
     destination=IPv4Network("10.42.0.0/16"),
     routers=["mn-2"],
-    hostname="isthmus-mn-router",
     peer_routers=[IPv4Address("100.92.0.7")],
     management_url="http://127.0.0.1:1",
 )
@@ -155,7 +155,7 @@ REFUSES = "STATE address=100.92.0.8 10.42.0.0/16=none 100.92.0.7/32=tunnel\n"
 
 
 def test_a_route_by_the_tunnel() -> None:
-    assert route_seen(CARRIES) == Seen(True, "1 of 1 routers")
+    assert route_seen(CARRIES) == waits.RoutersSeen(True, "1 of 1 routers", routed=("mn-2",))
 
 
 @pytest.mark.parametrize(
@@ -177,6 +177,49 @@ def test_a_route_by_the_tunnel() -> None:
 def test_no_route_and_no_policy(log: str, api: dict[str, Any], state: str) -> None:
     found = route_seen(log, **api)
     assert (found.done, found.state) == (False, state)
+
+
+class TwoRouters(Api):
+    """Likewise with routers on mn-1 and mn-2, each with its guard's log."""
+
+    def __init__(self, logs: Mapping[str, str]) -> None:
+        super().__init__("")
+        self.logs = logs
+        self.pods = {"items": [{**pod(name), "metadata": {"name": f"guard-of-{name}"}} for name in logs]}
+
+    def text(self, path: str) -> str:
+        name = path.removeprefix("/api/v1/namespaces/kube-system/pods/guard-of-").partition("/")[0]
+        return self.logs[name]
+
+
+TWO = replace(WANTED, routers=["mn-1", "mn-2"])
+PEERS = {"mn-1": "100.92.0.9", "mn-2": "100.92.0.8"}
+
+
+def test_of_two_routers_both_are_waited_for_and_then_one_is_enough() -> None:
+    """The second one may stay away for longer than an `up` waits; it is named, with what is wrong in NetBird."""
+    clock = iter([0.0, 30.0, waits.ALL_ROUTES_SECONDS])
+    client = cast("KubernetesClient", TwoRouters({"mn-1": REFUSES, "mn-2": CARRIES}))
+    wait = waits.route(client, TWO, PEERS, "nbp_secret_token", now=lambda: next(clock))
+    first, second = wait.look(), wait.look()
+    assert (first.done, first.state) == (False, "mn-1: no route to 10.42.0.0/16 by wt0")
+    assert second.done
+    (note,) = second.notes
+    assert note.startswith(
+        "not all routers have their route to de: mn-1: no route to 10.42.0.0/16 by wt0. NetBird can't"
+    )
+
+
+def test_of_two_routers_that_have_no_route_one_is_not_enough() -> None:
+    clock = iter([0.0, 10 * waits.ALL_ROUTES_SECONDS])
+    client = cast("KubernetesClient", TwoRouters({"mn-1": REFUSES, "mn-2": REFUSES}))
+    assert not waits.route(client, TWO, PEERS, "nbp_secret_token", now=lambda: next(clock)).look().done
+
+
+def test_both_of_two_routers_have_their_route() -> None:
+    client = cast("KubernetesClient", TwoRouters({"mn-1": CARRIES, "mn-2": CARRIES}))
+    found = waits.route(client, TWO, PEERS, "nbp_secret_token").look()
+    assert (found.done, found.state, found.notes) == (True, "2 of 2 routers", ())
 
 
 def test_a_policy_that_is_in_place_is_not_held_back_by_a_peer_that_is_away() -> None:

@@ -36,7 +36,7 @@ def reason(change: Callable[[dict[str, Any]], object] = lambda _: None) -> str:
         cluster="mn",
         peer="de",
         destination=IPv4Network("10.42.0.0/16"),
-        hostname="isthmus-mn-router",
+        own={"mn-2": "100.92.0.8"},
         peer_routers=[IPv4Address("100.92.0.7")],
         **facts,
     )
@@ -57,11 +57,11 @@ def double(facts: dict[str, Any]) -> None:
     [
         (
             lambda facts: facts["peers"].pop(0),
-            "NetBird has no peer isthmus-mn-router: the router of mn is not enrolled",
+            "NetBird has no peer 100.92.0.8, the router mn-2 of mn: it is not enrolled",
         ),
         (
             lambda facts: facts["peers"][0].update(connected=False),
-            "NetBird says that isthmus-mn-router, the router of mn, is not connected",
+            "NetBird says that isthmus-mn-router (100.92.0.8), the router mn-2 of mn, is not connected",
         ),
         (
             lambda facts: facts["peers"][1].update(ip="100.92.0.9"),

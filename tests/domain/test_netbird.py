@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network
+from typing import Any
 
+import pytest
 import yaml
 
 from domain import netbird, overlay
@@ -12,16 +15,51 @@ from tests.domain.samples import golden
 SETTINGS = NetbirdSettings(agent_env={"NB_RELAY_TRANSPORT": "ws"})
 
 
+def whole_router(routers: int) -> dict[str, Any]:
+    router = netbird.network_router("de", SETTINGS, routers)
+    override = alone_on_its_node(netbird.pod_template_override("de", SETTINGS, routers), "de")
+    return {**router, "spec": netbird.with_override(router["spec"], override)}
+
+
 def test_resources() -> None:
-    router = netbird.network_router("de", SETTINGS)
-    override = alone_on_its_node(netbird.pod_template_override("de", SETTINGS), "de")
-    whole = {**router, "spec": netbird.with_override(router["spec"], override)}
-    documents = [whole, netbird.setup_key("de"), old_pod_first("de")]
+    documents = [whole_router(1), netbird.setup_key("de"), old_pod_first("de")]
     golden("netbird-resources.yaml", yaml.safe_dump_all(documents, sort_keys=False))
 
 
-def test_override_repeats_the_operators_entries_first_and_in_order() -> None:
-    spec = netbird.pod_template_override("de", SETTINGS)["spec"]
+def test_several_routers_differ_in_their_number_and_their_names_alone() -> None:
+    """Else one router would be another object, or would start anew for more than its name."""
+    one, two = whole_router(1), whole_router(2)
+    entries = {routers: whole_router(routers)["spec"]["workloadOverride"]["podTemplate"] for routers in (1, 2)}
+    name = {"name": "NB_HOSTNAME", "value": "isthmus-de-router-$(ISTHMUS_NODE)"}
+    node = {"name": "ISTHMUS_NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
+    (before,), (after,) = (pod["spec"].pop("containers") for pod in entries.values())
+    assert [entry for entry in after["env"] if entry not in before["env"]] == [node, name]
+    assert [entry for entry in before["env"] if entry not in after["env"]] == [
+        {"name": "NB_HOSTNAME", "value": "isthmus-de-router"}
+    ]
+    assert {**before, "env": 0} == {**after, "env": 0}
+    assert entries[1] == entries[2]
+    for router in (one, two):
+        router["spec"]["workloadOverride"].pop("podTemplate")
+    assert one["spec"]["workloadOverride"].pop("replicas") == 1
+    assert two["spec"]["workloadOverride"].pop("replicas") == 2
+    assert one == two
+
+
+@pytest.mark.parametrize("routers", [1, 2])
+def test_what_a_name_is_made_of_comes_before_it(routers: int) -> None:
+    """Kubernetes puts in what stands before an entry, and leaves the rest as it is."""
+    (container,) = netbird.pod_template_override("de", SETTINGS, routers)["spec"]["containers"]
+    names = [entry["name"] for entry in container["env"]]
+    used = {name for entry in container["env"] for name in re.findall(r"\$\(([^)]*)\)", entry.get("value") or "")}
+    assert used == ({"ISTHMUS_NODE"} if routers > 1 else set())
+    for name in used:
+        assert names.index(name) < names.index("NB_HOSTNAME")
+
+
+@pytest.mark.parametrize("routers", [1, 2])
+def test_override_repeats_the_operators_entries_first_and_in_order(routers: int) -> None:
+    spec = netbird.pod_template_override("de", SETTINGS, routers)["spec"]
     (container,) = spec["containers"]
     names = [entry["name"] for entry in container["env"]]
     assert tuple(names[: len(netbird.OPERATOR_ENVIRONMENT)]) == netbird.OPERATOR_ENVIRONMENT
@@ -30,18 +68,18 @@ def test_override_repeats_the_operators_entries_first_and_in_order() -> None:
 
 
 def test_adding_the_override_changes_nothing_given() -> None:
-    router = netbird.network_router("de", SETTINGS)
+    router = netbird.network_router("de", SETTINGS, 1)
     spec = netbird.with_override(router["spec"], {"spec": {}})
     assert spec["workloadOverride"] == {"replicas": 1, "podTemplate": {"spec": {}}}
     assert router["spec"]["workloadOverride"] == {"replicas": 1}
-    override = netbird.pod_template_override("de", SETTINGS)
+    override = netbird.pod_template_override("de", SETTINGS, 1)
     assert "affinity" in alone_on_its_node(override, "de")["spec"]
-    assert override == netbird.pod_template_override("de", SETTINGS)
+    assert override == netbird.pod_template_override("de", SETTINGS, 1)
 
 
 def test_settings_show() -> None:
     settings = NetbirdSettings(mtu=1420, wireguard_port=51900)
-    entries = netbird.pod_template_override("de", settings)["spec"]["containers"][0]["env"]
+    entries = netbird.pod_template_override("de", settings, 1)["spec"]["containers"][0]["env"]
     values = {entry["name"]: entry.get("value") for entry in entries}
     assert values["NB_MTU"] == "1420"
     assert values["NB_WIREGUARD_PORT"] == "51900"
@@ -49,7 +87,7 @@ def test_settings_show() -> None:
 
 
 def test_what_we_set_nobody_else_may() -> None:
-    ours = {*netbird.OPERATOR_ENVIRONMENT, *netbird.owned_environment("de", SETTINGS)}
+    ours = {*netbird.OPERATOR_ENVIRONMENT, *netbird.owned_environment("de", SETTINGS), netbird.NODE_VARIABLE}
     assert ours <= set(netbird.FORBIDDEN_ENVIRONMENT)
 
 

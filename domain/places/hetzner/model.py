@@ -58,8 +58,10 @@ class HetznerSettings(Section):
     """Servers that run the API. One, or an odd number from three, since etcd needs a majority."""
     workers: NodePool = Field(examples=["{server_type: cx23, count: 1}"])
     """Servers that run workloads only."""
-    routers: StrictInt = Field(default=1, examples=[1])
-    """Nodes that carry the link. Default: 1, the only value: fail-over between routers is not built."""
+    routers: StrictInt = Field(default=1, examples=[2])
+    """How many nodes carry the link, each with an agent, a NetBird identity and an address of its own: the first
+    workers, and where there are fewer, the first servers as well. Default: 1, since a second one is for clusters whose
+    link has to outlive a machine."""
     api_allowed_cidrs: AllowedCidrs = Field(examples=["[203.0.113.0/24]"])
     """Who may reach the Kubernetes API (6443) on the public addresses: at least where ``pulumi up`` runs."""
     ssh_allowed_cidrs: AllowedCidrs = Field(examples=["[203.0.113.0/24]"])

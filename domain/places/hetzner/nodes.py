@@ -18,15 +18,16 @@ AGENT_OFFSET: Final = 31
 
 
 def nodes(settings: CommonSettings, section: HetznerSettings) -> tuple[Node, ...]:
-    """Servers of the control plane, then workers. The first worker carries the link, the first server where there is
-    none.
+    """Servers of the control plane, then workers. The first workers carry the link, and where there are fewer than
+    routers, the first servers as well: a router that runs no API fails alone.
     """
     node_cidr = settings.network.node_cidr
+    routing_workers = min(section.routers, section.workers.count)
     servers = [
         Node(
             name=f"{settings.stack}-server-{index + 1}",
             role="server",
-            router=section.workers.count == 0 and index == 0,
+            router=index < section.routers - routing_workers,
             address=node_cidr[SERVER_OFFSET + index],
             server_type=section.control_plane.server_type,
         )
@@ -36,7 +37,7 @@ def nodes(settings: CommonSettings, section: HetznerSettings) -> tuple[Node, ...
         Node(
             name=f"{settings.stack}-agent-{index + 1}",
             role="agent",
-            router=index == 0,
+            router=index < routing_workers,
             address=node_cidr[AGENT_OFFSET + index],
             server_type=section.workers.server_type,
         )

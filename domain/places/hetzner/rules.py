@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 from typing import Final
 
+from domain.overlay import PEER_NAME_LIMIT, router_hostname
 from domain.places.hetzner.catalogue import (
     LIST_DATE,
     NETWORK_ZONES,
@@ -22,7 +23,7 @@ from domain.places.hetzner.catalogue import (
     proposal,
 )
 from domain.places.hetzner.model import HETZNER_SERVER_LIMIT
-from domain.places.hetzner.nodes import AGENT_OFFSET, SERVER_OFFSET
+from domain.places.hetzner.nodes import AGENT_OFFSET, SERVER_OFFSET, node_count
 from domain.problems import Problem, shown
 from domain.ranges import example_subnet
 from domain.settings.draft import StackDraft, known
@@ -162,16 +163,22 @@ def no_hetzner_gateway(draft: StackDraft) -> Iterator[Problem]:
             )
 
 
-def one_router_at_hetzner(draft: StackDraft) -> Iterator[Problem]:
-    """Exactly one router."""
-    routers = known(draft.settings, "hetzner", "routers")
-    if routers is not None and routers != 1:
-        reason = (
-            "gives nothing that would carry the link"
-            if routers < 1
-            else "asks for more than one; fail-over between routers is not built, a second one would carry nothing"
-        )
+def routers_at_hetzner(draft: StackDraft) -> Iterator[Problem]:
+    """One router at least, each on a server of its own."""
+    routers, servers = known(draft.settings, "hetzner", "routers"), node_count(draft.settings)
+    if routers is None:
+        return
+    if routers < 1:
+        reason = "gives nothing that would carry the link"
         yield Problem(draft.stack, "hetzner.routers", shown(routers), reason, "write 1, or leave it out")
+    elif servers and routers > servers:
+        reason = f"is more than the {servers} servers and workers; each router needs a machine of its own"
+        fix = f"take at most {servers}, or raise hetzner.workers.count"
+        yield Problem(draft.stack, "hetzner.routers", shown(routers), reason, fix)
+    elif routers > 1 and len(name := router_hostname(draft.stack, f"{draft.stack}-server-1")) > PEER_NAME_LIMIT:
+        reason = f"needs names like {name} in NetBird, where a name has at most {PEER_NAME_LIMIT} characters"
+        fix = "write 1, or raise the cluster as a stack with a shorter name"
+        yield Problem(draft.stack, "hetzner.routers", shown(routers), reason, fix)
 
 
 def server_counts(draft: StackDraft) -> Iterator[Problem]:
@@ -226,7 +233,7 @@ HETZNER_RULES: Final = (
     location_in_zone,
     x86_servers,
     server_types_listed,
-    one_router_at_hetzner,
+    routers_at_hetzner,
     server_counts,
     hetzner_labels,
 )

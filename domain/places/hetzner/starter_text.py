@@ -33,7 +33,7 @@ def section_text(name: str, ranges: Mapping[str, IPv4Network], location: str) ->
     network_cidr: {ranges["hetzner.network_cidr"]} # private network
     image: debian-12
     control_plane: {{ server_type: {server_type}, count: 1 }} # servers that run the API: 1, 3 or 5
-    workers: {{ server_type: {server_type}, count: 1 }} # the first one carries the link
+    workers: {{ server_type: {server_type}, count: 1 }} # the first one carries the link; `routers: 2`: the first two
     # Who may reach the Kubernetes API (6443) and SSH (22): at least where `pulumi up` runs.
     # When that address changes: change it here; docs/tutorial.md has the command that opens the firewall for it.
     api_allowed_cidrs: ["<your public addresses, like 203.0.113.7/32>"]

@@ -25,7 +25,8 @@ class Machine(Section):
     """``server`` runs the API, ``agent`` workloads only. Needed with ``ssh``, refused otherwise. Default: none, since
     an existing cluster has its roles."""
     router: StrictBool = Field(default=False, examples=[True])
-    """Whether it carries the link. Exactly one does. Default: false, since it is so for most."""
+    """Whether it carries the link, with an agent, a NetBird identity and an address of its own. One machine does at
+    least; with more the link outlives one of them. Default: false, since it is so for most."""
     host_key: SshPublicKey | None = Field(default=None, examples=["ssh-ed25519 AAAA..."])
     """Its SSH host key, so that the first connection is verified already. Needed with ``ssh``, refused otherwise.
     Default: none, since an existing cluster is not reached over SSH."""
@@ -53,7 +54,7 @@ class OnPremiseSettings(Section):
     machines: Annotated[tuple[Machine, ...], Field(min_length=1, max_length=MACHINES_LIMIT)] = Field(
         examples=["[{name: mn-1, address: 192.168.7.11, role: server, router: true, host_key: ssh-ed25519 AAAA...}]"]
     )
-    """The nodes. With ``ssh`` all of them; with ``kubeconfig`` at least the router's."""
+    """The nodes. With ``ssh`` all of them; with ``kubeconfig`` at least those of the routers."""
     ssh: SshSettings | None = Field(default=None, examples=["{user: root, port: 22}"])
     """Raise k3s on the machines over SSH. Default: none, because one of ssh and kubeconfig has to be chosen."""
     kubeconfig: KubeconfigSettings | None = Field(default=None, examples=["{context: mn}"])

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from domain.overlay import PEER_NAME_LIMIT, router_hostname
 from domain.places.on_premise.access import access_unclear, is_given, one_access
 from domain.places.on_premise.model import Machine
 from domain.problems import Problem
 from domain.settings.draft import StackDraft, known, without_effect
+from domain.values.names import FORWARD_SERVERS_LIMIT
+
+ROUTERS_LIMIT: Final = FORWARD_SERVERS_LIMIT
 
 
 def _machines(draft: StackDraft) -> Sequence[Machine]:
@@ -62,8 +66,8 @@ def machines_distinct(draft: StackDraft) -> Iterator[Problem]:
                 seen[str(value)] = index
 
 
-def one_router_on_premise(draft: StackDraft) -> Iterator[Problem]:
-    """Exactly one machine carries the link."""
+def routers_on_premise(draft: StackDraft) -> Iterator[Problem]:
+    """One machine at least carries the link, and no more than a peer's DNS relay can ask."""
     machines = _machines(draft)
     if not machines or not all(hasattr(machine, "router") for machine in machines):
         return
@@ -76,13 +80,23 @@ def one_router_on_premise(draft: StackDraft) -> Iterator[Problem]:
             "has no router; nothing would carry the link",
             "write router: true on one machine",
         )
-    for index in routers[1:]:
+    for index in routers if len(routers) > 1 else []:
+        name = router_hostname(draft.stack, known(machines[index], "name") or "")
+        if len(name) > PEER_NAME_LIMIT:
+            yield Problem(
+                draft.stack,
+                f"on_premise.machines.{index}.router",
+                "true",
+                f"needs the name {name} in NetBird, where a name has at most {PEER_NAME_LIMIT} characters",
+                "make another machine a router, or have one router alone, which needs no name of its own",
+            )
+    for index in routers[ROUTERS_LIMIT:]:
         yield Problem(
             draft.stack,
             f"on_premise.machines.{index}.router",
             "true",
-            "makes a second router; fail-over between routers is not built, it would carry nothing",
-            "write router: true on one machine only",
+            f"makes more than {ROUTERS_LIMIT} routers; CoreDNS asks no more of a peer's relays",
+            f"write router: true on at most {ROUTERS_LIMIT} machines",
         )
 
 
@@ -157,7 +171,7 @@ ON_PREMISE_RULES: Final = (
     one_access,
     machines_in_network,
     machines_distinct,
-    one_router_on_premise,
+    routers_on_premise,
     servers_on_premise,
     roles_with_ssh,
     host_keys_with_ssh,

@@ -32,8 +32,8 @@ def section_text(name: str, ranges: Mapping[str, IPv4Network], location: str) ->
 
     return f"""\
   isthmus:on_premise:
-    # host_key is the line of /etc/ssh/ssh_host_ed25519_key.pub on the machine. Exactly one machine is the router: it
-    # carries the link and needs no open port, only a way out to the Internet.
+    # host_key is the line of /etc/ssh/ssh_host_ed25519_key.pub on the machine. A router carries the link and needs
+    # no open port, only a way out to the Internet. One does; with `router: true` on two the link outlives one of them.
     machines:
 {machine(1, "server", "false", "runs the API: 1, 3 or 5 machines")}\
 {machine(2, "agent", "true", "runs workloads only")}\
