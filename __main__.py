@@ -16,6 +16,7 @@ from components.hetzner_lookup import refuse_what_hetzner_lacks
 from components.joined_cluster import joined_cluster
 from components.peer_link import read_peer_link
 from components.sdk_debug import leave_out_debug_messages
+from domain.places.outputs import RAISED_WITH
 from domain.plan import address_plan
 
 
@@ -32,7 +33,8 @@ async def main(*, directory: Path | None = None, callbacks: bool = True) -> dict
         await refuse_what_hetzner_lacks(configuration, plan)
     peers = await asyncio.gather(*(read_peer_link(peer, plan) for peer in settings.peers))
     # What is refused is refused by now, before anything exists.
-    return await joined_cluster(settings, plan, peers, callbacks=callbacks)
+    begun = RAISED_WITH in configuration.outputs
+    return await joined_cluster(settings, plan, peers, begun=begun, callbacks=callbacks)
 
 
 if __name__ == "__main__":

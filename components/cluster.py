@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -11,7 +12,9 @@ import pulumi
 import pulumi_command as command
 import pulumi_kubernetes as kubernetes
 
+from components.reachability import why_unreachable
 from domain import kubeconfig as kubeconfigs
+from domain.names import API_PORT
 
 READY_DEADLINE_SECONDS = 1200
 """From a server's creation: image, first boot, download of k3s. A slow machine takes a few minutes."""
@@ -67,6 +70,8 @@ def fetch_kubeconfig(
     address: pulumi.Input[str],
     context: str,
     fetched_again_with: pulumi.Input[str],
+    kept: bool = False,
+    others: Sequence[pulumi.Input[str]] = (),
     hooks: pulumi.ResourceHookBinding | None = None,
     opts: pulumi.ResourceOptions,
 ) -> tuple[pulumi.Output[str], pulumi.Resource]:
@@ -74,7 +79,9 @@ def fetch_kubeconfig(
     waited for.
 
     ``address`` is where the program and its user reach the API server. ``fetched_again_with`` is the id of what made
-    the server: a new one has a new certificate authority.
+    the server: a new one has a new certificate authority. Not where there are several: then a new one joins, the
+    authority is that of the cluster, and the kubeconfig is ``kept``. It leads to whichever server lives, where the
+    addresses of the ``others`` are given as well.
     """
     fetched = command.remote.Command(
         name,
@@ -82,7 +89,8 @@ def fetch_kubeconfig(
         # The provider ends nothing that runs on the machine, so the machine does.
         create=shell.as_root(f"timeout -k 30 {READY_DEADLINE_SECONDS + 60} sh -s -- {READY_DEADLINE_SECONDS}"),
         stdin=(files("components") / "files" / "print-kubeconfig.sh").read_text(encoding="utf-8"),
-        triggers=[fetched_again_with],
+        # Without a dependency where it is kept, or the engine takes it along when it replaces the server.
+        triggers=[context if kept else fetched_again_with],
         # What it waits for; the kubeconfig goes to standard output.
         logging=command.remote.Logging.STDERR,
         add_previous_output_in_env=False,
@@ -91,14 +99,27 @@ def fetch_kubeconfig(
             pulumi.ResourceOptions(
                 additional_secret_outputs=["stdout", "stderr"],
                 custom_timeouts=pulumi.CustomTimeouts(create="30m", update="30m"),
+                ignore_changes=["triggers"] if kept else None,
                 hooks=hooks,
             ),
         ),
     )
-    rewritten = pulumi.Output.all(fetched.stdout, address).apply(
-        lambda both: kubeconfigs.rewrite(both[0], IPv4Address(both[1]), context)
-    )
-    return pulumi.Output.secret(rewritten), fetched
+
+    async def rewritten(found: Sequence[str]) -> str:
+        text, *addresses = found
+        return kubeconfigs.rewrite(text, IPv4Address(await that_answers(addresses, API_PORT)), context)
+
+    return pulumi.Output.secret(pulumi.Output.all(fetched.stdout, address, *others).apply(rewritten)), fetched
+
+
+async def that_answers(addresses: Sequence[str], port: int) -> str:
+    """The first of the addresses where somebody takes a connection, the first of all where nobody does. One alone is
+    not looked at.
+    """
+    if len(addresses) == 1:
+        return addresses[0]
+    reasons = await asyncio.gather(*(asyncio.to_thread(why_unreachable, address, port) for address in addresses))
+    return next((address for address, reason in zip(addresses, reasons, strict=True) if reason is None), addresses[0])
 
 
 def kubernetes_provider(

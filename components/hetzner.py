@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
-from typing import Final
+from typing import Final, Literal
 
 import pulumi
 import pulumi_hcloud as hcloud
 
 from components.cluster import Cluster, Shell, fetch_kubeconfig
+from components.cluster_start import allow_start
 from components.hetzner_leftovers import RemoveLeftovers
 from components.ssh_reachable import SshWait, ssh_hooks
 from domain.names import API_PORT
@@ -27,9 +28,12 @@ ANYWHERE: Final = ["0.0.0.0/0", "::/0"]
 
 @dataclass(frozen=True)
 class HetznerServer:
-    """One server. ``user_data`` is secret: it carries the server's own host key and the k3s token."""
+    """One server. ``user_data`` is secret: it carries the server's own host key and the k3s token. ``role`` is that of
+    its node.
+    """
 
     name: str
+    role: Literal["server", "agent"]
     server_type: str
     address: IPv4Address
     user_data: pulumi.Input[str]
@@ -38,9 +42,12 @@ class HetznerServer:
 
 @dataclass(frozen=True)
 class HetznerMachinesArgs:
-    """``servers``: the first one is where the kubeconfig comes from, so it has to run the control plane."""
+    """``servers``: those that run the control plane come first; the very first is where the kubeconfig comes from.
+    ``begun`` as of :func:`components.cluster_start.allow_start`.
+    """
 
     cluster: str
+    begun: bool
     location: str
     network_zone: str
     network_cidr: IPv4Network
@@ -101,8 +108,10 @@ class HetznerMachines(pulumi.ComponentResource):
             prefix, name=prefix, public_key=args.ssh_public_key, labels=labels, opts=self._options("ssh_keys")
         )
 
-        servers = [
-            hcloud.Server(
+        servers: list[hcloud.Server] = []
+        last: dict[str, hcloud.Server] = {}
+        for server in args.servers:
+            made = hcloud.Server(
                 server.name,
                 name=server.name,
                 server_type=server.server_type,
@@ -120,17 +129,18 @@ class HetznerMachines(pulumi.ComponentResource):
                 opts=self._options(
                     "servers",
                     protect=args.delete_protection,
-                    # A private address can only be asked for in a subnet that exists.
-                    depends_on=[subnet],
+                    # A private address can only be asked for in a subnet that exists. And of each role one goes after
+                    # the other: a changed type switches a server off.
+                    depends_on=[subnet, *([last[server.role]] if server.role in last else [])],
                     # These are for the first boot. A change would replace a running node, and its data with it.
                     ignore_changes=["user_data", "ssh_keys", "image"],
                     custom_timeouts=pulumi.CustomTimeouts(create="30m", delete="15m"),
                 ),
             )
-            for server in args.servers
-        ]
+            servers.append(made)
+            last[server.role] = made
 
-        first = args.servers[0]
+        first, control_plane = args.servers[0], [server for server in args.servers if server.role == "server"]
         waited = SshWait(
             first.name,
             22,
@@ -139,15 +149,25 @@ class HetznerMachines(pulumi.ComponentResource):
             f"({', '.join(map(str, args.ssh_allowed_cidrs))}) holds the public address that you come from, which a NAT "
             "may have changed since",
         )
+        hooks = None if args.leftovers is None else ssh_hooks(servers[0].ipv4_address, waited)
+        shell = Shell(servers[0].ipv4_address, args.ssh_private_key, first.host_key)
+        several = len(control_plane) > 1
+        begins: list[pulumi.Resource] = []
+        if several:
+            # Those that join it may not be made yet.
+            opts = pulumi.ResourceOptions(parent=self, depends_on=[servers[0]])
+            begins = [allow_start(f"{prefix}-start", shell=shell, begun=args.begun, hooks=hooks, opts=opts)]
         kubeconfig, fetched = fetch_kubeconfig(
             f"{prefix}-kubeconfig",
-            shell=Shell(servers[0].ipv4_address, args.ssh_private_key, first.host_key),
+            shell=shell,
             address=servers[0].ipv4_address,
             context=args.cluster,
             fetched_again_with=servers[0].id,
-            hooks=None if args.leftovers is None else ssh_hooks(servers[0].ipv4_address, waited),
+            kept=several,
+            others=[one.ipv4_address for one in servers[1 : len(control_plane)]] if args.leftovers else [],
+            hooks=hooks,
             # On all of them, so that what is in the cluster goes before its machines do.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=servers),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*servers, *begins]),
         )
         self.cluster = Cluster(kubeconfig, args.cluster, [fetched], machines=self)
         self.register_outputs({"kubeconfig": kubeconfig})

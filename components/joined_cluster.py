@@ -41,15 +41,16 @@ from domain.version import PROGRAM, program_output
 
 
 async def joined_cluster(
-    settings: StackSettings, plan: AddressPlan, peers: Sequence[PeerLink], *, callbacks: bool
+    settings: StackSettings, plan: AddressPlan, peers: Sequence[PeerLink], *, begun: bool, callbacks: bool
 ) -> dict[str, Any]:
     """Registers everything of this stack and gives its outputs.
 
-    ``peers`` are those of the settings, as their own outputs have them. ``callbacks`` False leaves out what the engine
+    ``peers`` are those of the settings, as their own outputs have them. ``begun`` when an update before this one left a
+    cluster. ``callbacks`` False leaves out what the engine
     calls back for (transforms and hooks): the mocks of the SDK can't.
     """
     secrets = read_secrets(settings.stack)
-    running = running_cluster(settings, plan, secrets, hooks=callbacks)
+    running = running_cluster(settings, plan, secrets, begun=begun, hooks=callbacks)
     cluster, in_cluster = running.cluster, running.in_cluster
     if callbacks or pulumi.runtime.is_dry_run():
         warn_if_unreachable(cluster.kubeconfig, cluster.context)

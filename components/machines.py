@@ -44,13 +44,17 @@ class RunningCluster:
     ready: list[pulumi.Resource]
 
 
-def running_cluster(settings: StackSettings, plan: AddressPlan, secrets: Secrets, *, hooks: bool) -> RunningCluster:
-    """Raises the machines and k3s on them, or takes the cluster that is there. ``hooks`` as of :func:`program`."""
+def running_cluster(
+    settings: StackSettings, plan: AddressPlan, secrets: Secrets, *, begun: bool, hooks: bool
+) -> RunningCluster:
+    """Raises the machines and k3s on them, or takes the cluster that is there. ``begun`` when the stack's last update
+    left one; ``hooks`` as of :func:`program`.
+    """
     match settings:
         case StackSettings(hetzner=HetznerSettings() as hetzner):
-            cluster = _at_hetzner(settings, hetzner, plan, secrets, hooks=hooks)
+            cluster = _at_hetzner(settings, hetzner, plan, secrets, begun=begun, hooks=hooks)
         case StackSettings(on_premise=OnPremiseSettings(ssh=SshSettings() as ssh)):
-            cluster = _over_ssh(settings, ssh, plan, secrets, hooks=hooks)
+            cluster = _over_ssh(settings, ssh, plan, secrets, begun=begun, hooks=hooks)
         case StackSettings(on_premise=OnPremiseSettings(kubeconfig=chosen)) if chosen is not None:
             cluster = existing_cluster(needed(secrets.kubeconfig, "kubeconfig"), chosen.context)
         case _:
@@ -66,7 +70,7 @@ def running_cluster(settings: StackSettings, plan: AddressPlan, secrets: Secrets
 
 
 def _at_hetzner(
-    settings: StackSettings, hetzner: HetznerSettings, plan: AddressPlan, secrets: Secrets, *, hooks: bool
+    settings: StackSettings, hetzner: HetznerSettings, plan: AddressPlan, secrets: Secrets, *, begun: bool, hooks: bool
 ) -> Cluster:
     token = needed(secrets.hcloud_token, "hcloud:token")
     providers: dict[str, pulumi.ProviderResource] = {
@@ -86,11 +90,12 @@ def _at_hetzner(
 
     def server(node: Node) -> HetznerServer:
         def boot(keys: ClusterKeys) -> str:
-            files = node_files(plan, node, settings, keys.k3s_token)
+            files = node_files(plan, node, settings, keys.k3s_token, keys.node_password(node.name))
             return user_data(files, hostname=node.name, host_key=keys.host_key(node.name))
 
         return HetznerServer(
             name=node.name,
+            role="server" if node.role == "server" else "agent",
             server_type=str(node.server_type),
             address=node.address,
             user_data=secrets.keys.apply(boot),
@@ -101,6 +106,7 @@ def _at_hetzner(
         "machines",
         HetznerMachinesArgs(
             cluster=settings.stack,
+            begun=begun,
             location=hetzner.location,
             network_zone=hetzner.network_zone,
             network_cidr=hetzner.network_cidr,
@@ -122,11 +128,11 @@ def _at_hetzner(
 
 
 def _over_ssh(
-    settings: StackSettings, ssh: SshSettings, plan: AddressPlan, secrets: Secrets, *, hooks: bool
+    settings: StackSettings, ssh: SshSettings, plan: AddressPlan, secrets: Secrets, *, begun: bool, hooks: bool
 ) -> Cluster:
     def machine(node: Node) -> OnPremiseMachine:
         def bundle(keys: ClusterKeys) -> bytes:
-            return tar_bundle(node_files(plan, node, settings, keys.k3s_token))
+            return tar_bundle(node_files(plan, node, settings, keys.k3s_token, keys.node_password(node.name)))
 
         return OnPremiseMachine(
             name=node.name,
@@ -140,6 +146,7 @@ def _over_ssh(
         "machines",
         OnPremiseMachinesArgs(
             cluster=settings.stack,
+            begun=begun,
             machines=[machine(node) for node in plan.nodes],
             user=ssh.user,
             port=ssh.port,

@@ -16,6 +16,7 @@ import pulumi
 import pulumi_command as command
 
 from components.cluster import Cluster, Shell, fetch_kubeconfig
+from components.cluster_start import allow_start
 from components.ssh_reachable import SshWait, ssh_hooks
 from domain.names import INSTALL_SCRIPT, UNINSTALL_SCRIPT
 from domain.overlay import NETBIRD_INTERFACE
@@ -24,6 +25,10 @@ SSH_SECONDS: Final = 300.0
 """For a machine that exists. It may just boot, and what goes on beside it has the time to get done."""
 DIALS: Final = 10
 """After that wait: the machine is there, or it is not."""
+AGENTS_AT_ONCE: Final = 3
+"""How many agents are installed or restarted beside each other. One that is away holds up the third part of those
+behind it, and no other.
+"""
 INSTALL_SECONDS: Final = 1500
 """The installer's own deadline, ``total_seconds`` in it."""
 INSTALL: Final = (
@@ -65,9 +70,12 @@ class OnPremiseMachine:
 
 @dataclass(frozen=True)
 class OnPremiseMachinesArgs:
-    """``machines``: the first one with role ``server`` starts the cluster. ``hooks`` as of the program."""
+    """``machines``: the first one with role ``server`` begins the cluster; ``begun`` as of
+    :func:`components.cluster_start.allow_start`, ``hooks`` as of the program.
+    """
 
     cluster: str
+    begun: bool
     machines: Sequence[OnPremiseMachine]
     user: str
     port: int
@@ -82,6 +90,7 @@ class OnPremiseMachines(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: OnPremiseMachinesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:on_premise:OnPremiseMachines", name, {"cluster": args.cluster}, opts)
+        self._bindings: dict[str, pulumi.ResourceHookBinding | None] = {}
         servers = [machine for machine in args.machines if machine.role == "server"]
         agents = [machine for machine in args.machines if machine.role == "agent"]
 
@@ -90,34 +99,53 @@ class OnPremiseMachines(pulumi.ComponentResource):
         removals = of_servers | {
             machine.name: self._uninstall(args, machine, after=list(of_servers.values())) for machine in agents
         }
-        # The first server makes the cluster that the others join. Nobody waits for those: a machine that is away holds
-        # up itself alone.
-        first = self._install(args, servers[0], after=[removals[servers[0].name]])
-        for machine in [*servers[1:], *agents]:
-            self._install(args, machine, after=[removals[machine.name], first])
+        shell = Shell(servers[0].address, args.private_key, servers[0].host_key, args.user, args.port)
+        several = len(servers) > 1
+        begins: list[pulumi.Resource] = []
+        if several:
+            opts = pulumi.ResourceOptions(parent=self, depends_on=[removals[servers[0].name]])
+            hooks = self._hooks(args, servers[0])
+            start = allow_start(f"isthmus-{args.cluster}-start", shell=shell, begun=args.begun, hooks=hooks, opts=opts)
+            begins = [start]
+        # One server after the other, or a restart would take etcd its majority; then the agents. An agent that is away
+        # holds up few others, and nothing that is in the cluster.
+        first = latest = self._install(args, servers[0], after=[removals[servers[0].name], *begins])
+        for machine in servers[1:]:
+            latest = self._install(args, machine, after=[removals[machine.name], latest])
+        lanes: list[pulumi.Resource] = [latest] * AGENTS_AT_ONCE
+        for index, machine in enumerate(agents):
+            lane = index % AGENTS_AT_ONCE
+            lanes[lane] = self._install(args, machine, after=[removals[machine.name], lanes[lane]])
 
         kubeconfig, fetched = fetch_kubeconfig(
             f"isthmus-{args.cluster}-kubeconfig",
-            shell=Shell(servers[0].address, args.private_key, servers[0].host_key, args.user, args.port),
+            shell=shell,
             address=servers[0].address,
             context=args.cluster,
             fetched_again_with=first.id,
+            kept=several,
+            others=[machine.address for machine in servers[1:]] if args.hooks else [],
             opts=pulumi.ResourceOptions(parent=self, depends_on=[first, *removals.values()]),
         )
         self.cluster = Cluster(kubeconfig, args.cluster, [fetched], machines=self)
         self.register_outputs({"kubeconfig": kubeconfig})
 
+    def _hooks(self, args: OnPremiseMachinesArgs, machine: OnPremiseMachine) -> pulumi.ResourceHookBinding | None:
+        if machine.name not in self._bindings:
+            waited = SshWait(
+                machine.name,
+                args.port,
+                SSH_SECONDS,
+                "start the machine, or take it out of on_premise.machines; with `pulumi up --continue-on-error` it "
+                "holds up the machines that come after it, and nothing else",
+            )
+            self._bindings[machine.name] = ssh_hooks(machine.address, waited) if args.hooks else None
+        return self._bindings[machine.name]
+
     def _install(
         self, args: OnPremiseMachinesArgs, machine: OnPremiseMachine, *, after: Sequence[pulumi.Resource]
     ) -> command.remote.Command:
         shell = Shell(machine.address, args.private_key, machine.host_key, args.user, args.port)
-        waited = SshWait(
-            machine.name,
-            args.port,
-            SSH_SECONDS,
-            "start the machine, or take it out of on_premise.machines; with `pulumi up --continue-on-error` it holds "
-            "up nothing but itself",
-        )
         bundle: pulumi.Output[bytes] = pulumi.Output.secret(machine.bundle)
         return command.remote.Command(
             machine.name,
@@ -134,7 +162,7 @@ class OnPremiseMachines(pulumi.ComponentResource):
                 depends_on=list(after),
                 additional_secret_outputs=["stdout", "stderr"],
                 custom_timeouts=pulumi.CustomTimeouts(create="30m", update="30m", delete="15m"),
-                hooks=ssh_hooks(machine.address, waited) if args.hooks else None,
+                hooks=self._hooks(args, machine),
             ),
         )
 

@@ -25,6 +25,14 @@ class UserDataError(ValueError):
     """
 
 
+def without_comments(text: str) -> str:
+    """A shell script without the lines that say why, for which there is little room; any other text as it is."""
+    first, *lines = text.splitlines(keepends=True) or [""]
+    if not first.startswith("#!/bin/sh"):
+        return text
+    return first + "".join(line for line in lines if not line.lstrip().startswith("#"))
+
+
 def user_data(files: Sequence[NodeFile], *, hostname: str, host_key: SshKey) -> str:
     """The cloud-config for a node.
 
@@ -43,7 +51,7 @@ def user_data(files: Sequence[NodeFile], *, hostname: str, host_key: SshKey) -> 
                 "permissions": f"{file.mode:04o}",
                 "owner": "root:root",
                 "encoding": "b64",
-                "content": base64.b64encode(file.content.encode()).decode(),
+                "content": base64.b64encode(without_comments(file.content).encode()).decode(),
             }
             for file in sorted(files, key=lambda one: one.path)
         ],

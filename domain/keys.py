@@ -72,6 +72,10 @@ class ClusterKeys:
         """The key with which the machine proves itself, so the very first connection can be verified."""
         return _ssh_key(_derive(self._secret, self.stack, f"host key of {machine}"), f"root@{machine}")
 
+    def node_password(self, machine: str) -> str:
+        """With which the machine proves to k3s's servers that its Node is its own, also once it was installed anew."""
+        return _derive(self._secret, self.stack, f"node password of {machine}").hex()
+
 
 def cluster_secret_fault(value: str) -> str | None:
     """Why the text can't be a cluster secret, without showing any of it; None when it can."""

@@ -17,10 +17,12 @@ from domain.k3s_release import release_url
 from domain.names import (
     API_PORT,
     INSTALL_SCRIPT,
+    JOIN_SCRIPT,
     K3S_BINARY,
     K3S_CONFIG,
     K3S_REGISTRIES,
     NODE_ENVIRONMENT,
+    NODE_PASSWORD,
     UNINSTALL_SCRIPT,
 )
 from domain.nodes import Node
@@ -145,18 +147,26 @@ class NodeFile:
     content: str = field(repr=False)
 
 
-def node_files(plan: AddressPlan, node: Node, settings: StackSettings, token: str) -> tuple[NodeFile, ...]:
-    """All of them, by path. ``token`` is the cluster's k3s token. ValueError for a cluster that is given."""
+def node_files(
+    plan: AddressPlan, node: Node, settings: StackSettings, token: str, password: str
+) -> tuple[NodeFile, ...]:
+    """All of them, by path. ``token`` is the cluster's k3s token, ``password`` the node's own. ValueError for a cluster
+    that is given.
+    """
     if not settings.installs_k3s:
         raise ValueError(f"{settings.stack}: nothing is installed on the nodes of a given cluster")
     unit = unit_name(node)
     files = [
         NodeFile(K3S_CONFIG, 0o600, as_yaml(k3s_config(plan, node, token) | _further(node, settings))),
-        NodeFile(f"/etc/systemd/system/{unit}", 0o644, systemd_unit(node)),
+        NodeFile(f"/etc/systemd/system/{unit}", 0o644, systemd_unit(plan, node)),
         NodeFile(INSTALL_SCRIPT, 0o755, script("install-k3s.sh")),
         NodeFile(UNINSTALL_SCRIPT, 0o755, script("uninstall-k3s.sh")),
-        NodeFile(NODE_ENVIRONMENT, 0o600, environment(node, settings)),
+        NodeFile(NODE_ENVIRONMENT, 0o600, environment(plan, node, settings)),
+        # Not where k3s looks for it: a node that runs has one already, and k3s would refuse it with another.
+        NodeFile(NODE_PASSWORD, 0o600, f"{password}\n"),
     ]
+    if plan.joins_by_list:
+        files.append(NodeFile(JOIN_SCRIPT, 0o755, script("join-k3s.sh")))
     if settings.mirrors.registries:
         files.append(NodeFile(K3S_REGISTRIES, 0o600, as_yaml(registries(settings))))
     return tuple(sorted(files, key=lambda file: file.path))
@@ -171,18 +181,16 @@ def k3s_config(plan: AddressPlan, node: Node, token: str) -> dict[str, Any]:
     """``/etc/rancher/k3s/config.yaml`` (https://docs.k3s.io/installation/configuration#configuration-file).
 
     ``node-label`` counts at registration only; the router's label lies outside of kubernetes.io, so a kubelet may set
-    it.
+    it. With several servers ``server`` and ``cluster-init`` are not in it: the node finds out which it needs
+    (``files/join-k3s.sh``) and leaves it in a file of ``config.yaml.d``.
     """
     config: dict[str, Any] = {"token": token, "node-name": node.name, "node-ip": str(node.address)}
     if node.labels:
         config["node-label"] = [f"{name}={value}" for name, value in sorted(node.labels.items())]
-    first = plan.first_server
-    if node.name != first.name:
-        config["server"] = f"https://{first.address}:{API_PORT}"
     if node.role == "agent":
+        if not plan.joins_by_list:
+            config["server"] = f"https://{plan.servers[0].address}:{API_PORT}"
         return config
-    if len(plan.servers) > 1 and node.name == first.name:
-        config["cluster-init"] = True
     return config | {
         "cluster-cidr": str(plan.pod_cidr),
         "service-cidr": str(plan.service_cidr),
@@ -221,8 +229,8 @@ def k3s_url(settings: StackSettings) -> str:
     return release_url(settings.k3s.version, "k3s", settings.mirrors.k3s)
 
 
-def environment(node: Node, settings: StackSettings) -> str:
-    """What install-k3s reads: assignments for a shell, one a line. No secrets."""
+def environment(plan: AddressPlan, node: Node, settings: StackSettings) -> str:
+    """What install-k3s and join-k3s read: assignments for a shell, one a line. No secrets."""
     if settings.k3s is None:
         raise ValueError(f"{settings.stack}: k3s is not set")
     values = {
@@ -235,11 +243,15 @@ def environment(node: Node, settings: StackSettings) -> str:
         "ISTHMUS_NODE_NAME": node.name,
         "ISTHMUS_REGISTRIES": "yes" if settings.mirrors.registries else "no",
     }
+    if plan.joins_by_list:
+        values["ISTHMUS_SERVERS"] = " ".join(str(server.address) for server in plan.servers)
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in sorted(values.items()))
 
 
-def systemd_unit(node: Node) -> str:
-    """The unit, with the lines of k3s's own that matter (https://get.k3s.io)."""
+def systemd_unit(plan: AddressPlan, node: Node) -> str:
+    """The unit, with the lines of k3s's own that matter (https://get.k3s.io). A start may take as long as it likes, so
+    a node that waits for a server does so within it.
+    """
     return "\n".join(
         [
             "[Unit]",
@@ -262,6 +274,7 @@ def systemd_unit(node: Node) -> str:
             "RestartSec=5s",
             "ExecStartPre=-/sbin/modprobe br_netfilter",
             "ExecStartPre=-/sbin/modprobe overlay",
+            *([f"ExecStartPre={JOIN_SCRIPT}"] if plan.joins_by_list else []),
             f"ExecStart={K3S_BINARY} {node.role}",
             "",
             "[Install]",

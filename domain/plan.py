@@ -54,9 +54,11 @@ class AddressPlan:
         return tuple(node for node in self.nodes if node.router)
 
     @property
-    def first_server(self) -> Node:
-        """The one that the others join, and whose kubeconfig is taken."""
-        return self.servers[0]
+    def joins_by_list(self) -> bool:
+        """Whether nodes join whichever server lives. With one server it is the cluster: agents know it, and it starts
+        alone, with SQLite for its data instead of etcd.
+        """
+        return len(self.servers) > 1
 
 
 def address_plan(settings: StackSettings) -> AddressPlan:

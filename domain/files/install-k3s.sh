@@ -14,6 +14,8 @@ directory=/usr/local/lib/isthmus
 binary=/usr/local/bin/k3s
 config=/etc/rancher/k3s/config.yaml
 registries=/etc/rancher/k3s/registries.yaml
+password=/etc/rancher/node/password
+may_start=/var/lib/isthmus/may-start
 applied=$directory/applied # what k3s was last started with
 
 total_seconds=1500   # below what the program gives it (components/on_premise.py)
@@ -155,6 +157,16 @@ remove_what_is_not_wanted() {
     fi
 }
 
+# k3s knows a node by this password and makes one up where there is none, so a machine that was installed anew would be
+# refused under its name. A node that runs keeps the one that it has.
+place_password() {
+    if [ ! -s "$password" ]; then
+        mkdir -p "${password%/*}"
+        cp "$directory/node-password" "$password.new"
+        mv -f "$password.new" "$password"
+    fi
+}
+
 wanted_state() {
     for file in "$config" "$registries" "/etc/systemd/system/$ISTHMUS_K3S_UNIT"; do
         if [ -f "$file" ]; then
@@ -218,8 +230,10 @@ main() {
     wait_for_address
     install_binary
     remove_what_is_not_wanted
+    place_password
     start
     wait_until_ready
+    rm -f "$may_start" # it has begun its cluster, or joined one
     say "$ISTHMUS_NODE_NAME is up ($ISTHMUS_K3S_ROLE, k3s $ISTHMUS_K3S_VERSION)"
 }
 

@@ -85,6 +85,8 @@ def machine(tmp_path: Path) -> Machine:
         "/usr/local/lib/isthmus": "lib",
         "/usr/local/bin/k3s": "k3s",
         "/etc/rancher/k3s": "etc",
+        "/etc/rancher/node": "node",
+        "/var/lib/isthmus": "start",
         "/etc/systemd/system": "units",
         "/run/systemd/system": "run",
     }.items():
@@ -100,8 +102,9 @@ def machine(tmp_path: Path) -> Machine:
     (tmp_path / "mirror").write_bytes(K3S)
     (tmp_path / "etc/config.yaml").write_text("token: hunter2\n")
     (tmp_path / "units/k3s.service").write_text("[Unit]\n")
+    (tmp_path / "lib/node-password").write_text("of-this-name\n")
     settings = settings_of("de", DE, {"k3s.sha256": hashlib.sha256(K3S).hexdigest()})
-    (tmp_path / "lib/k3s.env").write_text(environment(plan_of("de", DE).nodes[0], settings))
+    (tmp_path / "lib/k3s.env").write_text(environment(plan := plan_of("de", DE), plan.nodes[0], settings))
     return Machine(tmp_path)
 
 
@@ -139,6 +142,28 @@ def test_registries_that_are_not_wanted_any_more_go(machine: Machine) -> None:
     (machine.root / "etc/registries.yaml").write_text("mirrors: {}\n")
     assert machine.run().returncode == 0
     assert not (machine.root / "etc/registries.yaml").exists()
+
+
+def test_a_node_gets_its_password_and_keeps_the_one_it_has(machine: Machine) -> None:
+    """k3s takes what lies there, and refuses a node that comes with another than the time before."""
+    assert machine.run().returncode == 0
+    password = machine.root / "node/password"
+    assert (password.read_text(), password.stat().st_mode & 0o777) == ("of-this-name\n", 0o600)
+    password.write_text("made up by k3s\n")
+    assert machine.run().returncode == 0
+    assert password.read_text() == "made up by k3s\n"
+
+
+def test_the_permission_to_begin_a_cluster_goes_once_the_server_is_ready(machine: Machine) -> None:
+    permission = machine.root / "start/may-start"
+    permission.parent.mkdir()
+    permission.touch()
+    (machine.root / "broken").touch()
+    assert machine.run().returncode == 1
+    assert permission.exists(), "it has not begun"
+    (machine.root / "broken").unlink()
+    assert machine.run().returncode == 0
+    assert not permission.exists()
 
 
 def test_new_binary_restarts(machine: Machine) -> None:
@@ -228,7 +253,7 @@ def test_service_does_not_come_up(machine: Machine) -> None:
 def test_python_downloads_where_there_is_neither_curl_nor_wget(machine: Machine) -> None:
     (machine.root / "bin/curl").unlink()
     (machine.root / "tools").mkdir()
-    for name in ("sh", "grep", "cut", "sha256sum", "cat", "chmod", "mv", "rm", "touch", "timeout"):
+    for name in ("sh", "grep", "cut", "sha256sum", "cat", "chmod", "mkdir", "cp", "mv", "rm", "touch", "timeout"):
         tool = shutil.which(name)
         assert tool is not None
         (machine.root / "tools" / name).symlink_to(tool)
@@ -352,7 +377,7 @@ def test_other_architecture(machine: Machine) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["install-k3s.sh", "uninstall-k3s.sh"])
+@pytest.mark.parametrize("name", ["install-k3s.sh", "join-k3s.sh", "uninstall-k3s.sh"])
 def test_shellcheck(name: str) -> None:
     shellcheck = Path(sys.executable).with_name("shellcheck")
     result = subprocess.run([shellcheck, "-s", "sh", "-"], input=script(name), capture_output=True, text=True)

@@ -24,7 +24,7 @@ def config_of(role: str, changes: dict[str, Any]) -> dict[str, Any]:
     settings = settings_of("de", DE, changes)
     plan = address_plan(settings)
     node = next(node for node in plan.nodes if node.role == role)
-    (file,) = [file for file in node_files(plan, node, settings, "token") if file.path == K3S_CONFIG]
+    (file,) = [file for file in node_files(plan, node, settings, "token", "password") if file.path == K3S_CONFIG]
     found: dict[str, Any] = yaml.safe_load(file.content)
     return found
 

@@ -31,6 +31,7 @@ def test_what_is_derived_stays_the_same() -> None:
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMtuAZ8tRmOtDcYZkl6wDC1L7NQZsGT+a9j3t0ykiRY+ root@de-server-1"
     )
     assert keys.k3s_token == "c0aa43f94f470414a83ec798864ef4cb1e0b1622a5baa36e1408a487e647fc5f"
+    assert keys.node_password("de-agent-1") == "41ca1c2d9219bf0075dfe8678d4d80eeec9f6dd408ad5f033bee609e020a85d7"
     assert keys.ssh_private_key.splitlines()[-3:] == [
         "AAAECYl9ULOEcMbHQ20BqTiWtUkTWEYR3gO4cRir5t/LcLgL2dyP0S3ReuYpnNyWCoEHST",
         "qAHQfe7iSJmCB8CSS9nrAAAACmlzdGhtdXNAZGUBAgM=",
@@ -68,6 +69,8 @@ def test_all_differ() -> None:
     keys = [key.private for keys in (de, mn) for key in every_key(keys)]
     assert len(set(keys)) == len(keys)
     assert de.k3s_token != mn.k3s_token
+    passwords = [keys.node_password(machine) for keys in (de, mn) for machine in MACHINES]
+    assert len({*passwords, de.k3s_token, mn.k3s_token}) == len(passwords) + 2
 
 
 def test_no_secret_shows() -> None:

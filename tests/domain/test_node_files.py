@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 import shlex
+import subprocess
 import tarfile
 from typing import Any
 
@@ -10,12 +11,13 @@ import pytest
 import yaml
 
 from domain.bundle import tar_bundle
-from domain.cloud_init import USER_DATA_LIMIT, UserDataError, user_data
+from domain.cloud_init import USER_DATA_LIMIT, UserDataError, user_data, without_comments
 from domain.keys import SshKey
-from domain.node_files import NodeFile, environment, k3s_config, node_files, systemd_unit
+from domain.node_files import NodeFile, environment, k3s_config, node_files, script, systemd_unit
 from tests.domain.samples import DE, GIVEN, HOST_KEYS, MN, golden, plan_of, settings_of
 
 TOKEN = "the-token"
+PASSWORD = "the-password"
 HOST_KEY = SshKey(private="PRIVATE\nKEY\n", public="ssh-ed25519 AAAA root@de-agent-1")
 MIRRORS = {
     "mirrors": {"k3s": "http://198.51.100.30/k3s", "registries": {"quay.io": "http://m", "docker.io": "http://m"}}
@@ -26,7 +28,7 @@ def files_of(
     stack: str, config: dict[str, Any], node: int, changes: dict[str, Any] | None = None
 ) -> tuple[NodeFile, ...]:
     plan = plan_of(stack, config, changes)
-    return node_files(plan, plan.nodes[node], settings_of(stack, config, changes), TOKEN)
+    return node_files(plan, plan.nodes[node], settings_of(stack, config, changes), TOKEN, PASSWORD)
 
 
 def content(files: tuple[NodeFile, ...], path: str) -> str:
@@ -40,6 +42,7 @@ def test_paths_and_modes() -> None:
         ("/etc/systemd/system/k3s-agent.service", "644"),
         ("/usr/local/lib/isthmus/install-k3s", "755"),
         ("/usr/local/lib/isthmus/k3s.env", "600"),
+        ("/usr/local/lib/isthmus/node-password", "600"),
         ("/usr/local/lib/isthmus/uninstall-k3s", "755"),
     ]
 
@@ -70,12 +73,41 @@ def test_agent_config_has_agent_keys_only() -> None:
     }
 
 
-def test_several_servers() -> None:
-    plan = plan_of("de", DE, {"hetzner.control_plane.count": 3})
+THREE = {"hetzner.control_plane.count": 3}
+
+
+def test_with_several_servers_no_node_depends_on_the_first() -> None:
+    """What is rendered names no server to join, and none that makes a cluster: a node that is made anew would boot with
+    the same, and begin a second one.
+    """
+    plan = plan_of("de", DE, THREE)
     configs = [k3s_config(plan, node, TOKEN) for node in plan.nodes]
-    assert [config.get("cluster-init") for config in configs] == [True, None, None, None]
-    assert [config.get("server") for config in configs] == [None, *["https://10.0.1.11:6443"] * 3]
+    assert len(configs) == 4
+    for config in configs:
+        assert {"cluster-init", "server"}.isdisjoint(config)
     assert [config.get("cluster-cidr") for config in configs] == [*["10.42.0.0/16"] * 3, None]
+    for index, node in enumerate(plan.nodes):
+        files = files_of("de", DE, index, THREE)
+        assert "ISTHMUS_SERVERS='10.0.1.11 10.0.1.12 10.0.1.13'\n" in content(files, "/usr/local/lib/isthmus/k3s.env")
+        unit = content(files, f"/etc/systemd/system/{'k3s' if node.role == 'server' else 'k3s-agent'}.service")
+        assert "\nExecStartPre=/usr/local/lib/isthmus/join-k3s\nExecStart=" in unit
+        assert [f"{file.mode:o}" for file in files if file.path == "/usr/local/lib/isthmus/join-k3s"] == ["755"]
+
+
+def test_one_server_starts_as_it_always_has() -> None:
+    """Nothing of the list: what runs is not restarted for it."""
+    for node in (0, 1):
+        for file in files_of("de", DE, node):
+            if file.path != "/usr/local/lib/isthmus/install-k3s":
+                assert "join" not in file.path + file.content
+                assert "ISTHMUS_SERVERS" not in file.content
+
+
+def test_the_password_is_where_k3s_does_not_look_by_itself() -> None:
+    """A node that runs has one of its own, and k3s would refuse it with another."""
+    files = files_of("de", DE, 1)
+    assert [file.path for file in files if PASSWORD in file.content] == ["/usr/local/lib/isthmus/node-password"]
+    assert PASSWORD not in repr(files)
 
 
 def test_environment() -> None:
@@ -98,7 +130,7 @@ def test_a_node_called_by_its_full_name() -> None:
     plan, settings = plan_of("mn", MN, changes), settings_of("mn", MN, changes)
     assert k3s_config(plan, plan.servers[0], "token")["node-name"] == "mn-1.k8s.example.net"
     assert k3s_config(plan, plan.agents[0], "token")["node-name"] == "mn-2"
-    assert "ISTHMUS_NODE_NAME=mn-1.k8s.example.net\n" in environment(plan.servers[0], settings)
+    assert "ISTHMUS_NODE_NAME=mn-1.k8s.example.net\n" in environment(plan, plan.servers[0], settings)
 
 
 def test_mirrors() -> None:
@@ -120,13 +152,14 @@ def test_the_token_is_in_one_file_and_never_in_a_repr() -> None:
 def test_nothing_to_install_on_a_given_cluster() -> None:
     plan = plan_of("mn", GIVEN)
     with pytest.raises(ValueError, match=r"^mn: nothing is installed on the nodes of a given cluster$"):
-        node_files(plan, plan.nodes[0], settings_of("mn", GIVEN), TOKEN)
+        node_files(plan, plan.nodes[0], settings_of("mn", GIVEN), TOKEN, PASSWORD)
 
 
 def test_units() -> None:
-    nodes = plan_of("de", DE).nodes
-    golden("k3s.service", systemd_unit(nodes[0]))
-    assert systemd_unit(nodes[1]) == systemd_unit(nodes[0]).replace("/k3s server", "/k3s agent")
+    plan = plan_of("de", DE)
+    server, agent = plan.nodes
+    golden("k3s.service", systemd_unit(plan, server))
+    assert systemd_unit(plan, agent) == systemd_unit(plan, server).replace("/k3s server", "/k3s agent")
 
 
 # --- user data --------------------------------------------------------------------------------------------------------
@@ -138,15 +171,27 @@ def test_user_data_text() -> None:
 
 
 @pytest.mark.parametrize("node", [0, 1])
-def test_user_data_carries_every_file_and_fits(node: int) -> None:
-    files = files_of("de", DE, node, MIRRORS)
+@pytest.mark.parametrize("servers", [{}, {"hetzner.control_plane.count": 5}], ids=["one server", "five servers"])
+def test_user_data_carries_every_file_and_fits(node: int, servers: dict[str, Any]) -> None:
+    files = files_of("de", DE, node, MIRRORS | servers)
     text = user_data(files, hostname="de", host_key=HOST_KEY)
     document = yaml.safe_load(text)
     assert text.startswith("#cloud-config\n")
     assert {file["path"]: base64.b64decode(file["content"]).decode() for file in document["write_files"]} == {
-        file.path: file.content for file in files
+        file.path: without_comments(file.content) for file in files
     }
     assert len(text.encode()) < USER_DATA_LIMIT * 0.75, "leave room for settings of users"
+
+
+def test_scripts_go_without_their_comments_and_are_the_same_to_a_shell() -> None:
+    assert without_comments("#!/bin/sh\n# why\nset -eu\n    # why\n    echo '#'  # not a line of its own\n") == (
+        "#!/bin/sh\nset -eu\n    echo '#'  # not a line of its own\n"
+    )
+    assert without_comments("# a config file\n") == "# a config file\n"
+    for name in ("install-k3s.sh", "join-k3s.sh", "uninstall-k3s.sh"):
+        short = without_comments(script(name))
+        assert len(short) < len(script(name))
+        subprocess.run(["sh", "-n"], input=short, text=True, check=True)
 
 
 def test_user_data_does_not_depend_on_the_order_of_files() -> None:

@@ -55,7 +55,7 @@ def test_servers_come_first() -> None:
     ]
     plan = plan_of("mn", MN, {"on_premise.machines": machines})
     assert [node.name for node in plan.nodes] == ["a", "b"]
-    assert plan.first_server.name == "a"
+    assert [node.name for node in plan.servers] == ["a"]
     assert [node.labels for node in plan.nodes] == [{}, {"isthmus.dev/router": "true"}]
 
 

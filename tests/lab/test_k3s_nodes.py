@@ -167,7 +167,7 @@ def cluster(lab: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clu
             )
             machines.start(node.name)
             machines.wait_boot(node.name)
-            for file in node_files(plan, node, parsed, TOKEN):
+            for file in node_files(plan, node, parsed, TOKEN, "password"):
                 script = f'mkdir -p "$(dirname {file.path})" && cat > {file.path} && chmod {file.mode:o} {file.path}'
                 machines.exec(node.name, ["sh", "-c", script], text=file.content, check=True)
             started = time.monotonic()

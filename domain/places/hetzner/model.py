@@ -55,7 +55,9 @@ class HetznerSettings(Section):
     """Image of the servers, by name or id. Default: debian-12, with which the bootstrap is tried. Servers that exist
     keep theirs."""
     control_plane: NodePool = Field(examples=["{server_type: cx23, count: 1}"])
-    """Servers that run the API. One, or an odd number from three, since etcd needs a majority."""
+    """Servers that run the API. One, or an odd number from three, since etcd needs a majority. One keeps its data in
+    SQLite, which no other can join, so at Hetzner three can't be made of one later. Three have not been tried on
+    machines yet."""
     workers: NodePool = Field(examples=["{server_type: cx23, count: 1}"])
     """Servers that run workloads only."""
     routers: StrictInt = Field(default=1, examples=[2])

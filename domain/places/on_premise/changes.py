@@ -43,7 +43,7 @@ def _nodes(outputs: Mapping[str, Any], stack: str, section: OnPremiseSettings, *
 
 
 def _servers(outputs: Mapping[str, Any], stack: str, section: OnPremiseSettings) -> Iterator[Problem]:
-    """The cluster's data is on its servers: enough of them stay, as servers, and the first one is one of them."""
+    """The cluster's data is on its servers: enough of them stay, as servers."""
     before = raised_servers(outputs)
     if not before:
         return
@@ -70,10 +70,6 @@ def _servers(outputs: Mapping[str, Any], stack: str, section: OnPremiseSettings)
         )
         fix = f"keep {majority} of {', '.join(before)}, and replace the others in later runs of `pulumi up -s {stack}`"
         yield Problem(stack, "on_premise.machines", "", rule, fix)
-    elif (first := next(machine for machine in machines if machine.role == "server")).name not in before:
-        rule = "is the first server, which the others join, and it does not run yet; it would start a cluster alone"
-        setting = f"on_premise.machines.{machines.index(first)}.name"
-        yield Problem(stack, setting, first.name, rule, f"put it behind {stay[0]}")
 
 
 def _router(
