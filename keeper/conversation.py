@@ -13,6 +13,7 @@ from typing import Final
 from keeper.config import Config
 from keeper.hearing import ROUTER, SIBLING, Hearing
 from keeper.messages import Kind, Message, NotOurs, decode, encode
+from keeper.seen import RouterSeen, SiblingSeen
 
 BEAT_SECONDS: Final = 0.2
 PROBE_SECONDS: Final = 0.25
@@ -180,15 +181,28 @@ class Conversation:
         """{router of the peer: whether it is in order, as seen from here}, without those not judged yet."""
         found = {}
         for name, hearing in self.routers.get(peer, {}).items():
-            if (good := router_good(hearing)) is not None:
+            if (good := _router(hearing).good) is not None:
                 found[name] = good
         return found
 
+    def siblings_seen(self) -> dict[str, SiblingSeen]:
+        """What the siblings say."""
+        return {
+            name: SiblingSeen(hearing.state, last.ok, last.draining, last.good)
+            if (last := hearing.last)
+            else SiblingSeen(hearing.state)
+            for name, hearing in self.siblings.items()
+        }
 
-def router_good(hearing: Hearing) -> bool | None:
-    """Whether a peer's router is reached and in order. One that doesn't know yet, or is away, is as it was."""
-    if hearing.state == "dead":
-        return False
-    if hearing.state == "unknown" or hearing.last is None:
-        return None
-    return hearing.last.ok
+    def routers_seen(self) -> dict[str, dict[str, RouterSeen]]:
+        """What the peers' routers say."""
+        return {
+            peer: {name: _router(hearing) for name, hearing in routers.items()}
+            for peer, routers in self.routers.items()
+        }
+
+
+def _router(hearing: Hearing) -> RouterSeen:
+    if hearing.last is None:
+        return RouterSeen(hearing.state)
+    return RouterSeen(hearing.state, hearing.last.ok, hearing.last.draining, hearing.last.sees)

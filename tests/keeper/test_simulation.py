@@ -1,0 +1,354 @@
+"""What whole clusters of keepers do: no time and no network, but the real decision and the real messages."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from keeper.decision import CONTESTED_SECONDS, HOLD_SECONDS
+from tests.keeper.simulation import World
+
+
+def settled(sites: dict[str, int] | None = None, *, seed: int = 1, old: frozenset[str] = frozenset()) -> World:
+    """Two clusters of two routers, up for a while."""
+    world = World(sites or {"de": 2, "mn": 2}, seed=seed, loss=0.01, delay=1, old=old)
+    world.run(15)
+    for cluster in world.clusters.values():
+        assert cluster.moves == []
+        if cluster.name not in old and len(cluster.routers) > 1:
+            assert [cluster.policies[peer][0] for peer in cluster.policies] == [f"{cluster.name}-1"] * len(
+                cluster.policies
+            )
+    return world
+
+
+def moves(world: World, cluster: str) -> list[tuple[str, str, str]]:
+    return [(move.peer, move.old, move.new) for move in world.clusters[cluster].moves]
+
+
+def seconds_until_moved(world: World, cluster: str, *, within: float) -> float:
+    start, count = world.now, len(world.clusters[cluster].moves)
+    while len(world.clusters[cluster].moves) == count:
+        assert world.now - start < within, "nothing has moved"
+        world.run(0.05)
+    return world.now - start
+
+
+def seconds_until_over(world: World, node: str, peer: str, router: str, *, within: float) -> float:
+    start = world.now
+    while world.nodes[node].holder[peer] != router:
+        assert world.now - start < within, f"{node} still sends by {world.nodes[node].holder[peer]}"
+        world.run(0.05)
+    return world.now - start
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_machine_that_dies(seed: int) -> None:
+    world = settled(seed=seed)
+    world.switch_off("mn-1")
+    assert seconds_until_over(world, "de-1", "mn", "mn-2", within=2) < 1.6
+    assert seconds_until_over(world, "de-2", "mn", "mn-2", within=2) < 1.6
+    world.run(3)
+    assert moves(world, "mn") == [("de", "mn-1", "mn-2")]
+    assert moves(world, "de") == []
+    # It comes back, and nothing goes back to it.
+    world.switch_on("mn-1")
+    world.run(60)
+    assert moves(world, "mn") == [("de", "mn-1", "mn-2")]
+    assert {world.nodes[name].holder["mn"] for name in ("de-1", "de-2")} == {"mn-2"}
+
+
+def test_a_node_that_says_that_it_is_not_in_order_is_left_within_a_second() -> None:
+    world = settled()
+    world.nodes["mn-1"].in_order = False
+    assert seconds_until_moved(world, "mn", within=2) < 1.0
+    assert seconds_until_over(world, "de-1", "mn", "mn-2", within=1) <= 0.5
+    world.nodes["mn-1"].in_order = True
+    world.run(60)
+    assert moves(world, "mn") == [("de", "mn-1", "mn-2")]
+
+
+def test_a_tunnel_that_carries_nothing_any_more() -> None:
+    world = settled()
+    world.nodes["mn-1"].tunnel_up = False
+    assert seconds_until_moved(world, "mn", within=2) < 1.0
+    assert seconds_until_over(world, "de-1", "mn", "mn-2", within=2) < 1.6
+
+
+def test_a_drain_moves_both_ways_at_once_and_past_the_hold() -> None:
+    world = settled()
+    world.nodes["mn-1"].draining = True
+    assert seconds_until_moved(world, "mn", within=1) <= 0.6
+    world.run(1)
+    assert {world.nodes[name].holder["mn"] for name in ("de-1", "de-2")} == {"mn-2"}
+    world.nodes["mn-1"].draining = False
+    world.run(2)
+    world.nodes["mn-2"].draining = True
+    assert seconds_until_moved(world, "mn", within=1) <= 0.6
+    world.run(1)
+    assert moves(world, "mn") == [("de", "mn-1", "mn-2"), ("de", "mn-2", "mn-1")]
+    assert {world.nodes[name].holder["mn"] for name in ("de-1", "de-2")} == {"mn-1"}
+
+
+def test_a_drain_of_the_only_good_router_moves_nothing() -> None:
+    world = settled()
+    world.switch_off("mn-2")
+    world.run(5)
+    world.nodes["mn-1"].draining = True
+    world.run(30)
+    assert moves(world, "mn") == []
+    assert {world.nodes[name].holder["mn"] for name in ("de-1", "de-2")} == {"mn-1"}
+
+
+def test_nothing_moves_when_all_are_bad_and_the_first_that_is_back_has_it_within_five_seconds() -> None:
+    world = settled()
+    world.switch_off("mn-1")
+    world.switch_off("mn-2")
+    world.run(30)
+    assert moves(world, "mn") == moves(world, "de") == []
+    view = world.nodes["de-1"].decision.views["mn"]
+    assert (view.own.good, view.own.reason) == (False, "mn-1 does not answer; mn-2 does not answer")
+    world.switch_on("mn-2")
+    assert seconds_until_over(world, "de-1", "mn", "mn-2", within=5) < 1
+    assert seconds_until_moved(world, "mn", within=5) < 4.5
+    world.run(20)
+    assert moves(world, "mn") == [("de", "mn-1", "mn-2")]
+    assert moves(world, "de") == []
+
+
+def test_a_peer_whose_routers_all_die_moves_nothing_on_this_side() -> None:
+    """They see it in different rounds: whoever sees it later must not think that it is better."""
+    for seed in range(10):
+        world = settled(seed=seed)
+        for name in ("mn-1", "mn-2"):
+            world.switch_off(name)
+        world.run(20)
+        assert moves(world, "de") == []
+
+
+def test_a_keeper_that_is_replaced_moves_nothing() -> None:
+    world = settled()
+    for name in ("mn-1", "mn-2", "de-1", "de-2"):
+        world.nodes[name].running = False
+        world.run(20)
+        world.start(name)
+        world.run(10)
+    assert moves(world, "mn") == moves(world, "de") == []
+
+
+def test_a_keeper_that_stays_away_is_left_in_the_end() -> None:
+    world = settled()
+    world.nodes["mn-1"].running = False
+    world.run(25)
+    assert moves(world, "mn") == []
+    world.run(15)
+    assert moves(world, "mn") == [("de", "mn-1", "mn-2")]
+
+
+@pytest.mark.parametrize("seconds", [0.9, 2.0, 8.0, 3600.0])
+def test_a_keeper_that_was_not_scheduled_thinks_nobody_dead(seconds: float) -> None:
+    """To it it looks as if the clock had jumped; all others are silent for as long."""
+    world = settled()
+    for name in ("mn-2", "de-1", "de-2"):
+        world.nodes[name].stopped = True
+    world.nodes["mn-1"].stopped = True
+    world.now += seconds
+    for node in world.nodes.values():
+        node.stopped = False
+    world.run(20)
+    assert moves(world, "mn") == moves(world, "de") == []
+
+
+def test_two_that_think_each_other_dead_leave_it_where_it_is_as_long_as_the_peer_sees_both() -> None:
+    world = settled()
+    world.cut.add(frozenset(("mn-1", "mn-2")))
+    world.run(60)
+    assert world.nodes["mn-2"].talk.siblings["mn-1"].state == "dead"
+    assert moves(world, "mn") == []
+    # And when the one really dies, the peer does not see it any more either.
+    world.switch_off("mn-1")
+    assert seconds_until_moved(world, "mn", within=5) < 3
+
+
+def test_two_that_think_each_other_dead_and_have_nobody_to_ask_soon_stop() -> None:
+    world = settled({"de": 1, "mn": 2}, old=frozenset({"de"}))
+    world.cut.add(frozenset(("mn-1", "mn-2")))
+    world.run(600)
+    times = [move.at for move in world.clusters["mn"].moves]
+    assert len(times) >= 1
+    assert all(later - earlier >= CONTESTED_SECONDS for earlier, later in pairwise(times))
+    world.cut.clear()
+    count = len(times)
+    world.run(600)
+    assert len(world.clusters["mn"].moves) == count
+
+
+def test_an_old_peer_without_keepers_never_causes_a_move() -> None:
+    world = settled({"de": 2, "mn": 2}, old=frozenset({"de"}))
+    for name in ("de-1", "de-2"):
+        world.switch_off(name)
+    world.run(60)
+    assert moves(world, "mn") == []
+    assert {world.nodes[name].holder["de"] for name in ("mn-1", "mn-2")} == {"de-1"}
+    # What is wrong at home still does.
+    world.switch_off("mn-1")
+    world.run(5)
+    assert moves(world, "mn") == [("de", "mn-1", "mn-2")]
+
+
+def test_one_router_stays_as_it_is_and_its_policy_names_nobody() -> None:
+    world = settled({"de": 1, "mn": 2})
+    world.switch_off("de-1")
+    world.run(20)
+    world.switch_on("de-1")
+    world.run(20)
+    assert world.clusters["de"].policies["mn"][0] is None
+    # The interface is another one after a boot: Cilium has to look again.
+    assert world.clusters["de"].policies["mn"][2] == "de-1 2"
+    assert moves(world, "de") == moves(world, "mn") == []
+
+
+def test_a_router_that_is_none_any_more_is_left_at_once() -> None:
+    world = settled()
+    cluster = world.clusters["mn"]
+    cluster.policies["de"] = ("mn-9", 7, "")
+    assert seconds_until_moved(world, "mn", within=4) < 3
+    assert moves(world, "mn") == [("de", "mn-9", "mn-1")]
+
+
+def test_the_second_takes_it_when_the_first_does_not_reach_the_api() -> None:
+    world = settled({"de": 2, "mn": 3})
+    world.nodes["mn-2"].api_up = False
+    world.switch_off("mn-1")
+    assert seconds_until_moved(world, "mn", within=6) > 2
+    assert moves(world, "mn") == [("de", "mn-1", "mn-3")]
+
+
+def test_an_api_that_is_away_delays_the_move_until_it_is_back() -> None:
+    world = settled()
+    world.clusters["mn"].api_up = False
+    world.switch_off("mn-1")
+    world.run(30)
+    assert moves(world, "mn") == []
+    assert {world.nodes[name].holder["mn"] for name in ("de-1", "de-2")} == {"mn-2"}
+    world.clusters["mn"].api_up = True
+    assert seconds_until_moved(world, "mn", within=4) < 3.5
+
+
+def test_every_pair_of_three_sites_moves_alone() -> None:
+    world = settled({"de": 2, "mn": 2, "kz": 2})
+    world.nodes["kz-1"].in_order = False
+    world.run(5)
+    assert sorted(moves(world, "kz")) == [("de", "kz-1", "kz-2"), ("mn", "kz-1", "kz-2")]
+    assert moves(world, "de") == moves(world, "mn") == []
+    for name in ("de-1", "de-2", "mn-1", "mn-2"):
+        holder = world.nodes[name].holder
+        assert (holder["kz"], set(holder.values()) - {"kz-2"}) == ("kz-2", {"mn-1"} if name[:2] == "de" else {"de-1"})
+
+
+def test_what_netbird_gives_elsewhere_is_given_back() -> None:
+    world = settled()
+    world.nodes["mn-1"].in_order = False
+    world.run(2)
+    world.nodes["de-1"].holder["mn"] = "mn-1"
+    world.run(1)
+    assert world.nodes["de-1"].holder["mn"] == "mn-2"
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.03])
+def test_ten_quiet_minutes(loss: float) -> None:
+    world = World({"de": 2, "mn": 2}, seed=7, loss=loss, delay=2)
+    world.run(600)
+    assert moves(world, "de") == moves(world, "mn") == []
+
+
+EVENTS = st.lists(
+    st.tuples(
+        st.floats(0.1, 6.0),
+        st.sampled_from(["off", "on", "break", "mend", "down", "up", "cut", "join", "stop", "go", "no api", "api"]),
+        st.sampled_from(["de-1", "de-2", "mn-1", "mn-2", "mn-3"]),
+    ),
+    min_size=4,
+    max_size=14,
+)
+DONE: Counter[str] = Counter()
+
+
+def happen(world: World, what: str, name: str) -> None:
+    node = world.nodes[name]
+    sibling = next(other for other in node.cluster.routers if other != name)
+    match what:
+        case "off":
+            world.switch_off(name)
+        case "on" if not node.alive:
+            world.switch_on(name)
+        case "break" | "mend":
+            node.in_order = what == "mend"
+        case "down" | "up":
+            node.tunnel_up = what == "up"
+        case "cut":
+            world.cut.add(frozenset((name, sibling)))
+        case "join":
+            world.cut.clear()
+        case "stop" | "go":
+            node.stopped = what == "stop"
+        case "no api" | "api":
+            node.api_up = what == "api"
+        case _:
+            return
+    DONE[what] += 1
+
+
+# Without shrinking: it takes minutes here, and the moves say enough.
+@settings(max_examples=15, phases=[Phase.explicit, Phase.generate])
+@given(EVENTS, st.integers(0, 1000))
+def test_whatever_happens(events: list[tuple[float, str, str]], seed: int) -> None:
+    world = World({"de": 2, "mn": 3}, seed=seed, loss=0.02, delay=1)
+    world.run(8)
+    counted = dict.fromkeys(world.clusters, 0)
+    for seconds, what, name in events:
+        happen(world, what, name)
+        steps = round(seconds / 0.05)
+        for _ in range(steps):
+            world.run(0.05)
+            for cluster in world.clusters.values():
+                for move in cluster.moves[counted[cluster.name] :]:
+                    DONE["moves"] += 1
+                    # Only the taker itself moves it, and only one that works, as far as it can know.
+                    taker = world.nodes[move.new]
+                    assert move.new != move.old
+                    assert taker.talk.myself.ok is not False, move
+                counted[cluster.name] = len(cluster.moves)
+    for cluster in world.clusters.values():
+        times = [move.at for move in cluster.moves]
+        for earlier, later in pairwise(times):
+            assert later - earlier >= HOLD_SECONDS, cluster.moves
+    # All is mended: what is named in the end serves, and nothing moves any more.
+    for node in world.nodes.values():
+        node.in_order = node.tunnel_up = node.api_up = True
+        node.stopped = False
+        if not node.alive:
+            world.switch_on(node.name)
+    world.cut.clear()
+    world.run(30)
+    before = {cluster.name: len(cluster.moves) for cluster in world.clusters.values()}
+    world.run(20)
+    for cluster in world.clusters.values():
+        assert len(cluster.moves) == before[cluster.name], cluster.moves
+        for peer in cluster.policies:
+            assert world.nodes[cluster.out(peer)].serves
+    for node in world.nodes.values():
+        for view in node.decision.views.values():
+            assert view.own.good is True, (node.name, view)
+
+
+def test_the_property_saw_moves_and_every_event() -> None:
+    """It would say nothing if nothing moved."""
+    if not DONE:
+        test_whatever_happens()
+    assert DONE["moves"] >= 5
+    assert len(DONE) >= 10
