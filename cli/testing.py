@@ -115,7 +115,7 @@ def _link(marker: str) -> PartResult:
     was_there = state.STATE.exists()
     # The tests of its parts come before the lab, which would install these itself.
     ensure_packages(*TEST_PACKAGES, progress=Printer())
-    parts = run_pytest("link", marker, "-v", "tests/lab", f"--ignore={IN_THE_LAB}")
+    parts = run_pytest("link", marker, "-v", "tests/lab", "tests/keeper", f"--ignore={IN_THE_LAB}")
     try:
         raised = _isthmus("lab", "up")
         if raised != 0:

@@ -13,7 +13,9 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from keeper.config import ConfigFile
+from keeper.config import Config, ConfigFile
+from keeper.doing import Doing
+from keeper.kubernetes import api_of_environment
 from keeper.service import Keeper, Place
 
 CONFIG = Path("/etc/isthmus-keeper/keeper.json")
@@ -46,7 +48,12 @@ def _run() -> int:
         return _refuse(file.problem)
     if len(key) < SHORTEST_KEY:
         return _refuse(f"{options.key}: the key has {len(key)} bytes; at least {SHORTEST_KEY} are needed")
-    return asyncio.run(Keeper(Place(node=node, key=key, http_port=options.http_port), file, config).run())
+    return asyncio.run(_keep(Place(node=node, key=key, http_port=options.http_port), file, config))
+
+
+async def _keep(place: Place, file: ConfigFile, config: Config) -> int:
+    doing = Doing(place.node, api_of_environment(), api_of_environment())
+    return await Keeper(place, file, config, doing).run()
 
 
 def _refuse(reason: str) -> int:

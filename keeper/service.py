@@ -1,4 +1,4 @@
-"""The process: its loops, its sockets, and the end."""
+"""The process: its loops, its sockets, and the end. It sees, lets decide, and does."""
 
 from __future__ import annotations
 
@@ -6,21 +6,32 @@ import asyncio
 import contextlib
 import secrets
 import signal
-import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
-from keeper import http_face
+from keeper import http_face, metrics, report, wireguard
 from keeper.config import Config, ConfigFile
-from keeper.conversation import BEAT_SECONDS, Conversation, Self
+from keeper.conversation import BEAT_SECONDS, PROBE_SECONDS, Conversation, Self
+from keeper.decision import Decision, Memory, NamePolicy, decide
+from keeper.doing import Doing
 from keeper.http_face import Answer
+from keeper.mending import MendMemory, NodeFacts, faults, mend
+from keeper.netlink import Changes
+from keeper.own_node import OwnNode
+from keeper.seen import OwnSeen, Seen
 from keeper.wire import Wire
+from keeper.wireguard import Device
 
+LOOK_SECONDS: Final = 0.5
+CALM_SECONDS: Final = 0.05
+"""Pods that come and go change interfaces and routes; that many looks a second are enough."""
 CONFIG_SECONDS: Final = 2.0
-SAID_AGAIN_SECONDS: Final = 60.0
+API_SECONDS: Final = 2.0
+DRAIN_SECONDS: Final = 120.0
+"""A drain that nothing follows ends by itself."""
 
 
 @dataclass(frozen=True)
@@ -35,30 +46,45 @@ class Place:
 class Keeper:
     """One process on one router node."""
 
-    def __init__(self, place: Place, file: ConfigFile, config: Config) -> None:
-        self._place, self._file = place, file
+    def __init__(self, place: Place, file: ConfigFile, config: Config, doing: Doing) -> None:
+        self._place, self._file, self._doing = place, file, doing
+        self._node = OwnNode()
+        self._changes = Changes()
+        self._changed = asyncio.Event()
         self._talk = Conversation(
             config,
             node=place.node,
             key=place.key,
             boot=secrets.token_hex(8),
-            to_sibling=self._to_sibling,
-            to_router=self._to_router,
+            to_sibling=lambda *datagram: self._siblings_wire.send(*datagram) if self._siblings_wire else None,
+            to_router=lambda *datagram: self._tunnel_wire.send(*datagram) if self._tunnel_wire else None,
         )
-        self._sibling_wire: Wire | None = None
-        self._draining = False
-        self._said: dict[str, tuple[str, float]] = {}
+        self._siblings_wire: Wire | None = None
+        self._tunnel_wire: Wire | None = None
+        self._tunnel_index = 0
+        self._own = OwnSeen()
+        self._facts = NodeFacts(forwarding=True)
+        self._device: Device | None = None
+        self._memory = Memory()
+        self._mend_memory = MendMemory()
+        self._decision = Decision((), {})
+        self._drained: tuple[float, int] | None = None
+        """Since when, and the index of the tunnel's interface at that moment."""
 
     async def run(self) -> int:
         """Until SIGTERM or SIGINT; returns the exit code."""
-        stop = asyncio.Event()
         loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        loop.add_reader(self._changes, self._something_changed)
         server = await http_face.serve(self._routes(), port=self._place.http_port)
         tasks = [
             asyncio.create_task(self._every(BEAT_SECONDS, self._beat)),
+            asyncio.create_task(self._every(PROBE_SECONDS, self._probe)),
             asyncio.create_task(self._every(CONFIG_SECONDS, self._read_config)),
+            asyncio.create_task(self._looks()),
+            asyncio.create_task(self._doing.watch_policies(API_SECONDS, lambda: self._talk.config)),
         ]
         stopped = asyncio.create_task(stop.wait())
         # A loop that ends has failed: then the process ends as well, and the kubelet starts it anew.
@@ -66,8 +92,9 @@ class Keeper:
         for task in (stopped, *tasks):
             task.cancel()
         server.close()
-        if self._sibling_wire:
-            self._sibling_wire.close()
+        for wire in (self._siblings_wire, self._tunnel_wire):
+            if wire:
+                wire.close()
         for task in done - {stopped}:
             task.result()
         return 0
@@ -78,47 +105,163 @@ class Keeper:
             await act()
             await asyncio.sleep(seconds)
 
-    # --- siblings -----------------------------------------------------------------------------------------------------
+    # --- rounds -------------------------------------------------------------------------------------------------------
 
     async def _beat(self) -> None:
-        self._open_sibling_wire()
-        self._talk.myself = Self(ok=True, draining=self._draining)
+        config = self._talk.config
+        self._siblings_wire = self._wire(
+            self._siblings_wire,
+            config.routers.get(self._place.node, ""),
+            config.port,
+            heard=lambda data, address: self._talk.from_sibling(data, address, time.monotonic()),
+            refused=self._talk.refused_by_sibling,
+        )
+        self._decide()
         self._talk.beat()
 
-    def _open_sibling_wire(self) -> None:
-        """The own node's address is that of keeper.json; a node that is not in it has nothing to say yet."""
-        config = self._talk.config
-        address = config.routers.get(self._place.node)
-        wire = self._sibling_wire
-        if wire is not None and (wire.address, wire.port) != (address, config.port):
-            wire.close()
-            self._sibling_wire = None
-        if self._sibling_wire is None and address is not None:
-            try:
-                self._sibling_wire = Wire(
-                    address, config.port, heard=self._from_sibling, refused=self._talk.refused_by_sibling
-                )
-            except OSError as error:
-                self._say("wire", f"UDP {address}:{config.port}: {error}")
-
-    def _to_sibling(self, data: bytes, address: str, port: int) -> None:
-        if self._sibling_wire:
-            self._sibling_wire.send(data, address, port)
-
-    def _to_router(self, data: bytes, address: str, port: int) -> None:
-        del data, address, port
-
-    def _from_sibling(self, data: bytes, address: str) -> None:
-        self._talk.from_sibling(data, address, time.monotonic())
-
-    # --- configuration ------------------------------------------------------------------------------------------------
+    async def _probe(self) -> None:
+        self._decide()
+        self._talk.probe(time.monotonic())
 
     async def _read_config(self) -> None:
         if (config := self._file.changed()) is not None:
             self._talk.take(config)
-            self._say("config", f"keeper.json is read anew: {len(config.routers)} routers, {len(config.peers)} peers")
-        elif self._file.problem:
-            self._say("config", f"keeper.json stays as it was read before: {self._file.problem}")
+            self._doing.wake()
+            self._doing.log(f"keeper.json is read anew: {len(config.routers)} routers, {len(config.peers)} peers")
+        self._doing.problem("keeper.json", self._file.problem)
+
+    async def _looks(self) -> None:
+        while True:
+            self._changed.clear()
+            await self._look()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), LOOK_SECONDS)
+                await asyncio.sleep(CALM_SECONDS)
+
+    def _something_changed(self) -> None:
+        self._changes.take()
+        self._changed.set()
+
+    # --- the own node -------------------------------------------------------------------------------------------------
+
+    async def _look(self) -> None:
+        config = self._talk.config
+        facts, self._device = await self._node.look(config.interface)
+        self._facts = facts
+        self._mend_memory, actions = mend(config.interface, self._mend_memory, facts, time.monotonic())
+        for action in actions:
+            if action.what == "agent":
+                self._doing.restart_agent(action)
+                continue
+            try:
+                self._node.mend(action, config.interface)
+            except OSError as error:
+                self._doing.problem(action.what, f"{action.reason}, and could not be put right: {error}")
+            else:
+                self._doing.problem(action.what, "")
+                self._doing.mended(action)
+        index = facts.interface.index if facts.interface else 0
+        reasons = faults(config.interface, self._mend_memory, facts)
+        if self._drained is not None and (
+            time.monotonic() - self._drained[0] > DRAIN_SECONDS or (index != self._drained[1] and not reasons)
+        ):
+            self._drained = None
+            self._doing.log("the drain is over")
+        own = OwnSeen(
+            ok=not reasons,
+            reasons=reasons,
+            draining=self._drained is not None,
+            stamp=f"{self._place.node} {index} {facts.address}",
+            routed={
+                peer: bool(index) and self._node.routed(known.ranges, index) for peer, known in config.peers.items()
+            },
+        )
+        self._open_tunnel_wire(index)
+        self._become(own)
+
+    def _open_tunnel_wire(self, index: int) -> None:
+        config = self._talk.config
+        up = index and self._facts.interface is not None and self._facts.interface.up
+        if index != self._tunnel_index and self._tunnel_wire:
+            self._tunnel_wire.close()
+            self._tunnel_wire = None
+        self._tunnel_index = index
+        self._tunnel_wire = self._wire(
+            self._tunnel_wire,
+            self._facts.address if up else "",
+            config.port,
+            heard=lambda data, address: self._talk.from_router(data, address, time.monotonic()),
+            refused=self._talk.refused_by_router,
+            interface=config.interface,
+        )
+
+    def _wire(
+        self,
+        wire: Wire | None,
+        address: str,
+        port: int,
+        *,
+        heard: Callable[[bytes, str], None],
+        refused: Callable[[str], None],
+        interface: str = "",
+    ) -> Wire | None:
+        """The socket as it has to be now; None where there is no address to listen at."""
+        if wire is not None and (wire.address, wire.port) == (address, port):
+            return wire
+        if wire is not None:
+            wire.close()
+        name = f"UDP {interface or 'siblings'}"
+        if not address:
+            self._doing.problem(name, "")
+            return None
+        try:
+            wire = Wire(address, port, heard=heard, refused=refused, interface=interface)
+        except OSError as error:
+            self._doing.problem(name, f"{address}:{port}: {error}")
+            return None
+        self._doing.problem(name, "")
+        return wire
+
+    def _become(self, own: OwnSeen) -> None:
+        """The own node is seen anew. What changes for others they hear at once."""
+        news = (own.ok, own.draining) != (self._own.ok, self._own.draining)
+        self._own = own
+        if news:
+            self._doing.log(
+                "this node is in order" if own.ok else f"this node is not in order: {'; '.join(own.reasons)}"
+            )
+        self._decide()
+        if news:
+            self._talk.beat_at_once()
+            self._talk.tell_routers()
+
+    # --- the decision -------------------------------------------------------------------------------------------------
+
+    def _decide(self) -> None:
+        config = self._talk.config
+        seen = Seen(
+            now=time.monotonic(),
+            own=self._own,
+            siblings=self._talk.siblings_seen(),
+            routers=self._talk.routers_seen(),
+            policies=self._doing.policies,
+            over=report.over_of(config, self._device),
+        )
+        self._memory, self._decision = decide(config, self._place.node, self._memory, seen)
+        self._talk.myself = Self(
+            self._own.ok,
+            self._own.draining,
+            {peer: view.own.good for peer, view in self._decision.views.items()},
+        )
+        for action in self._decision.actions:
+            if isinstance(action, NamePolicy):
+                self._doing.name_policy(config.peers[action.peer].policy, action)
+                continue
+            to = report.peer_of(config, self._device, action.peer, action.router)
+            if to is not None:
+                ranges = config.peers[action.peer].ranges
+                give = wireguard.give(config.interface, to, ranges)
+                self._doing.steer_over(action, give, self._changed.set)
 
     # --- HTTP ---------------------------------------------------------------------------------------------------------
 
@@ -127,37 +270,28 @@ class Keeper:
             ("GET", "/healthz"): lambda: Answer(HTTPStatus.OK, "ok\n"),
             ("GET", "/readyz"): self._readiness,
             ("GET", "/status"): lambda: http_face.as_json(self._status()),
+            ("GET", "/metrics"): lambda: Answer(
+                HTTPStatus.OK, metrics.render(self._status()), "text/plain; version=0.0.4; charset=utf-8"
+            ),
             ("POST", "/drain"): lambda: self._drain(True),
             ("POST", "/undrain"): lambda: self._drain(False),
         }
 
+    def _status(self) -> dict[str, object]:
+        doing = self._doing
+        return report.status(self._talk, self._own, self._decision.views, self._device, doing.counts, doing.problems)
+
     def _readiness(self) -> Answer:
-        if self._sibling_wire is None:
+        """Of the keeper, not of the link: a rollout has to go on when a peer is away."""
+        if self._place.node not in self._talk.config.routers:
             return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{self._place.node} is no router in keeper.json\n")
+        if self._siblings_wire is None or self._own.ok is None:
+            reasons = "\n".join(f"{name}: {text}" for name, text in self._doing.problems.items() if text)
+            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"not yet\n{reasons}")
         return Answer(HTTPStatus.OK, "ready\n")
 
     def _drain(self, draining: bool) -> Answer:
-        self._draining = draining
-        self._talk.myself = Self(ok=True, draining=draining)
-        self._talk.beat_at_once()
+        self._drained = (time.monotonic(), self._tunnel_index) if draining else None
+        self._doing.log("a drain begins" if draining else "the drain is called off")
+        self._become(replace(self._own, draining=draining))
         return Answer(HTTPStatus.OK, "draining\n" if draining else "not draining\n")
-
-    def _status(self) -> dict[str, Any]:
-        config = self._talk.config
-        return {
-            "cluster": config.cluster,
-            "node": self._place.node,
-            "draining": self._draining,
-            "siblings": {name: {"state": hearing.state} for name, hearing in self._talk.siblings.items()},
-            "peers": {},
-        }
-
-    def _say(self, about: str, text: str) -> None:
-        """To the log, once, and again every minute while it stays so."""
-        now = time.monotonic()
-        said, at = self._said.get(about, ("", 0.0))
-        if text != said or now - at > SAID_AGAIN_SECONDS:
-            self._said[about] = (text, now)
-            with contextlib.suppress(OSError):
-                sys.stdout.write(f"keeper: {text}\n")
-                sys.stdout.flush()

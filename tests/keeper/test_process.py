@@ -1,4 +1,4 @@
-"""The process as it is run: two keepers on this machine's loopback, started from a zip file."""
+"""The process as it is run, from a zip file: two keepers on the loopback of a network of their own."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from tests.engine.api_server import free_port
 
 REPOSITORY = Path(__file__).parent.parent.parent
 DEADLINE_SECONDS = 20
+
+pytestmark = [pytest.mark.link, pytest.mark.usefixtures("own_network")]
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +103,7 @@ def until(what: Callable[[], bool]) -> float:
 
 
 @pytest.fixture
-def pair(program: Path, tmp_path: Path) -> Iterator[Pair]:
+def pair(program: Path, tmp_path: Path, own_network: None) -> Iterator[Pair]:
     pair = Pair(program, tmp_path)
     try:
         pair.start("mn-1")

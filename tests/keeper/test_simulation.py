@@ -304,7 +304,8 @@ def happen(world: World, what: str, name: str) -> None:
 
 
 # Without shrinking: it takes minutes here, and the moves say enough.
-@settings(max_examples=15, phases=[Phase.explicit, Phase.generate])
+@pytest.mark.timeout(300)
+@settings(max_examples=12, phases=[Phase.explicit, Phase.generate])
 @given(EVENTS, st.integers(0, 1000))
 def test_whatever_happens(events: list[tuple[float, str, str]], seed: int) -> None:
     world = World({"de": 2, "mn": 3}, seed=seed, loss=0.02, delay=1)
@@ -346,6 +347,7 @@ def test_whatever_happens(events: list[tuple[float, str, str]], seed: int) -> No
             assert view.own.good is True, (node.name, view)
 
 
+@pytest.mark.timeout(300)
 def test_the_property_saw_moves_and_every_event() -> None:
     """It would say nothing if nothing moved."""
     if not DONE:

@@ -1,0 +1,128 @@
+"""Whether the own node is in order, and what is done when it is not. Pure.
+
+What somebody took away and what is known to the byte is laid again: forwarding, NetBird's ip rules, its interface set
+up and the routes that went with that. What only NetBird's agent can lay, its packet filter, needs the agent started
+anew. The barrier and the second packet filter are the guard's (components/files/guard.sh).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal
+
+from keeper.netlink import Interface, Route, Rule
+
+FILTER_SECONDS: Final = 0.6
+"""An agent that starts, or lays its filter again, has none for a moment."""
+SILENT_SECONDS: Final = 3.0
+ROUTES_SECONDS: Final = 8.0
+FIRST_WAIT_SECONDS: Final = 60.0
+LONGEST_WAIT_SECONDS: Final = 600.0
+"""Between two starts of the agent, growing: where it does not help, it must not do harm."""
+
+What = Literal["forwarding", "ip rules", "interface", "agent"]
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """What was found on the node. ``rules`` are NetBird's own, ``routes`` those of its table; ``filtering`` is whether
+    nftables has chains of NetBird's; ``silent`` whether the agent has its socket open and does not answer.
+    """
+
+    forwarding: bool
+    interface: Interface | None = None
+    address: str = ""
+    rules: tuple[Rule, ...] = ()
+    routes: tuple[Route, ...] = ()
+    filtering: bool = False
+    silent: bool = False
+
+
+@dataclass(frozen=True)
+class Mend:
+    """``raw``: rules or routes to lay again, or nothing."""
+
+    what: What
+    reason: str
+    rules: tuple[bytes, ...] = ()
+    routes: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True)
+class MendMemory:
+    """What NetBird has laid with the interface that is there now, and since when what is wrong."""
+
+    index: int = 0
+    rules: tuple[Rule, ...] = ()
+    routes: tuple[Route, ...] = ()
+    filtering: bool = False
+    since: dict[str, float] = field(default_factory=dict)
+    started_at: float | None = None
+    wait: float = FIRST_WAIT_SECONDS
+
+
+def faults(interface: str, memory: MendMemory, facts: NodeFacts) -> tuple[str, ...]:
+    """Why no packets get through by this node; empty when it is in order."""
+    found = []
+    if not facts.forwarding:
+        found.append("net.ipv4.ip_forward is 0")
+    if facts.interface is None:
+        found.append(f"there is no {interface}")
+    elif not facts.interface.up:
+        found.append(f"{interface} is down")
+    elif not facts.address:
+        found.append(f"{interface} has no address")
+    if facts.silent:
+        found.append("NetBird's agent does not answer")
+    if memory.filtering and not facts.filtering and facts.interface is not None:
+        found.append("NetBird's packet filter is gone")
+    return tuple(found)
+
+
+def mend(interface: str, memory: MendMemory, facts: NodeFacts, now: float) -> tuple[MendMemory, tuple[Mend, ...]]:
+    """One look, and what is to be done after it."""
+    index = facts.interface.index if facts.interface else 0
+    if index and index != memory.index:
+        # Another interface: NetBird lays all of it anew, and what was before counts no more.
+        memory = replace(memory, index=index, rules=(), routes=(), filtering=False, since={})
+    actions: list[Mend] = []
+    if not facts.forwarding:
+        actions.append(Mend("forwarding", "net.ipv4.ip_forward was 0"))
+    if facts.interface and not facts.interface.up and memory.routes:
+        routes = tuple(route.raw for route in memory.routes)
+        actions.append(Mend("interface", f"{interface} was down", routes=routes))
+    present = {(rule.priority, rule.table) for rule in facts.rules}
+    gone = tuple(rule for rule in memory.rules if (rule.priority, rule.table) not in present)
+    wrong = {
+        "ip rules": bool(gone and facts.interface),
+        "filter": memory.filtering and not facts.filtering and facts.interface is not None,
+        "silent": facts.silent,
+        "routes": bool(memory.routes and not facts.routes and facts.interface and facts.interface.up),
+    }
+    since = {name: memory.since.get(name, now) for name, is_wrong in wrong.items() if is_wrong}
+    lasted = {name: now - at for name, at in since.items()}
+    # Not in the first look: an agent that ends takes its rules away, and then its interface.
+    if "ip rules" in memory.since and gone and facts.interface:
+        actions.append(Mend("ip rules", "ip rules of NetBird were gone", rules=tuple(rule.raw for rule in gone)))
+    reason = ""
+    if lasted.get("filter", 0.0) >= FILTER_SECONDS:
+        reason = "NetBird's packet filter was gone"
+    elif lasted.get("silent", 0.0) >= SILENT_SECONDS:
+        reason = "NetBird's agent did not answer"
+    elif lasted.get("routes", 0.0) >= ROUTES_SECONDS:
+        reason = "NetBird's routes were gone"
+    memory = replace(memory, since=since)
+    rested = memory.started_at is None or now - memory.started_at >= memory.wait
+    if reason and rested:
+        again = memory.started_at is not None and now - memory.started_at < 2 * LONGEST_WAIT_SECONDS
+        wait = min(memory.wait * 2, LONGEST_WAIT_SECONDS) if again else FIRST_WAIT_SECONDS
+        memory = replace(memory, started_at=now, wait=wait)
+        actions.append(Mend("agent", reason))
+    if not any(wrong.values()) and facts.forwarding and facts.interface and facts.interface.up and facts.address:
+        memory = replace(
+            memory,
+            rules=facts.rules or memory.rules,
+            routes=facts.routes or memory.routes,
+            filtering=facts.filtering or memory.filtering,
+        )
+    return memory, tuple(actions)
