@@ -17,8 +17,9 @@ from domain.places.registry import StackSettings
 from domain.problems import Problem, shown
 from domain.settings.draft import Refused, StackDraft, known
 from domain.settings.fields import REFUSED, read_field, read_value
+from domain.settings.forms import places_of
 from domain.settings.installed import CiliumSettings
-from domain.settings.messages import guess
+from domain.settings.messages import THERE_ARE, UNKNOWN, unknown
 from domain.values.names import stack_name
 from domain.values.rule_error import RuleError
 
@@ -66,7 +67,8 @@ def read_stack(stack: str, config: Mapping[str, Any], *, secrets: Collection[str
         elif namespace == PROJECT or namespace in providers:
             candidates = [one.partition(":")[2] for one in known_secrets if one.startswith(f"{namespace}:")]
             candidates += names if namespace == PROJECT else providers[namespace]
-            problems.append(_unknown(stack, key, namespace, name, guess(name, candidates, len(problems))))
+            setting = shown(name if namespace == PROJECT else key)
+            problems.append(unknown(stack, setting, name, value, candidates, len(problems)))
     values = {
         name: value
         for name, field in model.model_fields.items()
@@ -82,7 +84,7 @@ def read_stack(stack: str, config: Mapping[str, Any], *, secrets: Collection[str
     for name in model.model_fields:
         if name != "stack" and name not in values:
             settings.__dict__.pop(name, None)
-    named = tuple(replace(one, setting=_as_in_file(one.setting)) for one in problems)
+    named = tuple(replace(_with_its_place(one), setting=_as_in_file(one.setting)) for one in problems)
     return StackDraft(stack=stack, settings=settings, problems=named, secrets=found, computed_cilium_mtu=computed)
 
 
@@ -122,14 +124,18 @@ def _take_tunnel_port(stack: str, values: dict[str, Any], sections: Mapping[str,
             values["cilium"].__dict__.pop("tunnel_port", None)
 
 
+def _with_its_place(problem: Problem) -> Problem:
+    """An unknown setting that is one elsewhere is sent there."""
+    if problem.rule != UNKNOWN or not problem.fix.startswith(THERE_ARE):
+        return problem
+    places = places_of(registry.stack_model()).get(problem.setting.rpartition(".")[2], ())
+    return replace(problem, fix=f"write it as {' or '.join(map(_as_in_file, places))}") if places else problem
+
+
 def _as_in_file(setting: str) -> str:
     """The settings of providers stand with their namespace in the file, ours without."""
     namespace, _, name = setting.partition(".")
     return f"{namespace}:{name}" if any(namespace == one.namespace for one in registry.providers()) else setting
-
-
-def _unknown(stack: str, key: str, namespace: str, name: str, fix: str) -> Problem:
-    return Problem(stack, shown(name if namespace == PROJECT else key), "", "is not a setting of this program", fix)
 
 
 def whole(draft: StackDraft) -> StackSettings:

@@ -47,6 +47,15 @@ def yaml_fault(text: str, error: Any) -> Fault:
         return Fault(rule, fix, None if at is None else at + 1)
     if "mapping values are not allowed" in problem and (before := _without_colon(lines, at)) is not None:
         return Fault(*_NO_COLON, before + 1)
+    if (
+        "block mapping" in context
+        and (before := _without_colon(lines, at)) is not None
+        and at is not None
+        and at < len(lines)
+        # Of the same level: else it may as well be the end of a text or of a list over several lines.
+        and _indent(lines[before]) == _indent(lines[at]) > 0
+    ):
+        return Fault(*_NO_COLON, before + 1)
     found = _by_words(problem, context)
     if found is None:
         found = ("is not YAML", "look at this line and the one before")
@@ -69,11 +78,15 @@ _NO_COLON: Final = (
 def _without_colon(lines: list[str], at: int | None) -> int | None:
     """The last line before the mark that holds something, where it is no setting."""
     for number in range(min(at or 0, len(lines)) - 1, -1, -1):
-        content = lines[number].strip()
-        if content and not content.startswith("#"):
+        content = re.sub(r"(^|\s)#.*", "", lines[number]).strip()
+        if content:
             is_setting = ": " in content or content.endswith(":") or content.startswith(("- ", "---"))
             return None if is_setting else number
     return None
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
 
 
 def _by_words(problem: str, context: str) -> tuple[str, str] | None:

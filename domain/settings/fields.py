@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from domain.problems import Problem, kind_of, shown
 from domain.settings.draft import Encrypted
 from domain.settings.forms import form_of
-from domain.settings.messages import distinct, example_of, guess, missing, problem_of, too_many
+from domain.settings.messages import distinct, example_of, missing, problem_of, too_many, unknown
 from domain.settings.section import Section
 from domain.values.rule_error import without_followers
 from domain.written_values import meant
@@ -71,11 +71,10 @@ def _read_model(
 ) -> Section:
     before = len(problems)
     known_fields = model.model_fields
-    for key in values:
+    for key, value in values.items():
         if key not in known_fields:
             setting = f"{path}.{shown(key)}"
-            rule = "is not a setting of this program"
-            problems.append(Problem(stack, setting, "", rule, guess(str(key), list(known_fields), len(problems))))
+            problems.append(unknown(stack, setting, str(key), value, list(known_fields), len(problems)))
     fields = {
         name: value
         for name, field in known_fields.items()

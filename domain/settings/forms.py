@@ -85,3 +85,20 @@ def models_in(model: type[Section]) -> Iterator[type[Section]]:
         inner = model_of(field.annotation) or item_model_of(field.annotation)
         if inner is not None:
             yield from models_in(inner)
+
+
+@functools.cache
+def places_of(model: type[Section]) -> dict[str, tuple[str, ...]]:
+    """Each setting below the model's sections by its own name, with the paths that end in it."""
+    found: dict[str, list[str]] = {}
+
+    def walk(inner: type[Section], path: str) -> None:
+        for name, field in inner.model_fields.items():
+            below = f"{path}.{name}" if path else name
+            if path:
+                found.setdefault(name, []).append(below)
+            if (one := model_of(field.annotation)) is not None:
+                walk(one, below)
+
+    walk(model, "")
+    return {name: tuple(paths) for name, paths in found.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterator
 from typing import Any, Final, get_args, get_origin
 
@@ -10,7 +11,7 @@ from pydantic.fields import FieldInfo
 from yaml import safe_load
 
 from domain.problems import HIDDEN, PROBLEMS_LIMIT, Problem, kind_of, shown
-from domain.secret_texts import holds_secret
+from domain.secret_texts import holds_secret, names_secret
 from domain.values.rule_error import cause_of
 
 
@@ -18,10 +19,28 @@ def guess(name: str, candidates: Collection[str], found: int) -> str:
     """What is meant, perhaps. ``found``: how many problems there are already; with many, nobody reads the guess, which
     takes its time.
     """
-    near = [] if found > PROBLEMS_LIMIT else difflib.get_close_matches(name[:60], candidates, n=1, cutoff=0.6)
-    return f"did you mean {near[0]}?" if near else f"there are: {', '.join(sorted(candidates))}"
+    near = [] if found > PROBLEMS_LIMIT else [one for one in candidates if name in one.split("_")]
+    if len(near) != 1 and found <= PROBLEMS_LIMIT:
+        near = difflib.get_close_matches(name[:60], candidates, n=1, cutoff=0.65)
+    return f"did you mean {near[0]}?" if near else f"{THERE_ARE}{', '.join(sorted(candidates))}"
 
 
+THERE_ARE: Final = "there are: "
+UNKNOWN: Final = "is not a setting of this program"
+
+
+def unknown(stack: str, setting: str, name: str, value: object, candidates: Collection[str], found: int) -> Problem:
+    """Of a key that no setting has; ``found`` as of :func:`guess`. Who looks for the place of a token tries some."""
+    if isinstance(value, str) and (holds_secret(value) or (names_secret(f".{name}") and not _PATH.match(value))):
+        near = guess(name, candidates, found)
+        first = "remove it, and" if near.startswith(THERE_ARE) else near
+        fix = f"{first} make a new one, since this one has been in the file"
+        return Problem(stack, setting, "", f"{UNKNOWN}, and holds a secret in plain text", fix)
+    return Problem(stack, setting, "", UNKNOWN, guess(name, candidates, found))
+
+
+_PATH: Final = re.compile(r"[~./$]|[A-Za-z]:\\|$")
+"""How the name of a file begins, or nothing."""
 _FEWER: Final = {
     "machines": "make more clusters of them",
     "peers": "link with fewer",
@@ -79,7 +98,8 @@ def problem_of(stack: str, path: str, field: FieldInfo, error: Any) -> Problem:
     if isinstance(error["input"], str) and error["type"] in ("int_type", "bool_type"):
         value = f'"{value}"'
     example = example_of(field, len(place), of_name="[key]" in error["loc"])
-    if isinstance(error["input"], str) and holds_secret(error["input"]) and not unshown:
+    public = cause is not None and cause.public
+    if isinstance(error["input"], str) and holds_secret(error["input"]) and not unshown and not public:
         rule = "has the form of a key or token, which stands here in plain text"
         return Problem(stack, setting, "", rule, f"make a new one, since this one has been in the file, and {example}")
     if cause is not None:

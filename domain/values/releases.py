@@ -27,12 +27,20 @@ def k3s_version(value: str) -> str:
     return value
 
 
+_CHECKSUM_WITH_MORE: Final = re.compile(
+    r"(sha256:)?([0-9a-f]{64})([ \t]+\*?[A-Za-z0-9._/-]{1,100})?", re.ASCII | re.IGNORECASE
+)
+"""As tools print a checksum: in capitals, behind the name of its kind, before the name of the file."""
+
+
 def sha256_hex(value: str) -> str:
     """A SHA-256 checksum, 64 lower-case hexadecimal digits."""
     if not re.fullmatch(r"[0-9a-f]{64}", value, re.ASCII):
+        meant = _CHECKSUM_WITH_MORE.fullmatch(value.strip())
         raise RuleError(
             "is not a SHA-256 checksum of 64 lower-case hexadecimal digits",
-            "copy that of `k3s` from sha256sum-amd64.txt of the release",
+            f"write {meant[2].lower()}" if meant else "copy that of `k3s` from sha256sum-amd64.txt of the release",
+            public=meant is not None,
         )
     return value
 
@@ -58,11 +66,15 @@ def chart_version(value: str) -> str:
 
 
 def image(value: str) -> str:
-    """A container image with a tag, a digest or both; without one, nobody knows what runs."""
+    """A container image with a tag, a digest or both; without one, nobody knows what runs, and with the tag ``latest``
+    alone it is another image with each pull.
+    """
     name = r"[a-z0-9]([a-z0-9._:-]{0,100}[a-z0-9])?(/[a-z0-9]([a-z0-9._-]{0,100}[a-z0-9])?){0,5}"
     tag, digest = r":[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", r"@sha256:[0-9a-f]{64}"
     if not re.fullmatch(rf"{name}({tag}({digest})?|{digest})", value, re.ASCII):
         raise RuleError("is not an image with a tag")
+    if value.endswith(":latest"):
+        raise RuleError("is another image with each pull, so nobody knows what runs")
     return value
 
 

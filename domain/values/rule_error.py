@@ -10,14 +10,15 @@ from typing import Any
 
 class RuleError(ValueError):
     """A value that breaks a rule. ``rule`` reads on from the value; ``fix`` says what to write, None where the
-    example of the setting says it best. Neither shows a secret.
+    example of the setting says it best. Neither shows a secret. ``public``: the value looks like one and is none.
     """
 
-    def __init__(self, rule: str, fix: str | None = None, *, hide_value: bool = False) -> None:
+    def __init__(self, rule: str, fix: str | None = None, *, hide_value: bool = False, public: bool = False) -> None:
         super().__init__(rule)
         self.rule = rule
         self.fix = fix
         self.hide_value = hide_value
+        self.public = public
 
 
 def cause_of(error: Any) -> RuleError | None:

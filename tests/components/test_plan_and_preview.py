@@ -19,8 +19,17 @@ from domain.fleet import check_files
 from domain.places.registry import secrets
 from domain.stack_directory import read_stack_files
 from tests.components.recording import GIVEN_KUBECONFIG, SECRET_VALUES, run
-from tests.domain.samples import DE, GIVEN, MN, text
-from tests.domain.test_settings_messages import BAD, BASES, bad_changes, configs, neighbour_changes
+from tests.domain.samples import text
+from tests.domain.test_settings_messages import (
+    BAD,
+    BASES,
+    GOOD,
+    RIGHT,
+    WITH_NEIGHBOUR,
+    bad_changes,
+    configs,
+    neighbour_changes,
+)
 
 DECRYPTED = {**SECRET_VALUES, "isthmus:kubeconfig": GIVEN_KUBECONFIG}
 
@@ -31,8 +40,17 @@ def as_the_engine_gives(config: Mapping[str, Any], right: Mapping[str, Any]) -> 
     What is encrypted and is no secret of the program holds the value that ``right`` has there.
     """
     result = {}
+    given = config.get("isthmus:on_premise")
+    secret_values = DECRYPTED
+    if isinstance(given, dict) and isinstance(given.get("kubeconfig"), dict):
+        # A right context is one that the secret has; whether it has it is no matter of the stack file.
+        context = json.dumps(given["kubeconfig"].get("context") or "mn")
+        named = GIVEN_KUBECONFIG.replace("{name: mn,", f"{{name: {context},")
+        secret_values = {**DECRYPTED, "isthmus:kubeconfig": named}
     for key, value in config.items():
-        plain = DECRYPTED.get(key, "") if is_encrypted(value) and key in secrets() else decrypted(value, right.get(key))
+        plain = (
+            secret_values.get(key, "") if is_encrypted(value) and key in secrets() else decrypted(value, right.get(key))
+        )
         result[key] = plain if isinstance(plain, str) else json.dumps(plain)
     return result
 
@@ -89,8 +107,20 @@ def test_the_same_words(tmp_path: Path, case: dict[str, Any]) -> None:
     assert refused_by_the_program(tmp_path, name, stacks[name], right) == as_the_program_says(planned)
 
 
-@pytest.mark.parametrize(("stack", "config"), [("de", DE), ("mn", MN), ("mn", GIVEN)], ids=["de", "mn", "given"])
-def test_right_files_go_on(tmp_path: Path, stack: str, config: dict[str, Any]) -> None:
-    write(tmp_path, {"de": DE, "mn": MN, stack: config})
+def right_cases() -> list[Any]:
+    """Everything that is said to be right: the samples themselves, what stands alone, and what stands beside a wrong
+    one.
+    """
+    alone = [(f"{number}-{stack}", stack, changes) for number, (stack, changes) in enumerate(GOOD)]
+    named = [(case["id"], case["stack"], bad_changes(case)) for case in RIGHT]
+    beside = [(f"beside {case['id']}", case["stack"], neighbour_changes(case)) for case in WITH_NEIGHBOUR]
+    return [pytest.param(stack, changes, id=name) for name, stack, changes in (*alone, *named, *beside)]
+
+
+@pytest.mark.parametrize(("stack", "changes"), right_cases())
+def test_right_files_go_on(tmp_path: Path, stack: str, changes: dict[str, Any]) -> None:
+    stacks = configs(stack, changes)
+    write(tmp_path, stacks)
     assert check_files(read_stack_files(tmp_path)) == []
-    assert refused_by_the_program(tmp_path, stack, config, config) is None
+    name = BASES[stack][0]
+    assert refused_by_the_program(tmp_path, name, stacks[name], stacks[name]) is None

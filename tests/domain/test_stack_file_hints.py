@@ -54,6 +54,18 @@ BAD: Final = {
     "no colon behind a section": (whole("isthmus:network:", "isthmus:network"), f"{NO_COLON} [Pulumi.de.yaml:2]"),
     "no space behind a colon": (whole("pod_cidr: ", "pod_cidr:"), f"{NO_COLON} [Pulumi.de.yaml:3]"),
     "an equals sign": (whole("pod_cidr: ", "pod_cidr = "), f"{NO_COLON} [Pulumi.de.yaml:3]"),
+    "no space behind a colon, before a remark": (
+        whole("pod_cidr: 10.42.0.0/16", "pod_cidr:10.42.0.0/16 # of pods: all"),
+        f"{NO_COLON} [Pulumi.de.yaml:3]",
+    ),
+    "no colon, before a remark, in the middle": (
+        whole("service_cidr: 10.43.0.0/16", "service_cidr 10.43.0.0/16 # of services"),
+        f"{NO_COLON} [Pulumi.de.yaml:4]",
+    ),
+    "a line too far to the right below a remark": (
+        whole("    pod_cidr: 10.42.0.0/16\n", "    pod_cidr: 10.42.0.0/16 # of pods\n     # and more\n "),
+        f"{INDENTED} [Pulumi.de.yaml:5]",
+    ),
     "no colon in the last line": (f"{WHOLE}  isthmus:cilium\n", f"{NO_COLON} [Pulumi.de.yaml:34]"),
     "conflict": (
         whole("  isthmus:peers:\n", "<<<<<<< HEAD\n  isthmus:peers:\n=======\n  isthmus:peers: []\n>>>>>>> b\n"),

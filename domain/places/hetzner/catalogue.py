@@ -50,6 +50,7 @@ _CITIES: Final = {
     "falkenstein": "fsn1",
     "nuremberg": "nbg1",
     "nuernberg": "nbg1",
+    "nürnberg": "nbg1",
     "helsinki": "hel1",
     "ashburn": "ash",
     "hillsboro": "hil",

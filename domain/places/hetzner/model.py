@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field, StrictBool, StrictInt, StrictStr
 
 from domain.places.hetzner.sources import PublicSource
-from domain.places.hetzner.words import ProviderWord, ServerImage
+from domain.places.hetzner.words import Location, ProviderWord, ServerImage
 from domain.settings.section import ENTRIES_LIMIT, Section
 from domain.values.addresses import NodeRange, prefix_length, private_range
 from domain.values.services import Url
@@ -35,7 +35,7 @@ AllowedCidrs = Annotated[tuple[PublicSource, ...], Field(min_length=1, max_lengt
 class HetznerSettings(Section):
     """A cluster whose machines this program makes at Hetzner Cloud."""
 
-    location: ProviderWord = Field(examples=["fsn1"])
+    location: Location = Field(examples=["fsn1"])
     """Where the servers stand: a location of Hetzner's, not a datacenter or a network zone."""
     network_zone: ProviderWord = Field(examples=["eu-central"])
     """Network zone of that location."""

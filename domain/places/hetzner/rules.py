@@ -205,10 +205,15 @@ def server_counts(draft: StackDraft) -> Iterator[Problem]:
         )
 
 
-_LABEL_KEY: Final = re.compile(r"([a-z0-9.-]{1,200}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
+_DOMAIN: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_LABEL_KEY: Final = re.compile(
+    rf"(?=.{{0,200}}$)({_DOMAIN}(\.{_DOMAIN})*/)?[A-Za-z0-9]([A-Za-z0-9._-]{{0,61}}[A-Za-z0-9])?", re.ASCII
+)
 _LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?", re.ASCII)
 OWN_LABELS: Final = "isthmus"
 """Labels that start with this are the program's own."""
+RESERVED_LABELS: Final = "hetzner.cloud/"
+"""Labels that start with this are Hetzner's own, and its API refuses them."""
 
 
 def hetzner_labels(draft: StackDraft) -> Iterator[Problem]:
@@ -224,6 +229,9 @@ def hetzner_labels(draft: StackDraft) -> Iterator[Problem]:
             )
         elif name.startswith(OWN_LABELS):
             yield Problem(draft.stack, setting, "", "is a label of this program", "take another name")
+        elif name.startswith(RESERVED_LABELS):
+            rule = f"begins with {RESERVED_LABELS}, which Hetzner keeps for itself"
+            yield Problem(draft.stack, setting, "", rule, "take another name")
 
 
 HETZNER_RULES: Final = (

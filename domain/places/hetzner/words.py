@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, StrictStr, WithJsonSchema
 
+from domain.places.hetzner.catalogue import NETWORK_ZONES, near_location
 from domain.values.patterns import pattern
 from domain.values.rule_error import RuleError
 
@@ -28,6 +29,17 @@ def provider_word(value: str) -> str:
     return value
 
 
+def location_word(value: str) -> str:
+    """A name of the provider's catalogue: location."""
+    if not PROVIDER_WORD.fullmatch(value):
+        # In small letters the name of a city would be refused again.
+        near = near_location(value.lower())
+        fix = f"write {near}" if near else f"take one of {', '.join(NETWORK_ZONES)}"
+        raise RuleError("is not a name of lower-case letters, digits, dots and hyphens", fix)
+    return value
+
+
+Location = Annotated[StrictStr, AfterValidator(location_word), pattern(r"[a-z0-9][a-z0-9._-]{0,62}")]
 ProviderWord = Annotated[StrictStr, AfterValidator(provider_word), pattern(r"[a-z0-9][a-z0-9._-]{0,62}")]
 ServerImage = Annotated[
     StrictStr,
