@@ -18,6 +18,7 @@ import yaml
 from lab import private_files as files
 from lab import state, topology
 from lab.errors import LabError
+from lab.own_settings import Artifacts, own_settings, with_own
 from lab.topology import HetznerSite, OnPremiseSite, Site, Topology
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -26,20 +27,6 @@ NAME = "isthmus"
 
 HETZNER_TOKEN_LENGTH = 64
 """The provider refuses tokens of any other length."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Artifacts:
-    """What the mirror offers, as the settings name it."""
-
-    k3s_version: str
-    k3s_sha256: str
-    k3s_directory: str
-    charts_directory: str
-    registries: Mapping[str, str]
-    cilium_version: str
-    operator_version: str
-    agent_image: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,8 +125,8 @@ def stack_settings(
 ) -> dict[str, Any]:
     """The plain settings of a stack file, without secrets.
 
-    ``host_keys`` are the public SSH host keys of the on-premise machines by name. ``privileged`` lets Cilium's
-    containers run privileged, which is needed only where root lacks CAP_SYS_RESOURCE.
+    ``host_keys`` are the public SSH host keys of the on-premise machines by name. ``privileged`` and what only the lab
+    needs: lab/own_settings.py.
     """
     config: dict[str, Any] = {
         "isthmus:network": {
@@ -149,29 +136,17 @@ def stack_settings(
             "dns_zone": site.ranges.dns_zone,
         },
         "isthmus:peers": list(lab.peers(site)),
-        "isthmus:k3s": {"version": artifacts.k3s_version, "sha256": artifacts.k3s_sha256},
-        "isthmus:cilium": {
-            "version": artifacts.cilium_version,
-            **({"values": {"securityContext": {"privileged": True}}} if privileged else {}),
-        },
+        "isthmus:cilium": {"version": artifacts.cilium_version},
         "isthmus:netbird": {
-            "management_url": topology.NETBIRD_URL,
             "operator_version": artifacts.operator_version,
             "agent_image": artifacts.agent_image,
-            # The server speaks plain HTTP here, and its relay then offers WebSocket only.
-            "agent_env": {"NB_RELAY_TRANSPORT": "ws"},
-        },
-        "isthmus:mirrors": {
-            "k3s": artifacts.k3s_directory,
-            "charts": artifacts.charts_directory,
-            "registries": dict(artifacts.registries),
         },
     }
     if isinstance(site, HetznerSite):
         config |= _hetzner_settings(lab, site)
     else:
         config["isthmus:on_premise"] = _on_premise_settings(site, host_keys)
-    return config
+    return with_own(config, own_settings(site, artifacts, privileged=privileged))
 
 
 def _hetzner_settings(lab: Topology, site: HetznerSite) -> dict[str, Any]:
@@ -189,9 +164,6 @@ def _hetzner_settings(lab: Topology, site: HetznerSite) -> dict[str, Any]:
             "api_allowed_cidrs": [*allowed],
             "ssh_allowed_cidrs": [*allowed],
         },
-        "hcloud:endpoint": topology.HETZNER_ENDPOINT,
-        "hcloud:pollInterval": "100ms",
-        "hcloud:pollFunction": "constant",
     }
 
 

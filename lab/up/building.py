@@ -7,7 +7,8 @@ from pathlib import Path
 
 from lab import base, images, mirror, preflight, project, state, topology
 from lab.errors import LabError
-from lab.project import REPOSITORY, Artifacts
+from lab.own_settings import Artifacts
+from lab.project import REPOSITORY
 from lab.up.raising import Raising, again
 from toolchain import RECIPES, debian, ensure, estimates, pulumi_bin, versions
 from toolchain import pulumi_home as toolchain_pulumi_home

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from lab import failed_up
-from lab.project import Artifacts, Tools
+from lab.own_settings import Artifacts
+from lab.project import Tools
 from lab.pulumi_command import Pulumi
 from lab.reporting import Reporter
 from lab.steps import StepFailed, Steps
