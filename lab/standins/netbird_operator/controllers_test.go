@@ -228,6 +228,37 @@ func TestDisruptionBudgetGoesWithTheSecondReplica(t *testing.T) {
 	}
 }
 
+// A dead node's pod stays pending, so a change of the router is not Ready until that node is back.
+func TestAChangeIsReadyOnceEveryReplicaIs(t *testing.T) {
+	two := int32(2)
+	w := newWorld(t, testRouter(func(spec *networkRouterSpec) { spec.WorkloadOverride = &workloadOverride{Replicas: &two} }))
+	w.account.add("/dns/zones", map[string]any{"name": "zone.example"})
+	w.settle()
+	if budget := get[policyv1.PodDisruptionBudget](w, "networkrouter-r"); budget.Spec.MaxUnavailable.IntValue() != 1 {
+		t.Errorf("budget %v", budget.Spec)
+	}
+	spread := get[appsv1.Deployment](w, "networkrouter-r").Spec.Template.Spec.TopologySpreadConstraints
+	if len(spread) != 1 || spread[0].WhenUnsatisfiable != corev1.ScheduleAnyway {
+		t.Errorf("spread %v: that of the operator keeps no two replicas apart", spread)
+	}
+	router := get[networkRouter](w, "r")
+	router.Generation = 4
+	must(t, w.Update(t.Context(), router))
+	for _, seen := range []struct {
+		ready      int32
+		generation int64
+	}{{1, 3}, {2, 4}} {
+		deployment := get[appsv1.Deployment](w, "networkrouter-r")
+		deployment.Status.Replicas, deployment.Status.ReadyReplicas = two, seen.ready
+		must(t, w.Status().Update(t.Context(), deployment))
+		w.settle()
+		found := get[networkRouter](w, "r").Status.Conditions[0]
+		if found.Status != metav1.ConditionTrue || found.ObservedGeneration != seen.generation {
+			t.Errorf("%d of 2 ready: %s of generation %d", seen.ready, found.Status, found.ObservedGeneration)
+		}
+	}
+}
+
 func TestRouterKeepsFieldsOfOthersAndTakesItsOwnBack(t *testing.T) {
 	w := newWorld(t, testRouter(nil))
 	w.account.add("/dns/zones", map[string]any{"name": "zone.example"})
