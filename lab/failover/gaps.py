@@ -79,8 +79,8 @@ class Sample:
     path: Path
     run: int
     gap: Gap
-    breaks: int = 0
-    """How often a connection that stays broke, and was made anew."""
+    failures: int = 0
+    """New connections that were not made, or how often the one that stays broke and was made anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,7 @@ class Row:
     median: Gap
     worst: Gap
     gaps: tuple[Gap, ...]
-    breaks: int
+    failures: int
 
     def as_json(self) -> dict[str, Any]:
         """For programs; seconds to the millisecond. ``median_is_least`` and ``worst_is_least``: it may be more."""
@@ -111,7 +111,7 @@ class Row:
             "worst_is_least": self.worst.open,
             "not_back": sum(gap.open for gap in self.gaps),
             "seconds": [round(gap.seconds, 3) for gap in self.gaps],
-            "breaks": self.breaks,
+            "failures": self.failures,
         }
 
 
@@ -143,7 +143,7 @@ def _row(of_row: Sequence[Sample]) -> Row:
         median=median(gaps),
         worst=worst(gaps),
         gaps=gaps,
-        breaks=sum(one.breaks for one in of_row),
+        failures=sum(one.failures for one in of_row),
     )
 
 

@@ -8,6 +8,8 @@ stdin, and it ends with stdin; times are those of CLOCK_MONOTONIC, which all mac
     {"answers": {"FLOW KIND": [time, ...]}, "events": [["FLOW KIND", time, text], ...], "now": time}
                                         on stdout, five times a second: what came since the last time
 
+Events are connections that were not made ("tcp", after PATIENCE seconds at the latest) or broke ("kept").
+
 Kinds: "udp", a packet and its echo, always by the same ports; "tcp", a connection that is made and closed; "kept", a
 message and its echo on a connection that is made anew only when it breaks. Each is sent every EVERY seconds.
 """
@@ -68,6 +70,10 @@ class Prober:
         """An answer came."""
         self.answers.setdefault(key, []).append(time.monotonic())
 
+    def failed(self, key: str, error: Exception) -> None:
+        """A connection was not made, or broke."""
+        self.events.append((key, time.monotonic(), getattr(error, "strerror", "") or type(error).__name__))
+
     def start(self, flow: str, address: str) -> None:
         """Asks an address in every kind."""
         for asking in (self.udp, self.tcp, self.kept):
@@ -105,10 +111,13 @@ class Prober:
 
     async def connect(self, key: str, address: str) -> None:
         """One connection."""
-        with contextlib.suppress(OSError, TimeoutError):
+        try:
             _, writer = await asyncio.wait_for(asyncio.open_connection(address, ASK), PATIENCE)
-            self.noted(key)
-            writer.close()
+        except (OSError, TimeoutError) as error:
+            self.failed(key, error)
+            return
+        self.noted(key)
+        writer.close()
 
     async def kept(self, key: str, address: str) -> None:
         """Messages on a connection that stays, as long as it does."""
@@ -126,7 +135,7 @@ class Prober:
                 finally:
                     listening.cancel()
             except (OSError, TimeoutError) as error:
-                self.events.append((key, time.monotonic(), getattr(error, "strerror", "") or type(error).__name__))
+                self.failed(key, error)
                 await asyncio.sleep(CONNECT_AGAIN)
             finally:
                 if writer is not None:

@@ -50,7 +50,7 @@ class Prober:
         self.now = 0.0
         """Up to when it has told everything; 0 before its first word."""
         self._answers: dict[str, list[float]] = {}
-        self._breaks: list[tuple[str, float]] = []
+        self._failures: list[tuple[str, float]] = []
         self._lock = threading.Lock()
 
     def __enter__(self) -> Prober:
@@ -103,7 +103,7 @@ class Prober:
             with self._lock:
                 for key, times in told["answers"].items():
                     self._answers.setdefault(key, []).extend(times)
-                self._breaks += [(key, moment) for key, moment, _ in told["events"]]
+                self._failures += [(key, moment) for key, moment, _ in told["events"]]
                 self.now = told["now"]
 
     def _order(self, **order: object) -> None:
@@ -126,10 +126,10 @@ class Prober:
         with self._lock:
             return list(self._answers.get(f"{flow.name} {kind}", ()))
 
-    def breaks(self, flow: Flow, since: float) -> int:
-        """How often the connection that stays broke since then."""
+    def failures(self, flow: Flow, kind: Kind, since: float) -> int:
+        """How many new connections were not made since then, or how often the one that stays broke."""
         with self._lock:
-            return sum(key == f"{flow.name} kept" and moment >= since for key, moment in self._breaks)
+            return sum(key == f"{flow.name} {kind}" and moment >= since for key, moment in self._failures)
 
 
 class Probing:

@@ -151,7 +151,7 @@ def _one_fault(
                     path=path,
                     run=run,
                     gap=longest_gap(made.of(flow).answers(flow, kind), begin=begin, end=made.of(flow).now),
-                    breaks=made.of(flow).breaks(flow, begin) if kind == "kept" else 0,
+                    failures=made.of(flow).failures(flow, kind, begin),
                 )
                 for flow in watched
                 for kind in KINDS

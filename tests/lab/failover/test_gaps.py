@@ -104,14 +104,14 @@ SAMPLE = Sample(
 def test_runs_of_a_kind_make_a_row_whichever_router_it_was() -> None:
     samples = [
         SAMPLE,
-        replace(SAMPLE, kind="kept", gap=Gap(3.0), breaks=1),
+        replace(SAMPLE, kind="kept", gap=Gap(3.0), failures=1),
         replace(SAMPLE, run=2, router="mn-3", gap=Gap(0.75)),
         replace(SAMPLE, placement="router", gap=Gap(9.0)),
         replace(SAMPLE, run=3, gap=Gap(30.0, open=True)),
-        replace(SAMPLE, kind="kept", run=2, gap=Gap(5.0), breaks=2),
+        replace(SAMPLE, kind="kept", run=2, gap=Gap(5.0), failures=2),
     ]
     found = rows(samples)
-    assert [(row.placement, row.kind, row.runs, row.median, row.worst, row.breaks) for row in found] == [
+    assert [(row.placement, row.kind, row.runs, row.median, row.worst, row.failures) for row in found] == [
         ("third", "tcp", 3, Gap(1.25), Gap(30.0, open=True), 0),
         ("third", "kept", 2, Gap(4.0), Gap(5.0), 3),
         ("router", "tcp", 1, Gap(9.0), Gap(9.0), 0),
@@ -150,5 +150,5 @@ def test_json_tells_all_of_a_row() -> None:
         "worst_is_least": True,
         "not_back": 1,
         "seconds": [1.25, 30.0],
-        "breaks": 0,
+        "failures": 0,
     }

@@ -125,5 +125,6 @@ def test_an_end_of_the_other_side_is_a_gap_in_every_kind_and_a_break_of_what_was
                 gap = longest_gap(asking.answers[f"a>b {kind}"], begin=ended, end=asking.now)
                 assert 1.5 < gap.seconds < asking.now - ended, kind
                 assert not gap.open
-    assert {event[0] for event in asking.events} == {"a>b kept"}
+    assert {event[0] for event in asking.events} == {"a>b kept", "a>b tcp"}
+    assert all(ended - 1 < event[1] < asking.now for event in asking.events)
     assert all(event[2] for event in asking.events)
