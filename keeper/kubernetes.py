@@ -91,7 +91,7 @@ class Api:
             try:
                 return self._answer(method, path, content, headers)
             except (OSError, http.client.HTTPException) as error:
-                self._close()
+                self.close()
                 raise ApiProblem(f"{method} {path}: {type(error).__name__}: {error}") from error
 
     def _answer(self, method: str, path: str, content: bytes | None, headers: dict[str, str]) -> Any:
@@ -109,7 +109,7 @@ class Api:
             except TimeoutError:
                 raise
             except (OSError, http.client.HTTPException):
-                self._close()
+                self.close()
                 if fresh:
                     raise
                 continue
@@ -128,7 +128,8 @@ class Api:
         except OSError as error:
             raise ApiProblem(f"the service account's token: {error}") from error
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Ends the connection; the next call makes another."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

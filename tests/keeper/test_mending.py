@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from keeper.mending import (
+    FIRST_WAIT_SECONDS,
+    LONGEST_WAIT_SECONDS,
+    Mend,
+    MendMemory,
+    NodeFacts,
+    faults,
+    mend,
+)
+from keeper.netlink import Interface, Route, Rule
+
+FIRST, SECOND = Rule(105, 254, "", b"105"), Rule(110, 7120, "", b"110")
+GOOD = NodeFacts(
+    forwarding=True,
+    interface=Interface(7, up=True),
+    address="100.92.0.7",
+    rules=(FIRST, SECOND),
+    routes=(Route("10.42.0.0/16", 7, b"route"),),
+    filtering=True,
+)
+
+
+def learned() -> MendMemory:
+    memory, actions = mend("wt0", MendMemory(), GOOD, 0.0)
+    assert actions == ()
+    assert faults("wt0", memory, GOOD) == ()
+    return memory
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"forwarding": False}, "net.ipv4.ip_forward is 0"),
+        ({"interface": None}, "there is no wt0"),
+        ({"interface": Interface(7, up=False)}, "wt0 is down"),
+        ({"address": ""}, "wt0 has no address"),
+        ({"silent": True}, "NetBird's agent does not answer"),
+        ({"filtering": False}, "NetBird's packet filter is gone"),
+    ],
+)
+def test_what_is_wrong_is_named(change: dict[str, object], fault: str) -> None:
+    assert faults("wt0", learned(), replace(GOOD, **change)) == (fault,)  # type: ignore[arg-type]
+
+
+def test_a_node_without_nftables_of_netbirds_lacks_nothing() -> None:
+    memory, _ = mend("wt0", MendMemory(), replace(GOOD, filtering=False), 0.0)
+    assert faults("wt0", memory, replace(GOOD, filtering=False)) == ()
+
+
+def test_rules_are_laid_again_in_the_second_look() -> None:
+    """An agent that ends takes its rules away, and its interface a moment later."""
+    gone = replace(GOOD, rules=(SECOND,))
+    memory, actions = mend("wt0", learned(), gone, 1.0)
+    assert actions == ()
+    memory, actions = mend("wt0", memory, gone, 1.5)
+    assert actions == (Mend("ip rules", "ip rules of NetBird were gone", rules=(b"105",)),)
+    ended = replace(GOOD, rules=(), routes=(), interface=None, address="", filtering=False)
+    assert mend("wt0", memory, ended, 2.0)[1] == ()
+
+
+def test_what_an_earlier_interface_had_is_not_laid_for_a_new_one() -> None:
+    new = NodeFacts(forwarding=True, interface=Interface(8, up=True), address="100.92.0.7")
+    memory = learned()
+    for second in range(1, 100):
+        memory, actions = mend("wt0", memory, new, float(second))
+        assert actions == ()
+
+
+def test_an_interface_that_is_down_gets_its_routes_back() -> None:
+    down = replace(GOOD, interface=Interface(7, up=False), routes=())
+    _, actions = mend("wt0", learned(), down, 1.0)
+    assert actions == (Mend("interface", "wt0 was down", routes=(b"route",)),)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "seconds"),
+    [
+        ({"filtering": False}, "NetBird's packet filter was gone", 0.6),
+        ({"silent": True}, "NetBird's agent did not answer", 3.0),
+        ({"routes": ()}, "NetBird's routes were gone", 8.0),
+    ],
+)
+def test_the_agent_is_started_anew_for_what_only_it_can_lay(
+    change: dict[str, object], reason: str, seconds: float
+) -> None:
+    wrong = replace(GOOD, **change)  # type: ignore[arg-type]
+    memory, actions = mend("wt0", learned(), wrong, 10.0)
+    assert actions == ()
+    memory, actions = mend("wt0", memory, wrong, 10.0 + seconds - 0.1)
+    assert actions == ()
+    memory, actions = mend("wt0", memory, wrong, 10.01 + seconds)
+    assert actions == (Mend("agent", reason),)
+    # Where that does not help it is tried less and less often.
+    times = [10.0 + seconds]
+    for tenths in range(200, 40_000, 5):
+        memory, actions = mend("wt0", memory, wrong, tenths / 10)
+        times += [tenths / 10] * len(actions)
+    waits = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert waits[0] == pytest.approx(FIRST_WAIT_SECONDS, abs=1)
+    assert waits == sorted(waits)
+    assert waits[-1] == pytest.approx(LONGEST_WAIT_SECONDS, abs=1)
+
+
+def test_a_moment_without_filter_or_routes_is_none() -> None:
+    memory = learned()
+    for second in range(1, 50):
+        facts = replace(GOOD, filtering=bool(second % 2), routes=GOOD.routes if second % 5 else ())
+        memory, actions = mend("wt0", memory, facts, second / 2)
+        assert actions == ()

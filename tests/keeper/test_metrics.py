@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import re
+
+from keeper.config import Config, Peer
+from keeper.conversation import Conversation
+from keeper.decision import PeerView
+from keeper.messages import Message
+from keeper.metrics import render
+from keeper.report import Counts, over_of, status
+from keeper.seen import Judged, OwnSeen
+from keeper.wireguard import WireGuardPeer
+
+CONFIG = Config(
+    cluster="mn",
+    port=51823,
+    interface="wt0",
+    routers={"mn-1": "10.10.0.11", "mn-2": "10.10.0.12"},
+    pod_cidr="10.52.0.0/16",
+    peers={
+        "de": Peer(
+            {"de-1": "100.64.2.1", "de-2": "100.64.2.2"}, ("10.42.0.0/16", "10.43.0.0/16"), "isthmus-to-de", 51823
+        ),
+        "old": Peer({"old-1": "100.64.3.1"}, ("10.62.0.0/16",), "isthmus-to-old", None),
+    },
+)
+DEVICE = (
+    WireGuardPeer(b"1", frozenset({"100.64.2.1/32", "10.42.0.0/16", "10.43.0.0/16"}), "192.0.2.7", 7),
+    WireGuardPeer(b"2", frozenset({"100.64.2.2/32"}), "127.0.0.1", 7),
+    WireGuardPeer(b"3", frozenset({"100.64.3.1/32"}), "", 7),
+)
+
+
+def the_status() -> dict[str, object]:
+    talk = Conversation(CONFIG, node="mn-1", key=b"k", boot="b", to_sibling=lambda *_: None, to_router=lambda *_: None)
+    talk.probe(10.0)
+    sequence = next(iter(talk.routers["de"]["de-1"].sent_at))
+    talk.routers["de"]["de-1"].hear(Message("answer", "de", "de-1", "x", 1, ok=True, echo=("b", sequence)), 10.0125)
+    counts = Counts()
+    counts.moved("de", "over")
+    counts.moved("de", "over")
+    counts.mended["ip rules"] += 1
+    views = {"de": PeerView(Judged(True), "mn-1", "de-1"), "old": PeerView(Judged(False, 'a "reason"'), "mn-2", None)}
+    own = OwnSeen(ok=True, routed={"de": True, "old": False})
+    return status(talk, own, views, DEVICE, counts, {"Kubernetes": "", "WireGuard": "refused"})
+
+
+def test_the_status_says_all_of_it() -> None:
+    found = the_status()
+    assert (found["version"], found["node"], found["ok"], found["draining"]) == (1, "mn-1", True, False)
+    assert found["siblings"] == {"mn-2": {"state": "unknown", "ok": None}}
+    assert found["problems"] == {"WireGuard": "refused"}
+    peers = found["peers"]
+    assert isinstance(peers, dict)
+    assert peers["old"] == {
+        "good": False,
+        "reason": 'a "reason"',
+        "out": "mn-2",
+        "over": {},
+        "routed": False,
+        "keeper": False,
+        "routers": {
+            "old-1": {"good": None, "state": "unknown", "draining": False, "rtt_ms": None, "loss": 0.0, "relayed": None}
+        },
+    }
+    assert peers["de"]["over"] == {"10.42.0.0/16": "de-1", "10.43.0.0/16": "de-1"}
+    assert peers["de"]["routers"]["de-1"] == {
+        "good": True,
+        "state": "alive",
+        "draining": False,
+        "rtt_ms": 12.5,
+        "loss": 0.0,
+        "relayed": False,
+    }
+    assert peers["de"]["routers"]["de-2"]["relayed"] is True
+
+
+def test_a_router_holds_a_peer_when_it_has_all_of_its_ranges() -> None:
+    assert over_of(CONFIG, DEVICE) == {"de": "de-1", "old": None}
+    half = (WireGuardPeer(b"1", frozenset({"100.64.2.1/32", "10.42.0.0/16"}), "", 0), *DEVICE[1:])
+    assert over_of(CONFIG, half) == {"de": None, "old": None}
+    assert over_of(CONFIG, None) == {}
+
+
+LINE = re.compile(r'^isthmus_keeper_[a-z_]+(\{[a-z]+="([^"\\]|\\.)*"(,[a-z]+="([^"\\]|\\.)*")*\})? [0-9.e+-]+$')
+
+
+def test_prometheus_can_read_it() -> None:
+    text = render(the_status())
+    lines = text.splitlines()
+    samples = [line for line in lines if not line.startswith("#")]
+    assert len(samples) >= 20
+    assert [line for line in samples if not LINE.match(line)] == []
+    names = {line.split("{")[0].split(" ")[0] for line in samples}
+    assert all(f"# TYPE {name} " in text and f"# HELP {name} " in text for name in names)
+    for expected in (
+        'isthmus_keeper_link_good{peer="de"} 1',
+        'isthmus_keeper_link_good{peer="old"} 0',
+        'isthmus_keeper_link_out{peer="old"} 0',
+        'isthmus_keeper_router_used{peer="de",router="de-1"} 1',
+        'isthmus_keeper_router_used{peer="de",router="de-2"} 0',
+        'isthmus_keeper_round_trip_seconds{peer="de",router="de-1"} 0.0125',
+        'isthmus_keeper_relayed{peer="de",router="de-2"} 1',
+        'isthmus_keeper_moves_total{peer="de",way="over"} 2',
+        'isthmus_keeper_mended_total{what="ip rules"} 1',
+    ):
+        assert expected in lines
