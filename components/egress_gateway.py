@@ -40,7 +40,9 @@ class EgressGatewayArgs:
 
 
 class EgressGateway(pulumi.ComponentResource):
-    """All pods reach the peer's pods by the router."""
+    """All pods reach the peer's pods by a router. ``policy`` steers them there."""
+
+    policy: pulumi.Resource
 
     def __init__(self, name: str, args: EgressGatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         peer = args.link.cluster
@@ -72,7 +74,7 @@ class EgressGateway(pulumi.ComponentResource):
         )
         manifest = egress_policy(peer, link_destinations(args.link.pod_cidr))
         own = args.own_peers.apply(lambda peers: ",".join(sorted(peers.values())))
-        KubernetesObject(
+        self.policy = KubernetesObject(
             manifest["metadata"]["name"],
             {**manifest, "metadata": {**manifest["metadata"], "annotations": {waits.SOURCES_ANNOTATION: own}}},
             opts=pulumi.ResourceOptions(parent=self, depends_on=[routed, *policies]),

@@ -11,7 +11,7 @@ from typing import Any
 
 import pulumi
 
-from components import waits
+from components import router_moves, waits
 from components.cilium import RELEASE as CILIUM_RELEASE
 from components.cilium import Cilium, CiliumArgs
 from components.dns import ClusterDns, ClusterDnsArgs
@@ -94,15 +94,18 @@ async def joined_cluster(
         ),
         opts=running.goes_with_machines,
     )
+    routers = [node.name for node in plan.routers]
     router = NetbirdRouter(
         "router",
         NetbirdRouterArgs(
             cluster=settings.stack,
             pod_cidr=plan.pod_cidr,
-            nodes=[node.name for node in plan.routers],
+            nodes=routers,
             settings=settings.netbird,
             api_token=secrets.netbird_api_token,
-            operator=operator.ready,
+            operator=waiting.until(
+                lambda client, _: router_moves.routers_in_place(client, settings.stack, routers), after=operator.ready
+            ),
             waiting=waiting,
             transforms=callbacks,
         ),
@@ -124,14 +127,14 @@ async def joined_cluster(
             opts=running.goes_with_machines,
         )
         guards = waiting.until(lambda client, _: waits.guards(client), after=guard.there)
-    for link in links:
+    gateways = [
         EgressGateway(
             f"to-{link.cluster}",
             EgressGatewayArgs(
                 cluster=settings.stack,
                 claim=router.claim,
                 link=link,
-                routers=[node.name for node in plan.routers],
+                routers=routers,
                 own_peers=router.peers,
                 router=router.ready,
                 guards=guards,
@@ -141,7 +144,14 @@ async def joined_cluster(
             ),
             opts=in_cluster,
         )
+        for link in links
+    ]
     if links:
+        waiting.until(
+            lambda client, _: router_moves.policies_settled(client, settings.stack, routers),
+            after=gateways[0].policy,
+            beside=[gateway.policy for gateway in gateways[1:]],
+        )
         DnsRelay(
             "dns-relay",
             DnsRelayArgs(

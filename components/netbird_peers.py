@@ -41,6 +41,11 @@ class RouterPeersProvider(NetbirdProvider):
         for peer in found.left:
             client.delete(f"/peers/{peer['id']}")
             tell(f"NetBird: removed the peer {peer['name']} ({peer['ip']}), whose node has no router any more")
+        if noted and {*noted.values()} != {*found.addresses.values()}:
+            tell(
+                f"NetBird: {props['group']} are others now; a stack that is linked with this one takes their addresses "
+                "at its next `pulumi up`"
+            )
         return {"peers": found.addresses}
 
     def _find(self, client: NetbirdClient, id_: str, props: Json) -> Json | None:

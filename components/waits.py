@@ -16,7 +16,7 @@ from components.kubernetes_client import KubernetesClient, KubernetesError
 from components.netbird_client import NetbirdClient, NetbirdError
 from components.waiting import Seen, Wait
 from domain.egress_policy import egress_policy_name
-from domain.guard import read_state
+from domain.guard import GuardState, read_state
 from domain.link_reason import why_no_route
 from domain.netbird import NAMESPACE
 
@@ -48,6 +48,7 @@ class DaemonSet:
 
 CILIUM: Final = DaemonSet("cilium", "k8s-app=cilium")
 GUARDS: Final = DaemonSet(guard.NAME, f"app.kubernetes.io/name={guard.NAME}")
+GUARDS_PATH: Final = f"/api/v1/namespaces/{GUARDS.namespace}/pods"
 RELAYS: Final = DaemonSet("isthmus-dns-relay", "app.kubernetes.io/name=isthmus-dns-relay")
 OPERATOR: Final = "isthmus-netbird-operator"
 """The Deployment of the operator's chart."""
@@ -85,10 +86,10 @@ def _of_daemon_set(client: KubernetesClient, wanted: DaemonSet, what: str, deadl
 def look_at_daemon_set(client: KubernetesClient, wanted: DaemonSet) -> Seen:
     """Whether all of its pods on nodes that are there run the newest template and are ready."""
     there = client.request("GET", f"/apis/apps/v1/namespaces/{wanted.namespace}/daemonsets/{wanted.name}")
-    pods = client.request("GET", f"/api/v1/namespaces/{wanted.namespace}/pods?labelSelector={_quoted(wanted.selector)}")
+    pods = client.request("GET", f"/api/v1/namespaces/{wanted.namespace}/pods?labelSelector={quoted(wanted.selector)}")
     revisions = client.request(
         "GET",
-        f"/apis/apps/v1/namespaces/{wanted.namespace}/controllerrevisions?labelSelector={_quoted(wanted.selector)}",
+        f"/apis/apps/v1/namespaces/{wanted.namespace}/controllerrevisions?labelSelector={quoted(wanted.selector)}",
     )
     nodes = client.request("GET", "/api/v1/nodes")
     return daemon_set_seen(there, pods, revisions, nodes)
@@ -113,7 +114,7 @@ def daemon_set_seen(
     notes = tuple(f"node {node} is away {away[node]}; {name} there was not waited for" for node in sorted(on_away))
     if (status.get("observedGeneration") or 0) < there["metadata"].get("generation", 0):
         return Seen(False, f"{name} is new, and Kubernetes has not looked at it yet", notes)
-    good = [pod for pod in live if _is_newest(pod, newest) and _ready(pod)]
+    good = [pod for pod in live if _is_newest(pod, newest) and is_ready(pod)]
     state = f"{len(good)} of {wanted} ready"
     states = [_pod_state(pod, newest) for pod in live if pod not in good]
     if states:
@@ -134,7 +135,8 @@ def _is_newest(pod: Mapping[str, Any], newest: str) -> bool:
     return bool(revision) and newest.endswith(f"-{revision}")
 
 
-def _ready(pod: Mapping[str, Any]) -> bool:
+def is_ready(pod: Mapping[str, Any]) -> bool:
+    """Whether the pod is ready and stays."""
     return "deletionTimestamp" not in pod["metadata"] and any(
         one["type"] == "Ready" and one["status"] == "True" for one in (pod.get("status") or {}).get("conditions") or []
     )
@@ -173,7 +175,8 @@ def _away(nodes: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _quoted(selector: str) -> str:
+def quoted(selector: str) -> str:
+    """A label selector as a part of an address."""
     return selector.replace("/", "%2F").replace("=", "%3D")
 
 
@@ -203,7 +206,7 @@ def _operator_seen(client: KubernetesClient) -> Seen:
     there = client.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{OPERATOR}")
     if there is None:
         return Seen(False, "Helm has not made it yet")
-    pods = client.request("GET", f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector={_quoted(OPERATOR_PODS)}")
+    pods = client.request("GET", f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector={quoted(OPERATOR_PODS)}")
     return operator_seen(there, pods)
 
 
@@ -214,7 +217,7 @@ def operator_seen(there: Mapping[str, Any], pods: Mapping[str, Any]) -> Seen:
     ready = min(int(status.get("updatedReplicas") or 0), int(status.get("readyReplicas") or 0))
     if wanted == 0:
         return Seen(False, "somebody has scaled it to zero")
-    states = sorted(_state_of(pod) for pod in pods.get("items") or [] if not _ready(pod))
+    states = sorted(_state_of(pod) for pod in pods.get("items") or [] if not is_ready(pod))
     state = "; ".join([f"{ready} of {wanted} ready", *states])
     observed = (status.get("observedGeneration") or 0) >= there["metadata"].get("generation", 0)
     return Seen(observed and ready >= wanted and not states, state)
@@ -301,9 +304,13 @@ class RoutersSeen(Seen):
     without: Sequence[str] = ()
 
 
+def guard_state(client: KubernetesClient, pod: str) -> GuardState | None:
+    """What this guard saw last, None before the first look. Raises KubernetesError, also when its kubelet is away."""
+    return read_state(client.text(f"{GUARDS_PATH}/{pod}/log?container={guard.CONTAINER}&tailLines=20"))
+
+
 def _routers_seen(client: KubernetesClient, wanted: RouteWanted) -> RoutersSeen:
-    path = f"/api/v1/namespaces/{GUARDS.namespace}/pods"
-    pods = client.request("GET", f"{path}?labelSelector={_quoted(GUARDS.selector)}")
+    pods = client.request("GET", f"{GUARDS_PATH}?labelSelector={quoted(GUARDS.selector)}")
     away = _away(client.request("GET", "/api/v1/nodes"))
     without: dict[str, str] = {}
     routed, notes = [], []
@@ -314,20 +321,19 @@ def _routers_seen(client: KubernetesClient, wanted: RouteWanted) -> RoutersSeen:
         on_node = [
             pod["metadata"]["name"]
             for pod in pods.get("items") or []
-            if pod["spec"].get("nodeName") == node and _ready(pod)
+            if pod["spec"].get("nodeName") == node and is_ready(pod)
         ]
         if not on_node:
             without[node] = "no guard runs there"
             continue
         try:
-            log = client.text(f"{path}/{on_node[0]}/log?container={guard.CONTAINER}&tailLines=20")
+            state = guard_state(client, on_node[0])
         except KubernetesError as error:
             if error.status is None:
                 raise
             # The API asks the node's kubelet, which may be away while the link carries.
             without[node] = f"what its guard sees can't be read ({error})"
             continue
-        state = read_state(log)
         way = state.ways.get(str(wanted.destination)) if state else None
         if state is not None and way == "tunnel":
             routed.append(node)

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ipaddress import IPv4Network
-from typing import Any
+from typing import Any, Final
 
 from domain.names import ROUTER_LABEL, ROUTER_LABEL_VALUE
 from domain.overlay import NETBIRD_INTERFACE, NETBIRD_RANGE
 
+OWN_POLICIES: Final = "isthmus-to-"
+"""With this the names of our policies begin."""
+
 
 def egress_policy_name(peer: str) -> str:
     """Name of the policy (cluster-scoped)."""
-    return f"isthmus-to-{peer}"
+    return f"{OWN_POLICIES}{peer}"
 
 
 def link_destinations(pod_cidr: IPv4Network) -> tuple[IPv4Network, ...]:
@@ -25,7 +28,9 @@ def link_destinations(pod_cidr: IPv4Network) -> tuple[IPv4Network, ...]:
 
 
 def egress_policy(peer: str, destination_cidrs: Sequence[IPv4Network]) -> dict[str, Any]:
-    """A ``CiliumEgressGatewayPolicy`` for all pods, to exactly these ranges.
+    """A ``CiliumEgressGatewayPolicy`` for all pods, to exactly these ranges. Which of the routers is the gateway is
+    added by whoever steers the link (:mod:`domain.router_moves`, the keeper): ``kubernetes.io/hostname`` beside the
+    label.
 
     ValueError when there is none, or when one touches NetBird's range: a reply to a peer's router would be caught by
     the policy and sent round again.

@@ -10,6 +10,9 @@ PROJECT: Final = "isthmus"
 FIELD_MANAGER: Final = "isthmus"
 """Whom the Kubernetes API notes as the owner of what this program applies to objects of others."""
 
+KEEPER_MANAGER: Final = "isthmus-keeper"
+"""Likewise of the field by which an egress policy names the node that is its gateway, whoever writes it."""
+
 ROUTER_LABEL: Final = "isthmus.dev/router"
 ROUTER_LABEL_VALUE: Final = "true"
 """The label of the Node that carries NetBird's router, the egress gateway and the DNS relay."""

@@ -27,35 +27,12 @@ def nodes_that_run(outputs: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def raised_routers(outputs: Mapping[str, Any]) -> list[str]:
-    """The names of the nodes that carry the link, from the output of their NetBird addresses, else from what the peers
-    read. None where the last update noted neither.
-    """
-    link = part(outputs, "link").get("routers")
-    noted = [
-        list(part(outputs, "router_peers")),
-        [one.get("node") for one in link if isinstance(one, Mapping)] if isinstance(link, list) else [],
-    ]
-    for names in noted:
-        if isinstance(names, list) and names and all(isinstance(name, str) and PLAIN.fullmatch(name) for name in names):
-            return names
-    return []
-
-
 def raised_servers(outputs: Mapping[str, Any]) -> list[str]:
     """The names of the servers that run; none where the last update didn't note them."""
     names = part(outputs, RAISED_WITH).get("servers")
     if not isinstance(names, list) or not all(isinstance(name, str) and PLAIN.fullmatch(name) for name in names):
         return []
     return names
-
-
-def router_moves(was: str, now: str) -> str:
-    """The rule that a router broke that is to be another node. A node gets the router's label when it joins, and
-    NetBird's agent stays where it was started: a link that is moved to a node that runs would carry nothing, and say
-    nothing of it.
-    """
-    return f"moves the link's router from {was}, where it runs, to {now}, which would never carry it"
 
 
 def anew(stack: str) -> str:

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from domain.places.hetzner.model import HetznerSettings
-from domain.places.hetzner.nodes import nodes
-from domain.places.outputs import anew, part, raised_routers, router_moves
+from domain.places.outputs import anew, part
 from domain.problems import Problem
 from domain.settings.stack import CommonSettings
 
@@ -29,15 +28,8 @@ def fixed(section: HetznerSettings) -> dict[str, object]:
 
 
 def changes(outputs: Mapping[str, Any], settings: CommonSettings, section: HetznerSettings) -> Iterator[Problem]:
-    """Servers that exist keep their first settings, etcd keeps its majority, and the router stays where it is."""
+    """Servers that exist keep their first settings, and etcd keeps its majority."""
     yield from _servers(outputs, settings, section)
-    before, now = raised_routers(outputs), [node.name for node in nodes(settings, section) if node.router]
-    if before and now != before:
-        stack, run = settings.stack, part(outputs, "node_ips")
-        count = sum(name.startswith(f"{stack}-agent-") for name in run if isinstance(name, str))
-        fix = f"write {count} again, or raise the cluster anew: {anew(stack)}"
-        rule = router_moves(before[0], now[0])
-        yield Problem(stack, "hetzner.workers.count", str(section.workers.count), rule, fix)
 
 
 def _servers(outputs: Mapping[str, Any], settings: CommonSettings, section: HetznerSettings) -> Iterator[Problem]:

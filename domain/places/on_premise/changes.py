@@ -6,19 +6,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from domain.places.on_premise.model import OnPremiseSettings
-from domain.places.on_premise.nodes import nodes
-from domain.places.outputs import anew, nodes_that_run, part, raised_routers, raised_servers, router_moves
+from domain.places.outputs import anew, nodes_that_run, raised_servers
 from domain.problems import Problem
 from domain.settings.stack import CommonSettings
 
 
 def changes(outputs: Mapping[str, Any], settings: CommonSettings, section: OnPremiseSettings) -> Iterator[Problem]:
-    """Nodes keep their addresses and names, the data its servers, and the link its router."""
+    """Nodes keep their addresses and names, and the data its servers."""
     ours = section.kubeconfig is None
     yield from _nodes(outputs, settings.stack, section, ours=ours)
     if ours:
         yield from _servers(outputs, settings.stack, section)
-    yield from _router(outputs, settings, section, ours=ours)
 
 
 def _nodes(outputs: Mapping[str, Any], stack: str, section: OnPremiseSettings, *, ours: bool) -> Iterator[Problem]:
@@ -70,22 +68,3 @@ def _servers(outputs: Mapping[str, Any], stack: str, section: OnPremiseSettings)
         )
         fix = f"keep {majority} of {', '.join(before)}, and replace the others in later runs of `pulumi up -s {stack}`"
         yield Problem(stack, "on_premise.machines", "", rule, fix)
-
-
-def _router(
-    outputs: Mapping[str, Any], settings: CommonSettings, section: OnPremiseSettings, *, ours: bool
-) -> Iterator[Problem]:
-    """The router stays where it is. Only a machine that joins anew can take the place of one that leaves."""
-    before, stack, machines = raised_routers(outputs), settings.stack, section.machines
-    now = [node.name for node in nodes(settings, section) if node.router]
-    run = part(outputs, "node_ips")
-    if not before or now == before:
-        return
-    leaves = not {*before} & {machine.name for machine in machines}
-    if ours and leaves and not {*now} & {*run}:
-        return
-    was = before[0]
-    index = next(index for index, machine in enumerate(machines) if machine.name == now[0])
-    new = f"put a machine that is new in the place of {was}, " if ours else ""
-    fix = f"write it at {was} again, {new}or raise the cluster anew: {anew(stack)}"
-    yield Problem(stack, f"on_premise.machines.{index}.router", "true", router_moves(was, now[0]), fix)
