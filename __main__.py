@@ -31,7 +31,8 @@ async def main(*, directory: Path | None = None, callbacks: bool = True) -> dict
     plan = address_plan(settings)
     if callbacks:  # the mocks know no Hetzner
         await refuse_what_hetzner_lacks(configuration, plan)
-    peers = await asyncio.gather(*(read_peer_link(peer, plan) for peer in settings.peers))
+    taken = settings.link.cluster_ips
+    peers = await asyncio.gather(*(read_peer_link(peer, plan, cluster_ips=taken) for peer in settings.peers))
     # What is refused is refused by now, before anything exists.
     begun = RAISED_WITH in configuration.outputs
     return await joined_cluster(settings, plan, peers, begun=begun, callbacks=callbacks)

@@ -289,7 +289,8 @@ def _matrix(report: FleetReport, width: int) -> Iterator[Segment]:
     # Apart where there is room: a matrix of a few is easier to read so.
     spacing = " " if len(labels[0]) + 2 * len(names) <= width else ""
     part = max(1, (width - len(labels[0])) // (1 + len(spacing)))
-    first_link = report.links[0]
+    first_link = max(report.links, key=lambda link: len(link.destination_cidrs))
+    fewer = [_arrow(link) for link in report.links if len(link.destination_cidrs) < len(first_link.destination_cidrs)]
     example = (
         f"Of {_arrow(first_link)}, and of all others in the same way: pods reach "
         f"{', '.join(map(str, first_link.destination_cidrs))} and names in {first_link.zone}; egress policy "
@@ -300,6 +301,7 @@ def _matrix(report: FleetReport, width: int) -> Iterator[Segment]:
         *(f"{signs[size]}: a link that carries packets of at most {size} bytes from pod to pod" for size in sizes),
         *([f"{NO_LINK}: no link"] if len(linked) < len(names) * (len(names) - 1) else []),
         example,
+        *([f"Without ClusterIPs, so to pods alone: {', '.join(fewer)}."] if fewer else []),
     ]
     yield Segment("Links, from the row to the column", TITLE)
     yield EMPTY_LINE

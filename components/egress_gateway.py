@@ -16,7 +16,7 @@ from components.kubernetes_object import KubernetesObject
 from components.netbird_api import NetbirdClaim, NetbirdPolicy
 from components.waiting import Waiting
 from domain import overlay
-from domain.egress_policy import egress_policy, link_destinations
+from domain.egress_policy import egress_policy
 from domain.link import Link
 
 
@@ -40,7 +40,9 @@ class EgressGatewayArgs:
 
 
 class EgressGateway(pulumi.ComponentResource):
-    """All pods reach the peer's pods by a router. ``policy`` steers them there."""
+    """All pods reach the peer's pods by a router, and its services where the link carries them. ``policy`` steers them
+    there.
+    """
 
     policy: pulumi.Resource
 
@@ -56,12 +58,12 @@ class EgressGateway(pulumi.ComponentResource):
                 peer_routers=[str(address) for address in args.link.router_addresses],
                 opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.router)),
             )
-            for policy in overlay.policies(args.cluster, peer)
+            for policy in overlay.policies(args.cluster, peer, cluster_ips=args.link.cluster_ips)
         ]
         wanted = waits.RouteWanted(
             cluster=args.cluster,
             peer=peer,
-            destination=args.link.pod_cidr,
+            destinations=args.link.destinations,
             routers=args.routers,
             peer_routers=args.link.router_addresses,
             management_url=args.management_url,
@@ -72,7 +74,7 @@ class EgressGateway(pulumi.ComponentResource):
             beside=policies,
             values=pulumi.Output.all(own=args.own_peers, token=args.api_token),
         )
-        manifest = egress_policy(peer, link_destinations(args.link.pod_cidr))
+        manifest = egress_policy(peer, args.link.destinations)
         own = args.own_peers.apply(lambda peers: ",".join(sorted(peers.values())))
         self.policy = KubernetesObject(
             manifest["metadata"]["name"],

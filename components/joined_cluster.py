@@ -20,7 +20,7 @@ from components.egress_gateway import EgressGateway, EgressGatewayArgs
 from components.foreign_keys import ForeignKeys
 from components.guard import Guard, GuardArgs
 from components.helm_records import RecoverRelease
-from components.link_output import link_output
+from components.link_output import link_output, offers_output
 from components.machines import running_cluster
 from components.namespace_look import namespace_stays
 from components.netbird_operator import RELEASE as OPERATOR_RELEASE
@@ -34,6 +34,7 @@ from components.waiting import Waiting
 from domain import cilium_values, corefile, netbird
 from domain.changes import raised_with
 from domain.guard import guarded_ranges
+from domain.link import LINK_OUTPUT, OFFERS_OUTPUT
 from domain.places.outputs import RAISED_WITH
 from domain.places.registry import StackSettings
 from domain.plan import AddressPlan
@@ -100,6 +101,7 @@ async def joined_cluster(
         NetbirdRouterArgs(
             cluster=settings.stack,
             pod_cidr=plan.pod_cidr,
+            service_cidr=plan.service_cidr if settings.link.cluster_ips else None,
             nodes=routers,
             settings=settings.netbird,
             api_token=secrets.netbird_api_token,
@@ -185,7 +187,8 @@ async def joined_cluster(
     for peer in peers:
         (pulumi.log.info if peer.link else pulumi.log.warn)(f"{peer.peer}: {peer.message}")
     return {
-        "link": link_output(plan, router.peers),
+        LINK_OUTPUT: link_output(plan, router.peers),
+        OFFERS_OUTPUT: offers_output(settings),
         "links": {peer.peer: peer.status for peer in peers},
         RAISED_WITH: raised_with(settings),
         PROGRAM: program_output(),

@@ -1,4 +1,6 @@
-"""Writes the output ``link``: what the peers' stacks read of this cluster (``domain/link.py`` is the contract)."""
+"""Writes the outputs ``link`` and ``offers``: what the peers' stacks read of this cluster (``domain/link.py`` is the
+contract).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ from typing import Any
 
 import pulumi
 
-from domain.link import Link, RouterLink
+from domain.link import Link, Offers, RouterLink
+from domain.places.registry import StackSettings
 from domain.plan import AddressPlan
 
 
@@ -30,3 +33,8 @@ def link_of(plan: AddressPlan, peers: Mapping[str, str]) -> Link:
 def link_output(plan: AddressPlan, peers: pulumi.Output[dict[str, str]]) -> pulumi.Output[dict[str, Any]]:
     """The output: plain on purpose, since a peer's stack may have another passphrase and no secret is in it."""
     return pulumi.Output.unsecret(peers.apply(lambda known: link_of(plan, known).output()))
+
+
+def offers_output(settings: StackSettings) -> dict[str, Any]:
+    """The output ``offers``."""
+    return Offers(cluster_ips=settings.link.cluster_ips).output()

@@ -20,7 +20,7 @@ from components.netbird_objects import DnsZoneProvider, GroupProvider, PolicyPro
 from components.netbird_peers import RouterPeersProvider
 
 if TYPE_CHECKING:
-    from domain.overlay import PodsResource, Policy
+    from domain.overlay import NetworkResource, Policy
 
 __all__ = [
     "ClaimProvider",
@@ -112,7 +112,7 @@ class NetbirdNetworkResource(Resource, module="isthmus", name="NetbirdNetworkRes
     def __init__(
         self,
         resource_name: str,
-        pods: PodsResource,
+        resource: NetworkResource,
         *,
         claim: NetbirdClaim,
         cluster: str,
@@ -122,13 +122,13 @@ class NetbirdNetworkResource(Resource, module="isthmus", name="NetbirdNetworkRes
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         props = {
-            "name": pods.name,
-            "network": pods.network,
+            "name": resource.name,
+            "network": resource.network,
             "network_id": network_id,
-            "address": str(pods.address),
+            "address": str(resource.address),
             "group": group,
             "router_uid": router_uid,
-            "description": pods.description,
+            "description": resource.description,
             "cluster": cluster,
             "instance": claim.instance,
             **NetworkResourceProvider.expected,

@@ -42,13 +42,15 @@ RENEWALS = "isthmus.dev/setup-key-renewals"
 
 @dataclass(frozen=True)
 class NetbirdRouterArgs:
-    """``nodes``: names of the router nodes. ``operator`` reconciles the custom resources.
+    """``nodes``: names of the router nodes. ``operator`` reconciles the custom resources. ``service_cidr`` is None
+    where peers are not to reach services.
 
     ``transforms`` False leaves transform and hooks out: the SDK's mocks can't run any.
     """
 
     cluster: str
     pod_cidr: IPv4Network
+    service_cidr: IPv4Network | None
     nodes: Sequence[str]
     settings: NetbirdSettings
     api_token: pulumi.Output[str]
@@ -76,9 +78,9 @@ def _network_id(status: dict[str, Any] | None) -> Any:
 
 
 class NetbirdRouter(pulumi.ComponentResource):
-    """The routing peers of one cluster, one a router node, and the pods behind them.
+    """The routing peers of one cluster, one a router node, and the pods and services behind them.
 
-    ``peers`` is {router node: NetBird address}; ``ready`` is done when all are connected and offer the pods.
+    ``peers`` is {router node: NetBird address}; ``ready`` is done when all are connected and offer these.
     ``claim`` holds the cluster's names in the NetBird account.
     """
 
@@ -150,17 +152,24 @@ class NetbirdRouter(pulumi.ComponentResource):
         )
         # A preview that can't reach the cluster has no uid.
         uid = router.metadata.apply(lambda metadata: metadata.get("uid", pulumi.UNKNOWN))
-        pods = overlay.pods_resource(cluster, args.pod_cidr)
-        resource = NetbirdNetworkResource(
-            f"{pods.name}-resource",
-            pods,
-            claim=self.claim,
-            cluster=cluster,
-            network_id=router.status.apply(_network_id),
-            group=group.name,
-            router_uid=uid,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[router]),
-        )
+
+        def behind_it(resource: overlay.NetworkResource, group: NetbirdGroup) -> NetbirdNetworkResource:
+            return NetbirdNetworkResource(
+                f"{resource.name}-resource",
+                resource,
+                claim=self.claim,
+                cluster=cluster,
+                network_id=router.status.apply(_network_id),
+                group=group.name,
+                router_uid=uid,
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[router]),
+            )
+
+        resources = [behind_it(overlay.pods_resource(cluster, args.pod_cidr), group)]
+        if args.service_cidr is not None:
+            services = overlay.services_group(cluster)
+            services_group = NetbirdGroup(services, name=services, opts=claimed)
+            resources.append(behind_it(overlay.services_resource(cluster, args.service_cidr), services_group))
         peers = NetbirdRouterPeers(
             f"{overlay.router_name(cluster)}-peers",
             group=routers.name,
@@ -169,7 +178,7 @@ class NetbirdRouter(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[deployment]),
         )
         self.peers = peers.peers
-        self.ready = [peers, resource]
+        self.ready = [peers, *resources]
         self.register_outputs({"peers": self.peers})
 
     def _custom_resource(

@@ -11,10 +11,17 @@ from dataclasses import dataclass
 import pulumi
 
 from components.stack_outputs import last_outputs, stack_name
-from domain.link import Link, LinkError, overlaps_of, parse_link
+from domain.link import (
+    LINK_OUTPUT,
+    OFFERS_OUTPUT,
+    Link,
+    LinkError,
+    overlaps_of,
+    parse_link,
+    parse_offers,
+    with_cluster_ips,
+)
 from domain.plan import AddressPlan
-
-LINK_OUTPUT = "link"
 
 
 @dataclass(frozen=True)
@@ -31,8 +38,9 @@ class PeerLink:
         return {"status": "pending" if self.link is None else "linked", "message": self.message}
 
 
-async def read_peer_link(peer: str, plan: AddressPlan) -> PeerLink:
-    """The peer's link as its stack's last update left it, checked against our own plan.
+async def read_peer_link(peer: str, plan: AddressPlan, *, cluster_ips: bool) -> PeerLink:
+    """The peer's link as its stack's last update left it, checked against our own plan. ``cluster_ips``: whether we
+    take its ClusterIPs, where it offers them.
 
     Raises ``pulumi.RunError`` when there is one that can't be used. Has to be awaited by the program itself, so that
     in a preview, too, it is known whether the objects of this link exist.
@@ -40,15 +48,23 @@ async def read_peer_link(peer: str, plan: AddressPlan) -> PeerLink:
     then = f"run `pulumi up -s {peer}`, then this stack again"
     if await last_outputs(peer) is None:
         return PeerLink(peer, None, f"link pending: there is no stack {peer} yet; {then}")
-    details = await pulumi.StackReference(peer, stack_name=stack_name(peer)).get_output_details(LINK_OUTPUT)
-    value = details.value if details.value is not None else details.secret_value
+    stack = pulumi.StackReference(peer, stack_name=stack_name(peer))
+    value = await _output(stack, LINK_OUTPUT)
     if value is None:
         return PeerLink(peer, None, f"link pending: stack {peer} has no link yet; {then}")
     try:
-        link = parse_link(value, peer)
+        offers = parse_offers(await _output(stack, OFFERS_OUTPUT), peer)
+        link, without = with_cluster_ips(parse_link(value, peer), offers, taken=cluster_ips)
     except LinkError as error:
         raise pulumi.RunError(f"{plan.cluster}: {error}") from None
     if overlaps := overlaps_of(link, {"network.pod_cidr": plan.pod_cidr, "network.service_cidr": plan.service_cidr}):
         raise pulumi.RunError(f"{plan.cluster}: link of {'; '.join(overlaps)}; linked clusters need distinct ranges.")
     addresses = ", ".join(str(address) for address in link.router_addresses)
-    return PeerLink(peer, link, f"linked: pods {link.pod_cidr} and zone {link.dns_zone} by {addresses}")
+    services = f", services {link.service_cidr}" if link.cluster_ips else ""
+    message = f"linked: pods {link.pod_cidr}{services} and zone {link.dns_zone} by {addresses}"
+    return PeerLink(peer, link, f"{message}; {without}" if without else message)
+
+
+async def _output(stack: pulumi.StackReference, name: str) -> object:
+    details = await stack.get_output_details(name)
+    return details.value if details.value is not None else details.secret_value

@@ -243,13 +243,13 @@ def _why_no_operator(_seen: Seen) -> str:
 
 @dataclass(frozen=True)
 class RouteWanted:
-    """The way to a peer's pods on the routers of this cluster: names of their nodes. ``peer_routers`` are the addresses
-    of the peer's.
+    """The ways to a peer on the routers of this cluster, names of their nodes: to its pods, and to its services where
+    the link carries them. ``peer_routers`` are the addresses of the peer's.
     """
 
     cluster: str
     peer: str
-    destination: IPv4Network
+    destinations: Sequence[IPv4Network]
     routers: Sequence[str]
     peer_routers: Sequence[IPv4Address]
     management_url: str
@@ -277,7 +277,7 @@ def route(
 
     def look() -> RoutersSeen:
         seen = _routers_seen(client, wanted)
-        if not seen.done and _in_place(client, wanted.peer, wanted.destination, sources):
+        if not seen.done and _in_place(client, wanted.peer, wanted.destinations, sources):
             note = (
                 f"the link to {wanted.peer} is not seen to have its route: {seen.state}. {reason(seen)}. Its "
                 "egress policy is in place and stays; without the route packets are refused until it is back"
@@ -289,7 +289,7 @@ def route(
         return seen
 
     return Wait(
-        f"NetBird's route to {wanted.destination} ({wanted.peer})",
+        f"NetBird's route to {' and '.join(map(str, wanted.destinations))} ({wanted.peer})",
         look,
         lambda seen: reason(seen if isinstance(seen, RoutersSeen) else RoutersSeen(False, "", without=wanted.routers)),
         ROUTE_SECONDS,
@@ -334,24 +334,31 @@ def _routers_seen(client: KubernetesClient, wanted: RouteWanted) -> RoutersSeen:
             # The API asks the node's kubelet, which may be away while the link carries.
             without[node] = f"what its guard sees can't be read ({error})"
             continue
-        way = state.ways.get(str(wanted.destination)) if state else None
-        if state is not None and way == "tunnel":
-            routed.append(node)
-        elif state is None:
+        if state is None:
             without[node] = "the guard has said nothing yet"
-        elif not state.address:
-            without[node] = "wt0 has no address"
-        elif way == "elsewhere":
-            without[node] = f"the way to {wanted.destination} leads by another interface than wt0"
+        elif faults := [one for one in (_fault(state, network) for network in wanted.destinations) if one]:
+            without[node] = faults[0]
         else:
-            without[node] = f"no route to {wanted.destination} by wt0"
+            routed.append(node)
     there = f"{len(routed)} of {len(wanted.routers)} routers" if routed else "no router node is there"
     states = [f"{node}: {why}" for node, why in without.items()]
     done = bool(routed) and not without
     return RoutersSeen(done, "; ".join(states) or there, tuple(notes), tuple(routed), tuple(without))
 
 
-def _in_place(client: KubernetesClient, peer: str, destination: IPv4Network, sources: str) -> bool:
+def _fault(state: GuardState, destination: IPv4Network) -> str:
+    """What is wrong with the way there; empty when nothing is."""
+    way = state.ways.get(str(destination))
+    if way == "tunnel":
+        return ""
+    if not state.address:
+        return "wt0 has no address"
+    if way == "elsewhere":
+        return f"the way to {destination} leads by another interface than wt0"
+    return f"no route to {destination} by wt0"
+
+
+def _in_place(client: KubernetesClient, peer: str, destinations: Sequence[IPv4Network], sources: str) -> bool:
     try:
         there = client.request("GET", f"/apis/cilium.io/v2/ciliumegressgatewaypolicies/{egress_policy_name(peer)}")
     except KubernetesError as error:
@@ -360,7 +367,8 @@ def _in_place(client: KubernetesClient, peer: str, destination: IPv4Network, sou
         raise
     annotations = there["metadata"].get("annotations") or {}
     return bool(
-        str(destination) in there["spec"].get("destinationCIDRs", []) and annotations.get(SOURCES_ANNOTATION) == sources
+        set(map(str, destinations)) <= set(there["spec"].get("destinationCIDRs", []))
+        and annotations.get(SOURCES_ANNOTATION) == sources
     )
 
 
@@ -373,7 +381,7 @@ def _reason(wanted: RouteWanted, own: Mapping[str, str], token: str) -> str:
         return why_no_route(
             cluster=wanted.cluster,
             peer=wanted.peer,
-            destination=wanted.destination,
+            destinations=wanted.destinations,
             own=own,
             peer_routers=wanted.peer_routers,
             peers=netbird.list("/peers"),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from domain.cilium_chart import nested, unknown_values
-from domain.cilium_values import NO_OBJECT, clashes, fixed_values, past_the_chart, value_at
+from domain.cilium_values import NO_OBJECT, clashes, fixed_values, offers_cluster_ips, past_the_chart, value_at
 from domain.names import ROUTER_LABEL
 from domain.places.registry import is_given, node_count
 from domain.problems import Problem, shown
@@ -257,7 +257,11 @@ def cilium_values_allowed(draft: StackDraft) -> Iterator[Problem]:
     port = known(draft.settings, "cilium", "tunnel_port")
     if port is None:
         port = values.get("tunnelPort")  # it has been refused already
-    for clash in clashes(values, mtu, installs_k3s=not is_given(draft), tunnel_port=port):
+    cluster_ips = offers_cluster_ips(
+        known(draft.settings, "link", "cluster_ips") is not False, known(draft.settings, "peers") or ()
+    )
+    given = is_given(draft)
+    for clash in clashes(values, mtu, installs_k3s=not given, tunnel_port=port, cluster_ips=cluster_ips):
         rule = f"must be {shown(clash.needed)}: {clash.reason}"
         if clash.overrides:
             rule = f"changes {clash.overrides}, which {rule}"

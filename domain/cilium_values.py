@@ -5,7 +5,7 @@ reasons.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -45,15 +45,16 @@ def defaults() -> dict[str, Any]:
     }
 
 
-def required(mtu: int) -> dict[str, Any]:
-    """Ours, on which the link stands; a user's value that differs is refused."""
+def required(mtu: int, *, cluster_ips: bool = True) -> dict[str, Any]:
+    """Ours, on which the link stands; a user's value that differs is refused. ``cluster_ips``: peers reach services."""
+    services = {"lbExternalClusterIP": True} if cluster_ips else {}
     return {
         "kubeProxyReplacement": True,
         "ipam": {"mode": "kubernetes"},
         "k8s": {"requireIPv4PodCIDR": True},
         "routingMode": "tunnel",
         "tunnelProtocol": "vxlan",
-        "bpf": {"masquerade": True},
+        "bpf": {"masquerade": True, **services},
         "egressGateway": {"enabled": True},
         "devices": f"{NETBIRD_INTERFACE[:-1]}+",
         "forceDeviceDetection": True,
@@ -69,6 +70,7 @@ _REASONS: Final = {
     "routingMode": "the MTU chain counts on the tunnel",
     "tunnelProtocol": "the MTU chain counts on VXLAN",
     "bpf.masquerade": "the egress gateway needs it",
+    "bpf.lbExternalClusterIP": "peers reach services by it, and its setting is link.cluster_ips",
     "egressGateway.enabled": "pods leave for the peer through it",
     "devices": "wt0 has to be a device of Cilium, else packets leave with the pod's own address",
     "forceDeviceDetection": "the nodes' own interfaces have to be found besides wt0",
@@ -120,6 +122,7 @@ _AGENT_SETTINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "routingMode": ("routing-mode",),
     "tunnelProtocol": ("tunnel-protocol",),
     "bpf.masquerade": ("enable-bpf-masquerade",),
+    "bpf.lbExternalClusterIP": ("bpf-lb-external-clusterip",),
     "egressGateway.enabled": ("enable-egress-gateway", "enable-ipv4-egress-gateway"),
     "devices": ("devices",),
     "forceDeviceDetection": ("force-device-detection",),
@@ -156,7 +159,8 @@ _CLUSTER_ACCESS: Final = ("k8sServiceHost", "k8sServicePort")
 
 def cilium_values(plan: AddressPlan, settings: StackSettings) -> dict[str, Any]:
     """All values for the chart: the user's over our defaults, and what the link needs over both."""
-    values = _merged(_merged(defaults(), settings.cilium.values), required(plan.mtu.cilium))
+    ours = required(plan.mtu.cilium, cluster_ips=offers_cluster_ips(settings.link.cluster_ips, settings.peers))
+    values = _merged(_merged(defaults(), settings.cilium.values), ours)
     # The text "false" is true to a template of Helm, so what is right by its spelling becomes the value itself.
     for path, (needed, _) in _forbidden(settings.cilium.tunnel_port).items():
         given, value = value_at(settings.cilium.values, path)
@@ -172,10 +176,22 @@ def _forbidden(tunnel_port: int) -> dict[str, tuple[Any, str]]:
     return dict(_FORBIDDEN) | {"tunnelPort": (tunnel_port, _FORBIDDEN["tunnelPort"][1])}
 
 
-def clashes(user: Mapping[str, Any], mtu: int, *, installs_k3s: bool, tunnel_port: int = VXLAN_PORT) -> list[Clash]:
+def offers_cluster_ips(setting: bool, peers: Collection[str]) -> bool:
+    """Whether services are to be reached from outside: nobody is let in by default for whom there is no link."""
+    return setting and bool(peers)
+
+
+def clashes(
+    user: Mapping[str, Any],
+    mtu: int,
+    *,
+    installs_k3s: bool,
+    tunnel_port: int = VXLAN_PORT,
+    cluster_ips: bool = True,
+) -> list[Clash]:
     """The user's values that would break the link, in the order of their paths."""
     found: list[Clash] = []
-    fixed = _leaves(required(mtu))
+    fixed = _leaves(required(mtu, cluster_ips=cluster_ips))
     reasons = dict(_REASONS)
     if installs_k3s:
         for name in _CLUSTER_ACCESS:
@@ -191,7 +207,7 @@ def clashes(user: Mapping[str, Any], mtu: int, *, installs_k3s: bool, tunnel_por
         if given and not _same(value, needed):
             found.append(Clash(path, value, needed, reason))
     all_needed = {path: (needed, reasons[path]) for path, needed in fixed.items()} | forbidden
-    owners = {name: path for path, names in _AGENT_SETTINGS.items() for name in names}
+    owners = {name: path for path, names in _AGENT_SETTINGS.items() if path in all_needed for name in names}
     for path, name, value in past_the_chart(user):
         if (owner := owners.get(name)) is not None:
             found.append(Clash(path, value, *all_needed[owner], overrides=owner))
@@ -219,6 +235,7 @@ def fixed_values() -> list[Clash]:
     """Every value that must not be changed, by its path, with what it must be and why; for the reference."""
     needed = {path: (value, _REASONS[path]) for path, value in _leaves(required(0)).items()}
     needed["MTU"] = ("cilium.mtu", _REASONS["MTU"])
+    needed["bpf.lbExternalClusterIP"] = ("link.cluster_ips", _REASONS["bpf.lbExternalClusterIP"])
     needed |= _FORBIDDEN
     needed["tunnelPort"] = ("cilium.tunnel_port", _FORBIDDEN["tunnelPort"][1])
     return [Clash(path, None, value, reason) for path, (value, reason) in sorted(needed.items())]

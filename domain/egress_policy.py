@@ -22,9 +22,13 @@ def egress_policy_name(peer: str) -> str:
     return f"{OWN_POLICIES}{peer}"
 
 
-def link_destinations(pod_cidr: IPv4Network) -> tuple[IPv4Network, ...]:
-    """What a link carries: the peer's pods, which is also where the names of its headless services lead."""
-    return (pod_cidr,)
+def link_destinations(
+    pod_cidr: IPv4Network, service_cidr: IPv4Network, *, cluster_ips: bool
+) -> tuple[IPv4Network, ...]:
+    """What a link carries: the peer's pods, which is also where the names of its headless services lead, and with
+    ``cluster_ips`` its services.
+    """
+    return (pod_cidr, service_cidr) if cluster_ips else (pod_cidr,)
 
 
 def egress_policy(peer: str, destination_cidrs: Sequence[IPv4Network]) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Final, Literal
 
-from domain.egress_policy import link_destinations
 from domain.link import Link
 from domain.names import RELAY_PORT
 from domain.overlay import NETBIRD_INTERFACE
@@ -45,10 +44,12 @@ Way = Literal["tunnel", "none", "elsewhere"]
 
 
 def guarded_ranges(links: Sequence[Link]) -> tuple[IPv4Network, ...]:
-    """What has to leave by the tunnel or not at all: what the links carry, and the peers' routers themselves."""
+    """What has to leave by the tunnel or not at all: the peers' pods, their services, carried or not, and their routers
+    themselves.
+    """
     ranges: set[IPv4Network] = set()
     for link in links:
-        ranges.update(link_destinations(link.pod_cidr))
+        ranges.update((link.pod_cidr, link.service_cidr))
         ranges.update(IPv4Network(address) for address in link.router_addresses)
     return tuple(sorted(ranges))
 

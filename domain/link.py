@@ -6,7 +6,8 @@ no output, which is for the caller to see before it calls :func:`parse_link`.
 Linked stacks are raised one after the other, so for a while each reads what another version of the program wrote. A
 reader takes the version before its own and the one after, and ignores fields that it does not know. In return a version
 keeps every field of the one before, with its meaning: what is to go stays one version longer. (The first program to
-write version 1 read nothing else and refused unknown fields, so version 1 gets none.)
+write version 1 read nothing else and refused unknown fields, so version 1 gets none; what is new stands beside it, in
+the output ``offers``.)
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from domain.egress_policy import link_destinations
 from domain.overlay import NETBIRD_RANGE
 from domain.problems import shown
 from domain.values.addresses import Cidr, HostAddress
@@ -26,6 +28,9 @@ from domain.version import VERSION
 
 SCHEMA_VERSION: Final = 1
 """What this program writes."""
+LINK_OUTPUT: Final = "link"
+OFFERS_OUTPUT: Final = "offers"
+"""The output beside ``link`` for what was added since; a stack without it was raised by an earlier program."""
 
 
 def readable(own: int) -> range:
@@ -62,6 +67,8 @@ class Link(_Contract):
     dns_zone: DnsZone
     node_ips: tuple[HostAddress, ...] = Field(min_length=1)
     routers: tuple[RouterLink, ...] = Field(min_length=1)
+    cluster_ips: bool = Field(default=False, exclude=True)
+    """Whether the link carries ClusterIPs: the cluster offers them and its reader takes them. Put in by the reader."""
 
     def output(self) -> dict[str, Any]:
         """Plain data for a stack output: strings, lists and objects only."""
@@ -71,6 +78,52 @@ class Link(_Contract):
     def router_addresses(self) -> tuple[IPv4Address, ...]:
         """The NetBird addresses of the routers, in the order of the output."""
         return tuple(router.peer_ip for router in self.routers)
+
+    @property
+    def destinations(self) -> tuple[IPv4Network, ...]:
+        """What the link carries packets to."""
+        return link_destinations(self.pod_cidr, self.service_cidr, cluster_ips=self.cluster_ips)
+
+
+class Offers(_Contract):
+    """What a cluster offers its peers besides what every link has: the output ``offers``."""
+
+    cluster_ips: bool = False
+    """Its services are reached by their ClusterIPs."""
+
+    def output(self) -> dict[str, Any]:
+        """Plain data for a stack output."""
+        return self.model_dump(mode="json")
+
+
+def with_cluster_ips(link: Link, offers: Offers | None, *, taken: bool) -> tuple[Link, str]:
+    """The link with or without ClusterIPs, and in the second case why, as the end of a sentence; else empty.
+
+    ``offers`` is None when the peer's stack has no such output; ``taken`` is our own ``link.cluster_ips``.
+    """
+    peer = link.cluster
+    if not taken:
+        return link, "without ClusterIPs: link.cluster_ips is false here"
+    if offers is None:
+        return link, f"without ClusterIPs: {peer} was raised by an earlier program; `pulumi up -s {peer}` with this one"
+    if not offers.cluster_ips:
+        return link, f"without ClusterIPs: link.cluster_ips is false at {peer}"
+    return link.model_copy(update={"cluster_ips": True}), ""
+
+
+def parse_offers(value: object, peer: str) -> Offers | None:
+    """The peer's ``offers`` output as a typed value, None when there is none; raises :class:`LinkError`."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise LinkError(
+            f"offers of {peer}: is {shown(value)}, not an object; run `pulumi up -s {peer}` to write it anew."
+        )
+    try:
+        return Offers.model_validate(dict(value))
+    except ValidationError as error:
+        said = [_fault(one) for one in without_followers(error.errors())]
+        raise LinkError(f"offers of {peer}: {'; '.join(said)}; run `pulumi up -s {peer}` to write it anew.") from None
 
 
 def parse_link(value: object, peer: str) -> Link:
@@ -82,7 +135,7 @@ def parse_link(value: object, peer: str) -> Link:
     if (reason := _version_problem(value.get("schema_version"), peer)) is not None:
         raise LinkError(f"link of {peer}: {reason}")
     try:
-        link = Link.model_validate(dict(value))
+        link = Link.model_validate({name: one for name, one in value.items() if name != "cluster_ips"})
     except ValidationError as error:
         said = [_fault(one) for one in without_followers(error.errors())]
         raise LinkError(f"link of {peer}: {'; '.join(said)}; run `pulumi up -s {peer}` to write it anew.") from None

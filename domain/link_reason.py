@@ -1,4 +1,4 @@
-"""Why NetBird gives a router no route to a peer's pods, from what its REST API says. Pure.
+"""Why NetBird gives a router no route to a peer's pods or services, from what its REST API says. Pure.
 
 Shapes are those of NetBird's API (https://docs.netbird.io/api, 0.77.1): peers, networks, their resources and routers,
 policies.
@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
+from domain.overlay import Policy, router_group
 from domain.overlay import policies as wanted_policies
-from domain.overlay import router_group
 
 Object = Mapping[str, Any]
 
@@ -20,7 +20,7 @@ def why_no_route(
     *,
     cluster: str,
     peer: str,
-    destination: IPv4Network,
+    destinations: Sequence[IPv4Network],
     own: Mapping[str, str],
     peer_routers: Sequence[IPv4Address],
     peers: Sequence[Object],
@@ -29,10 +29,10 @@ def why_no_route(
     routers: Mapping[str, Sequence[Object]],
     policies: Sequence[Object],
 ) -> str:
-    """The first thing that is wrong on the way, from these routers to the peer's pods, and what puts it right.
+    """The first thing that is wrong on the way, from these routers to the peer's ranges, and what puts it right.
 
-    ``resources`` and ``routers`` are by the network's id; ``own`` are the routers of this cluster that have no route,
-    node -> NetBird address.
+    ``destinations`` are the peer's pods and, where the link carries them, its services. ``resources`` and ``routers``
+    are by the network's id; ``own`` are the routers of this cluster that have no route, node -> NetBird address.
     """
     by_address = {str(one.get("ip")): one for one in peers}
     heal = f"`pulumi up -s {peer} --refresh`"
@@ -57,6 +57,28 @@ def why_no_route(
         )
     if not any(one.get("connected") for one in there):
         return f"the routers of {peer} are not connected to NetBird; it is down, or its way to the internet is"
+    of_ranges = [one for one in wanted_policies(cluster, peer, cluster_ips=True) if one.protocol == "all"]
+    for destination, policy in zip(destinations, of_ranges, strict=False):
+        if fault := _range_fault(cluster, heal, destination, policy, networks, resources, routers, policies):
+            return fault
+    return (
+        "in NetBird everything is as it should be, so look at what the agent on "
+        f"{', '.join(own) or 'the router'} says: `kubectl -n netbird get pods -o wide`, then `kubectl -n netbird exec "
+        "POD -c netbird -- netbird status --detail`"
+    )
+
+
+def _range_fault(
+    cluster: str,
+    heal: str,
+    destination: IPv4Network,
+    policy: Policy,
+    networks: Sequence[Object],
+    resources: Mapping[str, Sequence[Object]],
+    routers: Mapping[str, Sequence[Object]],
+    policies: Sequence[Object],
+) -> str:
+    """What is wrong with the range's resource or policy, and what puts it right; empty when nothing is."""
     found = [
         (network, one)
         for network in networks
@@ -74,7 +96,6 @@ def why_no_route(
         )
     if not any(one.get("enabled", True) for _, one in offered):
         return f"the resource {destination} in NetBird is disabled; {heal}"
-    policy = wanted_policies(cluster, peer)[0]
     same = [one for one in policies if one.get("name") == policy.name]
     if not same:
         return f"NetBird has no policy {policy.name}; `pulumi up -s {cluster} --refresh`"
@@ -85,11 +106,7 @@ def why_no_route(
     if router_group(cluster) not in sources:
         begins = router_group(cluster)
         return f"NetBird's policy {policy.name} does not begin at {begins}; `pulumi up -s {cluster} --refresh`"
-    return (
-        "in NetBird everything is as it should be, so look at what the agent on "
-        f"{', '.join(own) or 'the router'} says: `kubectl -n netbird get pods -o wide`, then `kubectl -n netbird exec "
-        "POD -c netbird -- netbird status --detail`"
-    )
+    return ""
 
 
 def _has_router(routers: Sequence[Object]) -> bool:

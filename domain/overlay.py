@@ -59,9 +59,16 @@ def pods_group(cluster: str) -> str:
     return f"isthmus-{cluster}-pods"
 
 
+def services_group(cluster: str) -> str:
+    """The group of the resource that stands for the cluster's services. One of its own, so that a peer which takes no
+    ClusterIPs gets no route to them.
+    """
+    return f"isthmus-{cluster}-services"
+
+
 @dataclass(frozen=True)
-class PodsResource:
-    """A network resource: the pod CIDR, in its group, in the operator's network."""
+class NetworkResource:
+    """A network resource: a range of the cluster, in its group, in the operator's network."""
 
     name: str
     network: str
@@ -83,9 +90,9 @@ class Policy:
     bidirectional: bool = False
 
 
-def pods_resource(cluster: str, pod_cidr: IPv4Network) -> PodsResource:
+def pods_resource(cluster: str, pod_cidr: IPv4Network) -> NetworkResource:
     """The cluster's pods as NetBird routes to them."""
-    return PodsResource(
+    return NetworkResource(
         name=pods_group(cluster),
         network=router_name(cluster),
         address=pod_cidr,
@@ -94,9 +101,29 @@ def pods_resource(cluster: str, pod_cidr: IPv4Network) -> PodsResource:
     )
 
 
-def policies(cluster: str, peer: str) -> tuple[Policy, ...]:
-    """What lets ``cluster`` reach ``peer``: its pods, and its DNS relay. The source's stack makes them."""
+def services_resource(cluster: str, service_cidr: IPv4Network) -> NetworkResource:
+    """The cluster's services as NetBird routes to them."""
+    return NetworkResource(
+        name=services_group(cluster),
+        network=router_name(cluster),
+        address=service_cidr,
+        group=services_group(cluster),
+        description=f"Services of {cluster}",
+    )
+
+
+def policies(cluster: str, peer: str, *, cluster_ips: bool) -> tuple[Policy, ...]:
+    """What lets ``cluster`` reach ``peer``: its pods, its DNS relay, and with ``cluster_ips`` its services. The
+    source's stack makes them.
+    """
     source = router_group(cluster)
+    services = Policy(
+        name=f"isthmus-{cluster}-to-{peer}-services",
+        description=f"Pods of {cluster} reach services of {peer}",
+        source_group=source,
+        destination_group=services_group(peer),
+        protocol="all",
+    )
     return (
         Policy(
             name=f"isthmus-{cluster}-to-{peer}-pods",
@@ -116,4 +143,5 @@ def policies(cluster: str, peer: str) -> tuple[Policy, ...]:
             )
             for protocol in ("udp", "tcp")
         ),
+        *((services,) if cluster_ips else ()),
     )

@@ -176,7 +176,13 @@ def fleet_report(stacks: Mapping[str, StackSettings]) -> FleetReport:
     """The report on stacks that have passed every check."""
     clusters = {name: _cluster(stacks[name]) for name in sorted(stacks)}
     links = [
-        _link(clusters[name].plan, clusters[peer].plan) for name in clusters for peer in sorted(stacks[name].peers)
+        _link(
+            clusters[name].plan,
+            clusters[peer].plan,
+            cluster_ips=stacks[name].link.cluster_ips and stacks[peer].link.cluster_ips,
+        )
+        for name in clusters
+        for peer in sorted(stacks[name].peers)
     ]
     return FleetReport(tuple(clusters.values()), tuple(links))
 
@@ -206,15 +212,15 @@ def _text(network: IPv4Network | None) -> str | None:
     return None if network is None else str(network)
 
 
-def _link(own: AddressPlan, peer: AddressPlan) -> LinkReport:
+def _link(own: AddressPlan, peer: AddressPlan, *, cluster_ips: bool) -> LinkReport:
     return LinkReport(
         source=own.cluster,
         target=peer.cluster,
-        destination_cidrs=link_destinations(peer.pod_cidr),
+        destination_cidrs=link_destinations(peer.pod_cidr, peer.service_cidr, cluster_ips=cluster_ips),
         zone=peer.dns_zone,
         mtu=min(own.mtu.pod, own.mtu.limit, peer.mtu.pod),
         egress_policy=egress_policy_name(peer.cluster),
-        netbird_policies=overlay.policies(own.cluster, peer.cluster),
+        netbird_policies=overlay.policies(own.cluster, peer.cluster, cluster_ips=cluster_ips),
     )
 
 

@@ -123,7 +123,7 @@ _NEVER: Final = {
 }
 _NO_SERVER: Final = {
     "pod_cidr": "and a pod gets another address with each start",
-    "service_cidr": "whose addresses are reached within that cluster only",
+    "service_cidr": "to which the link alone leads, and the names would go with it",
 }
 _OUTSIDE: Final = "name a DNS server outside, like 192.168.7.53"
 

@@ -7,6 +7,7 @@ from typing import Final
 from pydantic import Field
 
 from domain.settings.installed import CiliumSettings, DnsSettings, K3sSettings, MirrorSettings, NetbirdSettings
+from domain.settings.link import LinkSettings
 from domain.settings.network import NetworkSettings
 from domain.settings.section import Section
 from domain.values.names import StackName
@@ -28,6 +29,7 @@ class CommonSettings(Section):
     """Needed wherever the program installs k3s, that is without ``on_premise.kubeconfig``. Default: none, because an
     existing cluster has its own."""
     # model_construct, because a call of the class would build its checker.
+    link: LinkSettings = LinkSettings.model_construct()
     cilium: CiliumSettings = CiliumSettings.model_construct()
     netbird: NetbirdSettings = NetbirdSettings.model_construct()
     dns: DnsSettings = DnsSettings.model_construct()

@@ -22,7 +22,7 @@ class PolicyFault:
 
 def policy_faults(found: Mapping[str, PolicyFacts], source: str, target: str) -> Iterator[PolicyFault]:
     """The faults of every policy that lets ``source`` reach ``target``."""
-    for wanted in overlay.policies(source, target):
+    for wanted in overlay.policies(source, target, cluster_ips=False):
         carries: Literal["pods", "names"] = (
             "pods" if wanted.destination_group == overlay.pods_group(target) else "names"
         )

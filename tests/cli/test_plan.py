@@ -160,7 +160,7 @@ def test_for_people(directory: Path) -> None:
         "de Hetzner fsn1 203.0.113.0/24 203.0.113.0/24",
         "cluster underlay WireGuard NetBird egress VXLAN pod",
         "all 1340 1280 1280 1270 1280 1230",
-        "de → mn 10.52.0.0/16 1230 bytes astring-mn.internal",
+        "de → mn 10.52.0.0/16, 10.53.0.0/16 1230 bytes astring-mn.internal",
     ):
         assert expected in lines, done.stdout
     assert lines[-1] == "2 clusters, 4 nodes, 1 link of up to 1230 bytes; no problem found."
@@ -200,7 +200,8 @@ def test_a_matrix_tells_links_of_different_sizes_apart(tmp_path: Path) -> None:
     pairs = {"c0": "c1", "c1": "c0", "c2": "c3", "c3": "c2"}
     for name, content in fleet_files(MANY).items():
         config = {**yaml.safe_load(content)["config"], "isthmus:peers": [pairs[name]]}
-        write(tmp_path, **{name: config if name > "c1" else {**config, "isthmus:cilium": {"mtu": 1200}}})
+        more = {"isthmus:link": {"cluster_ips": False}} if name == "c3" else {}
+        write(tmp_path, **{name: {**config, **more} if name > "c1" else {**config, "isthmus:cilium": {"mtu": 1200}}})
     lines = plan(tmp_path).stdout.splitlines()
     start = lines.index("Links, from the row to the column")
     assert lines[start + 2 : start + 9] == [
@@ -212,6 +213,7 @@ def test_a_matrix_tells_links_of_different_sizes_apart(tmp_path: Path) -> None:
         "  b: a link that carries packets of at most 1230 bytes from pod to pod",
         "  .: no link",
     ]
+    assert "  Without ClusterIPs, so to pods alone: c2 → c3, c3 → c2." in lines
     assert lines[-1] == "4 clusters, 8 nodes, 2 links of up to 1150 or 1230 bytes; no problem found."
 
 
@@ -241,8 +243,8 @@ def test_one_stack_with_all_its_nodes(tmp_path: Path) -> None:
     assert done.returncode == 0
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert "c01 c01-agent-1 agent cx23 10.0.1.31 carries the link" in lines
-    assert "c01 → c05 10.50.0.0/16 1230 bytes c05.internal" in lines
-    assert "c05 → c01 10.42.0.0/16 1230 bytes c01.internal" in lines
+    assert "c01 → c05 10.50.0.0/16, 10.51.0.0/16 1230 bytes c05.internal" in lines
+    assert "c05 → c01 10.42.0.0/16, 10.43.0.0/16 1230 bytes c01.internal" in lines
     assert not [line for line in lines if line.startswith(("c02 10.", "c02 → c03"))]
     assert lines[-1] == "1 cluster, 2 nodes, 4 links of up to 1230 bytes; no problem found."
     found = json.loads(plan(tmp_path, "--json", "-s", "c01").stdout)

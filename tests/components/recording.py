@@ -53,6 +53,8 @@ GIVEN_KUBECONFIG: Final = KUBECONFIG.replace(
 """That of an existing cluster: with the context of the samples."""
 PEER_ADDRESSES: Final = {"de-agent-1": "100.92.0.7", "mn-2": "100.92.0.8", "worker-b": "100.92.0.8"}
 
+OFFERS: Final = {"cluster_ips": True}
+"""What both stacks say beside it."""
 LINKS: Final[dict[str, dict[str, Any]]] = {
     "de": {
         "schema_version": 1,
@@ -347,7 +349,7 @@ def run_stack(
     chosen = config or {"de": DE, "mn": MN}[stack]
     write_stack_files(directory, **{stack: chosen})
     values = engine_config_of(chosen, {"isthmus:kubeconfig": GIVEN_KUBECONFIG, **secrets})
-    stacks = {name: {"link": link} if linked else {} for name, link in LINKS.items() if name != stack}
+    stacks = {name: {"link": link, "offers": OFFERS} if linked else {} for name, link in LINKS.items() if name != stack}
     module = program()
     return run(
         lambda: module.main(directory=directory, callbacks=False),

@@ -27,6 +27,7 @@ from domain.settings.section import Section
 from tests.components.recording import (
     GIVEN_KUBECONFIG,
     LINKS,
+    OFFERS,
     SECRET_VALUES,
     Registration,
     Run,
@@ -118,6 +119,10 @@ EFFECTS: dict[str, dict[str, Effect]] = {
             {"Corefile": "forward . 10.53.0.11 {"},
         ),
     },
+    "link.cluster_ips": everywhere(
+        {"link.cluster_ips": False}, ":CiliumEgressGatewayPolicy isthmus-to-<peer>",
+        {"destinationCIDRs": [""]},
+    ),
     "peers": everywhere({"peers": [], "peer": {"peers": []}}, ":CiliumEgressGatewayPolicy isthmus-to-<peer>", GONE),
     "hetzner.location": at_hetzner({"location": "nbg1"}, ":Server de-agent-1", {"location": "nbg1"}),
     "hetzner.network_zone": at_hetzner(
@@ -350,7 +355,7 @@ def registered(directory: Path, base: str, changes: dict[str, Any]) -> Run:
         stack=name,
         config=engine_config_of(stacks[name], {**SECRET_VALUES, "isthmus:kubeconfig": GIVEN_KUBECONFIG}),
         preview=True,
-        stacks={other: {"link": link} for other, link in LINKS.items() if other != name},
+        stacks={other: {"link": link, "offers": OFFERS} for other, link in LINKS.items() if other != name},
     )
 
 

@@ -173,15 +173,17 @@ class TestRouter:
         assert (key.replace_on_changes, key.delete_before_replace) == (("spec",), True)
 
     def test_the_network_is_that_of_the_routers_status(self, mn: Run) -> None:
-        resource = mn.one(":NetbirdNetworkResource").inputs
-        assert resource["network_id"] == "network-of-networkrouter-isthmus-mn"
+        resources = [item.inputs for item in mn.some(":NetbirdNetworkResource")]
+        assert {one["address"]: one["network_id"] for one in resources} == dict.fromkeys(
+            ("10.52.0.0/16", "10.53.0.0/16"), "network-of-networkrouter-isthmus-mn"
+        )
 
     def test_nothing_is_in_netbird_before_the_claim(self, mn: Run) -> None:
         (claim,) = [item.name for item in mn.of(":NetbirdClaim")]
         (instance,) = [item.name for item in mn.of(":StackInstance")]
         assert instance in mn.one(":NetbirdClaim").depends_on
         first = [item for item in mn.registrations if item.type.endswith((":NetbirdGroup", ":NetbirdDnsZone"))]
-        assert [claim in item.depends_on or "isthmus-mn-pods" in item.depends_on for item in first] == [True] * 3
+        assert [claim in item.depends_on or "isthmus-mn-pods" in item.depends_on for item in first] == [True] * 4
 
     def test_the_setup_key_does_not_wait_for_the_router(self, mn: Run) -> None:
         """Its pod can't start without the key: an operator that waits for the pod would wait for ever."""
@@ -196,7 +198,7 @@ class TestRouter:
 
     def test_a_new_router_means_a_new_resource_and_new_peers(self, mn: Run) -> None:
         uid = "uid-of-networkrouter-isthmus-mn"
-        assert mn.one(":NetbirdNetworkResource").inputs["router_uid"] == uid
+        assert [item.inputs["router_uid"] for item in mn.some(":NetbirdNetworkResource")] == [uid, uid]
         assert mn.one(":NetbirdRouterPeers").inputs["router_uid"] == uid
 
 
@@ -210,7 +212,7 @@ def _transform_args(type_: str, manifest: dict[str, Any]) -> pulumi.ResourceTran
 class TestEgress:
     def test_policy(self, mn: Run) -> None:
         policy = mn.one(":CiliumEgressGatewayPolicy")
-        assert policy.inputs["spec"]["destinationCIDRs"] == ["10.42.0.0/16"]
+        assert policy.inputs["spec"]["destinationCIDRs"] == ["10.42.0.0/16", "10.43.0.0/16"]
         assert "namespace" not in policy.inputs["metadata"]
 
     def test_a_new_own_address_is_looked_at_again(self, mn: Run) -> None:
@@ -230,7 +232,7 @@ class TestEgress:
         found = [
             (item.inputs["peer_routers"], "100.92" in item.inputs["description"]) for item in mn.of(":NetbirdPolicy")
         ]
-        assert found == [(["100.92.0.7"], False)] * 3
+        assert found == [(["100.92.0.7"], False)] * 4
 
     def test_policy_comes_after_the_guard_and_netbirds_policies(self, mn: Run) -> None:
         """What is never in plain: the guard is on every node before anything is steered."""
@@ -240,7 +242,7 @@ class TestEgress:
     def test_guard_knows_the_links_ranges(self, mn: Run) -> None:
         pod = mn.one(":DaemonSet", "isthmus-guard").inputs["spec"]["template"]["spec"]
         environment = {entry["name"]: entry["value"] for entry in pod["containers"][0]["env"]}
-        assert environment["RANGES"] == "10.42.0.0/16 100.92.0.7/32"
+        assert environment["RANGES"] == "10.42.0.0/16 10.43.0.0/16 100.92.0.7/32"
         assert environment["PODS"] == "10.52.0.0/16"
         assert (pod["hostNetwork"], pod["tolerations"]) == (True, [{"operator": "Exists"}])
         assert "nodeSelector" not in pod

@@ -65,6 +65,34 @@ def test_pending_peer_leaves_nothing_that_needs_it(tmp_path: Path, preview: bool
     }
 
 
+@pytest.mark.parametrize("end", ["here", "there"])
+def test_no_services_where_one_end_has_none(tmp_path: Path, end: str) -> None:
+    """Whichever end it is, nothing of this one leads to the peer's services, but for what refuses packets to them."""
+    config = changed(MN, {"link.cluster_ips": end == "there"})
+    write_stack_files(tmp_path, mn=config)
+    module = program()
+    found = run(
+        lambda: module.main(directory=tmp_path, callbacks=False),
+        stack="mn",
+        config=engine_config_of(config),
+        preview=False,
+        stacks={"de": {"link": LINKS["de"], "offers": {"cluster_ips": end == "here"}}},
+    )
+    assert [item.name for item in found.registrations if "10.43.0.0/16" in item.raw] == ["isthmus-guard"]
+    assert not [item for item in found.registrations if "isthmus-de-services" in item.raw]
+    own = [item.name for item in found.registrations if "isthmus-mn-services" in item.raw]
+    assert own == ([] if end == "here" else ["isthmus-mn-services", "isthmus-mn-services-resource"])
+    values = found.one("Release", "isthmus-cilium").inputs["values"]
+    assert values["bpf"] == {"masquerade": True, **({"lbExternalClusterIP": True} if end == "there" else {})}
+    assert found.outputs["offers"].value == {"cluster_ips": end == "there"}
+    where = {"here": "here", "there": "at de"}[end]
+    assert (
+        found.outputs["links"]
+        .value["de"]["message"]
+        .endswith(f"; without ClusterIPs: link.cluster_ips is false {where}")
+    )
+
+
 def test_peer_without_a_stack_is_pending(tmp_path: Path) -> None:
     write_stack_files(tmp_path)
     module = program()
@@ -110,7 +138,10 @@ def test_outputs(tmp_path: Path) -> None:
     assert outputs["node_ips"].value == {"mn-1": "192.168.7.11", "mn-2": "192.168.7.12"}
     assert outputs["router_peers"].value == {"mn-2": "100.92.0.8"}
     assert outputs["links"].value == {
-        "de": {"status": "linked", "message": "linked: pods 10.42.0.0/16 and zone astring-de.internal by 100.92.0.7"}
+        "de": {
+            "status": "linked",
+            "message": "linked: pods 10.42.0.0/16, services 10.43.0.0/16 and zone astring-de.internal by 100.92.0.7",
+        }
     }
 
 

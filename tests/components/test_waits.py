@@ -107,7 +107,7 @@ def test_a_node_that_is_away_holds_up_nothing_and_is_named() -> None:
 WANTED = waits.RouteWanted(
     cluster="mn",
     peer="de",
-    destination=IPv4Network("10.42.0.0/16"),
+    destinations=[IPv4Network("10.42.0.0/16"), IPv4Network("10.43.0.0/16")],
     routers=["mn-2"],
     peer_routers=[IPv4Address("100.92.0.7")],
     management_url="http://127.0.0.1:1",
@@ -115,7 +115,7 @@ WANTED = waits.RouteWanted(
 GUARD = "isthmus-guard-x"
 POLICY = {
     "metadata": {"annotations": {"isthmus.dev/source-addresses": "100.92.0.8"}},
-    "spec": {"destinationCIDRs": ["10.42.0.0/16"]},
+    "spec": {"destinationCIDRs": ["10.42.0.0/16", "10.43.0.0/16"]},
 }
 
 
@@ -150,8 +150,8 @@ def route_seen(log: str, peers: Mapping[str, str] | None = None, **api: Any) -> 
     return waits.route(client, WANTED, peers or {"mn-2": "100.92.0.8"}, "nbp_secret_token").look()
 
 
-CARRIES = "guard: x\nSTATE address=100.92.0.8 10.42.0.0/16=tunnel 100.92.0.7/32=tunnel\n"
-REFUSES = "STATE address=100.92.0.8 10.42.0.0/16=none 100.92.0.7/32=tunnel\n"
+CARRIES = "guard: x\nSTATE address=100.92.0.8 10.42.0.0/16=tunnel 10.43.0.0/16=tunnel 100.92.0.7/32=tunnel\n"
+REFUSES = "STATE address=100.92.0.8 10.42.0.0/16=none 10.43.0.0/16=none 100.92.0.7/32=tunnel\n"
 
 
 def test_a_route_by_the_tunnel() -> None:
@@ -163,6 +163,11 @@ def test_a_route_by_the_tunnel() -> None:
     [
         (REFUSES, {}, "mn-2: no route to 10.42.0.0/16 by wt0"),
         (CARRIES + REFUSES, {}, "mn-2: no route to 10.42.0.0/16 by wt0"),
+        (
+            CARRIES.replace("10.43.0.0/16=tunnel", "10.43.0.0/16=none"),
+            {},
+            "mn-2: no route to 10.43.0.0/16 by wt0",
+        ),
         (
             REFUSES.replace("=none", "=elsewhere"),
             {},

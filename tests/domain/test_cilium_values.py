@@ -31,7 +31,7 @@ def test_ours() -> None:
         "operator": {"replicas": 1},
         "routingMode": "tunnel",
         "tunnelProtocol": "vxlan",
-        "bpf": {"masquerade": True},
+        "bpf": {"masquerade": True, "lbExternalClusterIP": True},
         "egressGateway": {"enabled": True},
         "devices": "wt+",
         "forceDeviceDetection": True,
@@ -54,7 +54,7 @@ def test_users_values_are_merged_in() -> None:
         }
     )
     assert merged["securityContext"] == {"privileged": True}
-    assert merged["bpf"] == {"hostLegacyRouting": True, "masquerade": True}
+    assert merged["bpf"] == {"hostLegacyRouting": True, "masquerade": True, "lbExternalClusterIP": True}
     assert merged["hubble"] == {"enabled": True, "relay": {"enabled": True}}
     assert merged["operator"] == {"replicas": 2, "resources": {"limits": {"memory": "1Gi"}}}
 
@@ -86,6 +86,12 @@ def test_another_port_of_the_tunnel() -> None:
 def test_mtu_is_the_plans() -> None:
     changes = {"cilium": {"mtu": 1320}}
     assert cilium_values(plan_of("de", DE, changes), settings_of("de", DE, changes))["MTU"] == 1320
+
+
+@pytest.mark.parametrize("changes", [{"peers": []}, {"link.cluster_ips": False}])
+def test_services_are_opened_for_peers_that_are_to_reach_them(changes: dict[str, Any]) -> None:
+    values = cilium_values(plan_of("de", DE, changes), settings_of("de", DE, changes))
+    assert values["bpf"] == {"masquerade": True}
 
 
 def leaves(values: dict[str, Any], prefix: str = "") -> list[str]:

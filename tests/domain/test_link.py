@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.link import Link, LinkError, RouterLink, overlaps_of, parse_link, readable
+from domain.link import (
+    Link,
+    LinkError,
+    Offers,
+    RouterLink,
+    overlaps_of,
+    parse_link,
+    parse_offers,
+    readable,
+    with_cluster_ips,
+)
 from domain.version import VERSION
 from tests.domain.samples import REMOVE
 
@@ -127,3 +137,57 @@ def test_overlaps() -> None:
     own = {"network.pod_cidr": IPv4Network("10.52.128.0/17"), "network.service_cidr": IPv4Network("10.43.0.0/16")}
     assert overlaps_of(PARSED, own) == ["mn: pod_cidr 10.52.0.0/16 overlaps network.pod_cidr 10.52.128.0/17"]
     assert overlaps_of(PARSED, {"network.pod_cidr": IPv4Network("10.42.0.0/16")}) == []
+
+
+PODS, SERVICES = IPv4Network("10.52.0.0/16"), IPv4Network("10.53.0.0/16")
+
+
+def test_cluster_ips_are_carried_where_one_offers_and_the_other_takes_them() -> None:
+    link, without = with_cluster_ips(PARSED, Offers(cluster_ips=True), taken=True)
+    assert (link.destinations, without) == ((PODS, SERVICES), "")
+    assert link.output() == LINK, "a reader's own knowledge never goes into the output"
+
+
+@pytest.mark.parametrize(
+    ("offers", "taken", "says"),
+    [
+        (Offers(cluster_ips=True), False, "without ClusterIPs: link.cluster_ips is false here"),
+        (Offers(cluster_ips=False), True, "without ClusterIPs: link.cluster_ips is false at mn"),
+        (
+            None,
+            True,
+            "without ClusterIPs: mn was raised by an earlier program; `pulumi up -s mn` with this one",
+        ),
+    ],
+)
+def test_else_the_link_carries_pods_and_says_why(offers: Offers | None, taken: bool, says: str) -> None:
+    link, without = with_cluster_ips(PARSED, offers, taken=taken)
+    assert (link.destinations, without) == ((PODS,), says)
+
+
+def test_a_link_output_says_nothing_of_what_its_reader_takes() -> None:
+    assert parse_link({**LINK, "cluster_ips": True}, "mn") == PARSED
+
+
+def test_offers() -> None:
+    assert parse_offers(None, "mn") is None
+    assert parse_offers({}, "mn") == Offers(cluster_ips=False)
+    assert parse_offers({"cluster_ips": True, "of a later version": 1}, "mn") == Offers(cluster_ips=True)
+    assert Offers(cluster_ips=True).output() == {"cluster_ips": True}
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("x", "offers of mn: is x, not an object" + AGAIN),
+        (
+            {"cluster_ips": "perhaps"},
+            "offers of mn: cluster_ips perhaps is wrong (input should be a valid boolean, unable to interpret input)"
+            + AGAIN,
+        ),
+    ],
+)  # fmt: skip
+def test_offers_that_are_none(value: object, says: str) -> None:
+    with pytest.raises(LinkError) as refusal:
+        parse_offers(value, "mn")
+    assert str(refusal.value) == says

@@ -17,14 +17,21 @@ GOOD: dict[str, Any] = {
         {"name": "isthmus-de-router", "ip": "100.92.0.7", "connected": True},
     ],
     "networks": [{"id": "n1", "name": "isthmus-de"}],
-    "resources": {"n1": [{"address": "10.42.0.0/16", "enabled": True}]},
+    "resources": {
+        "n1": [{"address": "10.42.0.0/16", "enabled": True}, {"address": "10.43.0.0/16", "enabled": True}],
+    },
     "routers": {"n1": [{"enabled": True}]},
     "policies": [
         {
             "name": "isthmus-mn-to-de-pods",
             "enabled": True,
             "rules": [{"enabled": True, "sources": [{"name": "isthmus-mn-routers"}]}],
-        }
+        },
+        {
+            "name": "isthmus-mn-to-de-services",
+            "enabled": True,
+            "rules": [{"enabled": True, "sources": [{"name": "isthmus-mn-routers"}]}],
+        },
     ],
 }
 
@@ -35,7 +42,7 @@ def reason(change: Callable[[dict[str, Any]], object] = lambda _: None) -> str:
     return why_no_route(
         cluster="mn",
         peer="de",
-        destination=IPv4Network("10.42.0.0/16"),
+        destinations=[IPv4Network("10.42.0.0/16"), IPv4Network("10.43.0.0/16")],
         own={"mn-2": "100.92.0.8"},
         peer_routers=[IPv4Address("100.92.0.7")],
         **facts,

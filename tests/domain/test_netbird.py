@@ -103,12 +103,19 @@ def test_names_fit_where_they_go() -> None:
 
 
 def test_rest_objects() -> None:
-    assert overlay.pods_resource("mn", IPv4Network("10.52.0.0/16")) == overlay.PodsResource(
+    assert overlay.pods_resource("mn", IPv4Network("10.52.0.0/16")) == overlay.NetworkResource(
         name="isthmus-mn-pods",
         network="isthmus-mn",
         address=IPv4Network("10.52.0.0/16"),
         group="isthmus-mn-pods",
         description="Pods of mn",
+    )
+    assert overlay.services_resource("mn", IPv4Network("10.53.0.0/16")) == overlay.NetworkResource(
+        name="isthmus-mn-services",
+        network="isthmus-mn",
+        address=IPv4Network("10.53.0.0/16"),
+        group="isthmus-mn-services",
+        description="Services of mn",
     )
     assert [
         (
@@ -119,9 +126,11 @@ def test_rest_objects() -> None:
             policy.ports,
             policy.bidirectional,
         )
-        for policy in overlay.policies("de", "mn")
+        for policy in overlay.policies("de", "mn", cluster_ips=True)
     ] == [
         ("isthmus-de-to-mn-pods", "isthmus-de-routers", "isthmus-mn-pods", "all", (), False),
         ("isthmus-de-to-mn-dns-udp", "isthmus-de-routers", "isthmus-mn-routers", "udp", ("1053",), False),
         ("isthmus-de-to-mn-dns-tcp", "isthmus-de-routers", "isthmus-mn-routers", "tcp", ("1053",), False),
+        ("isthmus-de-to-mn-services", "isthmus-de-routers", "isthmus-mn-services", "all", (), False),
     ]
+    assert not any("services" in one.name for one in overlay.policies("de", "mn", cluster_ips=False))

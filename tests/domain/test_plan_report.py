@@ -31,7 +31,7 @@ def test_links_say_what_the_program_makes() -> None:
         made = egress_policy(link.target, link.destination_cidrs)
         assert made["metadata"]["name"] == link.egress_policy
         assert made["spec"]["destinationCIDRs"] == [str(network) for network in link.destination_cidrs]
-        assert link.netbird_policies == policies(link.source, link.target)
+        assert link.netbird_policies == policies(link.source, link.target, cluster_ips=True)
 
 
 def test_mtu_layers() -> None:

@@ -71,9 +71,12 @@ def judge(result: Result, run: Run) -> None:
 
 THERE = {
     "/dns/zones": ["mn.routers.isthmus.internal"],
-    "/groups": ["isthmus-mn-pods", "isthmus-mn-routers", "isthmus-mn-stack-ID", "networkrouter-ID-ID"],
+    "/groups": [
+        *("isthmus-mn-pods", "isthmus-mn-routers", "isthmus-mn-services", "isthmus-mn-stack-ID"),
+        "networkrouter-ID-ID",
+    ],
     "/networks": ["isthmus-mn"],
-    "/networks/ID/resources": ["isthmus-mn-pods"],
+    "/networks/ID/resources": ["isthmus-mn-pods", "isthmus-mn-services"],
     "/networks/ID/routers": ["ID"],
     "/peers": ["isthmus-mn-router"],
     "/policies": ["isthmus-mn-to-de-dns-tcp", "isthmus-mn-to-de-dns-udp", "isthmus-mn-to-de-pods"],

@@ -65,7 +65,9 @@ def netbird_changed(world: World) -> set[tuple[str, str]]:
     rule["destinations"] = [*rule["destinations"], office]
     network = netbird.one("/networks", "isthmus-mn")
     network["name"] = "renamed"
-    netbird.all(f"/networks/{network['id']}/resources")[0].update(enabled=False, address="10.0.0.0/8", groups=[office])
+    resources = f"/networks/{network['id']}/resources"
+    netbird.one(resources, "isthmus-mn-pods").update(enabled=False, address="10.0.0.0/8", groups=[office])
+    netbird.one(resources, "isthmus-mn-services").update(address="10.0.0.0/8")
     netbird.all("/dns/zones")[0].update(enabled=False, distribution_groups=[office])
     netbird.one("/groups", "isthmus-mn-pods")["peers"].append(laptop["id"])
     # The router taken out, a stranger put in.
@@ -76,6 +78,7 @@ def netbird_changed(world: World) -> set[tuple[str, str]]:
         ("update", "NetbirdPolicy isthmus-mn-to-de-dns-udp"),
         ("update", "NetbirdPolicy isthmus-mn-to-de-dns-tcp"),
         ("update", "NetbirdNetworkResource isthmus-mn-pods-resource"),
+        ("update", "NetbirdNetworkResource isthmus-mn-services-resource"),
         ("update", "NetbirdDnsZone mn.routers.isthmus.internal"),
         ("update", "NetbirdGroup isthmus-mn-pods"),
         ("update", "NetbirdGroup isthmus-mn-routers"),
@@ -102,6 +105,7 @@ def netbird_deleted(world: World) -> set[tuple[str, str]]:
         ("create", "NetbirdPolicy isthmus-mn-to-de-dns-udp"),
         ("create", "NetbirdPolicy isthmus-mn-to-de-dns-tcp"),
         ("create", "NetbirdNetworkResource isthmus-mn-pods-resource"),
+        ("create", "NetbirdNetworkResource isthmus-mn-services-resource"),
         ("create", "NetbirdDnsZone mn.routers.isthmus.internal"),
         ("create", "NetbirdGroup isthmus-mn-pods"),
         ("update", "NetbirdSetupKey isthmus-mn-router-setup-key"),
@@ -145,6 +149,7 @@ def kubernetes_deleted(world: World) -> set[tuple[str, str]]:
         # What follows: the operator takes the router and the key out of NetBird, and Kubernetes the Deployment.
         ("create", "DeploymentPatch networkrouter-isthmus-mn"),
         ("create", "NetbirdNetworkResource isthmus-mn-pods-resource"),
+        ("create", "NetbirdNetworkResource isthmus-mn-services-resource"),
         ("update", "NetbirdSetupKey isthmus-mn-router-setup-key"),
         ("update", "NetbirdRouterPeers isthmus-mn-peers"),
     }

@@ -90,12 +90,14 @@ def test_de_with_a_peer_that_has_been_raised(project: Project, de: dict[str, Any
     project.write("de", de)
     project.write("mn", MN)
     project.init("de")
-    raised(project, "mn", {"link": LINK})
+    raised(project, "mn", {"link": LINK, "offers": {"cluster_ips": True}})
 
     plan = project.preview("de")
 
     golden("plan-de-linked", plan)
-    assert diagnostics(plan) == ["mn: linked: pods 10.52.0.0/16 and zone astring-mn.internal by 100.99.1.2"]
+    assert diagnostics(plan) == [
+        "mn: linked: pods 10.52.0.0/16, services 10.53.0.0/16 and zone astring-mn.internal by 100.99.1.2"
+    ]
 
 
 def test_a_link_of_a_version_that_is_too_new_is_refused(project: Project, de: dict[str, Any]) -> None:

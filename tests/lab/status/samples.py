@@ -97,7 +97,7 @@ DE = cluster("de", DE_PODS, MN_PODS, router("de-agent-1", "10.0.1.31", DE_WT0, M
 MN = cluster("mn", MN_PODS, DE_PODS, router("mn-2", "192.168.7.12", MN_WT0, DE_WT0, DE_PODS), "mn-1")
 NETBIRD = NetBirdFacts(
     answers=True,
-    policies={one.name: policy(one) for one in overlay.policies("de", "mn")},
+    policies={one.name: policy(one) for one in overlay.policies("de", "mn", cluster_ips=True)},
     resources=(resource(DE_PODS, "de"), resource(MN_PODS, "mn")),
 )
 HEALTH = LinkFacts(source=DE, target=MN, netbird=NETBIRD)
