@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 from rich.text import Text
 
 from cli import console
+from cli.tables import hanging
 
 UNIT_BUDGET_SECONDS: Final = 60.0
 SLOWEST_TESTS: Final = 10
@@ -96,9 +97,10 @@ def print_results(results: Sequence[PartResult], *, no_skips: bool, budget_secon
             )
         )
         for note in result.notes:
-            out.print(Text(f"        {note}", style="bold red"))
+            out.print(Text(hanging("        ", note, out.width), style="bold red"))
         for skip in result.skips:
-            out.print(Text(f"        skipped {skip.test}: {skip.reason}", style="bold red" if no_skips else "yellow"))
+            style = "bold red" if no_skips else "yellow"
+            out.print(Text(hanging("        skipped ", f"{skip.test}: {skip.reason}", out.width), style=style))
         if result.part == "unit" and result.seconds > UNIT_BUDGET_SECONDS:
             out.print(Text(f"        slower than its budget of {UNIT_BUDGET_SECONDS:.0f} s", style="yellow"))
     whole = sum(result.seconds for result in results)
@@ -129,11 +131,11 @@ def _print_times(results: Sequence[PartResult]) -> None:
                 small.append(sum(seconds))
                 continue
             count = f"{len(seconds)} test{'' if len(seconds) == 1 else 's'}"
-            out.print(f"  {console.duration(sum(seconds)):>12}  {file} ({count})")
+            out.print(Text(hanging(f"  {console.duration(sum(seconds)):>12}  ", f"{file} ({count})", out.width)))
         if small:
             out.print(f"  {console.duration(sum(small)):>12}  {len(small)} other files")
     slowest = sorted((one for result in results for one in result.times), key=lambda one: -one.seconds)[:SLOWEST_TESTS]
     if slowest:
         out.print(Text("\nslowest tests", style="bold"))
         for one in slowest:
-            out.print(f"  {console.duration(one.seconds):>12}  {one.file}::{one.test}", markup=False)
+            out.print(Text(hanging(f"  {console.duration(one.seconds):>12}  ", f"{one.file}::{one.test}", out.width)))

@@ -91,6 +91,12 @@ def wrapped(text: str, width: int) -> list[str]:
     return [*lines, line]
 
 
+def hanging(lead: str, text: str, width: int) -> str:
+    """The text behind a lead, in lines of at most ``width`` columns; what goes on does so below its own beginning."""
+    lines = wrapped(text, max(SHORTEST_VALUE, width - len(lead)))
+    return f"\n{' ' * len(lead)}".join([lead + lines[0], *lines[1:]])
+
+
 def joined_names(names: Sequence[str], everyone: int) -> str:
     """The names for a row that holds for several: `all` where it holds for everyone."""
     return "all" if len(names) == everyone > 1 else ", ".join(names)

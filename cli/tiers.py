@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from cli import console
+from cli.tables import hanging, wrapped
 
 if TYPE_CHECKING:
     import pytest
@@ -91,11 +92,11 @@ def print_list(tests: Sequence[Listed]) -> None:
         files = list(dict.fromkeys(one.file for one in tests if one.part == part))
         counts = [sum(count for (of, _), count in tier.items() if of == part) for tier in (always, rest)]
         title = f"\n{part}: {counts[0]} tests in `./isthmus test`, {counts[1]} more with --thorough"
-        out.print(Text(title, style="bold"))
+        out.print(Text("\n".join(wrapped(title, out.width)), style="bold"))
         for file in files:
             more = f"  + {rest[part, file]}" if rest[part, file] else ""
-            out.print(Text(f"  {always[part, file]:>5}  {file}{more}"))
+            out.print(Text(hanging(f"  {always[part, file]:>5}  ", f"{file}{more}", out.width)))
     out.print(Text("\nonly with --thorough", style="bold"))
     for one in tests:
         if one.thorough:
-            out.print(Text(f"  {one.test}"))
+            out.print(Text(hanging("  ", one.test, out.width)))

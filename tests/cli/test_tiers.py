@@ -131,3 +131,21 @@ def test_the_list_counts_by_file_and_names_what_is_only_thorough(capsys: pytest.
         "  tests/link/b.py::test_2[y]",
     ]
     assert set(tiers.MARKERS) == {"unit", "engine", "link"}
+
+
+def test_the_list_fits_a_narrow_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    name = "tests/components/test_plan_and_preview.py"
+    print_list(
+        [
+            Listed(test=f"{name}::test_1", part="unit", thorough=False),
+            Listed(test=f"{name}::test_right_files[a case of two words]", part="unit", thorough=True),
+        ]
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 40
+    at = lines.index("      1  tests/components/test_plan_and_")
+    assert lines[at + 1] == "         preview.py  + 1"
+    listed = lines[lines.index("only with --thorough") + 1 :]
+    assert all(line.startswith("  ") for line in listed)
+    assert "".join(line[2:] for line in listed) == f"{name}::test_right_files[a case oftwo words]"

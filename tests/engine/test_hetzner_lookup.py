@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 
 from lab.standins.hetzner_api import catalog
+from tests.benchmark_lookup import LIMIT_SECONDS, measure
 from tests.domain.samples import MN, changed
 from tests.engine.conftest import StartHetzner, at, is_empty
 from tests.engine.project import Project, Result, steps
@@ -82,3 +83,9 @@ def test_an_api_that_is_away_costs_a_warning(project: Project, start_hetzner: St
 
     away.says(f"{UNASKED}, which were checked by the list of September 2026 only: no answer within 2 s")
     assert steps(away.json) == steps(there.json) != []
+
+
+@pytest.mark.thorough
+def test_asking_costs_a_preview_little() -> None:
+    """By the processor's time, since tests run beside others; `python -m tests.benchmark_lookup` is exact."""
+    assert measure(5).added_processor <= LIMIT_SECONDS
