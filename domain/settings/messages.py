@@ -12,6 +12,8 @@ from yaml import safe_load
 
 from domain.problems import HIDDEN, PROBLEMS_LIMIT, Problem, kind_of, shown
 from domain.secret_texts import holds_secret, names_secret
+from domain.settings.forms import model_of
+from domain.settings.section import Section
 from domain.values.rule_error import cause_of
 
 
@@ -136,7 +138,7 @@ def missing(stack: str, path: str, field: FieldInfo) -> Problem:
 def example_of(field: FieldInfo, depth: int = 0, *, of_name: bool = False) -> str:
     """The example of the setting, or that many levels within it the one of an entry, or of an entry's name."""
     if not field.examples:
-        return "see the example stack files"
+        return _of_one_setting(model_of(field.annotation)) or "see the example stack files"
     example = str(field.examples[0])
     if depth:
         value = safe_load(example)
@@ -147,6 +149,15 @@ def example_of(field: FieldInfo, depth: int = 0, *, of_name: bool = False) -> st
                 value = value[0]
         example = _flow(value)
     return f"write it like {example}"
+
+
+def _of_one_setting(model: type[Section] | None) -> str | None:
+    """A section with one setting, where none has to be there: the shipped stack files may not have the section."""
+    fields = {} if model is None else model.model_fields
+    examples = [f"{name}: {_flow(field.examples[0])}" for name, field in fields.items() if field.examples]
+    if not examples or any(field.is_required() for field in fields.values()):
+        return None
+    return f"write it like {{{examples[0]}}}"
 
 
 def _flow(value: object) -> str:
