@@ -47,14 +47,16 @@ def defaults() -> dict[str, Any]:
 
 def required(mtu: int, *, cluster_ips: bool = True) -> dict[str, Any]:
     """Ours, on which the link stands; a user's value that differs is refused. ``cluster_ips``: peers reach services."""
-    services = {"lbExternalClusterIP": True} if cluster_ips else {}
+    bpf = {"lbExternalClusterIP": True} if cluster_ips else {}
+    services = {"enableNoServiceEndpointsRoutable": False} if cluster_ips else {}
     return {
+        **services,
         "kubeProxyReplacement": True,
         "ipam": {"mode": "kubernetes"},
         "k8s": {"requireIPv4PodCIDR": True},
         "routingMode": "tunnel",
         "tunnelProtocol": "vxlan",
-        "bpf": {"masquerade": True, **services},
+        "bpf": {"masquerade": True, **bpf},
         "egressGateway": {"enabled": True},
         "devices": f"{NETBIRD_INTERFACE[:-1]}+",
         "forceDeviceDetection": True,
@@ -71,6 +73,10 @@ _REASONS: Final = {
     "tunnelProtocol": "the MTU chain counts on VXLAN",
     "bpf.masquerade": "the egress gateway needs it",
     "bpf.lbExternalClusterIP": "peers reach services by it, and its setting is link.cluster_ips",
+    "enableNoServiceEndpointsRoutable": (
+        "the answer that Cilium makes for a service without endpoints has an Ethernet header, and is none on wt0; with "
+        "this the guard answers"
+    ),
     "egressGateway.enabled": "pods leave for the peer through it",
     "devices": "wt0 has to be a device of Cilium, else packets leave with the pod's own address",
     "forceDeviceDetection": "the nodes' own interfaces have to be found besides wt0",
@@ -123,6 +129,7 @@ _AGENT_SETTINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "tunnelProtocol": ("tunnel-protocol",),
     "bpf.masquerade": ("enable-bpf-masquerade",),
     "bpf.lbExternalClusterIP": ("bpf-lb-external-clusterip",),
+    "enableNoServiceEndpointsRoutable": ("enable-no-service-endpoints-routable",),
     "egressGateway.enabled": ("enable-egress-gateway", "enable-ipv4-egress-gateway"),
     "devices": ("devices",),
     "forceDeviceDetection": ("force-device-detection",),

@@ -3,7 +3,8 @@
 # what is not so:
 #   - a packet for one of RANGES leaves by NetBird's route, or is refused at once, whatever else the node has routes to;
 #   - a packet for PODS or SERVICES leaves by Cilium's routes or is refused: before Cilium is up as well;
-#   - from INTERFACE, an address of RANGES reaches the node's DNS relay, the pods and nothing else of the node or behind it.
+#   - from INTERFACE, an address of RANGES reaches the node's DNS relay, pods, services, and nothing else of the node or behind
+#     it. Services are Cilium's before this node sees a packet for them; what comes here has no endpoint, and is refused.
 # Nothing is taken away when it ends: what is laid here has to outlast it. From the node's next boot until a guard runs
 # there again, the node's systemd refuses the same packets by a script that is left here.
 #
@@ -93,7 +94,8 @@ lay_refusing() {
 
 # Each range has, in this order: NetBird's own routes (first rule); in our table, for a router's address, the interface;
 # then who refuses; and below all that a route that the kernel itself refuses with, which nothing can take away. Our own
-# pods and services are reached by any route but the default one: Cilium's.
+# pods and services are reached by any route but the default one: Cilium's. A service that has no endpoints has no other
+# (enableNoServiceEndpointsRoutable), and who refuses answers for it: a peer's pod is told at once.
 #
 # Calls $1_route and $1_rule for each. They are of the protocol "kernel", as Cilium's are: rules and routes of another one
 # systemd-networkd removes where it did not make them (networkd.conf(5), ManageForeignRoutingPolicyRules=).
@@ -105,14 +107,20 @@ barrier() {
     done
     for own in "$PODS" "$SERVICES"; do
         "$1_rule" "$third" "$own" "lookup main suppress_prefixlength 0"
-        "$1_rule" "$fourth" "$own" unreachable
     done
+    "$1_rule" "$fourth" "$PODS" unreachable
+    "$1_route" "$SERVICES"
+    "$1_rule" "$fourth" "$SERVICES" "lookup $TABLE"
 }
 
 lay_barrier() {
     routes=$(ip -4 route show table "$TABLE" 2>/dev/null)
     rules=$(ip -4 rule show)
     barrier lay
+    # An earlier guard, or its script at the boot, refused services without an answer.
+    case $rules in
+    *"$fourth:	from all to $SERVICES unreachable"*) quietly ip -4 rule delete priority "$fourth" to "$SERVICES" unreachable ;;
+    esac
 }
 
 lay_route() {
@@ -134,7 +142,7 @@ lay_rule() {
 }
 
 lay_ways() {
-    for range in $ranges; do
+    for range in $ranges "$SERVICES"; do
         network=$(without_length "$range")
         if [ -e "$attached" ]; then
             case $routes in
@@ -169,7 +177,7 @@ take_away() {
 }
 
 kept() {
-    for range in $ranges; do
+    for range in $ranges "$SERVICES"; do
         [ "$(without_length "$range")" != "$(without_length "$1")" ] || return 0
     done
     return 1
@@ -212,6 +220,7 @@ filter_rules() {
     echo "-A $chain -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN"
     echo "-A $chain -j $open"
     echo "-A $chain -d $PODS -j RETURN"
+    echo "-A $chain -d $SERVICES -j RETURN"
     echo "-A $chain -p icmp -j RETURN"
     echo "-A $chain -p udp -m udp --dport $OPEN_PORT -j RETURN"
     echo "-A $chain -p tcp -m tcp --dport $OPEN_PORT -j RETURN"

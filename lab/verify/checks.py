@@ -9,6 +9,7 @@ from typing import Final, Literal
 from lab.netbird_api import NetBirdApi
 from lab.topology import Topology
 from lab.verify import judging, throughput
+from lab.verify.cluster_ips import service_checks
 from lab.verify.results import Verdict
 from lab.verify.sessions import Session
 from lab.verify.workload import PLACEMENTS, PORT, Placement, ProbePod, Probes, egress_maps, pod_name
@@ -17,7 +18,7 @@ PINGS: Final = 3
 DEADLINE_SECONDS: Final = 5
 """For one probe. A link that works answers in milliseconds."""
 
-About = Literal["packets", "names", "sizes", "egress policy", "own zone", "throughput"]
+About = Literal["packets", "names", "services", "sizes", "egress policy", "own zone", "throughput"]
 """What a check asks about; it says which causes can be its own."""
 
 _DNS_FIX: Final = (
@@ -37,6 +38,12 @@ class World:
     pod_mtu: Mapping[str, int]
     """Bytes of the largest IP packet a pod of that cluster may send through the link."""
     api: NetBirdApi
+    cluster_ips: Mapping[str, bool]
+    """Whether a cluster's settings let ClusterIPs across."""
+
+    def carries_cluster_ips(self, source: str, target: str) -> bool:
+        """Whether ClusterIPs of the target are reached from the source."""
+        return self.cluster_ips[source] and self.cluster_ips[target]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +71,7 @@ def all_checks(lab: Topology) -> list[Check]:
             for to_placement in PLACEMENTS:
                 checks += _pair_checks(source.name, from_placement, target.name, to_placement)
             checks.append(_service_check(source.name, from_placement, target.name))
+            checks += _cluster_ip_checks(source.name, from_placement, target.name)
     for source, target in lab.directions():
         checks.append(_throughput_check(source.name, target.name))
     return checks
@@ -140,6 +148,16 @@ def _service_check(source: str, placement: Placement, target: str) -> Check:
     )
 
 
+def _cluster_ip_checks(source: str, placement: Placement, target: str) -> Iterator[Check]:
+    def ask(world: World) -> tuple[Session, Probes, bool]:
+        return world.sessions[source, placement], world.probes[target], world.carries_cluster_ips(source, target)
+
+    fix = _DNS_FIX.format(source=source, target=target)
+    for name, title, run in service_checks(source, placement, target, ask, fix):
+        about: About = "names" if name.endswith("-name") else "services"
+        yield Check(id=f"{source}-{target}.{name}", title=title, run=run, ends=(source, target), about=about)
+
+
 def _own_zone_check(site: str) -> Check:
     def run(world: World) -> Verdict:
         probes = world.probes[site]
@@ -159,7 +177,10 @@ def _own_zone_check(site: str) -> Check:
 def _egress_check(site: str) -> Check:
     def run(world: World) -> Verdict:
         probes = world.probes[site]
-        peers = [world.lab.site(peer).ranges.pods for peer in world.lab.peers(probes.site)]
+        peers = []
+        for peer in world.lab.peers(probes.site):
+            ranges = world.lab.site(peer).ranges
+            peers += [ranges.pods, *([ranges.services] if world.carries_cluster_ips(site, peer) else [])]
         policies = probes.cluster.get("ciliumegressgatewaypolicies")
         return judging.judge_egress(
             policies,
@@ -169,7 +190,7 @@ def _egress_check(site: str) -> Check:
             router_address=probes.router.netbird_ip,
         )
 
-    title = f"{site}: the egress policy leads to the peers' pods and covers no NetBird address"
+    title = f"{site}: the egress policy leads to the peers' pods and services and covers no NetBird address"
     return Check(id=f"{site}.egress-policy", title=title, run=run, ends=(site,), about="egress policy")
 
 

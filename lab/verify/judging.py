@@ -65,6 +65,58 @@ def judge_http(answer: Mapping[str, Any], *, host: str, pods: Sequence[str], sou
     )
 
 
+def judge_service(
+    answer: Mapping[str, Any], *, host: str, kind: str, pods: Sequence[str], source: str, fix: str = ""
+) -> Verdict:
+    """A service answers, over UDP (``kind`` udp) or HTTP, by one of the expected pods."""
+    if kind != "udp":
+        return judge_http(answer, host=host, pods=pods, source=source, fix=fix)
+    body = str(answer.get("body", "")).strip()
+    good = bool(answer.get("ok")) and body in pods
+    return Verdict(
+        status="pass" if good else "fail",
+        observed=f"answer of {body} at {answer.get('address', '?')}" if answer.get("ok") else f"{host}{_why(answer)}",
+        expected=f"an answer of {' or '.join(pods)}",
+        fix=fix or _LINK_FIX.format(source=source),
+    )
+
+
+REFUSED_MS: Final = 1500
+"""A refusal has to be there by then: with the second SYN at the latest, which comes after one second."""
+
+
+def judge_refused(answer: Mapping[str, Any], *, host: str, why: str) -> Verdict:
+    """The connection is refused, at once. A wait until the client gives up is no refusal."""
+    error = str(answer.get("error", ""))
+    milliseconds = float(answer.get("ms", 0))
+    refused = not answer.get("ok") and any(word in error for word in _REFUSALS)
+    observed = f"{host} answered" if answer.get("ok") else f"{host}: {error} after {milliseconds:.0f} ms"
+    return Verdict(
+        status="pass" if refused and milliseconds <= REFUSED_MS else "fail",
+        observed=observed,
+        expected=f"a refusal within {REFUSED_MS} ms ({why})",
+        fix="kubectl get services,endpointslices -n isthmus-verify -o wide ; pulumi stack output links",
+    )
+
+
+_REFUSALS: Final = ("Connection refused", "No route to host", "Network is unreachable", "Permission denied")
+
+
+def judge_sticky(answers: Sequence[Mapping[str, Any]], *, host: str, pods: Sequence[str]) -> Verdict:
+    """All requests of a client are answered, by one pod."""
+    seen = [str(answer.get("body", "")).strip() if answer.get("ok") else "" for answer in answers]
+    good = bool(seen) and set(seen) <= set(pods) and len(set(seen)) == 1
+    failed = [answer for answer in answers if not answer.get("ok")]
+    said = f"{len(failed)} of {len(answers)} requests failed{_why(failed[0])}" if failed else ""
+    counted = ", ".join(f"{seen.count(pod)} by {pod}" for pod in sorted(set(seen) - {""}))
+    return Verdict(
+        status="pass" if good else "fail",
+        observed=f"{host}: {'; '.join(filter(None, [counted, said]))}",
+        expected=f"{len(answers)} answers by one of {' and '.join(pods)}",
+        fix="kubectl get service sticky -n isthmus-verify -o yaml",
+    )
+
+
 def judge_resolution(answer: Mapping[str, Any], *, name: str, addresses: Sequence[str], fix: str) -> Verdict:
     """The name has exactly the expected addresses."""
     found = sorted(answer.get("addresses", []))

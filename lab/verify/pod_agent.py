@@ -2,11 +2,12 @@
 
 It is sent to the pod as text and needs Python's standard library, ping and iperf3 only. Requests are worked on at the
 same time, so each carries an "id", which its answer repeats. Every request has a deadline of its own; an answer is
-always given, {"ok": false, "error": ...} at the least.
+always given, {"ok": false, "error": ..., "ms": how long it took} at the least.
 
     {"do": "ping", "address", "count", "size", "df", "seconds"}   {"received": 3, "text": ...}
     {"do": "tcp", "address", "port", "seconds"}                   {"ok": true, "ms": 1.2}
     {"do": "http", "host", "port", "path", "seconds"}             {"status": 200, "body": ..., "address": ...}
+    {"do": "udp", "host", "port", "seconds"}                      {"body": "probe-other", "address": ...}
     {"do": "resolve", "name"}                                     {"addresses": [...], "ms": ...}
     {"do": "iperf", "address", "port", "seconds"}                 {"bits_per_second": ...}
     {"do": "serve_iperf", "port"}                                 {"pid": ...}; one test, then it ends by itself
@@ -63,6 +64,22 @@ def http_get(request: Request) -> Answer:
         connection.close()
 
 
+def udp(request: Request) -> Answer:
+    """What a UDP server says of itself: asked anew every half second, since a datagram may be lost."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        # Connected, so that a refusal is told.
+        client.connect((request["host"], request["port"]))
+        client.settimeout(0.5)
+        end = time.monotonic() + request["seconds"]
+        while True:
+            client.send(b"who")
+            try:
+                return {"ok": True, "body": client.recv(512).decode(), "address": client.getpeername()[0]}
+            except TimeoutError:
+                if time.monotonic() >= end:
+                    raise
+
+
 def resolve(request: Request) -> Answer:
     """A name by the C library's getaddrinfo, as every program does it."""
     start = time.monotonic()
@@ -110,6 +127,7 @@ ACTIONS: dict[str, Callable[[Request], Answer]] = {
     "ping": ping,
     "tcp": tcp,
     "http": http_get,
+    "udp": udp,
     "resolve": resolve,
     "iperf": iperf,
     "serve_iperf": serve_iperf,
@@ -118,10 +136,12 @@ ACTIONS: dict[str, Callable[[Request], Answer]] = {
 
 def answer_to(request: Request) -> Answer:
     """What came of the request."""
+    start = time.monotonic()
     try:
         return ACTIONS[request["do"]](request)
     except Exception as error:  # noqa: BLE001 - whatever it is, whoever asked must hear of it
-        return {"ok": False, "error": f"{type(error).__name__}: {error}"}
+        milliseconds = (time.monotonic() - start) * 1000
+        return {"ok": False, "error": f"{type(error).__name__}: {error}", "ms": milliseconds}
 
 
 def main() -> None:

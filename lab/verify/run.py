@@ -11,6 +11,7 @@ from typing import Final
 
 from domain.fleet import check_fleet, parse_fleet
 from domain.mtu import MtuChain
+from domain.places.registry import StackSettings
 from domain.plan import address_plan
 from domain.stack_directory import read_stack_files
 from lab import netbird_server, project, state
@@ -26,7 +27,7 @@ from lab.verify.causes import told, with_causes
 from lab.verify.checks import Check, World, all_checks
 from lab.verify.results import CheckResult, Verdict, result
 from lab.verify.sessions import Session
-from lab.verify.workload import PLACEMENTS, PORT, Placement, Probes
+from lab.verify.workload import PLACEMENTS, PORT, SERVICE_PORT, Placement, Probes, cluster_ip_service
 
 AT_ONCE: Final = 16
 """So many checks are made at the same time: most of them wait, for a packet that must not come above all."""
@@ -108,7 +109,9 @@ def _alone() -> Iterator[None]:
 @contextlib.contextmanager
 def _world(lab: Topology, tools: Tools, reporter: Reporter, *, keep: bool) -> Iterator[World]:
     api = netbird_server.api()
-    pod_mtu = {site.name: planned_chain(site.name).pod for site in lab.sites}
+    settings = {site.name: settings_of(site.name) for site in lab.sites}
+    pod_mtu = {name: address_plan(one).mtu.pod for name, one in settings.items()}
+    cluster_ips = {name: one.link.cluster_ips for name, one in settings.items()}
     with contextlib.ExitStack() as stack:
         stack.callback(throughput.close_port, api)
         if not keep:
@@ -124,7 +127,7 @@ def _world(lab: Topology, tools: Tools, reporter: Reporter, *, keep: bool) -> It
             for placement in PLACEMENTS:
                 session = Session(one.cluster, VERIFY_NAMESPACE, one.pod(placement).name)
                 sessions[one.site.name, placement] = stack.enter_context(session)
-        world = World(lab=lab, probes=probes, sessions=sessions, pod_mtu=pod_mtu, api=api)
+        world = World(lab=lab, probes=probes, sessions=sessions, pod_mtu=pod_mtu, api=api, cluster_ips=cluster_ips)
         with reporter.step("Waiting until the probes are known everywhere"):
             _settle(world)
         with reporter.step("Checking"):
@@ -133,10 +136,15 @@ def _world(lab: Topology, tools: Tools, reporter: Reporter, *, keep: bool) -> It
 
 def planned_chain(stack: str) -> MtuChain:
     """The sizes of the stack's settings by the program's own plan, with those of its peers in mind."""
+    return address_plan(settings_of(stack)).mtu
+
+
+def settings_of(stack: str) -> StackSettings:
+    """The stack's settings, with those of its peers in mind."""
     fleet = parse_fleet(read_stack_files(project.directory()))
     if problems := check_fleet(fleet):
         raise LabError("\n".join(str(problem) for problem in problems))
-    return address_plan(fleet.stacks[stack]).mtu
+    return fleet.stacks[stack]
 
 
 def _settle(world: World) -> None:
@@ -144,10 +152,12 @@ def _settle(world: World) -> None:
 
     def asks(source: str, placement: Placement, target: Probes) -> bool:
         session = world.sessions[source, placement]
-        address = target.pod("other").address
-        return bool(session.ask("tcp", address=address, port=PORT, seconds=1).get("ok")) and bool(
-            session.ask("resolve", name=target.service_name, seconds=2).get("ok")
-        )
+        wanted = [(target.pod("other").address, PORT)]
+        if world.carries_cluster_ips(source, target.site.name):
+            wanted += [(target.services[cluster_ip_service(one)], SERVICE_PORT) for one in PLACEMENTS]
+        return all(
+            session.ask("tcp", address=address, port=port, seconds=1).get("ok") for address, port in wanted
+        ) and bool(session.ask("resolve", name=target.service_name, seconds=2).get("ok"))
 
     waiting = {
         (source.name, placement, target.name) for source, target in world.lab.directions() for placement in PLACEMENTS

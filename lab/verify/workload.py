@@ -1,4 +1,6 @@
-"""The probe pods: one on the router's node and one on another node of each cluster, behind a headless service."""
+"""The probe pods: one on the router's node and one on another node of each cluster, behind a headless service, and one
+in the host's network of the other node; and services with a ClusterIP in front of each.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,27 @@ from lab.topology import PROBE_IMAGE, VERIFY_NAMESPACE, Site
 Placement = Literal["router", "other"]
 PLACEMENTS: Final[tuple[Placement, ...]] = ("router", "other")
 
+Backend = Literal["router", "other", "host"]
+BACKENDS: Final[tuple[Backend, ...]] = ("router", "other", "host")
+"""Where the only pod of a service is: at a placement, or in the host's network of the other node."""
+
 SERVICE: Final = "probe"
+HOST_POD: Final = "probe-host"
+HOST_PORT: Final = 18080
+"""Of the pod in the host's network: no other program's."""
+SERVICE_PORT: Final = 80
+"""Of the services with a ClusterIP; the pods have another one."""
+EMPTY: Final = "nobody"
+"""The service without endpoints."""
+STICKY: Final = "sticky"
+"""The service with sessionAffinity, in front of the pods at both placements."""
+UDP_SERVER: Final = """
+import os, socket
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("0.0.0.0", int(os.environ["PORT"])))
+while True:
+    server.sendto(socket.gethostname().encode(), server.recvfrom(512)[1])
+"""
 PORT: Final = 8080
 READY_DEADLINE_SECONDS: Final = 90.0
 GONE_DEADLINE_SECONDS: Final = 60.0
@@ -41,6 +63,8 @@ class Probes:
     cluster: Cluster
     router: RouterStatus
     pods: tuple[ProbePod, ...]
+    services: Mapping[str, str]
+    """The ClusterIPs by the services' names."""
 
     def pod(self, placement: Placement) -> ProbePod:
         """The pod at that placement."""
@@ -50,6 +74,14 @@ class Probes:
     def service_name(self) -> str:
         """The headless service's name as the other clusters ask for it."""
         return f"{SERVICE}.{VERIFY_NAMESPACE}.svc.{self.site.ranges.dns_zone}"
+
+    def service_host(self, service: str) -> str:
+        """A service's name as the other clusters ask for it."""
+        return f"{service}.{VERIFY_NAMESPACE}.svc.{self.site.ranges.dns_zone}"
+
+    def backend_says(self, backend: Backend) -> str:
+        """What the pod behind a service calls itself: in the host's network it has the node's name."""
+        return self.pod("other").node if backend == "host" else pod_name(backend)
 
     def pod_host(self, pod: ProbePod) -> str:
         """A single pod's name as the other clusters ask for it."""
@@ -61,8 +93,15 @@ def pod_name(placement: Placement) -> str:
     return f"probe-{placement}"
 
 
+def cluster_ip_service(backend: Backend) -> str:
+    """The name of the service with a ClusterIP whose only pod is there."""
+    return f"on-{backend}"
+
+
 def manifests(nodes: Mapping[Placement, str]) -> list[dict[str, Any]]:
-    """Namespace, headless service and a pod for each placement, pinned to its node."""
+    """Namespace, headless service, a pod for each placement, pinned to its node, and one in the host's network; then
+    the services with a ClusterIP.
+    """
     labels = {"app": SERVICE}
     objects: list[dict[str, Any]] = [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": VERIFY_NAMESPACE}},
@@ -75,36 +114,68 @@ def manifests(nodes: Mapping[Placement, str]) -> list[dict[str, Any]]:
     ]
     for placement, node in nodes.items():
         name = pod_name(placement)
-        objects.append(
-            {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "metadata": {"name": name, "namespace": VERIFY_NAMESPACE, "labels": labels},
-                "spec": {
-                    # Hostname and subdomain give the pod a name of its own below the service's.
-                    "hostname": name,
-                    "subdomain": SERVICE,
-                    "nodeSelector": {"kubernetes.io/hostname": node},
-                    "tolerations": [{"operator": "Exists"}],
-                    "terminationGracePeriodSeconds": 0,
-                    "automountServiceAccountToken": False,
-                    "containers": [
-                        {
-                            "name": "probe",
-                            "image": PROBE_IMAGE,
-                            "imagePullPolicy": "IfNotPresent",
-                            "ports": [{"containerPort": PORT}],
-                            "readinessProbe": {
-                                "httpGet": {"path": "/", "port": PORT},
-                                "periodSeconds": 1,
-                                "failureThreshold": 30,
-                            },
-                        }
-                    ],
-                },
-            }
-        )
+        # Hostname and subdomain give the pod a name of its own below the service's.
+        named = {"hostname": name, "subdomain": SERVICE}
+        objects.append(_pod(name, {**labels, BACKEND_LABEL: placement}, node, PORT, named))
+    objects.append(_pod(HOST_POD, {BACKEND_LABEL: "host"}, nodes["other"], HOST_PORT, {"hostNetwork": True}))
+    for backend in BACKENDS:
+        port = HOST_PORT if backend == "host" else PORT
+        objects.append(_service(cluster_ip_service(backend), {BACKEND_LABEL: backend}, port))
+    objects.append(_service(EMPTY, {BACKEND_LABEL: "nowhere"}, PORT))
+    objects.append(_service(STICKY, labels, PORT, sessionAffinity="ClientIP"))
     return objects
+
+
+BACKEND_LABEL: Final = "backend"
+
+
+def _pod(name: str, labels: Mapping[str, str], node: str, port: int, spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": VERIFY_NAMESPACE, "labels": labels},
+        "spec": {
+            **spec,
+            "nodeSelector": {"kubernetes.io/hostname": node},
+            "tolerations": [{"operator": "Exists"}],
+            "terminationGracePeriodSeconds": 0,
+            "automountServiceAccountToken": False,
+            "containers": [
+                {
+                    "name": "probe",
+                    "image": PROBE_IMAGE,
+                    "imagePullPolicy": "IfNotPresent",
+                    "env": [{"name": "PORT", "value": str(port)}],
+                    "ports": [{"containerPort": port}],
+                    "readinessProbe": {
+                        "httpGet": {"path": "/", "port": port},
+                        "periodSeconds": 1,
+                        "failureThreshold": 30,
+                    },
+                },
+                {
+                    "name": "udp",
+                    "image": PROBE_IMAGE,
+                    "imagePullPolicy": "IfNotPresent",
+                    "command": ["python3", "-c", UDP_SERVER],
+                    "env": [{"name": "PORT", "value": str(port)}],
+                },
+            ],
+        },
+    }
+
+
+def _service(name: str, selector: Mapping[str, str], port: int, **more: str) -> dict[str, Any]:
+    ports = [
+        {"name": protocol.lower(), "protocol": protocol, "port": SERVICE_PORT, "targetPort": port}
+        for protocol in ("TCP", "UDP")
+    ]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": VERIFY_NAMESPACE},
+        "spec": {"type": "ClusterIP", "selector": selector, "ports": ports, **more},
+    }
 
 
 def start(site: Site, tools: Tools) -> Probes:
@@ -121,7 +192,11 @@ def start(site: Site, tools: Tools) -> Probes:
         state=lambda: _describe(cluster),
         every_seconds=0.5,
     )
-    return Probes(site=site, cluster=cluster, router=router, pods=pods)
+    services = {
+        one["metadata"]["name"]: str(one["spec"]["clusterIP"])
+        for one in cluster.get("services", namespace=VERIFY_NAMESPACE)
+    }
+    return Probes(site=site, cluster=cluster, router=router, pods=pods, services=services)
 
 
 def remove(cluster: Cluster, *, wait: bool = True) -> None:
@@ -203,7 +278,8 @@ def _ready_pods(cluster: Cluster, nodes: Mapping[Placement, str]) -> tuple[Probe
         if pod is None or not is_ready(pod):
             return None
         pods.append(ProbePod(name=pod_name(placement), placement=placement, node=node, address=pod["status"]["podIP"]))
-    return tuple(pods)
+    host = found.get(HOST_POD)
+    return tuple(pods) if host is not None and is_ready(host) else None
 
 
 def _describe(cluster: Cluster) -> str:

@@ -209,11 +209,29 @@ def test_our_own_pods_and_services_need_ciliums_routes(node: Node) -> None:
     """A node that starts has NetBird and what asks for names before it has Cilium."""
     node.look()
     node.sh("echo 1 >/proc/sys/net/ipv4/ip_forward")
-    for way in ("ip route get 10.42.3.4 from 100.92.0.8 iif wt0", "ip route get 10.42.3.4", "ip route get 10.43.0.10"):
+    for way in ("ip route get 10.42.3.4 from 100.92.0.8 iif wt0", "ip route get 10.42.3.4"):
         assert "unreachable" in node.sh(way, check=False), way
+    for way in ("ip route get 10.43.0.10 from 100.92.0.8 iif wt0", "ip route get 10.43.0.10"):
+        assert "dev wt-refuse" in node.sh(way), way
     node.sh("ip route add 10.42.3.0/24 dev wt0")
     assert "dev wt0" in node.sh("ip route get 10.42.3.4")
     assert "dev wt0" in node.sh("ip route get 10.42.3.4 from 100.92.0.8 iif wt0")
+
+
+def test_a_service_without_endpoints_is_refused_at_once(node: Node) -> None:
+    """Cilium lets packets for it come to the node's own routes."""
+    node.look()
+    before = node.in_plain()
+    assert node.refused_in("10.43.0.99", times=20) < 0.5
+    assert node.in_plain() == before
+
+
+def test_what_an_earlier_guard_laid_for_services_goes(node: Node) -> None:
+    """It refused them without an answer, by a rule of the same priority."""
+    node.sh("ip rule add priority 104 to 10.43.0.0/16 unreachable protocol kernel")
+    node.look()
+    assert "104:	from all to 10.43.0.0/16 unreachable" not in node.sh("ip rule show")
+    assert node.refused_in("10.43.0.99") < 0.5
 
 
 def test_a_router_away_is_refused_too(node: Node) -> None:
@@ -305,7 +323,8 @@ def test_what_a_peers_router_reaches(node: Node) -> None:
         "ip address add 100.92.0.7/16 dev wt0; ip link set wt0 up;"
         "nsenter --net=/run/netns/peer sh -c '"
         "ip address add 100.92.0.8/16 dev wt0; ip address add 100.92.9.9/16 dev wt0;"
-        "ip link set wt0 up; ip route add 10.42.0.0/16 via 100.92.0.7; ip route add 192.168.7.0/24 via 100.92.0.7';"
+        "ip link set wt0 up; ip route add 10.42.0.0/16 via 100.92.0.7; ip route add 192.168.7.0/24 via 100.92.0.7;"
+        "ip route add 10.43.0.0/16 via 100.92.0.7';"
         "echo 1 >/proc/sys/net/ipv4/ip_forward; ip address add 10.42.0.1/32 dev lo"
     )
     node.look()
@@ -336,6 +355,7 @@ def test_what_a_peers_router_reaches(node: Node) -> None:
         assert not reached("100.92.0.8", "192.168.7.2", 10250), "the node's other addresses"
         assert not reached("100.92.0.8", "192.168.7.1", 80), "the machines behind it"
         assert reached("100.92.0.8", "10.42.0.1", 22), "the pods"
+        assert reached("100.92.0.8", "10.43.0.99", 80), "who refuses for a service without endpoints"
         assert reached("100.92.9.9", "100.92.0.7", 22), "whom NetBird's own policies let in"
         assert reached("100.92.0.8", "100.92.0.7", 1053)
         node.sh("iptables -A ISTHMUS-OPEN -p tcp --dport 22 -j ACCEPT")
@@ -397,7 +417,7 @@ def test_systemd_networkd_leaves_alone_what_is_laid(node: Node) -> None:
         assert len(rules) == 8, boot
         assert [line for line in rules if " proto kernel" not in line] == []
         routes = node.sh("ip -details route show table 7130 type unreachable").splitlines()
-        assert len(routes) == 2
+        assert len(routes) == 3
         assert [line for line in routes if " proto kernel " not in line] == []
 
 

@@ -32,6 +32,7 @@ def test_ours() -> None:
         "routingMode": "tunnel",
         "tunnelProtocol": "vxlan",
         "bpf": {"masquerade": True, "lbExternalClusterIP": True},
+        "enableNoServiceEndpointsRoutable": False,
         "egressGateway": {"enabled": True},
         "devices": "wt+",
         "forceDeviceDetection": True,
@@ -92,6 +93,7 @@ def test_mtu_is_the_plans() -> None:
 def test_services_are_opened_for_peers_that_are_to_reach_them(changes: dict[str, Any]) -> None:
     values = cilium_values(plan_of("de", DE, changes), settings_of("de", DE, changes))
     assert values["bpf"] == {"masquerade": True}
+    assert "enableNoServiceEndpointsRoutable" not in values
 
 
 def leaves(values: dict[str, Any], prefix: str = "") -> list[str]:

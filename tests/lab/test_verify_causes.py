@@ -75,5 +75,5 @@ def test_every_check_says_what_it_is_about() -> None:
     assert len(CHECKS) > 40
     assert all(check.ends for check in CHECKS.values())
     assert {check.about for check in CHECKS.values()} == {
-        *("packets", "names", "sizes", "egress policy", "own zone", "throughput")
+        *("packets", "names", "services", "sizes", "egress policy", "own zone", "throughput")
     }

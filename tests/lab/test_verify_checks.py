@@ -6,11 +6,13 @@ import json
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
+from lab.commands import wait_until
 from lab.topology import DEFAULT
 from lab.verify.checks import all_checks
 from lab.verify.sessions import AGENT
-from lab.verify.workload import manifests
+from lab.verify.workload import UDP_SERVER, manifests
 
 
 def test_every_direction_and_placement_is_checked() -> None:
@@ -19,7 +21,11 @@ def test_every_direction_and_placement_is_checked() -> None:
     expected = {f"{site}.{kind}" for site in ("de", "mn") for kind in ("egress-policy", "own-zone")}
     for way in ("de-mn", "mn-de"):
         for source in ("router", "other"):
-            expected.add(f"{way}.{source}.service-name")
+            expected |= {f"{way}.{source}.{kind}" for kind in ("service-name", "service-refused", "session-affinity")}
+            for backend in ("router", "other", "host"):
+                expected |= {
+                    f"{way}.{source}-{backend}.{kind}" for kind in ("cluster-ip", "cluster-ip-udp", "cluster-ip-name")
+                }
             for target in ("router", "other"):
                 expected |= {f"{way}.{source}-{target}.{kind}" for kind in ("icmp", "tcp", "http", "pod-name", "mtu")}
         expected.add(f"{way}.throughput")
@@ -27,13 +33,55 @@ def test_every_direction_and_placement_is_checked() -> None:
 
 
 def test_pods_are_pinned_and_have_names_of_their_own() -> None:
-    namespace, service, *pods = manifests({"router": "de-worker-1", "other": "de-server-1"})
+    namespace, service, *others = manifests({"router": "de-worker-1", "other": "de-server-1"})
+    pods = [one for one in others if one["kind"] == "Pod" and "hostNetwork" not in one["spec"]]
     assert namespace["metadata"]["name"] == service["metadata"]["namespace"] == "isthmus-verify"
     assert service["spec"]["clusterIP"] == "None"
     assert [
         (pod["spec"]["hostname"], pod["spec"]["subdomain"], pod["spec"]["nodeSelector"]["kubernetes.io/hostname"])
         for pod in pods
     ] == [("probe-router", "probe", "de-worker-1"), ("probe-other", "probe", "de-server-1")]
+
+
+def test_each_service_has_the_backend_that_its_name_says() -> None:
+    objects = manifests({"router": "de-worker-1", "other": "de-server-1"})
+    pods = [one for one in objects if one["kind"] == "Pod"]
+    services = {one["metadata"]["name"]: one["spec"] for one in objects if one["kind"] == "Service"}
+    behind = {
+        name: [pod["metadata"]["name"] for pod in pods if spec["selector"].items() <= pod["metadata"]["labels"].items()]
+        for name, spec in services.items()
+    }
+    assert behind == {
+        "probe": ["probe-router", "probe-other"],
+        "on-router": ["probe-router"],
+        "on-other": ["probe-other"],
+        "on-host": ["probe-host"],
+        "nobody": [],
+        "sticky": ["probe-router", "probe-other"],
+    }
+    (host,) = [pod for pod in pods if pod["metadata"]["name"] == "probe-host"]
+    assert host["spec"]["hostNetwork"]
+    for name, spec in services.items():
+        if name != "probe":
+            ports = {port["targetPort"] for port in spec["ports"]}
+            assert ports == ({18080} if name == "on-host" else {8080})
+            assert {(port["protocol"], port["port"]) for port in spec["ports"]} == {("TCP", 80), ("UDP", 80)}
+
+
+def test_the_udp_server_says_its_name() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    request = {"id": 1, "do": "udp", "host": "127.0.0.1", "port": port, "seconds": 5}
+    refused = ask(request)[1]
+    assert str(refused["error"]).startswith("ConnectionRefusedError")
+    server = subprocess.Popen([sys.executable, "-c", UDP_SERVER], env={"PORT": str(port)})
+    try:
+        wait_until(lambda: f":{port:04X} " in Path("/proc/net/udp").read_text(), what="it listens", deadline_seconds=10)
+        assert ask(request)[1] == {"ok": True, "body": socket.gethostname(), "address": "127.0.0.1"}
+    finally:
+        server.kill()
+        server.wait()
 
 
 def ask(*requests: dict[str, object]) -> dict[object, dict[str, object]]:
@@ -59,6 +107,7 @@ def test_the_agent_answers_every_request() -> None:
     )
     assert answers[1]["ok"] is False
     assert str(answers[1]["error"]).startswith("ConnectionRefusedError")
+    assert answers[2].pop("ms", None) is not None
     assert answers[2] == {"ok": False, "error": "KeyError: 'nonsense'"}
     assert answers[3]["addresses"] == ["127.0.0.1"]
 

@@ -55,6 +55,50 @@ def test_http_wants_the_very_pod() -> None:
     assert (none.status, none.observed) == ("fail", "http://name:8080: gaierror")
 
 
+def test_a_service_over_udp_wants_the_very_pod() -> None:
+    answer = {"ok": True, "body": "probe-other", "address": "10.53.0.9"}
+    good = judging.judge_service(answer, host="10.53.0.9", kind="udp", pods=["probe-other"], source="de")
+    assert (good.status, good.observed) == ("pass", "answer of probe-other at 10.53.0.9")
+    bad = judging.judge_service(answer, host="10.53.0.9", kind="udp", pods=["mn-1"], source="de")
+    assert (bad.status, bad.expected) == ("fail", "an answer of mn-1")
+    none = judging.judge_service(
+        {"ok": False, "error": "TimeoutError: timed out"}, host="10.53.0.9", kind="udp", pods=["mn-1"], source="de"
+    )
+    assert (none.status, none.observed) == ("fail", "10.53.0.9: TimeoutError: timed out")
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        ({"ok": False, "error": "ConnectionRefusedError: [Errno 111] Connection refused", "ms": 3.2}, "pass"),
+        ({"ok": False, "error": "ConnectionRefusedError: [Errno 111] Connection refused", "ms": 2400.0}, "fail"),
+        ({"ok": False, "error": "TimeoutError: timed out", "ms": 900.0}, "fail"),
+        ({"ok": False, "error": "no session"}, "fail"),
+        ({"ok": True, "ms": 3.2}, "fail"),
+    ],
+)
+def test_a_refusal_is_one_at_once(answer: dict[str, Any], status: str) -> None:
+    verdict = judging.judge_refused(answer, host="10.53.0.9", why="it has no endpoints")
+    assert verdict.status == status
+    assert verdict.expected == "a refusal within 1500 ms (it has no endpoints)"
+
+
+@pytest.mark.parametrize(
+    ("bodies", "status", "observed"),
+    [
+        (["a", "a", "a"], "pass", "h: 3 by a"),
+        (["a", "b", "a"], "fail", "h: 2 by a, 1 by b"),
+        (["a", None, "a"], "fail", "h: 2 by a; 1 of 3 requests failed: timed out"),
+        (["c", "c"], "fail", "h: 2 by c"),
+        ([], "fail", "h: "),
+    ],
+)
+def test_a_client_stays_with_its_pod(bodies: list[str | None], status: str, observed: str) -> None:
+    answers = [{"ok": True, "body": one} if one else {"ok": False, "error": "timed out"} for one in bodies]
+    verdict = judging.judge_sticky(answers, host="h", pods=["a", "b"])
+    assert (verdict.status, verdict.observed) == (status, observed)
+
+
 def test_resolution_wants_exactly_the_addresses() -> None:
     def judged(answer: dict[str, Any]) -> Verdict:
         return judging.judge_resolution(answer, name="n", addresses=["10.42.0.2", "10.42.1.2"], fix="f")
