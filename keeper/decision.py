@@ -1,7 +1,7 @@
 """What a keeper does about what it sees. Pure: memory and what is seen in, memory and actions out.
 
 Each keeper decides for its own node alone. The way out (which node the egress policy names) it takes over from a node
-that is dead, not in order, drained or no router any more, when it is itself in order and the first of those that are.
+that is dead, not in order or drained, when it is itself in order and the first of those that are.
 The way over (which of a peer's routers gets the packets) it chooses for itself. Both stay where they are as long as
 they work: nothing goes back by itself, nothing moves twice within the hold, nothing moves when there is nobody better.
 """
@@ -17,10 +17,14 @@ from keeper.over import OverMemory, SteerOver, decide_over
 from keeper.seen import Judged, PolicySeen, Seen, judge_self, judge_sibling
 
 HOLD_SECONDS: Final = 10.0
-"""After a move the link stays, whoever moved it; only a drain and a router that is none any more go past it."""
+"""After a move the link stays, whoever moved it; only a drain goes past it."""
 CONTESTED_SECONDS: Final = 300.0
 """Somebody of whom nothing is heard took the policy: so it lives, and only the network between us does not."""
 SILENT_SECONDS: Final = 0.2
+UNKNOWN_SECONDS: Final = 180.0
+"""A node that keeper.json does not name may be a router of a later one: an `up` names it in the policy before the
+kubelet has brought the file. One that is to go is left by the `up` itself.
+"""
 FAULT_SECONDS: Final = 0.3
 """A node that says itself that it is not in order."""
 REACH_SECONDS: Final = 1.2
@@ -187,7 +191,7 @@ Fault = tuple[str, float, bool]
 
 def _fault(config: Config, peer: str, out: str, seen: Seen) -> Fault | None:
     if out not in config.routers:
-        return f"{out} is no router any more", 0.0, True
+        return f"{out} is no router any more", UNKNOWN_SECONDS, False
     judged = judge_sibling(seen, out, peer)
     if judged.good is not False:
         return None

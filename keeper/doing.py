@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from keeper.config import Config
@@ -25,6 +25,7 @@ class Doing:
 
     def __init__(self, node: str, api: Api | None, quick: Api | None) -> None:
         self._node, self._api, self._quick = node, api, quick
+        self._hostnames: Mapping[str, str] = {}
         self._woken = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._said: dict[str, tuple[str, float]] = {}
@@ -39,10 +40,11 @@ class Doing:
         while True:
             self._woken.clear()
             if self._api is not None:
+                self._hostnames = config().hostnames
                 wanted = {peer: known.policy for peer, known in config().peers.items()}
                 before = dict(self.policies)
                 try:
-                    found = await asyncio.to_thread(self._api.policies, wanted)
+                    found = await asyncio.to_thread(self._api.policies, wanted, self._hostnames)
                     # What was changed meanwhile is newer than the answer.
                     changed = {peer for peer, one in self.policies.items() if before.get(peer) != one}
                     self.policies = {
@@ -66,7 +68,7 @@ class Doing:
         if self._quick is None:
             return
         try:
-            seen = await asyncio.to_thread(self._quick.name_policy, name, action)
+            seen = await asyncio.to_thread(self._quick.name_policy, name, action, self._hostnames)
         except Conflict:
             self.wake()
             return

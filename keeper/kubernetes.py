@@ -48,22 +48,19 @@ class Api:
         self._lock = threading.Lock()
         self._connection: http.client.HTTPSConnection | None = None
 
-    def policies(self, wanted: Mapping[str, str]) -> dict[str, PolicySeen]:
-        """``wanted`` is {peer: name of its policy}; {peer: policy} of those that are there."""
+    def policies(self, wanted: Mapping[str, str], hostnames: Mapping[str, str]) -> dict[str, PolicySeen]:
+        """``wanted`` is {peer: name of its policy}, ``hostnames`` that of :class:`keeper.config.Config`; the result is
+        {peer: policy} of those that are there.
+        """
         listed = self._call("GET", POLICIES)
         found = {item["metadata"]["name"]: item for item in listed["items"]}
-        return {peer: policy_seen(found[name]) for peer, name in wanted.items() if name in found}
+        return {peer: policy_seen(found[name], hostnames) for peer, name in wanted.items() if name in found}
 
-    def name_policy(self, name: str, action: NamePolicy) -> PolicySeen:
+    def name_policy(self, name: str, action: NamePolicy, hostnames: Mapping[str, str]) -> PolicySeen:
         """Changes the policy if it is still the version that was seen; Conflict if it is not."""
-        return policy_seen(
-            self._call(
-                "PATCH",
-                f"{POLICIES}/{name}?fieldManager={MANAGER}",
-                policy_patch(action),
-                "application/merge-patch+json",
-            )
-        )
+        path = f"{POLICIES}/{name}?fieldManager={MANAGER}"
+        changed = self._call("PATCH", path, policy_patch(action, hostnames), "application/merge-patch+json")
+        return policy_seen(changed, hostnames)
 
     def restart_agent(self, node: str) -> list[str]:
         """Deletes NetBird's pods on the node at once; the names of those. Its Deployment makes another there."""
@@ -141,20 +138,24 @@ def api_of_environment() -> Api | None:
     return Api(host, int(port)) if host and port else None
 
 
-def policy_seen(item: Mapping[str, Any]) -> PolicySeen:
+def policy_seen(item: Mapping[str, Any], hostnames: Mapping[str, str]) -> PolicySeen:
     """What matters of a CiliumEgressGatewayPolicy."""
     selector = item["spec"].get("egressGateway", {}).get("nodeSelector", {}).get("matchLabels", {})
     metadata = item["metadata"]
+    called = {hostname: node for node, hostname in hostnames.items()}
+    named = selector.get(HOSTNAME)
     return PolicySeen(
-        selector.get(HOSTNAME), metadata["resourceVersion"], (metadata.get("annotations") or {}).get(STAMP, "")
+        called.get(named, named), metadata["resourceVersion"], (metadata.get("annotations") or {}).get(STAMP, "")
     )
 
 
-def policy_patch(action: NamePolicy) -> dict[str, Any]:
+def policy_patch(action: NamePolicy, hostnames: Mapping[str, str]) -> dict[str, Any]:
     """A merge patch. The version in it is the condition: the API answers 409 when it is another."""
     patch: dict[str, Any] = {"metadata": {"resourceVersion": action.version, "annotations": {STAMP: action.stamp}}}
     if action.node is not None:
-        patch["spec"] = {"egressGateway": {"nodeSelector": {"matchLabels": {HOSTNAME: action.node}}}}
+        patch["spec"] = {
+            "egressGateway": {"nodeSelector": {"matchLabels": {HOSTNAME: hostnames.get(action.node, action.node)}}}
+        }
     return patch
 
 

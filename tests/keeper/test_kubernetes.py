@@ -184,29 +184,40 @@ TAKE = NamePolicy("de", "mn-2", "7", "mn-2 9 100.92.0.9", move=True, reason="mn-
 
 def test_policies_are_read_by_one_call(api: Api, server: ApiServer) -> None:
     wanted = {"de": "isthmus-to-de", "kz": "isthmus-to-kz"}
-    assert api.policies(wanted) == {"de": PolicySeen(None, "7", "")}
-    assert api.policies(wanted) == {"de": PolicySeen(None, "7", "")}
+    assert api.policies(wanted, {}) == {"de": PolicySeen(None, "7", "")}
+    assert api.policies(wanted, {}) == {"de": PolicySeen(None, "7", "")}
     assert (len(server.calls), server.connections) == (2, 1)
 
 
 def test_naming_adds_one_label_and_leaves_the_rest(api: Api, server: ApiServer) -> None:
-    assert api.name_policy("isthmus-to-de", TAKE) == PolicySeen("mn-2", "8", "mn-2 9 100.92.0.9")
+    assert api.name_policy("isthmus-to-de", TAKE, {}) == PolicySeen("mn-2", "8", "mn-2 9 100.92.0.9")
     expected = merged(POLICY, {"metadata": {"resourceVersion": "8", "annotations": {kubernetes.STAMP: TAKE.stamp}}})
     expected["spec"]["egressGateway"]["nodeSelector"]["matchLabels"]["kubernetes.io/hostname"] = "mn-2"
     assert server.policy == expected
-    assert api.policies({"de": "isthmus-to-de"}) == {"de": PolicySeen("mn-2", "8", "mn-2 9 100.92.0.9")}
+    assert api.policies({"de": "isthmus-to-de"}, {}) == {"de": PolicySeen("mn-2", "8", "mn-2 9 100.92.0.9")}
+
+
+def test_a_node_whose_hostname_is_not_its_name(api: Api, server: ApiServer) -> None:
+    """As the kubelet of another distribution, or a cloud, may have it."""
+    hostnames = {"mn-2": "mn-2.example.org"}
+    assert api.name_policy("isthmus-to-de", TAKE, hostnames).node == "mn-2"
+    assert server.policy["spec"]["egressGateway"]["nodeSelector"]["matchLabels"] == {
+        LABEL: "true",
+        "kubernetes.io/hostname": "mn-2.example.org",
+    }
+    assert api.policies({"de": "isthmus-to-de"}, hostnames)["de"].node == "mn-2"
 
 
 def test_a_stamp_alone_changes_no_selector(api: Api, server: ApiServer) -> None:
-    api.name_policy("isthmus-to-de", NamePolicy("de", None, "7", "mn-1 5 100.92.0.7", move=False, reason="new"))
+    api.name_policy("isthmus-to-de", NamePolicy("de", None, "7", "mn-1 5 100.92.0.7", move=False, reason="new"), {})
     assert server.policy["spec"] == POLICY["spec"]
 
 
 def test_of_two_that_take_it_at_once_one_is_refused(api: Api, server: ApiServer) -> None:
-    api.name_policy("isthmus-to-de", TAKE)
+    api.name_policy("isthmus-to-de", TAKE, {})
     with pytest.raises(Conflict, match="the object has been modified"):
-        api.name_policy("isthmus-to-de", NamePolicy("de", "mn-3", "7", "", move=True, reason=""))
-    assert api.policies({"de": "isthmus-to-de"})["de"].node == "mn-2"
+        api.name_policy("isthmus-to-de", NamePolicy("de", "mn-3", "7", "", move=True, reason=""), {})
+    assert api.policies({"de": "isthmus-to-de"}, {})["de"].node == "mn-2"
 
 
 def test_the_agent_of_the_own_node_alone_is_started_anew(api: Api, server: ApiServer) -> None:
@@ -225,7 +236,7 @@ def test_an_event_is_about_the_node(api: Api, server: ApiServer) -> None:
 def test_a_connection_that_was_closed_is_made_anew(api: Api, server: ApiServer) -> None:
     server.hang_up_after_answer = True
     for _ in range(3):
-        assert api.policies({"de": "isthmus-to-de"})["de"].version == "7"
+        assert api.policies({"de": "isthmus-to-de"}, {})["de"].version == "7"
     assert server.connections == 3
 
 
@@ -235,20 +246,20 @@ def test_an_api_that_is_silent_is_given_up_and_asked_again(
     monkeypatch.setattr(kubernetes, "PATIENCE_SECONDS", 0.2)
     server.silent.clear()
     with pytest.raises(ApiProblem, match="TimeoutError"):
-        api.policies({})
+        api.policies({}, {})
     server.silent.set()
-    assert api.policies({}) == {}
+    assert api.policies({}, {}) == {}
 
 
 def test_what_is_refused_says_why(api: Api, server: ApiServer, tmp_path: Path) -> None:
     with pytest.raises(ApiProblem, match=r"404 no /apis/"):
-        api.name_policy("isthmus-to-kz", TAKE)
+        api.name_policy("isthmus-to-kz", TAKE, {})
     (tmp_path / "token").write_text("another")
     with pytest.raises(ApiProblem, match="401 Unauthorized"):
-        api.policies({})
+        api.policies({}, {})
     (tmp_path / "token").unlink()
     with pytest.raises(ApiProblem, match="service account's token"):
-        api.policies({})
+        api.policies({}, {})
 
 
 def test_a_server_that_the_account_does_not_vouch_for_is_not_spoken_to(server: ApiServer, tmp_path: Path) -> None:
@@ -257,7 +268,7 @@ def test_a_server_that_the_account_does_not_vouch_for_is_not_spoken_to(server: A
     certificate(other)
     (other / "token").write_text("secret-token")
     with pytest.raises(ApiProblem, match="CERTIFICATE_VERIFY_FAILED"):
-        Api("127.0.0.1", server.port, other).policies({})
+        Api("127.0.0.1", server.port, other).policies({}, {})
     assert server.calls == []
 
 

@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from keeper.decision import CONTESTED_SECONDS, HOLD_SECONDS
 from tests.keeper.simulation import World
 
+# What takes five seconds may take a minute while the machine builds something.
+pytestmark = pytest.mark.timeout(300)
+
 
 def settled(sites: dict[str, int] | None = None, *, seed: int = 1, old: frozenset[str] = frozenset()) -> World:
     """Two clusters of two routers, up for a while."""
@@ -212,11 +215,14 @@ def test_one_router_stays_as_it_is_and_its_policy_names_nobody() -> None:
     assert moves(world, "de") == moves(world, "mn") == []
 
 
-def test_a_router_that_is_none_any_more_is_left_at_once() -> None:
+def test_a_node_that_no_file_names_yet_keeps_the_policy_for_three_minutes() -> None:
+    """An `up` may have named it, and the file is on its way."""
     world = settled()
     cluster = world.clusters["mn"]
     cluster.policies["de"] = ("mn-9", 7, "")
-    assert seconds_until_moved(world, "mn", within=4) < 3
+    world.run(175)
+    assert moves(world, "mn") == []
+    assert seconds_until_moved(world, "mn", within=15)
     assert moves(world, "mn") == [("de", "mn-9", "mn-1")]
 
 
@@ -260,9 +266,9 @@ def test_what_netbird_gives_elsewhere_is_given_back() -> None:
 
 
 @pytest.mark.parametrize("loss", [0.0, 0.03])
-def test_ten_quiet_minutes(loss: float) -> None:
+def test_five_quiet_minutes(loss: float) -> None:
     world = World({"de": 2, "mn": 2}, seed=7, loss=loss, delay=2)
-    world.run(600)
+    world.run(300)
     assert moves(world, "de") == moves(world, "mn") == []
 
 
@@ -304,7 +310,6 @@ def happen(world: World, what: str, name: str) -> None:
 
 
 # Without shrinking: it takes minutes here, and the moves say enough.
-@pytest.mark.timeout(300)
 @settings(max_examples=12, phases=[Phase.explicit, Phase.generate])
 @given(EVENTS, st.integers(0, 1000))
 def test_whatever_happens(events: list[tuple[float, str, str]], seed: int) -> None:
@@ -347,7 +352,6 @@ def test_whatever_happens(events: list[tuple[float, str, str]], seed: int) -> No
             assert view.own.good is True, (node.name, view)
 
 
-@pytest.mark.timeout(300)
 def test_the_property_saw_moves_and_every_event() -> None:
     """It would say nothing if nothing moved."""
     if not DONE:
