@@ -13,9 +13,7 @@ from typing import Final
 from domain.guard import RULE_PRIORITIES
 from domain.overlay import NETBIRD_INTERFACE
 from lab import line, machines
-
-NETBIRD_RULES: Final = (105, 110)
-"""Priorities of NetBird's ip rules: the main table without its default route first, then NetBird's own table."""
+from lab.status.findings import RULES
 
 _AGENT: Final = ("pkill", "--exact", "netbird", "--signal")
 
@@ -55,7 +53,7 @@ def _power_on(node: str) -> None:
 
 def _delete_rules(node: str) -> None:
     """NetBird's rules and the first of the guard's, which leads to the same table; the guard looks once a second."""
-    for priority in NETBIRD_RULES:
+    for priority in sorted(RULES):
         machines.exec(node, ["ip", "-4", "rule", "delete", "priority", str(priority)], check=True)
     machines.exec(node, ["ip", "-4", "rule", "flush", "priority", str(RULE_PRIORITIES[0])], check=True)
 

@@ -9,6 +9,7 @@ import pytest
 
 from lab import machines
 from lab.commands import wait_until
+from lab.faults import FAULTS
 from lab.kubernetes import Cluster
 from lab.status import NETBIRD_NAMESPACE, Status, router_pods
 from tests.link.assertions import ALL_BUT_THROUGHPUT, all_passed, told
@@ -46,8 +47,7 @@ def router_node(status: Status, cluster: str) -> str:
 @pytest.mark.parametrize("name", ["de", pytest.param("mn", marks=pytest.mark.thorough)])
 def test_the_agent_is_killed(name: str, status: Callable[[], Status], run_verify: Verify) -> None:
     before = status()
-    killed = machines.exec(router_node(before, name), ["pkill", "--signal", "KILL", "-x", "netbird"])
-    assert killed.returncode == 0, "there was no agent to kill"
+    FAULTS["agent-killed"].make(router_node(before, name))
     after = wait_up(status, within=BACK_SECONDS)
     assert addresses(after) == addresses(before)
     all_passed(run_verify("icmp", "service-name", "egress-policy"))

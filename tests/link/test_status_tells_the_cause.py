@@ -19,6 +19,7 @@ import pytest
 
 from lab import machines
 from lab.commands import wait_until
+from lab.faults import FAULTS
 from lab.kubernetes import Cluster, is_ready
 from lab.netbird_api import NetBirdApi
 from lab.project import Tools
@@ -65,6 +66,9 @@ class Lab:
 
     def on_router(self, name: str, *command: str) -> str:
         return machines.exec(self.router(name), command, check=True).stdout
+
+    def breaks(self, name: str, fault: str) -> None:
+        FAULTS[fault].make(self.router(name))
 
     def until(self, condition: Callable[[Status], bool], what: str, seconds: float) -> Status:
         seen: list[Status] = []
@@ -194,7 +198,7 @@ def test_the_ip_rules_deleted(lab: Lab) -> None:
 
 def test_the_packet_filter_flushed(lab: Lab) -> None:
     with mended(lambda: lab.new_router("mn")):
-        lab.on_router("mn", "nft", "flush", "ruleset")
+        lab.breaks("mn", "nft-flushed")
         status, cause = lab.told("de", "mn", "masquerade-missing", verdict="partly")
         assert {probe.target_placement for probe in status.link("de", "mn").probes if not probe.passed} == {"other"}
         assert lab.verified(status, "de-mn.other-other.icmp", "de-mn.router-other.tcp") == cause.sentence
@@ -207,8 +211,8 @@ def test_the_packet_filter_flushed(lab: Lab) -> None:
 
 @pytest.mark.thorough
 def test_forwarding_switched_off(lab: Lab) -> None:
-    with mended(lambda: lab.on_router("mn", "sysctl", "-w", "net.ipv4.ip_forward=1")):
-        lab.on_router("mn", "sysctl", "-w", "net.ipv4.ip_forward=0")
+    with mended(lambda: FAULTS["forwarding-off"].undo(lab.router("mn"))):
+        lab.breaks("mn", "forwarding-off")
         status, cause = lab.told("de", "mn", "forwarding-off")
         assert status.link("de", "mn").verdict in ("down", "partly")
         assert lab.verified(status, "de-mn.other-other.icmp") == cause.sentence
@@ -294,7 +298,7 @@ def test_a_resource_disabled_in_netbird(lab: Lab) -> None:
 @pytest.mark.thorough
 def test_the_interface_taken_down(lab: Lab) -> None:
     with mended(lambda: lab.new_router("mn")):
-        lab.on_router("mn", "ip", "link", "set", "wt0", "down")
+        lab.breaks("mn", "wt0-down")
         for source, target in (("de", "mn"), ("mn", "de")):
             status, cause = lab.told(source, target, "interface-away", verdict="down")
             assert (cause.where, cause.observed) == (f"{lab.router('mn')}, router of mn", "wt0 is down")
@@ -302,8 +306,8 @@ def test_the_interface_taken_down(lab: Lab) -> None:
 
 
 def test_a_router_frozen(lab: Lab) -> None:
-    with mended(lambda: lab.on_router("mn", "pkill", "--signal", "CONT", "-x", "netbird")):
-        lab.on_router("mn", "pkill", "--signal", "STOP", "-x", "netbird")
+    with mended(lambda: FAULTS["agent-stopped"].undo(lab.router("mn"))):
+        lab.breaks("mn", "agent-stopped")
         status, cause = lab.told("de", "mn", "agent-frozen", verdict="down")
         assert cause.where == f"{lab.router('mn')}, router of mn"
         assert f"lab shell {lab.router('mn')} -- kill -CONT " in cause.fix
