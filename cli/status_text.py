@@ -19,7 +19,7 @@ from lab import state
 from lab.status import Cause, ClusterStatus, LinkStatus, Status, unready
 
 Row = Sequence[str | Text]
-CLUSTER_HEADS: Final = ("cluster", "nodes", "router on", "node IP", "NetBird IP", "DNS zone")
+CLUSTER_HEADS: Final = ("cluster", "nodes", "router on", "node IP", "NetBird IP", "leads to", "DNS zone")
 LINK_HEADS: Final = ("link", "packets", "names", "path", "round trip", "egress policy")
 NO_LIMIT: Final = 10_000
 """Columns, for asking how wide a table wants to be."""
@@ -66,11 +66,17 @@ def _cluster_rows(clusters: tuple[ClusterStatus, ...]) -> Iterator[Row]:
             f"{ready} of {cluster.expected_nodes} ready" if cluster.reachable else "API does not answer",
         )
         if not cluster.routers:
-            yield (cluster.name, nodes, Text("none", style="bold red"), "", "", cluster.dns_zone)
+            yield (cluster.name, nodes, Text("none", style="bold red"), "", "", "", cluster.dns_zone)
         for number, router in enumerate(cluster.routers):
             own = (cluster.name, nodes) if number == 0 else ("", "")
             zone = cluster.dns_zone if number == 0 else ""
-            yield (*own, router.node, router.node_ip, router.netbird_ip, zone)
+            yield (*own, router.node, router.node_ip, router.netbird_ip, _leads_to(cluster, router.node), zone)
+
+
+def _leads_to(cluster: ClusterStatus, node: str) -> str:
+    """The peers that the cluster's pods reach by the router on this node, by any keeper's word; of one router all."""
+    keepers = [router.keeper for router in cluster.routers if router.keeper]
+    return ", ".join(sorted({peer for keeper in keepers for peer, named in keeper.out.items() if named == node})) or "-"
 
 
 def _link_rows(links: tuple[LinkStatus, ...]) -> Iterator[Row]:

@@ -231,6 +231,7 @@ def _cluster_status(seen: Seen, facts: ClusterFacts) -> ClusterStatus:
                 node_ip=router.node_ip,
                 netbird_ip=router.address,
                 connected=bool(router.management),
+                keeper=router.keeper,
             )
             for router in facts.routers
         ),

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from typing import Literal
 
+from lab.status.results import KeeperStatus
+
 Process = Literal["running", "frozen", "absent"]
 """Frozen is stopped by a signal: it is there, and does nothing."""
 
@@ -65,6 +67,8 @@ class RouterFacts:
     """The DNS relay listens on the node's address, for the cluster's pods."""
     relay_on_wt0: bool | None = None
     """The DNS relay listens on wt0, for the peers."""
+    keeper: KeeperStatus | None = None
+    """What its keeper says; None where none answers."""
     open_ports: tuple[int, ...] | None = None
     """Ports of the node itself, of those that must be shut, that answered a peer's router over wt0."""
 

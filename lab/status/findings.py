@@ -27,7 +27,7 @@ GUARDED_PORTS: Final = (22, 10250)
 def findings_of(facts: LinkFacts) -> Iterator[Finding]:
     """Every fault that the facts of a direction show."""
     source, target = facts.source, facts.target
-    leading = _leading(source)
+    leading = _leading(facts)
     receiving = _receiving(facts, leading)
     for cluster, carrying in ((source, leading), (target, receiving)):
         yield from _machines(cluster, carrying, is_source=cluster is source)
@@ -54,15 +54,32 @@ def findings_of(facts: LinkFacts) -> Iterator[Finding]:
 # --- which routers packets come by ------------------------------------------------------------------------------------
 
 
-def _leading(source: ClusterFacts) -> frozenset[str]:
-    """The nodes of the routers that the source's pods are led to; all of them while nobody says which."""
+def _leading(facts: LinkFacts) -> frozenset[str]:
+    """The nodes of the routers that the source's pods are led to; all of them while nobody says which.
+
+    Cilium's maps say it, which are looked at when something is lost, and else the keepers.
+    """
+    source = facts.source
     gateways = {entry.gateway_ip for entries in (source.egress or {}).values() for entry in entries}
     chosen = frozenset(router.node for router in source.routers if router.node_ip in gateways)
+    if not gateways:
+        named = {router.keeper.out.get(facts.target.name) for router in source.routers if router.keeper}
+        chosen = frozenset(router.node for router in source.routers if router.node in named)
     return chosen or frozenset(router.node for router in source.routers)
 
 
 def _receiving(facts: LinkFacts, leading: frozenset[str]) -> frozenset[str]:
-    """The nodes of the target's routers that the source's agents send to; all of them while nobody says which."""
+    """The nodes of the target's routers that the source's routers send to; all of them while nobody says which.
+
+    A keeper reads it from the WireGuard device; what NetBird's agent says of its choice may be another one then.
+    """
+    told = {
+        router.keeper.over.get(facts.target.name, {}).get(str(facts.target.pods))
+        for router in facts.source.routers
+        if router.node in leading and router.keeper
+    }
+    if chosen := frozenset(router.node for router in facts.target.routers if router.node in told):
+        return chosen
     addresses = {
         address
         for router in facts.source.routers

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +34,7 @@ CLONE_NEWNET = 0x40000000
 SIOCGIFADDR = 0x8915
 LISTEN = "0A"
 OWN = ("wt0", "cilium_host")
+KEEPER = "http://127.0.0.1:8055/status"
 COMMAND_SECONDS = 4.0
 """For a program that reads something of the node. An agent that is frozen is not asked."""
 EVERY_SECONDS = 0.4
@@ -254,6 +256,7 @@ def look(request: Answer) -> Answer:
         "routes": lambda: routes(str(request["route_table"])),
         "firewall": firewall,
         "status": lambda: agent_status(agents),
+        "keeper": keeper,
     }
     threads = []
     for name, function in asked.items():
@@ -326,6 +329,15 @@ def agent_status(agents: list[Answer]) -> Any:
         return None
     enter_mounts = ["nsenter", f"--target={awake[0]['pid']}", "--mount"]
     return parsed([*enter_mounts, "netbird", "status", "--json"])
+
+
+def keeper() -> Any:
+    """What the keeper of this node says of itself, on the node's loopback; None without one that answers."""
+    try:
+        with urllib.request.urlopen(KEEPER, timeout=COMMAND_SECONDS / 2) as answer:
+            return json.load(answer)
+    except (OSError, ValueError):
+        return None
 
 
 def firewall() -> Any:

@@ -21,6 +21,7 @@ from lab.status.facts import (
     RoutingFacts,
     RuleFacts,
 )
+from lab.status.results import KeeperStatus
 
 Json = Mapping[str, Any]
 CONTROL_PLANE: Final = "node-role.kubernetes.io/control-plane"
@@ -67,6 +68,22 @@ def router(
         relay=process(looked["relay"]),
         relay_on_node=bool({node_ip, "*"} & listens) if has_relay else None,
         relay_on_wt0=bool({address, "*"} & listens) if has_relay and address else None,
+        keeper=keeper(looked.get("keeper")),
+    )
+
+
+def keeper(told: Json | None) -> KeeperStatus | None:
+    """The keeper's /status; what a keeper of another version does not tell is empty."""
+    if told is None:
+        return None
+    peers: Json = told.get("peers") or {}
+    return KeeperStatus(
+        ok=bool(told.get("ok")),
+        reasons=tuple(map(str, told.get("reasons") or ())),
+        draining=bool(told.get("draining")),
+        out={name: one.get("out") for name, one in peers.items()},
+        over={name: dict(one.get("over") or {}) for name, one in peers.items()},
+        mended=dict(told.get("mended") or {}),
     )
 
 

@@ -5,7 +5,7 @@ Values only. Text, JSON and exit code are made of them; nothing here looks at an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -48,6 +48,23 @@ class NodeStatus:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeeperStatus:
+    """What the keeper on a router's node says of itself."""
+
+    ok: bool
+    """The router is in order, by its own keeper."""
+    reasons: tuple[str, ...]
+    """Why it is not."""
+    draining: bool
+    out: Mapping[str, str | None]
+    """By peer, the node that the cluster's pods are led to; None while nobody is named."""
+    over: Mapping[str, Mapping[str, str]]
+    """By peer and range, the peer's router that this one sends to."""
+    mended: Mapping[str, int]
+    """What it has put right on its node since it began, and how often."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RouterStatus:
     """A router: the node it is on, and its address in NetBird."""
 
@@ -55,6 +72,8 @@ class RouterStatus:
     node_ip: str
     netbird_ip: str
     connected: bool
+    keeper: KeeperStatus | None = None
+    """None where no keeper answers."""
 
 
 @dataclass(frozen=True, kw_only=True)

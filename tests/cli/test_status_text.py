@@ -11,8 +11,9 @@ from rich.console import Console
 from cli import lab
 from cli.status_text import print_problems, print_remarks, print_status
 from lab.status import Status
+from lab.status.results import KeeperStatus
 from tests.lab.status.samples import probes
-from tests.lab.status.test_results import GOOD, LINK, cause
+from tests.lab.status.test_results import CLUSTER, GOOD, LINK, cause
 
 LOST = replace(
     cause("rules-missing", "fault", explains=True, where="de-agent-1, router of de"),
@@ -50,6 +51,18 @@ def test_health_says_nothing_but_the_tables() -> None:
     assert "answered" in said
     for word in ("Cause", "fault", "Remark", "fix", "Probes:"):
         assert word not in said
+
+
+def test_of_two_routers_it_is_said_which_one_leads_to_whom() -> None:
+    keeper = KeeperStatus(ok=True, reasons=(), draining=False, out={"de": "mn-2", "kz": "mn-3"}, over={}, mended={})
+    first = replace(CLUSTER.routers[0], keeper=keeper)
+    two = replace(CLUSTER, routers=(first, replace(first, node="mn-3"), replace(first, node="mn-4", keeper=None)))
+    said = shown(replace(GOOD, clusters=(two,)), width=120)
+    assert [line.split()[-2:] for line in said.splitlines() if "100.77.0.2" in line] == [
+        ["de", "mn.internal"],
+        ["100.77.0.2", "kz"],
+        ["100.77.0.2", "-"],
+    ]
 
 
 @pytest.mark.parametrize("width", [40, 60, 80])

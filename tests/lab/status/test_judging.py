@@ -11,11 +11,12 @@ import pytest
 from lab.status.causes import CATALOGUE
 from lab.status.facts import FirewallFacts, LinkFacts, PeerFacts, RouterFacts, RoutingFacts
 from lab.status.judging import judge, verdict_of
-from lab.status.results import NameProbe, Probe
+from lab.status.results import KeeperStatus, NameProbe, Probe
 from tests.lab.status.samples import (
     DE_WT0,
     EGRESS,
     HEALTH,
+    MN_PODS,
     MN_WT0,
     NETBIRD,
     all_lost,
@@ -362,6 +363,25 @@ def test_a_router_that_packets_do_not_come_by_explains_nothing() -> None:
     receiving = replace(HEALTH.target.routers[0], node="mn-3", address="100.77.0.8", interface="down")
     causes = judge(with_target(HEALTH, routers=(HEALTH.target.routers[0], receiving)), all_lost(), [])
     assert [(cause.id, cause.kind) for cause in causes] == [("unexplained", "fault"), ("interface-away", "remark")]
+
+
+def keeper_of(peer: str, *, out: str, over: dict[str, str]) -> KeeperStatus:
+    return KeeperStatus(ok=True, reasons=(), draining=False, out={peer: out}, over={peer: over}, mended={})
+
+
+def test_keepers_tell_which_routers_packets_come_by_while_nothing_is_lost() -> None:
+    own = replace(HEALTH.source.routers[0], keeper=keeper_of("mn", out="de-agent-1", over={str(MN_PODS): "mn-2"}))
+    spare = replace(own, node="de-agent-2", node_ip="10.0.1.32", address="100.77.0.9", routes=())
+    two = with_source(HEALTH, routers=(own, spare))
+    other = replace(HEALTH.target.routers[0], node="mn-3", address="100.77.0.8", forwarding=False)
+    two = with_target(two, routers=(HEALTH.target.routers[0], other))
+    found = {cause.where: cause.kind for cause in judge(two, all_lost(), [])}
+    assert found["de-agent-2, router of de"] == found["mn-3, router of mn"] == "remark"
+    # The device of the router that leads sends to the other one, whatever NetBird's agent has chosen.
+    own = replace(own, keeper=keeper_of("mn", out="de-agent-2", over={str(MN_PODS): "mn-2"}))
+    spare = replace(spare, keeper=keeper_of("mn", out="de-agent-2", over={str(MN_PODS): "mn-3"}))
+    found = {cause.where: cause.kind for cause in judge(with_source(two, routers=(own, spare)), all_lost(), [])}
+    assert found["de-agent-2, router of de"] == found["mn-3, router of mn"] == "fault"
 
 
 def test_what_could_not_be_found_out_is_no_cause() -> None:

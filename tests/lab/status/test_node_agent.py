@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import socket
@@ -144,9 +145,31 @@ def test_a_look_has_every_fact() -> None:
     looked = ask({"look": True})["node"]
     assert set(looked) == {
         *("agent", "relay", "kubelet", "relay_listens", "wt0", "forwarding", "rp_filter"),
-        *("rules", "routes", "firewall", "status"),
+        *("rules", "routes", "firewall", "status", "keeper"),
     }
     assert looked["routes"] == [], "a table that is not there has no routes"
+
+
+class Told(http.server.BaseHTTPRequestHandler):
+    """A keeper's /status."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/status" else 404)
+        self.end_headers()
+        self.wfile.write(b'{"ok": true}')
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+        """Nothing."""
+
+
+def test_a_keeper_is_asked_and_one_that_is_not_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    with http.server.HTTPServer(("127.0.0.1", 0), Told) as server:
+        monkeypatch.setattr(node_agent, "KEEPER", f"http://127.0.0.1:{server.server_port}/status")
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        assert node_agent.keeper() == {"ok": True}
+        thread.join()
+    assert node_agent.keeper() is None
 
 
 A_POD = """

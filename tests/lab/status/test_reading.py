@@ -9,6 +9,7 @@ import pytest
 
 from lab.status import reading
 from lab.status.facts import EgressEntry, FirewallFacts, PeerFacts, RouterFacts
+from lab.status.results import KeeperStatus
 
 STATUS = {
     "netbirdIp": "100.77.0.1/16",
@@ -81,6 +82,29 @@ def test_a_router_in_health() -> None:
         relay_on_wt0=True,
         open_ports=(),
     )
+
+
+KEEPER = {
+    "ok": False,
+    "reasons": ["ip_forward is 0"],
+    "draining": False,
+    "peers": {"mn": {"good": True, "out": "de-agent-1", "over": {"10.44.0.0/16": "mn-2"}}, "kz": {}},
+    "mended": {"rules": 2},
+    "later": "whatever",
+}
+
+
+def test_a_keepers_word_is_read_and_one_that_says_less_as_well() -> None:
+    assert router().keeper is None
+    assert router(keeper=KEEPER).keeper == KeeperStatus(
+        ok=False,
+        reasons=("ip_forward is 0",),
+        draining=False,
+        out={"mn": "de-agent-1", "kz": None},
+        over={"mn": {"10.44.0.0/16": "mn-2"}, "kz": {}},
+        mended={"rules": 2},
+    )
+    assert router(keeper={}).keeper == KeeperStatus(ok=False, reasons=(), draining=False, out={}, over={}, mended={})
 
 
 @pytest.mark.parametrize(
