@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from cli import console, reporters
 from cli.errors import FAILED
+from cli.status_text import print_table
+from cli.tables import wrapped
 from lab import env as lab_env
 from lab import project
 from lab import up as lab_up
@@ -120,7 +120,7 @@ def preview(*, stack: str, runs: int, at_most: float, as_json: bool) -> int:
     if as_json:
         print(json.dumps(found.as_json(), indent=2))
     else:
-        _print(found)
+        print_comparison(found)
     return 0 if found.passed else FAILED
 
 
@@ -162,15 +162,12 @@ def _run(tools: Tools, arguments: Sequence[str], environment: Mapping[str, str])
         raise CommandFailed(f"`pulumi {shlex.join(arguments)}` ended with code {done.returncode}.{hint}\n{said}")
 
 
-def _print(found: Comparison) -> None:
+def print_comparison(found: Comparison) -> None:
+    """For people."""
     out = console.results()
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in ("preview of", "min", "median", "max"):
-        table.add_column(column, no_wrap=True, justify="left" if column == "preview of" else "right")
-    for name, side in ((f"stack {found.stack}", found.stack_seconds), ("an empty program", found.empty_seconds)):
-        table.add_row(name, *(f"{value:.2f} s" for value in (side.minimum, side.median, side.maximum)))
-    out.print(table)
+    sides = ((f"stack {found.stack}", found.stack_seconds), ("an empty program", found.empty_seconds))
+    rows = [(name, *(f"{value:.2f}" for value in (side.minimum, side.median, side.maximum))) for name, side in sides]
+    print_table(out, ("seconds of", "min", "median", "max"), rows, right=("min", "median", "max"))
     verdict = f"{found.ratio:.2f} times an empty program; at most {found.at_most:g} are allowed"
-    out.print(
-        Text(f"{verdict} ({found.runs} runs, {os.cpu_count()} CPUs)", style="green" if found.passed else "bold red")
-    )
+    lines = wrapped(f"{verdict} ({found.runs} runs, {os.cpu_count()} CPUs)", out.width)
+    out.print(Text("\n".join(lines), style="green" if found.passed else "bold red"))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from rich import box
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
 from cli import console, reporters
 from cli.errors import FAILED, cannot
+from cli.status_text import print_table
 from lab import env as lab_env
 from lab import sites as lab_sites
 from lab import up as lab_up
@@ -19,6 +19,7 @@ from lab.failover.run import Bench, measure
 from lab.faults import FAULTS
 
 PLACES = {"router": "on that router", "other-router": "on the other router", "third": "on a third node"}
+HEADS = ("fault", "router of", "pod", "direction", "path", "traffic", "runs", "median", "worst")
 KINDS = {"udp": "UDP", "tcp": "new TCP", "kept": "kept TCP"}
 
 
@@ -58,7 +59,7 @@ def failover(
     if as_json:
         print(json.dumps(as_data(found, watch_seconds), indent=2))
     else:
-        console.results().print(table(found))
+        print_rows(console.results(), found)
     return FAILED if any(row.worst.open for row in found) else 0
 
 
@@ -67,15 +68,10 @@ def as_data(found: Sequence[Row], watch_seconds: float) -> dict[str, object]:
     return {"watch_seconds": watch_seconds, "rows": [row.as_json() for row in found]}
 
 
-def table(found: Sequence[Row]) -> Table:
+def print_rows(out: Console, found: Sequence[Row]) -> None:
     """A line for each row; what is not back within the watch is red."""
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in ("fault", "router of", "pod", "direction", "path", "traffic"):
-        made.add_column(column, no_wrap=True)
-    for column in ("runs", "median", "worst"):
-        made.add_column(column, no_wrap=True, justify="right")
-    for row in found:
-        made.add_row(
+    cells = [
+        (
             FAULTS[row.fault].title,
             row.cluster,
             PLACES[row.placement],
@@ -86,4 +82,6 @@ def table(found: Sequence[Row]) -> Table:
             f"{row.median} s",
             Text(f"{row.worst} s", style="bold red" if row.worst.open else ""),
         )
-    return made
+        for row in found
+    ]
+    print_table(out, HEADS, cells, right=HEADS[-3:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 from typing import Final
 
@@ -32,16 +32,18 @@ def print_status(out: Console, status: Status, *, machines_too: bool = False) ->
     if machines_too:
         machines = ((one.name, _state(one.running, "running", "off"), "") for one in status.machines)
         helpers = ((one.name, _state(one.running, "running", "ended"), one.url) for one in status.helpers)
-        _print_table(out, ("machine or server", "state", "address"), list(chain(machines, helpers)))
-    _print_table(out, CLUSTER_HEADS, list(_cluster_rows(status.clusters)))
-    _print_table(out, LINK_HEADS, list(_link_rows(status.links)))
+        print_table(out, ("machine or server", "state", "address"), list(chain(machines, helpers)))
+    print_table(out, CLUSTER_HEADS, list(_cluster_rows(status.clusters)))
+    print_table(out, LINK_HEADS, list(_link_rows(status.links)))
 
 
-def _print_table(out: Console, heads: Sequence[str], rows: Sequence[Row]) -> None:
-    """In lines as wide as they need; where there is no room for them every cell wraps within its column."""
+def print_table(out: Console, heads: Sequence[str], rows: Sequence[Row], *, right: Collection[str] = ()) -> None:
+    """In lines as wide as they need, columns of ``right`` at their right end; where there is no room for them every
+    cell wraps within its column.
+    """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for name in heads:
-        table.add_column(name, no_wrap=True)
+        table.add_column(name, no_wrap=True, justify="right" if name in right else "left")
     for row in rows:
         table.add_row(*row)
     if Measurement.get(out, out.options.update(max_width=NO_LIMIT), table).maximum <= out.width:

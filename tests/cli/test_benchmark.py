@@ -6,7 +6,10 @@ import json
 
 import pytest
 
+from cli import benchmark, console, failover
 from cli.benchmark import Durations, compare, in_turns
+from lab.failover.gaps import Gap, Row
+from lab.faults import FAULTS
 
 
 def test_compares_medians() -> None:
@@ -69,3 +72,31 @@ def test_sides_take_turns_and_the_first_round_does_not_count() -> None:
 
     assert taken == {"empty": [1.0, 2.0], "de": [3.0, 4.0]}
     assert order == ["empty", "de"] * 3
+
+
+def test_its_tables_fit_a_narrow_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    gaps = (Gap(0.25), Gap(1234.5, open=True))
+    row = Row(
+        fault=next(iter(FAULTS)),
+        cluster="de",
+        placement="third",
+        source="de",
+        target="mn",
+        kind="kept",
+        path="direct",
+        runs=2,
+        median=gaps[0],
+        worst=gaps[1],
+        gaps=gaps,
+        failures=0,
+    )
+    for width, blocks in ((40, True), (200, False)):
+        monkeypatch.setenv("COLUMNS", str(width))
+        benchmark.print_comparison(compare("de", [2.1], [15.3], at_most=3.0))
+        failover.print_rows(console.results(), [row])
+        said = capsys.readouterr().out
+        assert max(map(len, said.splitlines())) <= width
+        assert "…" not in said
+        for cell in ("15.30", "an empty program", "7.29 times", "kept TCP", f"{gaps[0]} s", f"{gaps[1]} s"):
+            assert cell in " ".join(said.split()), (width, cell)
+        assert ("\n    traffic    kept TCP\n" in said) is blocks
