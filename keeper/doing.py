@@ -29,6 +29,7 @@ class Doing:
         self._woken = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._said: dict[str, tuple[str, float]] = {}
+        self._spoken = ("", 0.0)
         self.counts = Counts()
         self.policies: dict[str, PolicySeen] = {}
         self.problems: dict[str, str] = {}
@@ -147,9 +148,14 @@ class Doing:
 
     def log(self, text: str) -> None:
         """A line of the log."""
-        with contextlib.suppress(OSError):
-            sys.stdout.write(f"keeper: {text}\n")
-            sys.stdout.flush()
+        _write(f"keeper: {text}")
+
+    def speak(self, line: str) -> None:
+        """A line for programs: when it is another one, and once a minute, since logs are cut off at their beginning."""
+        said, at = self._spoken
+        if line != said or time.monotonic() - at > SAID_AGAIN_SECONDS:
+            self._spoken = (line, time.monotonic())
+            _write(line)
 
     async def _tell(self, reason: str, text: str, *, warning: bool = False) -> None:
         self.log(text)
@@ -169,3 +175,9 @@ class Doing:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.log(f"failed: {type(error).__name__}: {error}")
+
+
+def _write(line: str) -> None:
+    with contextlib.suppress(OSError):
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()

@@ -26,7 +26,12 @@ def _families(status: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[S
         for peer, view in sorted(peers.items())
         for name, router in sorted(view["routers"].items())
     ]
-    yield "node_in_order", "gauge", "1 when this node forwards, as far as can be seen.", [({}, _truth(status["ok"]))]
+    yield (
+        "node_in_order",
+        "gauge",
+        "1 when this node forwards, as far as can be seen.",
+        [({}, _truth(status["self_ok"]))],
+    )
     yield "draining", "gauge", "1 while traffic is to leave this node.", [({}, _truth(status["draining"]))]
     yield (
         "sibling_alive",

@@ -16,7 +16,7 @@ NETBIRD_TABLE: Final = 7120
 MAIN_TABLE: Final = 254
 NETBIRD_PRIORITIES: Final = (105, 110)
 """Its rules: the main table without the default route, then its own table (0.77)."""
-FORWARDING: Final = (Path("/host/ipv4/ip_forward"), Path("/proc/sys/net/ipv4/ip_forward"))
+FORWARDING: Final = (Path("/host/proc/sys/net/ipv4/ip_forward"), Path("/proc/sys/net/ipv4/ip_forward"))
 """As the node mounts it for the keeper, where it may write; else as any process sees it."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -65,8 +66,8 @@ def status(
         "version": 1,
         "cluster": config.cluster,
         "node": talk.node,
-        "ok": own.ok,
-        "reasons": list(own.reasons),
+        "self_ok": own.ok,
+        "self_reasons": list(own.reasons),
         "draining": own.draining,
         "siblings": {
             name: {"state": hearing.state, "ok": hearing.last.ok if hearing.last else None}
@@ -80,6 +81,26 @@ def status(
         "mended": dict(counts.mended),
         "problems": {name: text for name, text in problems.items() if text},
     }
+
+
+def spoken(own: OwnSeen, views: Mapping[str, PeerView]) -> str:
+    """The line of the log that ``up`` reads when a link does not come up (domain/keeper.py). What is not known yet is
+    not good yet.
+    """
+    said = {
+        "self_ok": own.ok is True,
+        "self_reasons": list(own.reasons),
+        "peers": {
+            peer: {
+                "good": view.own.good is True,
+                "reason": view.own.reason,
+                "out": view.out,
+                "over": view.over,
+            }
+            for peer, view in sorted(views.items())
+        },
+    }
+    return f"STATUS {json.dumps(said, separators=(',', ':'))}"
 
 
 def _peer(

@@ -178,6 +178,7 @@ class Keeper:
         )
         self._open_tunnel_wire(index)
         self._become(own)
+        self._doing.speak(report.spoken(own, self._decision.views))
 
     def _open_tunnel_wire(self, index: int) -> None:
         config = self._talk.config

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 
 from keeper.config import Config, Peer
@@ -7,7 +8,7 @@ from keeper.conversation import Conversation
 from keeper.decision import PeerView
 from keeper.messages import Message
 from keeper.metrics import render
-from keeper.report import Counts, over_of, status
+from keeper.report import Counts, over_of, spoken, status
 from keeper.seen import Judged, OwnSeen
 from keeper.wireguard import WireGuardPeer
 
@@ -47,7 +48,7 @@ def the_status() -> dict[str, object]:
 
 def test_the_status_says_all_of_it() -> None:
     found = the_status()
-    assert (found["version"], found["node"], found["ok"], found["draining"]) == (1, "mn-1", True, False)
+    assert (found["version"], found["node"], found["self_ok"], found["draining"]) == (1, "mn-1", True, False)
     assert found["siblings"] == {"mn-2": {"state": "unknown", "ok": None}}
     assert found["problems"] == {"WireGuard": "refused"}
     peers = found["peers"]
@@ -73,6 +74,17 @@ def test_the_status_says_all_of_it() -> None:
         "relayed": False,
     }
     assert peers["de"]["routers"]["de-2"]["relayed"] is True
+
+
+def test_what_up_reads_is_one_line() -> None:
+    views = {"de": PeerView(Judged(None, "no answer of de yet"), "mn-1", None)}
+    line = spoken(OwnSeen(ok=False, reasons=("wt0 is down",)), views)
+    assert line.startswith("STATUS {")
+    assert json.loads(line.removeprefix("STATUS ")) == {
+        "self_ok": False,
+        "self_reasons": ["wt0 is down"],
+        "peers": {"de": {"good": False, "reason": "no answer of de yet", "out": "mn-1", "over": None}},
+    }
 
 
 def test_a_router_holds_a_peer_when_it_has_all_of_its_ranges() -> None:
