@@ -310,6 +310,20 @@ def benchmark_failover(
     )
 
 
+@benchmark.command("names")
+@guarded(when_interrupted="The namespaces isthmus-verify may still be there; the next run removes them.")
+def benchmark_names(
+    runs: Annotated[int, typer.Option("--runs", min=1, max=500, help="Names of each kind that are asked for.")] = 200,
+    json: _Json = False,
+) -> int:
+    """Measure throughput over a ClusterIP against pod to pod, and a cold name of the peer against one of the own
+    cluster plus a round trip of the tunnel; exit code 1 beyond a limit.
+    """
+    from cli.names import names
+
+    return names(runs=runs, as_json=json)
+
+
 @app.command("check")
 @guarded()
 def check() -> int:

@@ -7,7 +7,8 @@ always given, {"ok": false, "error": ..., "ms": how long it took} at the least.
     {"do": "ping", "address", "count", "size", "df", "seconds"}   {"received": 3, "text": ...}
     {"do": "tcp", "address", "port", "seconds"}                   {"ok": true, "ms": 1.2}
     {"do": "http", "host", "port", "path", "seconds"}             {"status": 200, "body": ..., "address": ...}
-    {"do": "udp", "host", "port", "seconds"}                      {"body": "probe-other", "address": ...}
+    {"do": "udp", "host", "port", "seconds"}                      {"body": "probe-other", "address": ..., "ms": 1.2}
+    {"do": "dns", "name", "type", "tcp", "size", "seconds"}       {"rcode", "records", "truncated", "bytes", "ms"}
     {"do": "resolve", "name"}                                     {"addresses": [...], "ms": ...}
     {"do": "iperf", "address", "port", "seconds"}                 {"bits_per_second": ...}
     {"do": "serve_iperf", "port"}                                 {"pid": ...}; one test, then it ends by itself
@@ -15,7 +16,9 @@ always given, {"ok": false, "error": ..., "ms": how long it took} at the least.
 
 import http.client
 import json
+import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -70,14 +73,85 @@ def udp(request: Request) -> Answer:
         # Connected, so that a refusal is told.
         client.connect((request["host"], request["port"]))
         client.settimeout(0.5)
-        end = time.monotonic() + request["seconds"]
+        start = time.monotonic()
+        end = start + request["seconds"]
         while True:
             client.send(b"who")
             try:
-                return {"ok": True, "body": client.recv(512).decode(), "address": client.getpeername()[0]}
+                body = client.recv(512).decode()
+                milliseconds = (time.monotonic() - start) * 1000
+                return {"ok": True, "body": body, "address": client.getpeername()[0], "ms": milliseconds}
             except TimeoutError:
                 if time.monotonic() >= end:
                     raise
+
+
+TYPES = {"A": 1, "PTR": 12, "AAAA": 28, "SRV": 33}
+
+
+def dns(request: Request) -> Answer:
+    """A question to the pod's DNS server, the name as it is; over UDP once, with EDNS where a ``size`` is given."""
+    kind, number = TYPES[request["type"]], os.urandom(2)
+    labels = b"".join(bytes([len(part)]) + part.encode() for part in request["name"].rstrip(".").split("."))
+    edns = b"\0" + struct.pack("!HHIH", 41, request["size"], 0, 0) if request.get("size") else b""
+    question = number + struct.pack("!HHHHH", 0x0100, 1, 0, 0, 1 if edns else 0)
+    question += labels + b"\0" + struct.pack("!HH", kind, 1) + edns
+    lines = [line.split() for line in Path("/etc/resolv.conf").read_text().splitlines()]
+    server = next(words[1] for words in lines if words[:1] == ["nameserver"])
+    start = time.monotonic()
+    if request.get("tcp"):
+        with socket.create_connection((server, 53), timeout=request["seconds"]) as connection:
+            connection.sendall(struct.pack("!H", len(question)) + question)
+            with connection.makefile("rb") as stream:
+                message = stream.read(struct.unpack("!H", stream.read(2))[0])
+    else:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.connect((server, 53))
+            client.settimeout(request["seconds"])
+            client.send(question)
+            message = client.recv(65535)
+    milliseconds = (time.monotonic() - start) * 1000
+    flags, questions, answers = struct.unpack("!HHH", message[2:8])
+    if message[:2] != number or questions != 1:
+        return {"ok": False, "error": "an answer to another question"}
+    place, records = 12 + len(labels) + 1 + 4, []
+    for _ in range(answers):
+        _, place = _name(message, place)
+        found, _, _, length = struct.unpack("!HHIH", message[place : place + 10])
+        place += 10
+        if found == kind:
+            records.append(_record(message, place, kind, length))
+        place += length
+    return {
+        "ok": True,
+        "rcode": flags & 15,
+        "records": records,
+        "truncated": bool(flags & 0x0200),
+        "bytes": len(message),
+        "ms": milliseconds,
+    }
+
+
+def _record(message: bytes, place: int, kind: int, length: int) -> str:
+    if kind in (TYPES["A"], TYPES["AAAA"]):
+        return socket.inet_ntop(socket.AF_INET if kind == TYPES["A"] else socket.AF_INET6, message[place:][:length])
+    if kind == TYPES["SRV"]:
+        port = struct.unpack("!H", message[place + 4 : place + 6])[0]
+        return f"{_name(message, place + 6)[0]}:{port}"
+    return _name(message, place)[0]
+
+
+def _name(message: bytes, place: int) -> tuple[str, int]:
+    """A name, and where what follows it begins (RFC 1035, 4.1.4)."""
+    parts, after = [], 0
+    while (length := message[place]) != 0:
+        if length >= 0xC0:
+            after = after or place + 2
+            place = (length & 0x3F) << 8 | message[place + 1]
+        else:
+            parts.append(message[place + 1 : place + 1 + length].decode())
+            place += 1 + length
+    return ".".join(parts), after or place + 1
 
 
 def resolve(request: Request) -> Answer:
@@ -128,6 +202,7 @@ ACTIONS: dict[str, Callable[[Request], Answer]] = {
     "tcp": tcp,
     "http": http_get,
     "udp": udp,
+    "dns": dns,
     "resolve": resolve,
     "iperf": iperf,
     "serve_iperf": serve_iperf,

@@ -49,7 +49,7 @@ def measure(source: Probes, target: Probes, sessions: tuple[Session, Session], a
         with open_port(api, source, target):
             for _ in range(ROUNDS):
                 tunnel.append(_tunnel_run(source, target))
-                pod.append(_pod_run(target, sessions))
+                pod.append(pod_run(target.pod("router").address, sessions))
     except LabError as error:
         errors.append(str(error))
     return Throughput(pod=tuple(pod), tunnel=tuple(tunnel), errors=tuple(errors))
@@ -61,12 +61,13 @@ def is_relayed(source: Probes, target: Probes) -> bool:
     return any(peer_path(agent_status(source.cluster, pod), target.router.netbird_ip) == "relayed" for pod in own)
 
 
-def _pod_run(target: Probes, sessions: tuple[Session, Session]) -> float:
+def pod_run(address: str, sessions: tuple[Session, Session]) -> float:
+    """Bits per second from the first session's pod to the second's, which is reached by ``address``."""
     client, server = sessions
     started = server.ask("serve_iperf", port=POD_PORT)
     if not started.get("ok"):
         raise LabError(f"pod to pod: {started.get('error')}")
-    answer = client.ask("iperf", address=target.pod("router").address, port=POD_PORT, seconds=SECONDS)
+    answer = client.ask("iperf", address=address, port=POD_PORT, seconds=SECONDS)
     if not answer.get("ok"):
         raise LabError(f"pod to pod: {answer.get('error')}")
     return float(answer["bits_per_second"])
