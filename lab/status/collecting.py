@@ -136,6 +136,7 @@ class _World:
         return ClusterFacts(
             name=site.name,
             pods=site.ranges.pods,
+            services=site.ranges.services,
             dns_zone=site.ranges.dns_zone,
             reachable=seen.objects.reachable,
             nodes=tuple(nodes),

@@ -112,6 +112,8 @@ class ClusterFacts:
     """What the agents of the nodes have in their maps, by node; asked for only when a probe was lost."""
     dns_pods: int | None = None
     """How many pods of the cluster serve names, as they were found on the machines."""
+    services: IPv4Network | None = None
+    """The service CIDR."""
     dns_nodes: frozenset[str] = frozenset()
     """The nodes that these are on."""
     zones: frozenset[str] | None = None
@@ -182,3 +184,8 @@ class LinkFacts:
     netbird: NetBirdFacts
     name_steps: Mapping[NameStep, bool] = field(default_factory=dict)
     """Where along the way a name was answered; asked for only when a name was not."""
+
+    @property
+    def cluster_ips(self) -> bool:
+        """Whether the link carries ClusterIPs, by the source's egress policies."""
+        return self.target.services is not None and str(self.target.services) in (self.source.policies or ())

@@ -18,15 +18,18 @@ def netbird_findings(facts: LinkFacts) -> Iterator[Finding]:
         return
     source, target = facts.source, facts.target
     owner = {"owner": source.name}
-    for fault in policy_faults(facts.netbird.policies, source.name, target.name):
+    for fault in policy_faults(facts.netbird.policies, source.name, target.name, cluster_ips=facts.cluster_ips):
         finding = Finding(id=fault.id, where=f"NetBird, {fault.policy}", observed=fault.observed, parameters=owner)
-        if fault.id == "policy-widened":
+        # No probe asks for a service, so what concerns them alone explains none that was lost.
+        if fault.id == "policy-widened" or fault.carries == "services":
             yield finding
         elif fault.carries == "pods":
             yield finding.of()
         else:
             yield replace(finding, names=True)
     yield from _resource(facts)
+    if facts.cluster_ips:
+        yield from _services(facts)
 
 
 def _resource(facts: LinkFacts) -> Iterator[Finding]:
@@ -54,6 +57,18 @@ def _resource(facts: LinkFacts) -> Iterator[Finding]:
     elif not any(peer.masquerade for peer in routing):
         observed = "its routing peers don't masquerade"
         yield Finding(id="masquerade-off", where=where, observed=observed, parameters=parameters).of(targets=OTHER)
+
+
+def _services(facts: LinkFacts) -> Iterator[Finding]:
+    target, group = facts.target, overlay.services_group(facts.target.name)
+    found = [one for one in facts.netbird.resources if one.address == str(target.services)]
+    where, parameters = f"NetBird, services of {target.name}", {"owner": target.name, "cluster": target.name}
+    if not any(group in one.groups for one in found):
+        observed = f"no network has a resource {target.services} in the group {group}"
+        yield Finding(id="resource-missing", where=where, observed=observed, parameters=parameters)
+    elif not any(one.enabled for one in found):
+        observed = f"the resource {target.services} is disabled"
+        yield Finding(id="resource-disabled", where=where, observed=observed, parameters=parameters)
 
 
 def tunnel_findings(facts: LinkFacts, leading: frozenset[str]) -> Iterator[Finding]:

@@ -9,6 +9,8 @@ from typing import Literal
 from domain import overlay
 from lab.status.facts import PolicyFacts, RuleFacts
 
+Carried = Literal["pods", "names", "services"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyFault:
@@ -17,15 +19,16 @@ class PolicyFault:
     id: Literal["policy-missing", "policy-disabled", "policy-changed", "policy-widened"]
     policy: str
     observed: str
-    carries: Literal["pods", "names"]
+    carries: Carried
 
 
-def policy_faults(found: Mapping[str, PolicyFacts], source: str, target: str) -> Iterator[PolicyFault]:
-    """The faults of every policy that lets ``source`` reach ``target``."""
-    for wanted in overlay.policies(source, target, cluster_ips=False):
-        carries: Literal["pods", "names"] = (
-            "pods" if wanted.destination_group == overlay.pods_group(target) else "names"
-        )
+def policy_faults(
+    found: Mapping[str, PolicyFacts], source: str, target: str, *, cluster_ips: bool
+) -> Iterator[PolicyFault]:
+    """The faults of every policy that lets ``source`` reach ``target``; with ``cluster_ips`` its services as well."""
+    groups: Mapping[str, Carried] = {overlay.pods_group(target): "pods", overlay.services_group(target): "services"}
+    for wanted in overlay.policies(source, target, cluster_ips=cluster_ips):
+        carries = groups.get(wanted.destination_group, "names")
         for identifier, observed in _faults(found.get(wanted.name), wanted):
             yield PolicyFault(id=identifier, policy=wanted.name, observed=observed, carries=carries)
 

@@ -33,7 +33,8 @@ def _with_cause(check: Check, result: CheckResult, status: Status) -> CheckResul
 def _causes(check: Check, status: Status) -> Iterable[Cause]:
     if len(check.ends) == 2:
         for cause in status.link(*check.ends).causes:
-            if cause.explains_packets or (cause.explains_names and check.about == "names"):
+            of_services = check.about == "services" and "services" in cause.where
+            if cause.explains_packets or (cause.explains_names and check.about == "names") or of_services:
                 yield cause
         return
     site = check.ends[0]

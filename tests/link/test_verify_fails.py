@@ -20,6 +20,7 @@ from lab.verify.checks import World, all_checks
 from lab.verify.results import CheckResult
 from lab.verify.run import make, world_of
 from lab.verify.throughput import POD_PORT
+from lab.verify.workload import BACKEND_LABEL, BACKENDS, EMPTY, PLACEMENTS, STICKY
 from tests.link.inside_pod import inside_pod, sending_up_to
 
 pytestmark = pytest.mark.link
@@ -130,8 +131,9 @@ def test_a_policy_that_covers_netbirds_range_is_found(world: World, clusters: Ma
     wait_for(world, "pass", "de.egress-policy")
 
 
-def test_without_netbirds_policy_the_routers_do_not_let_pods_through(world: World, netbird: NetBirdApi) -> None:
-    policy = netbird.named("policies", "isthmus-de-to-mn-pods")
+def switching(netbird: NetBirdApi, name: str) -> Callable[..., None]:
+    """Switches a policy of NetBird, and its rule, off and on."""
+    policy = netbird.named("policies", name)
     assert policy is not None
     whole = netbird.call("GET", f"/api/policies/{policy['id']}")
 
@@ -148,11 +150,58 @@ def test_without_netbirds_policy_the_routers_do_not_let_pods_through(world: Worl
     def put(*, enabled: bool) -> None:
         netbird.call("PUT", f"/api/policies/{policy['id']}", body(enabled=enabled))
 
+    return put
+
+
+def test_without_netbirds_policy_the_routers_do_not_let_pods_through(world: World, netbird: NetBirdApi) -> None:
+    put = switching(netbird, "isthmus-de-to-mn-pods")
     with broken(lambda: put(enabled=False), lambda: put(enabled=True)):
         wait_for(world, "fail", *way("de-mn", "icmp", "tcp"))
         seen = look(world, *way("mn-de", "icmp", "tcp"), "de.egress-policy")
         assert all(one.status == "pass" for one in seen.values()), seen
     wait_for(world, "pass", *way("de-mn", "icmp", "tcp", "http"))
+
+
+def of_services(prefix: str, *kinds: str) -> list[str]:
+    return [f"{prefix}.{place}-{backend}.{kind}" for place in PLACEMENTS for backend in BACKENDS for kind in kinds]
+
+
+def test_without_netbirds_policy_for_services_pods_alone_are_reached(world: World, netbird: NetBirdApi) -> None:
+    put = switching(netbird, "isthmus-de-to-mn-services")
+    touched = [
+        *of_services("de-mn", "cluster-ip", "cluster-ip-udp", "cluster-ip-name"),
+        *(f"de-mn.{place}.session-affinity" for place in PLACEMENTS),
+    ]
+    with broken(lambda: put(enabled=False), lambda: put(enabled=True)):
+        failed = wait_for(world, "fail", *touched)
+        # No route, so the guard of the asking node refuses, and no client waits.
+        said = failed["de-mn.other-other.cluster-ip"].observed
+        assert "refused" in said, said
+        seen = look(world, *way("de-mn", "tcp", "pod-name"), *of_services("mn-de", "cluster-ip"))
+        assert all(one.status == "pass" for one in seen.values()), seen
+    wait_for(world, "pass", *touched)
+
+
+def test_a_service_that_got_an_endpoint_is_not_refused(world: World, clusters: Mapping[str, Cluster]) -> None:
+    def select(backend: str) -> None:
+        patch = json.dumps({"spec": {"selector": {BACKEND_LABEL: backend}}})
+        clusters["mn"].kubectl("patch", "service", EMPTY, "-n", VERIFY_NAMESPACE, f"--patch={patch}")
+
+    touched = [f"de-mn.{place}.service-refused" for place in PLACEMENTS]
+    with broken(lambda: select("router"), lambda: select("nowhere")):
+        wait_for(world, "fail", *touched)
+    wait_for(world, "pass", *touched)
+
+
+def test_a_service_without_affinity_spreads_its_clients(world: World, clusters: Mapping[str, Cluster]) -> None:
+    def affinity(kind: str) -> None:
+        patch = json.dumps({"spec": {"sessionAffinity": kind}})
+        clusters["mn"].kubectl("patch", "service", STICKY, "-n", VERIFY_NAMESPACE, f"--patch={patch}")
+
+    touched = [f"de-mn.{place}.session-affinity" for place in PLACEMENTS]
+    with broken(lambda: affinity("None"), lambda: affinity("ClientIP")):
+        wait_for(world, "fail", *touched)
+    wait_for(world, "pass", *touched)
 
 
 def test_a_port_that_is_closed_fails_tcp_and_http_but_not_icmp(world: World, clusters: Mapping[str, Cluster]) -> None:
