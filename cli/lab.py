@@ -12,7 +12,8 @@ from rich.text import Text
 
 from cli import console, reporters
 from cli.errors import CANNOT, FAILED
-from cli.status_text import print_problems, print_remarks, print_status
+from cli.status_text import NO_LIMIT, print_problems, print_remarks, print_status
+from cli.tables import hanging, wrapped
 from lab import env as lab_env
 from lab import machines, preflight, project, state
 from lab import sites as lab_sites
@@ -137,7 +138,11 @@ def print_verify(out: Console, results: Sequence[CheckResult]) -> None:
     for result in results:
         if result.status == "fail":
             failed += 1
-            out.print(Text(f"\n{result.id} failed: {result.title}", style="bold red"))
+            title = wrapped(f"{result.id} failed: {result.title}", out.width)
+            out.print(Text("\n".join(["", *title]), style="bold red"))
             lines = {"observed": result.observed, "expected": result.expected, "cause": result.cause, "fix": result.fix}
-            out.print(Text("\n".join(f"  {name + ':':<10}{text}" for name, text in lines.items() if text)))
+            for name, text in lines.items():
+                # The fix is not wrapped, so that it can be copied.
+                if text:
+                    out.print(Text(hanging(f"  {name + ':':<10}", text, NO_LIMIT if name == "fix" else out.width)))
     out.print(f"{len(results) - failed} of {len(results)} checks passed")

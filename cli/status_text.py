@@ -98,7 +98,7 @@ def _link_rows(links: tuple[LinkStatus, ...]) -> Iterator[Row]:
 def print_problems(out: Console, status: Status) -> None:
     """What is wrong, why, and what mends it."""
     for sentence in unready(status):
-        out.print(Text(sentence, style="bold red"))
+        _print_sentence(out, sentence, "bold red")
     _print_causes(out, status)
     out.print(
         Text(
@@ -113,14 +113,20 @@ def print_remarks(out: Console, status: Status) -> None:
     """What is worth knowing of a lab that is up."""
     _print_causes(out, status)
     for sentence in dict.fromkeys(sentence for link in status.links for sentence in link.not_probed):
-        out.print(Text(f"Probes: {sentence}", style="dim"))
+        _print_sentence(out, f"Probes: {sentence}", "dim")
+
+
+def _print_sentence(out: Console, sentence: str, style: str) -> None:
+    """Broken at spaces, as wide as the terminal is."""
+    out.print(Text("\n".join(tables.wrapped(sentence, out.width)), style=style))
 
 
 def _print_causes(out: Console, status: Status) -> None:
     for cause, links in status.causes:
-        out.print(Text(f"{_kind(cause)}: {cause.sentence}", style="yellow" if cause.kind == "remark" else "bold red"))
+        sentence = f"{_kind(cause)}: {cause.sentence}"
+        _print_sentence(out, sentence, "yellow" if cause.kind == "remark" else "bold red")
         if cause.explains:
-            out.print(Text(f"  lost by it: {', '.join(links)}"))
+            out.print(Text(tables.hanging("  lost by it: ", ", ".join(links), out.width)))
         # Not wrapped, so that it can be copied.
         out.print(Text(f"  fix: {cause.fix}"), soft_wrap=True)
 

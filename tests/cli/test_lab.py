@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from cli import lab
+from cli import console, lab
 from lab.verify.results import CheckResult, Verdict, result
 
 PASSED = Verdict(status="pass", observed="3 of 3 replies", expected="3 of 3 replies", fix="")
@@ -32,3 +32,23 @@ def test_verify_ends_with_1_when_any_check_fails(
     else:
         assert f"{2 - code} of 2 checks passed" in said
         assert ("Is the router up?" in said) == bool(code)
+
+
+def test_a_failed_check_fits_a_narrow_terminal_but_for_its_fix(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    verdict = Verdict(
+        status="fail",
+        observed="0 of 3 replies from 10.44.1.17 by 10.42.0.3",
+        expected="3 of 3 replies",
+        fix="kubectl --context mn -n netbird get pods -o wide",
+    )
+    title = "a pod of de on the router reaches a pod of mn on another node"
+    lab.print_verify(console.results(), [result("de-mn.router-other.icmp", title, verdict, 0.1)])
+    *said, fix, last = capsys.readouterr().out.splitlines()
+    assert max(map(len, said)) <= 40
+    assert " ".join(said[1:4]) == f"de-mn.router-other.icmp failed: {title}"
+    assert said[4:6] == ["  observed: 0 of 3 replies from", "            10.44.1.17 by 10.42.0.3"]
+    assert fix == f"  fix:      {verdict.fix}"
+    assert last == "0 of 1 checks passed"
