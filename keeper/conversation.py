@@ -6,17 +6,21 @@ answer says whether they are in order and which of our routers they see.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
 from keeper.config import Config
 from keeper.hearing import ROUTER, SIBLING, Hearing
 from keeper.messages import Kind, Message, NotOurs, decode, encode
 from keeper.seen import RouterSeen, SiblingSeen
+from keeper.through import Through
 
 BEAT_SECONDS: Final = 0.2
 PROBE_SECONDS: Final = 0.25
+THROUGH_ROUNDS: Final = 2
+"""Rounds of probes to a round of questions through a router."""
 
 Send = Callable[[bytes, str, int], None]
 """datagram, address, port"""
@@ -40,6 +44,10 @@ class Conversation:
         self._sequence = 0
         self.siblings: dict[str, Hearing] = {}
         self.routers: dict[str, dict[str, Hearing]] = {}
+        self.throughs: dict[tuple[str, str], Through] = {}
+        self.inner = ""
+        """The own address in the pod range, empty without one."""
+        self._rounds = 0
         self.myself = Self()
         self.refusals = 0
         """Datagrams that were no message of a keeper who may send one."""
@@ -55,6 +63,9 @@ class Conversation:
             peer: {name: self.routers.get(peer, {}).get(name) or Hearing(ROUTER) for name in known.routers}
             for peer, known in config.peers.items()
             if known.port is not None
+        }
+        self.throughs = {
+            at: way for at, way in self.throughs.items() if at[0] in self.routers and at[1] in self.routers[at[0]]
         }
 
     # --- out ----------------------------------------------------------------------------------------------------------
@@ -74,8 +85,11 @@ class Conversation:
         message = self._message("beat", good=self.myself.good)
         self._to_sibling(encode(message, self._key), self.config.routers[name], self.config.port)
 
-    def probe(self, now: float) -> None:
-        """A round of probes to the peers' routers."""
+    def probe(self, now: float, over: Mapping[str, str | None] | None = None) -> None:
+        """A round of probes to the peers' routers; ``over`` is the one of each peer that gets the packets."""
+        self._rounds += 1
+        if self._rounds % THROUGH_ROUNDS == 0:
+            self._ask_through(over or {})
         for peer, routers in self.routers.items():
             known = self.config.peers[peer]
             for name, hearing in routers.items():
@@ -85,11 +99,27 @@ class Conversation:
                 if known.port is not None:
                     self._to_router(encode(message, None), known.routers[name], known.port)
 
+    def _ask_through(self, over: Mapping[str, str | None]) -> None:
+        """Keepers behind the routers in use."""
+        for peer, routers in self.routers.items():
+            known = self.config.peers[peer]
+            for name, hearing in routers.items():
+                way = self.throughs.setdefault((peer, name), Through())
+                if name != over.get(peer) or hearing.state != "alive" or hearing.last is None:
+                    way.rest()
+                    continue
+                inside = [one for one in hearing.last.beyond if _within(one, known.ranges)]
+                way.next_round(min(inside, default=""))
+                if way.target and known.port is not None:
+                    message = self._message("through")
+                    way.asked(message.sequence)
+                    self._to_router(encode(message, None), way.target, known.port)
+
     def tell_routers(self) -> None:
         """An answer that nobody asked for: something is new, and the peers need not wait until they ask."""
         for peer, routers in self.routers.items():
             known = self.config.peers[peer]
-            message = self._message("answer", sees=self.sees(peer))
+            message = self._message("answer", sees=self.sees(peer), beyond=self._beyond())
             for name in routers:
                 if known.port is not None:
                     self._to_router(encode(message, None), known.routers[name], known.port)
@@ -101,6 +131,7 @@ class Conversation:
         good: Mapping[str, bool | None] | None = None,
         sees: Mapping[str, bool] | None = None,
         echo: tuple[str, int] | None = None,
+        beyond: tuple[str, ...] = (),
     ) -> Message:
         self._sequence += 1
         return Message(
@@ -114,6 +145,18 @@ class Conversation:
             good=good or {},
             sees=sees or {},
             echo=echo,
+            inner=self.inner if kind == "beat" else "",
+            beyond=beyond,
+        )
+
+    def _beyond(self) -> tuple[str, ...]:
+        """Where siblings that are heard, and in order, can be asked."""
+        return tuple(
+            sorted(
+                hearing.last.inner
+                for hearing in self.siblings.values()
+                if hearing.state == "alive" and hearing.last and hearing.last.inner and hearing.last.ok
+            )
         )
 
     # --- in -----------------------------------------------------------------------------------------------------------
@@ -146,6 +189,9 @@ class Conversation:
         except NotOurs:
             self.refusals += 1
             return
+        if peer is None and message.kind == "answer" and message.echo and message.echo[0] == self._boot:
+            self._hear_through(address, message.echo[1])
+            return
         if (
             peer is None
             or known is None
@@ -157,10 +203,30 @@ class Conversation:
             return
         if message.kind == "probe":
             # To the port that the configuration names: nobody makes a keeper send to where he likes.
-            answer = self._message("answer", sees=self.sees(peer), echo=(message.boot, message.sequence))
+            answer = self._message(
+                "answer", sees=self.sees(peer), echo=(message.boot, message.sequence), beyond=self._beyond()
+            )
             self._to_router(encode(answer, None), address, known.port)
         elif message.kind == "answer" and (message.echo is None or message.echo[0] == self._boot):
             self.routers[peer][message.node].hear(message, now)
+
+    def _hear_through(self, address: str, sequence: int) -> None:
+        if not any(way.hear(address, sequence) for way in self.throughs.values()):
+            self.refusals += 1
+
+    def from_inside(self, data: bytes, address: str, port: int, answer: Send) -> None:
+        """A question that came to the address in the pod range, by a router of this cluster; its sender is a peer's."""
+        try:
+            message = decode(data, None)
+        except NotOurs:
+            self.refusals += 1
+            return
+        ours = address in self.config.routers.values() or _within(address, (self.config.pod_cidr,))
+        if not ours or message.kind != "through" or message.cluster not in self.config.peers:
+            self.refusals += 1
+            return
+        # To whom it came from, whatever its port: the router may have given it another.
+        answer(encode(self._message("answer", echo=(message.boot, message.sequence)), None), address, port)
 
     def refused_by_sibling(self, address: str) -> None:
         """The node at this address says that nobody listens."""
@@ -180,8 +246,8 @@ class Conversation:
     def sees(self, peer: str) -> dict[str, bool]:
         """{router of the peer: whether it is in order, as seen from here}, without those not judged yet."""
         found = {}
-        for name, hearing in self.routers.get(peer, {}).items():
-            if (good := _router(hearing).good) is not None:
+        for name in self.routers.get(peer, {}):
+            if (good := self._router(peer, name).good) is not None:
                 found[name] = good
         return found
 
@@ -196,13 +262,15 @@ class Conversation:
 
     def routers_seen(self) -> dict[str, dict[str, RouterSeen]]:
         """What the peers' routers say."""
-        return {
-            peer: {name: _router(hearing) for name, hearing in routers.items()}
-            for peer, routers in self.routers.items()
-        }
+        return {peer: {name: self._router(peer, name) for name in routers} for peer, routers in self.routers.items()}
+
+    def _router(self, peer: str, name: str) -> RouterSeen:
+        hearing, way = self.routers[peer][name], self.throughs.get((peer, name))
+        if hearing.last is None:
+            return RouterSeen(hearing.state)
+        last, passes = hearing.last, way is None or not way.bad
+        return RouterSeen(hearing.state, last.ok, last.draining, last.sees, passes)
 
 
-def _router(hearing: Hearing) -> RouterSeen:
-    if hearing.last is None:
-        return RouterSeen(hearing.state)
-    return RouterSeen(hearing.state, hearing.last.ok, hearing.last.draining, hearing.last.sees)
+def _within(address: str, ranges: Iterable[str]) -> bool:
+    return any(IPv4Address(address) in IPv4Network(range_) for range_ in ranges)

@@ -12,13 +12,16 @@ import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from typing import Any, Final, Literal
 
 HEAD: Final = b"isthmus-keeper "
 MAXIMUM: Final = 1200
 """Bytes of a datagram: it has to pass the tunnel in one piece (wt0 has 1280 by default)."""
 
-Kind = Literal["beat", "probe", "answer"]
+MOST_BEYOND: Final = 8
+
+Kind = Literal["beat", "probe", "answer", "through"]
 
 
 class NotOurs(Exception):
@@ -31,7 +34,8 @@ class Message:
 
     ``ok`` is whether the sender's node is in order, None while it does not know yet. ``good`` is {peer: whether the
     sender reaches one of its routers, which is in order}. ``sees`` is {router of the receiver's cluster: whether it is
-    in order as the sender sees it}. ``echo`` is what it answers: (boot, sequence) of the receiver's message.
+    in order as the sender sees it}. ``echo`` is what it answers: (boot, sequence) of the receiver's message. ``inner``
+    is the sender's address in the pod range, ``beyond`` those of siblings that it hears, for :mod:`keeper.through`.
     """
 
     kind: Kind
@@ -44,6 +48,8 @@ class Message:
     good: Mapping[str, bool | None] = field(default_factory=dict)
     sees: Mapping[str, bool] = field(default_factory=dict)
     echo: tuple[str, int] | None = None
+    inner: str = ""
+    beyond: tuple[str, ...] = ()
 
 
 def encode(message: Message, key: bytes | None) -> bytes:
@@ -64,6 +70,10 @@ def encode(message: Message, key: bytes | None) -> bytes:
         content["sees"] = dict(message.sees)
     if message.echo:
         content["echo"] = list(message.echo)
+    if message.inner:
+        content["inner"] = message.inner
+    if message.beyond:
+        content["beyond"] = list(message.beyond)
     body = json.dumps(content, separators=(",", ":")).encode()
     return HEAD + _mac(body, key) + b"\n" + body
 
@@ -88,7 +98,7 @@ def _mac(body: bytes, key: bytes | None) -> bytes:
 
 def _message(content: Any) -> Message:
     kind = content["kind"]
-    if kind not in ("beat", "probe", "answer"):
+    if kind not in ("beat", "probe", "answer", "through"):
         raise ValueError(f"kind {kind!r}")
     echo = content.get("echo")
     return Message(
@@ -102,6 +112,8 @@ def _message(content: Any) -> Message:
         good={_word(name): _verdict(value) for name, value in dict(content.get("good", {})).items()},
         sees={_word(name): value is True for name, value in dict(content.get("sees", {})).items()},
         echo=(_word(echo[0]), _number(echo[1])) if echo else None,
+        inner=_address(content.get("inner", "")),
+        beyond=tuple(_address(one) for one in list(content.get("beyond", []))[:MOST_BEYOND]),
     )
 
 
@@ -109,6 +121,10 @@ def _word(value: object) -> str:
     if not isinstance(value, str) or len(value) > 253:
         raise ValueError(f"not a name: {value!r:.40}")
     return value
+
+
+def _address(value: object) -> str:
+    return str(IPv4Address(_word(value))) if value else ""
 
 
 def _number(value: object) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from keeper.config import Peer
-from keeper.seen import RouterSeen, Seen
+from keeper.seen import RouterSeen, Seen, fault_of
 
 HOLD_SECONDS: Final = 10.0
 AGAIN_SECONDS: Final = 0.4
@@ -93,5 +93,5 @@ def _fault(routers: Mapping[str, RouterSeen], name: str) -> str:
     if router is None:
         return ""
     if router.good is False:
-        return f"{name} does not answer" if router.state == "dead" else f"{name} says that it is not in order"
+        return fault_of(name, router)
     return f"{name} is drained" if router.draining and router.state == "alive" else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from keeper.wireguard import AgentSilent, Device
 
 NETBIRD_TABLE: Final = 7120
 MAIN_TABLE: Final = 254
+CILIUM_INTERFACE: Final = "cilium_host"
 NETBIRD_PRIORITIES: Final = (105, 110)
 """Its rules: the main table without the default route, then its own table (0.77)."""
 FORWARDING: Final = (Path("/host/proc/sys/net/ipv4/ip_forward"), Path("/proc/sys/net/ipv4/ip_forward"))
@@ -51,6 +53,12 @@ class OwnNode:
             silent=silent,
         )
         return facts, device
+
+    def inner_address(self, pod_cidr: str) -> str:
+        """The address that Cilium gives this node in the pod range, empty where it has none."""
+        link = netlink.interface(self._route, CILIUM_INTERFACE)
+        address = netlink.address_of(self._route, link.index) if link else ""
+        return address if address and IPv4Address(address) in IPv4Network(pod_cidr) else ""
 
     def routed(self, ranges: Iterable[str], index: int) -> bool:
         """Whether packets for all of these ranges leave by this interface."""

@@ -21,17 +21,20 @@ class SiblingSeen:
 
 @dataclass(frozen=True)
 class RouterSeen:
-    """A peer's router. ``sees`` is {router of this cluster: whether that one sees it in order}."""
+    """A peer's router. ``sees`` is {router of this cluster: whether that one sees it in order}; ``passes`` is False
+    when nothing comes back from behind it.
+    """
 
     state: State
     ok: bool | None = None
     draining: bool = False
     sees: Mapping[str, bool] = field(default_factory=dict)
+    passes: bool = True
 
     @property
     def good(self) -> bool | None:
         """Whether it is reached and in order. One that doesn't know yet, or is away, is as it was."""
-        if self.state == "dead":
+        if self.state == "dead" or not self.passes:
             return False
         return None if self.state == "unknown" else self.ok
 
@@ -98,14 +101,17 @@ def judge_self(config: Config, me: str, seen: Seen, peer: str) -> Judged:
     if not any(verdicts.values()):
         if None in verdicts.values() or not verdicts:
             return Judged(None, f"no answer of {peer} yet")
-        return Judged(False, "; ".join(_fault(name, router) for name, router in sorted(routers.items())))
+        return Judged(False, "; ".join(fault_of(name, router) for name, router in sorted(routers.items())))
     if not seen.own.routed.get(peer, True):
         return Judged(False, f"NetBird gives {me} no route to {', '.join(known.ranges)}, though {peer} is reached")
     return Judged(True)
 
 
-def _fault(name: str, router: RouterSeen) -> str:
-    return f"{name} does not answer" if router.state == "dead" else f"{name} says that it is not in order"
+def fault_of(name: str, router: RouterSeen) -> str:
+    """Why a router is not good."""
+    if router.state == "dead":
+        return f"{name} does not answer"
+    return f"{name} says that it is not in order" if router.ok is False else f"{name} passes nothing on"
 
 
 def judge_sibling(seen: Seen, name: str, peer: str) -> Judged:

@@ -61,6 +61,7 @@ class Keeper:
         )
         self._siblings_wire: Wire | None = None
         self._tunnel_wire: Wire | None = None
+        self._inner_wire: Wire | None = None
         self._tunnel_index = 0
         self._own = OwnSeen()
         self._facts = NodeFacts(forwarding=True)
@@ -92,7 +93,7 @@ class Keeper:
         for task in (stopped, *tasks):
             task.cancel()
         server.close()
-        for wire in (self._siblings_wire, self._tunnel_wire):
+        for wire in (self._siblings_wire, self._tunnel_wire, self._inner_wire):
             if wire:
                 wire.close()
         for task in done - {stopped}:
@@ -113,7 +114,7 @@ class Keeper:
             self._siblings_wire,
             config.routers.get(self._place.node, ""),
             config.port,
-            heard=lambda data, address: self._talk.from_sibling(data, address, time.monotonic()),
+            heard=lambda data, address, _: self._talk.from_sibling(data, address, time.monotonic()),
             refused=self._talk.refused_by_sibling,
         )
         self._decide()
@@ -121,7 +122,7 @@ class Keeper:
 
     async def _probe(self) -> None:
         self._decide()
-        self._talk.probe(time.monotonic())
+        self._talk.probe(time.monotonic(), report.over_of(self._talk.config, self._device))
 
     async def _read_config(self) -> None:
         if (config := self._file.changed()) is not None:
@@ -177,6 +178,7 @@ class Keeper:
             },
         )
         self._open_tunnel_wire(index)
+        self._open_inner_wire()
         self._become(own)
         self._doing.speak(report.spoken(own, self._decision.views))
 
@@ -191,10 +193,28 @@ class Keeper:
             self._tunnel_wire,
             self._facts.address if up else "",
             config.port,
-            heard=lambda data, address: self._talk.from_router(data, address, time.monotonic()),
+            heard=lambda data, address, _: self._talk.from_router(data, address, time.monotonic()),
             refused=self._talk.refused_by_router,
             interface=config.interface,
         )
+
+    def _open_inner_wire(self) -> None:
+        """For peers' keepers that ask through a router of this cluster."""
+        config = self._talk.config
+        address = self._node.inner_address(config.pod_cidr)
+        self._inner_wire = self._wire(
+            self._inner_wire,
+            address,
+            config.port,
+            heard=lambda data, sender, port: self._talk.from_inside(data, sender, port, self._to_inside),
+            refused=lambda _: None,
+            called="UDP inside",
+        )
+        self._talk.inner = address if self._inner_wire else ""
+
+    def _to_inside(self, data: bytes, address: str, port: int) -> None:
+        if self._inner_wire:
+            self._inner_wire.send(data, address, port)
 
     def _wire(
         self,
@@ -202,16 +222,17 @@ class Keeper:
         address: str,
         port: int,
         *,
-        heard: Callable[[bytes, str], None],
+        heard: Callable[[bytes, str, int], None],
         refused: Callable[[str], None],
         interface: str = "",
+        called: str = "",
     ) -> Wire | None:
         """The socket as it has to be now; None where there is no address to listen at."""
         if wire is not None and (wire.address, wire.port) == (address, port):
             return wire
         if wire is not None:
             wire.close()
-        name = f"UDP {interface or 'siblings'}"
+        name = called or f"UDP {interface or 'siblings'}"
         if not address:
             self._doing.problem(name, "")
             return None

@@ -27,7 +27,7 @@ class Wire:
         address: str,
         port: int,
         *,
-        heard: Callable[[bytes, str], None],
+        heard: Callable[[bytes, str, int], None],
         refused: Callable[[str], None],
         interface: str = "",
     ) -> None:
@@ -64,12 +64,12 @@ class Wire:
         self._read_errors()
         for _ in range(AT_ONCE):
             try:
-                data, (address, _) = self._socket.recvfrom(MAXIMUM + 1)
+                data, (address, port) = self._socket.recvfrom(MAXIMUM + 1)
             except BlockingIOError:
                 return
             except OSError:
                 continue
-            self._heard(data, address)
+            self._heard(data, address, port)
 
     def _read_errors(self) -> None:
         for _ in range(AT_ONCE):

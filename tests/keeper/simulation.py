@@ -47,6 +47,9 @@ class Cluster:
     def tunnel_address(self, node: str) -> str:
         return f"100.64.{self.number}.{self.routers.index(node) + 1}"
 
+    def inner_address(self, node: str) -> str:
+        return f"10.{100 + self.number}.{self.routers.index(node) + 1}.1"
+
     def out(self, peer: str) -> str:
         """The node that packets for the peer leave by."""
         return self.policies[peer][0] or min(self.routers)
@@ -66,6 +69,8 @@ class Node:
     in_order: bool = True
     """Forwarding, ip rules and so on, as the keeper sees them."""
     tunnel_up: bool = True
+    passes: bool = True
+    """Whether it really passes packets on, which it does not know itself."""
     draining: bool = False
     api_up: bool = True
     generation: int = 0
@@ -79,7 +84,7 @@ class Node:
     @property
     def serves(self) -> bool:
         """Whether packets really get through by it."""
-        return self.alive and self.in_order and self.tunnel_up
+        return self.alive and self.in_order and self.tunnel_up and self.passes
 
 
 class World:
@@ -125,6 +130,7 @@ class World:
         node.phase = self._random.randrange(BEAT_STEPS * PROBE_STEPS * API_STEPS)
         node.memory, node.known = Memory(), {}
         node.running, node.stopped = node.cluster.name not in self.old, False
+        inner = node.cluster.inner_address(name)
         node.talk = Conversation(
             self.config(node.cluster),
             node=name,
@@ -133,6 +139,7 @@ class World:
             to_sibling=lambda data, address, _: self._carry(node, data, address, tunnel=False),
             to_router=lambda data, address, _: self._carry(node, data, address, tunnel=True),
         )
+        node.talk.inner = inner
 
     def switch_off(self, name: str) -> None:
         self.nodes[name].alive = self.nodes[name].running = False
@@ -201,7 +208,7 @@ class World:
         if beats:
             node.talk.beat()
         if probes:
-            node.talk.probe(self.now)
+            node.talk.probe(self.now, node.holder if node.tunnel_up else {})
         for action in node.decision.actions:
             if isinstance(action, NamePolicy):
                 if node.api_up and node.cluster.api_up:
@@ -230,10 +237,30 @@ class World:
     def _carry(self, sender: Node, data: bytes, address: str, *, tunnel: bool) -> None:
         if tunnel and not sender.tunnel_up:
             return
+        if tunnel and not address.startswith("100."):
+            self._carry_through(sender, data, address)
+            return
         for target in self.nodes.values():
             cluster = target.cluster
             if address == (cluster.tunnel_address(target.name) if tunnel else cluster.address(target.name)):
                 self._later(partial(self._arrive, sender, target, data, tunnel=tunnel))
+
+    def _carry_through(self, sender: Node, data: bytes, address: str) -> None:
+        """To a node behind the router that the sender's WireGuard has for the range, and back the same way."""
+        for target in self.nodes.values():
+            there, here = target.cluster, sender.cluster
+            if there is here or address != there.inner_address(target.name):
+                continue
+            router = self.nodes[sender.holder[there.name] or ""]
+            source = there.inner_address(router.name)
+            whole = router.serves and target.alive and target.running and not target.stopped
+
+            def back(answer: bytes, _address: str, _port: int, router: Node = router) -> None:
+                if router.serves:
+                    self._later(lambda: sender.talk.from_router(answer, address, self.now))
+
+            if whole and router is not target:
+                self._later(partial(target.talk.from_inside, data, source, 40000, back))
 
     def _arrive(self, sender: Node, target: Node, data: bytes, *, tunnel: bool) -> None:
         if not target.alive or (tunnel and not target.tunnel_up):

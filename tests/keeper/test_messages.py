@@ -12,7 +12,7 @@ KEY = b"k" * 32
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz0123456789-.", min_size=1, max_size=63)
 MESSAGES = st.builds(
     Message,
-    kind=st.sampled_from(["beat", "probe", "answer"]),
+    kind=st.sampled_from(["beat", "probe", "answer", "through"]),
     cluster=NAMES,
     node=NAMES,
     boot=NAMES,
@@ -22,6 +22,8 @@ MESSAGES = st.builds(
     good=st.dictionaries(NAMES, st.none() | st.booleans(), max_size=4),
     sees=st.dictionaries(NAMES, st.booleans(), max_size=4),
     echo=st.none() | st.tuples(NAMES, st.integers(0, 2**53 - 1)),
+    inner=st.just("") | st.ip_addresses(v=4).map(str),
+    beyond=st.lists(st.ip_addresses(v=4).map(str), max_size=8).map(tuple),
 )
 BEAT = Message(kind="beat", cluster="mn", node="mn-1", boot="b", sequence=1, ok=True)
 
@@ -66,6 +68,8 @@ def test_rubbish_is_refused_and_nothing_else_happens(rubbish: bytes) -> None:
         {"good": {"de": 1}},
         {"echo": ["b"]},
         {"boot": None},
+        {"inner": "10.52.1"},
+        {"beyond": ["here"]},
     ],
 )
 def test_a_wrong_entry_is_refused(change: dict[str, object]) -> None:
@@ -92,5 +96,13 @@ def test_a_cluster_of_many_peers_fits_into_the_tunnel() -> None:
     """Twenty peers of one keeper, by names of ordinary length, and the routers that it sees."""
     names = [f"cluster-{number:02}" for number in range(20)]
     beat = Message(kind="beat", cluster="de", node="de-agent-1", boot="f" * 16, sequence=2**40, ok=True)
-    full = Message(**{**beat.__dict__, "good": dict.fromkeys(names, False), "echo": ("f" * 16, 2**40)})
+    full = Message(
+        **{
+            **beat.__dict__,
+            "good": dict.fromkeys(names, False),
+            "echo": ("f" * 16, 2**40),
+            "inner": "10.52.100.1",
+            "beyond": ("10.52.100.1",) * 8,
+        }
+    )
     assert len(encode(full, KEY)) <= MAXIMUM

@@ -82,6 +82,34 @@ def test_a_tunnel_that_carries_nothing_any_more() -> None:
     assert seconds_until_over(world, "de-1", "mn", "mn-2", within=2) < 1.6
 
 
+def test_a_router_that_says_it_is_in_order_and_passes_nothing_on() -> None:
+    world = settled()
+    world.nodes["mn-1"].passes = False
+    assert seconds_until_over(world, "de-1", "mn", "mn-2", within=4) > 2
+    world.run(60)
+    assert {world.nodes[name].holder["mn"] for name in ("de-1", "de-2")} == {"mn-2"}
+    assert world.nodes["de-1"].decision.views["mn"].own.good is True
+    # It is asked again only when it is used again; a dead one is worse than one that was bad minutes ago.
+    world.nodes["mn-1"].passes = True
+    world.run(300)
+    world.switch_off("mn-2")
+    world.run(3)
+    assert {world.nodes[name].holder["mn"] for name in ("de-1", "de-2")} == {"mn-1"}
+
+
+def test_a_keeper_behind_a_router_that_goes_makes_the_router_no_worse() -> None:
+    world = settled()
+    world.switch_off("mn-2")
+    world.run(10)
+    assert world.nodes["de-1"].decision.views["mn"].own.good is True
+    world.switch_on("mn-2")
+    world.run(10)
+    world.nodes["mn-2"].running = False
+    world.run(10)
+    assert {world.nodes[name].holder["mn"] for name in ("de-1", "de-2")} == {"mn-1"}
+    assert world.nodes["de-1"].decision.views["mn"].own.good is True
+
+
 def test_a_drain_moves_both_ways_at_once_and_past_the_hold() -> None:
     world = settled()
     world.nodes["mn-1"].draining = True
