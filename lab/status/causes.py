@@ -117,6 +117,12 @@ CATALOGUE: Final[Mapping[str, Entry]] = {
         fix="kubectl --context {cluster} -n kube-system get configmap coredns-custom -o yaml ; pulumi up --refresh -s "
         "{cluster}",
     ),
+    "relay-unreached": Entry(
+        title="the peer's DNS relay is not reached",
+        fix="./isthmus lab shell {node} -- sh -c 'iptables-save ; nft list ruleset' | grep 100.64 (does another "
+        "program drop what has NetBird's addresses? Tailscale's `-s 100.64.0.0/10 -j DROP` does) ; kubectl "
+        "--context {target} -n kube-system logs ds/isthmus-dns-relay",
+    ),
     "names-unexplained": Entry(
         title="no cause was found for the names",
         fix="kubectl --context {source} -n kube-system logs ds/isthmus-dns-relay ; kubectl --context {target} -n "

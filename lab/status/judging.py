@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from domain.names import RELAY_PORT
 from lab.status.causes import CATALOGUE
 from lab.status.facts import ClusterFacts, LinkFacts
 from lab.status.finding import Finding
@@ -76,6 +77,15 @@ def _without_cause(facts: LinkFacts, lost: Sequence[Probe]) -> Finding:
 def _names_without_cause(facts: LinkFacts, lost: Sequence[NameProbe]) -> Finding:
     answered = [step for step, answers in facts.name_steps.items() if answers]
     silent = [step for step, answers in facts.name_steps.items() if not answers]
+    addresses = ", ".join(f"{router.address}:{RELAY_PORT}" for router in facts.target.routers if router.address)
+    if "peer's relay" in silent and addresses:
+        asking = _first_router(facts.source)
+        return Finding(
+            id="relay-unreached",
+            where=f"{asking}, router of {facts.source.name}",
+            observed=f"the relay of {facts.target.name} at {addresses} gives it no answer for {lost[0].name}",
+            parameters={"node": asking},
+        )
     seen = [*(f"the {step} answers" for step in answered), *(f"the {step} does not" for step in silent)]
     return Finding(
         id="names-unexplained",

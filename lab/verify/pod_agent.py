@@ -9,14 +9,18 @@ always given, {"ok": false, "error": ..., "ms": how long it took} at the least.
     {"do": "http", "host", "port", "path", "seconds"}             {"status": 200, "body": ..., "address": ...}
     {"do": "udp", "host", "port", "seconds"}                      {"body": "probe-other", "address": ..., "ms": 1.2}
     {"do": "dns", "name", "type", "tcp", "size", "seconds"}       {"rcode", "records", "truncated", "bytes", "ms"}
+    {"do": "dns_watch", ... as dns, "every", "lasts"}             {"answers": [{"at", "ms", "rcode", "records"}]}
+    {"do": "dns_load", "names", "rate", "lasts", "seconds"}       {"sent", "answered", "refused", "worst_ms"}
     {"do": "resolve", "name"}                                     {"addresses": [...], "ms": ...}
     {"do": "iperf", "address", "port", "seconds"}                 {"bits_per_second": ...}
     {"do": "serve_iperf", "port"}                                 {"pid": ...}; one test, then it ends by itself
 """
 
+import contextlib
 import http.client
 import json
 import os
+import select
 import socket
 import struct
 import subprocess
@@ -91,13 +95,8 @@ TYPES = {"A": 1, "PTR": 12, "AAAA": 28, "SRV": 33}
 
 def dns(request: Request) -> Answer:
     """A question to the pod's DNS server, the name as it is; over UDP once, with EDNS where a ``size`` is given."""
-    kind, number = TYPES[request["type"]], os.urandom(2)
-    labels = b"".join(bytes([len(part)]) + part.encode() for part in request["name"].rstrip(".").split("."))
-    edns = b"\0" + struct.pack("!HHIH", 41, request["size"], 0, 0) if request.get("size") else b""
-    question = number + struct.pack("!HHHHH", 0x0100, 1, 0, 0, 1 if edns else 0)
-    question += labels + b"\0" + struct.pack("!HH", kind, 1) + edns
-    lines = [line.split() for line in Path("/etc/resolv.conf").read_text().splitlines()]
-    server = next(words[1] for words in lines if words[:1] == ["nameserver"])
+    kind, size, server = TYPES[request["type"]], request.get("size", 0), _server()
+    question = _question(request["name"], kind, size)
     start = time.monotonic()
     if request.get("tcp"):
         with socket.create_connection((server, 53), timeout=request["seconds"]) as connection:
@@ -112,9 +111,9 @@ def dns(request: Request) -> Answer:
             message = client.recv(65535)
     milliseconds = (time.monotonic() - start) * 1000
     flags, questions, answers = struct.unpack("!HHH", message[2:8])
-    if message[:2] != number or questions != 1:
+    if message[:2] != question[:2] or questions != 1:
         return {"ok": False, "error": "an answer to another question"}
-    place, records = 12 + len(labels) + 1 + 4, []
+    place, records = len(question) - (11 if size else 0), []
     for _ in range(answers):
         _, place = _name(message, place)
         found, _, _, length = struct.unpack("!HHIH", message[place : place + 10])
@@ -130,6 +129,68 @@ def dns(request: Request) -> Answer:
         "bytes": len(message),
         "ms": milliseconds,
     }
+
+
+def dns_watch(request: Request) -> Answer:
+    """The same question over and over, ``every`` so many seconds, for as long as it ``lasts``. A question without an
+    answer has the rcode -1. ``at`` is when it was asked, in seconds since 1970.
+    """
+    end, answers = time.monotonic() + request["lasts"], []
+    while (begun := time.monotonic()) < end:
+        at = time.time()
+        try:
+            found = dns(request)
+        except OSError:
+            found = {"rcode": -1, "records": [], "ms": (time.monotonic() - begun) * 1000}
+        answers.append({"at": at, **{key: found[key] for key in ("ms", "rcode", "records")}})
+        time.sleep(max(0.0, begun + request["every"] - time.monotonic()))
+    return {"ok": True, "answers": answers}
+
+
+def dns_load(request: Request) -> Answer:
+    """So many questions a second for A records of existing names, whatever becomes of those before. ``seconds`` is how
+    long the last are waited for; ``refused`` are answers without a record.
+    """
+    rate, sent = request["rate"], 0
+    waiting: dict[bytes, float] = {}
+    answered, refused, worst = 0, 0, 0.0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        client.connect((_server(), 53))
+        client.setblocking(False)
+        questions = [_question(name, TYPES["A"], 0) for name in request["names"]]
+        begun = time.monotonic()
+        total = int(rate * request["lasts"])
+        while (now := time.monotonic()) < begun + request["lasts"] + request["seconds"] and (sent < total or waiting):
+            while sent < min(total, int((now - begun) * rate)):
+                number = struct.pack("!H", sent & 0xFFFF)
+                waiting[number] = time.monotonic()
+                client.send(number + questions[sent % len(questions)][2:])
+                sent += 1
+            if not select.select([client], [], [], 0.0005)[0]:
+                continue
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    message = client.recv(4096)
+                    asked = waiting.pop(message[:2], None)
+                    if asked is not None:
+                        answered += 1
+                        refused += message[3] & 15 != 0 or message[6:8] == b"\0\0"
+                        worst = max(worst, (time.monotonic() - asked) * 1000)
+    return {"ok": True, "sent": sent, "answered": answered, "refused": refused, "worst_ms": worst}
+
+
+def _server() -> str:
+    lines = [line.split() for line in Path("/etc/resolv.conf").read_text().splitlines()]
+    return next(words[1] for words in lines if words[:1] == ["nameserver"])
+
+
+def _question(name: str, kind: int, size: int) -> bytes:
+    """A question with a random number (RFC 1035, 4.1); with EDNS (RFC 6891) where there is a size."""
+    labels = b"".join(bytes([len(part)]) + part.encode() for part in name.rstrip(".").split("."))
+    edns = b"\0" + struct.pack("!HHIH", 41, size, 0, 0) if size else b""
+    header = os.urandom(2) + struct.pack("!HHHHH", 0x0100, 1, 0, 0, 1 if edns else 0)
+    return header + labels + b"\0" + struct.pack("!HH", kind, 1) + edns
 
 
 def _record(message: bytes, place: int, kind: int, length: int) -> str:
@@ -203,6 +264,8 @@ ACTIONS: dict[str, Callable[[Request], Answer]] = {
     "http": http_get,
     "udp": udp,
     "dns": dns,
+    "dns_watch": dns_watch,
+    "dns_load": dns_load,
     "resolve": resolve,
     "iperf": iperf,
     "serve_iperf": serve_iperf,

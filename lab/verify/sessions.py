@@ -103,7 +103,7 @@ class Session:
                     mine.put(None)
                 process.stdin.write(json.dumps({"id": number, "do": do, **request}) + "\n")
                 process.stdin.flush()
-            answer = mine.get(timeout=float(request.get("seconds", 0)) + SPARE_SECONDS)
+            answer = mine.get(timeout=float(request.get("seconds", 0)) + float(request.get("lasts", 0)) + SPARE_SECONDS)
         except BrokenPipeError:
             answer = None
         except queue.Empty:

@@ -260,7 +260,7 @@ def test_the_program_goes_on_with_the_new_token(pulumi: Pulumi) -> None:
     """A refresh asks NetBird for everything that the stack has there, with its token."""
     told = json.loads(pulumi.run("preview", "--refresh", "--json", "-s", STACK).stdout)
     seen = [step["urn"] for step in told["steps"] if step["op"] == "refresh" and "NetbirdGroup" in step["urn"]]
-    assert len(seen) == 2
+    assert len(seen) == 3, "pods, services and routers"
 
 
 def test_a_setup_key_that_misses_its_ready_holds_up_nothing(mn: Cluster, pulumi: Pulumi) -> None:

@@ -185,9 +185,14 @@ NAMES: list[tuple[str, LinkFacts, str]] = [
     ("zone-missing", with_source(HEALTH, zones=frozenset({"de.internal"})), "mn.internal is not among the zones"),
     ("policy-disabled", with_rule(HEALTH, "isthmus-de-to-mn-dns-udp", enabled=False), "its rule is disabled"),
     (
+        "relay-unreached",
+        replace(HEALTH, name_steps={"own relay": False, "peer's relay": False}),
+        f"the relay of mn at {MN_WT0}:1053 gives it no answer for ",
+    ),
+    (
         "names-unexplained",
-        replace(HEALTH, name_steps={"own relay": True, "peer's relay": False}),
-        "SERVFAIL; the own relay answers; the peer's relay does not",
+        replace(HEALTH, name_steps={"own relay": False, "peer's relay": True}),
+        "SERVFAIL; the peer's relay answers; the own relay does not",
     ),
 ]
 
