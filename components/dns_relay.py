@@ -1,6 +1,7 @@
-"""The DNS relay: CoreDNS in the network of the router node, between the cluster's DNS and the peers' relays.
+"""The DNS relay: CoreDNS in the network of each router node, between the cluster's DNS and the peers' relays; and the
+fronts, which stand between that DNS and several relays, one on every node.
 
-It owns the workload; the Corefile comes from ``domain``. It exists only when a peer is linked.
+It owns the workloads; the Corefiles come from ``domain``. They exist only when a peer is linked.
 """
 
 from __future__ import annotations
@@ -17,21 +18,26 @@ from components.dns import CHECKSUM_ANNOTATION, checksum
 from components.kubernetes_object import SKIP_AWAIT, KubernetesObject
 from components.route_wait import ROUTER_NODES, TOLERATIONS, container
 from components.waiting import Waiting
-from domain.corefile import HEALTH_ADDRESS, HOST_IP_VARIABLE, READY_ADDRESS
+from domain.corefile import FRONT_HEALTH_PORT, FRONT_READY_PORT, HEALTH_ADDRESS, HOST_IP_VARIABLE, READY_ADDRESS
 from domain.foreign_keys import NAMESPACE
 from domain.names import RELAY_PORT
 
 NAME: Final = "isthmus-dns-relay"
 LABELS: Final = {"app.kubernetes.io/name": NAME}
+FRONT: Final = "isthmus-dns-front"
+FRONT_LABELS: Final = {"app.kubernetes.io/name": FRONT}
 INTERFACE_DEADLINE_SECONDS: Final = 120
 """Of one try; the kubelet goes on trying."""
 
 
 @dataclass(frozen=True)
 class DnsRelayArgs:
-    """``service_ip`` is fixed by the address plan, because the cluster's Corefile names it."""
+    """``service_ip`` is fixed by the address plan, because the cluster's Corefile names it. ``front`` is the Corefile
+    of the fronts, None where one relay is asked by itself.
+    """
 
     corefile: str
+    front: str | None
     image: str
     agent_image: str
     service_ip: IPv4Address
@@ -61,22 +67,49 @@ class DnsRelay(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[config]),
         )
         self.ready = args.waiting.until(lambda client, _: waits.relays(client), after=relay)
+        if args.front is not None:
+            self.ready = self._fronts(args, args.front)
+        spec = service_spec(args.service_ip, fronts=args.front is not None)
         KubernetesObject(
             NAME,
-            {"apiVersion": "v1", "kind": "Service", "metadata": not_awaited, "spec": service_spec(args.service_ip)},
+            {"apiVersion": "v1", "kind": "Service", "metadata": not_awaited, "spec": spec},
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.ready]),
         )
         self.register_outputs({})
 
+    def _fronts(self, args: DnsRelayArgs, corefile: str) -> pulumi.Input[pulumi.Resource]:
+        metadata = {"name": FRONT, "namespace": NAMESPACE, "labels": FRONT_LABELS}
+        data = {"Corefile": corefile}
+        config = KubernetesObject(
+            FRONT,
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data},
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),
+        )
+        spec = front_spec(args.image, checksum(data))
+        front = KubernetesObject(
+            FRONT,
+            {
+                "apiVersion": "apps/v1",
+                "kind": "DaemonSet",
+                "metadata": {**metadata, "annotations": SKIP_AWAIT},
+                "spec": spec,
+            },
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[config]),
+        )
+        return args.waiting.until(lambda client, _: waits.fronts(client), after=front, beside=[self.ready])
 
-def service_spec(service_ip: IPv4Address) -> dict[str, Any]:
-    """Port 53 of a fixed address, to the relay's own port."""
+
+def service_spec(service_ip: IPv4Address, *, fronts: bool = False) -> dict[str, Any]:
+    """Port 53 of a fixed address, to the relay's own port; or to that of the front on the node of whoever asks, which
+    is gone only together with its node.
+    """
     return {
+        **({"internalTrafficPolicy": "Local"} if fronts else {}),
         "type": "ClusterIP",
         # A kubelet that is away makes its pods not ready, and they answer all the same.
         "publishNotReadyAddresses": True,
         "clusterIP": str(service_ip),
-        "selector": LABELS,
+        "selector": FRONT_LABELS if fronts else LABELS,
         "ports": [
             {"name": f"dns-{protocol.lower()}", "protocol": protocol, "port": 53, "targetPort": RELAY_PORT}
             for protocol in ("UDP", "TCP")
@@ -121,6 +154,49 @@ def daemon_set_spec(image: str, agent_image: str, corefile_checksum: str) -> dic
                     }
                 ],
                 "volumes": [{"name": "config", "configMap": {"name": NAME}}],
+            },
+        },
+    }
+
+
+def front_spec(image: str, corefile_checksum: str) -> dict[str, Any]:
+    """One front a node, wherever the cluster's CoreDNS may be. The old one goes when the new one answers."""
+    ports = [
+        {"name": f"dns-{protocol.lower()}", "containerPort": RELAY_PORT, "protocol": protocol}
+        for protocol in ("UDP", "TCP")
+    ]
+    return {
+        "selector": {"matchLabels": FRONT_LABELS},
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+        "template": {
+            "metadata": {"labels": FRONT_LABELS, "annotations": {CHECKSUM_ANNOTATION: corefile_checksum}},
+            "spec": {
+                # Its upstreams are addresses, and the cluster's DNS asks it: it must not ask back.
+                "dnsPolicy": "Default",
+                "tolerations": TOLERATIONS,
+                "automountServiceAccountToken": False,
+                "priorityClassName": "system-cluster-critical",
+                "containers": [
+                    {
+                        "name": "coredns",
+                        "image": image,
+                        "args": ["-conf", "/etc/coredns/Corefile"],
+                        "ports": ports,
+                        "volumeMounts": [{"name": "config", "mountPath": "/etc/coredns", "readOnly": True}],
+                        "livenessProbe": {
+                            "httpGet": {"port": FRONT_HEALTH_PORT, "path": "/health"},
+                            "timeoutSeconds": 5,
+                            "failureThreshold": 6,
+                        },
+                        "readinessProbe": {
+                            "httpGet": {"port": FRONT_READY_PORT, "path": "/ready"},
+                            "timeoutSeconds": 5,
+                            "periodSeconds": 2,
+                        },
+                        "resources": {"requests": {"cpu": "10m", "memory": "24Mi"}, "limits": {"memory": "128Mi"}},
+                    }
+                ],
+                "volumes": [{"name": "config", "configMap": {"name": FRONT}}],
             },
         },
     }

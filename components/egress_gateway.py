@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components import waits
+from components import route_waits
 from components.kubernetes_object import KubernetesObject
 from components.netbird_api import NetbirdClaim, NetbirdPolicy
 from components.waiting import Waiting
@@ -60,7 +60,7 @@ class EgressGateway(pulumi.ComponentResource):
             )
             for policy in overlay.policies(args.cluster, peer, cluster_ips=args.link.cluster_ips)
         ]
-        wanted = waits.RouteWanted(
+        wanted = route_waits.RouteWanted(
             cluster=args.cluster,
             peer=peer,
             destinations=args.link.destinations,
@@ -69,7 +69,7 @@ class EgressGateway(pulumi.ComponentResource):
             management_url=args.management_url,
         )
         routed = args.waiting.until(
-            lambda client, known: waits.route(client, wanted, known["own"], known["token"]),
+            lambda client, known: route_waits.route(client, wanted, known["own"], known["token"]),
             after=args.guards,
             beside=policies,
             values=pulumi.Output.all(own=args.own_peers, token=args.api_token),
@@ -78,7 +78,7 @@ class EgressGateway(pulumi.ComponentResource):
         own = args.own_peers.apply(lambda peers: ",".join(sorted(peers.values())))
         self.policy = KubernetesObject(
             manifest["metadata"]["name"],
-            {**manifest, "metadata": {**manifest["metadata"], "annotations": {waits.SOURCES_ANNOTATION: own}}},
+            {**manifest, "metadata": {**manifest["metadata"], "annotations": {route_waits.SOURCES_ANNOTATION: own}}},
             opts=pulumi.ResourceOptions(parent=self, depends_on=[routed, *policies]),
         )
         self.register_outputs({})

@@ -164,6 +164,11 @@ async def joined_cluster(
                     node_cidr=plan.node_cidr,
                     peers=[corefile.PeerZone(link.dns_zone, link.router_addresses) for link in links],
                 ),
+                front=corefile.front_corefile(
+                    [link.dns_zone for link in links], [node.address for node in plan.routers]
+                )
+                if len(routers) > 1
+                else None,
                 image=settings.dns.relay_image,
                 agent_image=settings.netbird.agent_image,
                 service_ip=plan.relay_service_ip,

@@ -59,9 +59,9 @@ class NetbirdRouterArgs:
     transforms: bool = True
 
 
-def host_network_transform(cluster: str, settings: NetbirdSettings, routers: int) -> Transform:
+def host_network_transform(cluster: str, settings: NetbirdSettings, nodes: Sequence[str]) -> Transform:
     """Adds hostNetwork, the router nodes and the lasting identity to the NetworkRouter (its pod template override)."""
-    override = alone_on_its_node(netbird.pod_template_override(cluster, settings, routers), cluster)
+    override = alone_on_its_node(netbird.pod_template_override(cluster, settings, nodes), cluster)
 
     def transform(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:
         if not args.type_.endswith(":NetworkRouter"):
@@ -114,7 +114,7 @@ class NetbirdRouter(pulumi.ComponentResource):
             WAIT_READY,
             # After the group, so that on destroy no agent is left when its peer goes.
             depends_on=[zone, routers, args.operator],
-            transforms=[host_network_transform(cluster, args.settings, len(args.nodes))] if args.transforms else None,
+            transforms=[host_network_transform(cluster, args.settings, args.nodes)] if args.transforms else None,
             hooks=zone_hooks(zone_name, args.settings.management_url, args.api_token) if args.transforms else None,
         )
         args.waiting.beside(

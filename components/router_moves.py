@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from components.kubernetes_client import KubernetesClient, KubernetesError
+from components.route_waits import GUARDS_PATH, guard_state
 from components.waiting import Seen, Wait
-from components.waits import GUARDS, GUARDS_PATH, guard_state, is_ready, quoted
+from components.waits import GUARDS, is_ready, quoted
 from domain.egress_policy import OWN_POLICIES
 from domain.names import FIELD_MANAGER, KEEPER_MANAGER, ROUTER_LABEL, ROUTER_LABEL_VALUE
 from domain.netbird import NAMESPACE

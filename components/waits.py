@@ -5,36 +5,23 @@ A node of which nothing was heard for a while holds up nothing: it is named, and
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from components import guard
-from components.kubernetes_client import KubernetesClient, KubernetesError
-from components.netbird_client import NetbirdClient, NetbirdError
+from components.kubernetes_client import KubernetesClient
 from components.waiting import Seen, Wait
-from domain.egress_policy import egress_policy_name
-from domain.guard import GuardState, read_state
-from domain.link_reason import why_no_route
 from domain.netbird import NAMESPACE
 
 CILIUM_SECONDS: Final = 900.0
 """The agents of all nodes: their image is half a gigabyte, and a slow machine starts one in minutes."""
 GUARD_SECONDS: Final = 600.0
-ROUTE_SECONDS: Final = 300.0
-"""From the policies in NetBird to the route on the router: a second where all is well."""
-ALL_ROUTES_SECONDS: Final = 60.0
-"""After that one router with its route is enough: others may stay away for longer than an `up` waits."""
 RELAY_SECONDS: Final = 600.0
 OPERATOR_SECONDS: Final = 540.0
 """Less than Helm waits for it (:data:`components.chart.RELEASE_TIMEOUT_SECONDS`), and the engine for its router."""
-NETBIRD_ANSWER_SECONDS: Final = 10.0
 
 SYSTEM: Final = "kube-system"
-SOURCES_ANNOTATION: Final = "isthmus.dev/source-addresses"
-"""Of an egress policy: the routers' addresses that Cilium has looked at for it."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +35,8 @@ class DaemonSet:
 
 CILIUM: Final = DaemonSet("cilium", "k8s-app=cilium")
 GUARDS: Final = DaemonSet(guard.NAME, f"app.kubernetes.io/name={guard.NAME}")
-GUARDS_PATH: Final = f"/api/v1/namespaces/{GUARDS.namespace}/pods"
 RELAYS: Final = DaemonSet("isthmus-dns-relay", "app.kubernetes.io/name=isthmus-dns-relay")
+FRONTS: Final = DaemonSet("isthmus-dns-front", "app.kubernetes.io/name=isthmus-dns-front")
 OPERATOR: Final = "isthmus-netbird-operator"
 """The Deployment of the operator's chart."""
 OPERATOR_PODS: Final = "app.kubernetes.io/name=netbird-operator"
@@ -68,6 +55,11 @@ def guards(client: KubernetesClient) -> Wait:
 def relays(client: KubernetesClient) -> Wait:
     """The DNS relay on the routers that are there."""
     return _of_daemon_set(client, RELAYS, "the DNS relay", RELAY_SECONDS)
+
+
+def fronts(client: KubernetesClient) -> Wait:
+    """What the cluster's DNS asks on each node, before it is told to."""
+    return _of_daemon_set(client, FRONTS, "the DNS front of each node", RELAY_SECONDS)
 
 
 # --- DaemonSets -------------------------------------------------------------------------------------------------------
@@ -101,7 +93,7 @@ def daemon_set_seen(
     """The judgement, from the API's answers."""
     name, uid = there["metadata"]["name"], there["metadata"]["uid"]
     status = there.get("status") or {}
-    away = _away(nodes)
+    away = nodes_away(nodes)
     newest = (
         max((one["revision"], one["metadata"]["name"]) for one in _owned(revisions, uid))[1]
         if _owned(revisions, uid)
@@ -165,7 +157,7 @@ def _state_of(pod: Mapping[str, Any]) -> str:
     return f"{where}: {'starting' if status.get('phase') in ('Pending', 'Running') else status.get('phase')}"
 
 
-def _away(nodes: Mapping[str, Any]) -> dict[str, str]:
+def nodes_away(nodes: Mapping[str, Any]) -> dict[str, str]:
     """Nodes that Kubernetes has not heard of for a while, with since when."""
     found = {}
     for node in nodes.get("items") or []:
@@ -236,159 +228,3 @@ def _why_no_operator(_seen: Seen) -> str:
         f"deployment/{OPERATOR}` say why; `kubectl -n {NAMESPACE} scale deployment/{OPERATOR} --replicas=1` if "
         "somebody has scaled it to zero"
     )
-
-
-# --- the route of a link ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class RouteWanted:
-    """The ways to a peer on the routers of this cluster, names of their nodes: to its pods, and to its services where
-    the link carries them. ``peer_routers`` are the addresses of the peer's.
-    """
-
-    cluster: str
-    peer: str
-    destinations: Sequence[IPv4Network]
-    routers: Sequence[str]
-    peer_routers: Sequence[IPv4Address]
-    management_url: str
-
-
-def route(
-    client: KubernetesClient,
-    wanted: RouteWanted,
-    own_peers: Mapping[str, str],
-    token: str,
-    *,
-    now: Callable[[], float] = time.monotonic,
-) -> Wait:
-    """NetBird's route on the routers that are there, before Cilium is told to steer by it: on all of them, and for a
-    while (:data:`ALL_ROUTES_SECONDS`) at least. Then one of them is enough for the link; the others are named.
-
-    A policy that is in place and has seen the routers' addresses is not held back: a peer that is away for the moment
-    must not stop an ``up``.
-    """
-    sources = ",".join(sorted(own_peers.values()))
-    begun = now()
-
-    def reason(seen: RoutersSeen) -> str:
-        return _reason(wanted, {node: own_peers[node] for node in seen.without if node in own_peers}, token)
-
-    def look() -> RoutersSeen:
-        seen = _routers_seen(client, wanted)
-        if not seen.done and _in_place(client, wanted.peer, wanted.destinations, sources):
-            note = (
-                f"the link to {wanted.peer} is not seen to have its route: {seen.state}. {reason(seen)}. Its "
-                "egress policy is in place and stays; without the route packets are refused until it is back"
-            )
-            return replace(seen, done=True, notes=(*seen.notes, note))
-        if not seen.done and seen.routed and now() - begun >= ALL_ROUTES_SECONDS:
-            note = f"not all routers have their route to {wanted.peer}: {seen.state}. {reason(seen)}"
-            return replace(seen, done=True, notes=(*seen.notes, note))
-        return seen
-
-    return Wait(
-        f"NetBird's route to {' and '.join(map(str, wanted.destinations))} ({wanted.peer})",
-        look,
-        lambda seen: reason(seen if isinstance(seen, RoutersSeen) else RoutersSeen(False, "", without=wanted.routers)),
-        ROUTE_SECONDS,
-    )
-
-
-@dataclass(frozen=True)
-class RoutersSeen(Seen):
-    """Router nodes with NetBird's route (``routed``) and without; those that are away are neither."""
-
-    routed: Sequence[str] = ()
-    without: Sequence[str] = ()
-
-
-def guard_state(client: KubernetesClient, pod: str) -> GuardState | None:
-    """What this guard saw last, None before the first look. Raises KubernetesError, also when its kubelet is away."""
-    return read_state(client.text(f"{GUARDS_PATH}/{pod}/log?container={guard.CONTAINER}&tailLines=20"))
-
-
-def _routers_seen(client: KubernetesClient, wanted: RouteWanted) -> RoutersSeen:
-    pods = client.request("GET", f"{GUARDS_PATH}?labelSelector={quoted(GUARDS.selector)}")
-    away = _away(client.request("GET", "/api/v1/nodes"))
-    without: dict[str, str] = {}
-    routed, notes = [], []
-    for node in wanted.routers:
-        if node in away:
-            notes.append(f"router node {node} is away {away[node]}; it was not waited for")
-            continue
-        on_node = [
-            pod["metadata"]["name"]
-            for pod in pods.get("items") or []
-            if pod["spec"].get("nodeName") == node and is_ready(pod)
-        ]
-        if not on_node:
-            without[node] = "no guard runs there"
-            continue
-        try:
-            state = guard_state(client, on_node[0])
-        except KubernetesError as error:
-            if error.status is None:
-                raise
-            # The API asks the node's kubelet, which may be away while the link carries.
-            without[node] = f"what its guard sees can't be read ({error})"
-            continue
-        if state is None:
-            without[node] = "the guard has said nothing yet"
-        elif faults := [one for one in (_fault(state, network) for network in wanted.destinations) if one]:
-            without[node] = faults[0]
-        else:
-            routed.append(node)
-    there = f"{len(routed)} of {len(wanted.routers)} routers" if routed else "no router node is there"
-    states = [f"{node}: {why}" for node, why in without.items()]
-    done = bool(routed) and not without
-    return RoutersSeen(done, "; ".join(states) or there, tuple(notes), tuple(routed), tuple(without))
-
-
-def _fault(state: GuardState, destination: IPv4Network) -> str:
-    """What is wrong with the way there; empty when nothing is."""
-    way = state.ways.get(str(destination))
-    if way == "tunnel":
-        return ""
-    if not state.address:
-        return "wt0 has no address"
-    if way == "elsewhere":
-        return f"the way to {destination} leads by another interface than wt0"
-    return f"no route to {destination} by wt0"
-
-
-def _in_place(client: KubernetesClient, peer: str, destinations: Sequence[IPv4Network], sources: str) -> bool:
-    try:
-        there = client.request("GET", f"/apis/cilium.io/v2/ciliumegressgatewaypolicies/{egress_policy_name(peer)}")
-    except KubernetesError as error:
-        if error.status == 404:
-            return False
-        raise
-    annotations = there["metadata"].get("annotations") or {}
-    return bool(
-        set(map(str, destinations)) <= set(there["spec"].get("destinationCIDRs", []))
-        and annotations.get(SOURCES_ANNOTATION) == sources
-    )
-
-
-def _reason(wanted: RouteWanted, own: Mapping[str, str], token: str) -> str:
-    netbird = NetbirdClient(wanted.management_url, token, timeout_seconds=NETBIRD_ANSWER_SECONDS, pauses=())
-    try:
-        networks = netbird.list("/networks")
-        resources = {one["id"]: netbird.list(f"/networks/{one['id']}/resources") for one in networks}
-        routers = {one["id"]: netbird.list(f"/networks/{one['id']}/routers") for one in networks}
-        return why_no_route(
-            cluster=wanted.cluster,
-            peer=wanted.peer,
-            destinations=wanted.destinations,
-            own=own,
-            peer_routers=wanted.peer_routers,
-            peers=netbird.list("/peers"),
-            networks=networks,
-            resources=resources,
-            routers=routers,
-            policies=netbird.list("/policies"),
-        )
-    except NetbirdError as error:
-        return f"NetBird can't be asked why ({error})"

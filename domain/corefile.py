@@ -1,5 +1,8 @@
 """Names across clusters, as CoreDNS configuration: the own zone, the peers' zones, and the relay between them.
 
+Where a cluster has several routers, and so several relays, each of its nodes has a *front*, which the cluster's CoreDNS
+asks instead of a relay.
+
 It owns the text of the ConfigMap ``coredns-custom`` (read by the cluster's own CoreDNS, so only options that every
 CoreDNS since 1.13.2 knows: a wrong one stops the DNS of the whole cluster at its next start) and of the relay's
 Corefile (its own image, CoreDNS 1.14.5 or later).
@@ -25,6 +28,15 @@ HEALTH_ADDRESS: Final = "127.0.0.1:8053"
 """The relay's liveness, path /health. Not 8080 and 8181 of every address: the relay lives in the node's network."""
 READY_ADDRESS: Final = "127.0.0.1:8054"
 METRICS_PORT: Final = 9154
+FRONT_HEALTH_PORT: Final = 8053
+FRONT_READY_PORT: Final = 8054
+"""Of every address: a front is in the network of its own pod."""
+RELAY_WAIT_MS: Final = 600
+"""For one of several relays of a peer: more than a round trip to it takes and its CoreDNS needs, and so much less than
+:data:`FRONT_WAIT_MS` that another one can still answer while the front waits."""
+FRONT_WAIT_MS: Final = 950
+"""For one of several relays of our own: nobody waits for a dead one for longer than a second. A dead one here and a
+dead one there together are less than the 2 s that the cluster's CoreDNS waits for the front."""
 HOST_IP_VARIABLE: Final = "HOST_IP"
 """Environment of the relay: the node's address (downward API, ``status.hostIP``)."""
 
@@ -74,6 +86,47 @@ def peer_zone(zone: str, relay_ip: IPv4Address, dns: DnsSettings) -> str:
     }}
 }}
 """
+
+
+def front_corefile(zones: Sequence[str], relays: Sequence[IPv4Address]) -> str:
+    """What stands between the cluster's CoreDNS and several relays, on every node: the CoreDNS of k3s may be one that
+    waits two seconds for an upstream that is dead, whatever it is told. ``relays`` are addresses of nodes.
+
+    A relay that says SERVFAIL or REFUSED has no way to the peer, or is not known there yet, so another one is asked.
+    """
+    if not zones or len(relays) < 2:
+        raise ValueError("there is a front only where there are several relays for a zone")
+    blocks = []
+    for index, zone in enumerate(sorted(zones)):
+        process = f"""
+    health :{FRONT_HEALTH_PORT}
+    ready :{FRONT_READY_PORT}
+    reload"""
+        blocks.append(f"""{zone}:{RELAY_PORT} {{
+    errors
+    bufsize 1232{"" if index else process}
+    forward . {_upstreams(relays)} {{
+        health_check 500ms no_rec domain {zone}
+        read_timeout {FRONT_WAIT_MS}ms
+        max_connect_attempts {len(relays)}
+{_ONE_AFTER_THE_OTHER}
+    }}
+}}
+""")
+    return "".join(blocks)
+
+
+_ONE_AFTER_THE_OTHER: Final = """\
+        max_fails 1
+        failover SERVFAIL REFUSED
+        failfast_all_unhealthy_upstreams
+        max_concurrent 500
+        policy round_robin"""
+"""Of several upstreams: all are used, and who is dead or has no way is passed over."""
+
+
+def _upstreams(addresses: Sequence[IPv4Address]) -> str:
+    return " ".join(f"{address}:{RELAY_PORT}" for address in addresses)
 
 
 def forward_zone(zone: str, dns: DnsSettings) -> str:
@@ -148,8 +201,14 @@ def _towards_peer(peer: PeerZone, pod_cidr: IPv4Network, node_cidr: IPv4Network,
     ready {READY_ADDRESS}
     prometheus {{${HOST_IP_VARIABLE}}}:{METRICS_PORT}
     reload"""
-    upstreams = " ".join(f"{address}:{RELAY_PORT}" for address in peer.routers)
-    policy = "\n        policy sequential" if len(peer.routers) > 1 else ""
+    several = f"""read_timeout {RELAY_WAIT_MS}ms
+        max_connect_attempts {len(peer.routers)}
+{_ONE_AFTER_THE_OTHER}"""
+    one = """read_timeout 800ms
+        max_connect_attempts 2
+        max_fails 1
+        failfast_all_unhealthy_upstreams
+        max_concurrent 500"""
     return f"""{peer.zone}:{RELAY_PORT} {{
     bind {{${HOST_IP_VARIABLE}}}
     errors
@@ -158,13 +217,9 @@ def _towards_peer(peer: PeerZone, pod_cidr: IPv4Network, node_cidr: IPv4Network,
         drop
     }}
     bufsize 1232{process if first else ""}
-    forward . {upstreams} {{
+    forward . {_upstreams(peer.routers)} {{
         health_check 1s no_rec domain {peer.zone}
-        read_timeout 800ms
-        max_connect_attempts 2
-        max_fails 1
-        failfast_all_unhealthy_upstreams
-        max_concurrent 500{policy}
+        {several if len(peer.routers) > 1 else one}
     }}
 }}
 """

@@ -8,10 +8,11 @@ identity that lasts) goes in through the pod template override.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from domain.names import ROUTER_LABEL, ROUTER_LABEL_VALUE
-from domain.overlay import router_group, router_hostname, router_name
+from domain.overlay import router_group, router_hostname, router_hostnames, router_name
 from domain.settings.installed import NetbirdSettings
 
 NAMESPACE: Final = "netbird"
@@ -89,12 +90,14 @@ def with_override(spec: dict[str, Any], override: dict[str, Any]) -> dict[str, A
     return {**spec, "workloadOverride": {**spec.get("workloadOverride", {}), "podTemplate": override}}
 
 
-def owned_environment(cluster: str, netbird: NetbirdSettings, *, several: bool = False) -> dict[str, str]:
-    """The agent's environment that this program sets, besides the operator's and :data:`NODE_VARIABLE`, which each of
-    ``several`` routers has its name from.
+def owned_environment(cluster: str, netbird: NetbirdSettings, nodes: Sequence[str]) -> dict[str, str]:
+    """The agent's environment that this program sets, besides the operator's and :data:`NODE_VARIABLE`. ``nodes`` are
+    those with a router.
     """
+    plain = router_hostname(cluster)
+    named = plain not in router_hostnames(cluster, nodes).values()
     return {
-        "NB_HOSTNAME": router_hostname(cluster, f"$({NODE_VARIABLE})" if several else None),
+        "NB_HOSTNAME": router_hostname(cluster, f"$({NODE_VARIABLE})") if named else plain,
         "NB_EXTRA_IFACE_BLACKLIST": "cilium_,lxc",  # else ICE picks cilium_host: a tunnel in the tunnel (netbird#7353)
         "NB_LAZY_CONN": "off",  # else the link sleeps after 15 minutes and loses the first packets
         "NB_DISABLE_DNS": "true",  # else the agent writes into the resolver's settings of the node
@@ -134,9 +137,10 @@ FORBIDDEN_ENVIRONMENT: Final = {
 """Names that ``netbird.agent_env`` must not hold, with the reason."""
 
 
-def pod_template_override(cluster: str, netbird: NetbirdSettings, routers: int) -> dict[str, Any]:
-    """``workloadOverride.podTemplate``: the node's network, on the router nodes, with an identity that lasts: that of
-    the node, whose directory holds it.
+def pod_template_override(cluster: str, netbird: NetbirdSettings, nodes: Sequence[str]) -> dict[str, Any]:
+    """``workloadOverride.podTemplate``: the node's network, on the router nodes (``nodes``), with an identity that
+    lasts: that of the node, whose directory holds it. It is the same for one router and for several, so that one that
+    comes or goes lets no other start anew.
     """
     entries: list[dict[str, Any]] = [{"name": name} for name in OPERATOR_ENVIRONMENT]
     environment = {entry["name"]: entry for entry in entries}
@@ -145,9 +149,8 @@ def pod_template_override(cluster: str, netbird: NetbirdSettings, routers: int) 
     }
     # The operator says true, and with that agents from 0.77 on refuse `netbird up`: the router would never log in.
     environment["NB_DISABLE_UPDATE_SETTINGS"]["value"] = "false"
-    ours = owned_environment(cluster, netbird, several=routers > 1) | dict(sorted(netbird.agent_env.items()))
-    if routers > 1:
-        entries.append({"name": NODE_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}})
+    ours = owned_environment(cluster, netbird, nodes) | dict(sorted(netbird.agent_env.items()))
+    entries.append({"name": NODE_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}})
     entries += [{"name": name, "value": value} for name, value in ours.items()]
     return {
         "spec": {

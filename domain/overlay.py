@@ -37,21 +37,25 @@ def router_group(cluster: str) -> str:
     return f"isthmus-{cluster}-routers"
 
 
+PEER_NAME_LIMIT: Final = 63
+"""Characters: NetBird makes a DNS label of a peer's name."""
+
+
 def router_hostname(cluster: str, node: str | None = None) -> str:
-    """What a router calls itself in NetBird; with the node's name where there are several. The one router of a cluster
-    has a fixed name, which it keeps in NetBird when others join it: a peer is called as it was when it enrolled.
+    """What the router on this node calls itself in NetBird when it enrols. Without a node: what the one router of a
+    cluster was called in earlier releases, and still is where the name would be too long with its node's.
     """
     return f"isthmus-{cluster}-router" + (f"-{node}" if node else "")
 
 
 def router_hostnames(cluster: str, nodes: Sequence[str]) -> dict[str, str]:
-    """The names that agents on these nodes give, by node."""
-    several = len(nodes) > 1
-    return {node: router_hostname(cluster, node if several else None) for node in nodes}
-
-
-PEER_NAME_LIMIT: Final = 63
-"""Characters: NetBird makes a DNS label of a peer's name."""
+    """The names that agents on these nodes give, by node. A router that joins others changes none of theirs: the agents
+    would start anew.
+    """
+    names = {node: router_hostname(cluster, node) for node in nodes}
+    if len(names) == 1 and any(len(name) > PEER_NAME_LIMIT for name in names.values()):
+        return dict.fromkeys(nodes, router_hostname(cluster))
+    return names
 
 
 def pods_group(cluster: str) -> str:

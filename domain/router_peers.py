@@ -1,10 +1,10 @@
 """Which peer in NetBird is the router of which node. Pure, and without the settings: the provider's process starts in
 every preview.
 
-A router's identity lies on its node and outlives its name: a peer is called in NetBird as it was when it enrolled. So a
-cluster whose one router is joined by others has one of the plain name (``isthmus-de-router``) beside those that carry
-their node's (``isthmus-de-router-de-agent-2``), and the other way round once it has one again. An address stays with
-its identity, so those that the last update noted tell the plain ones apart.
+A router's identity lies on its node and outlives its name: a peer is called in NetBird as it was when it enrolled.
+Today that is by its node (``isthmus-de-router-de-agent-2``); the one router of a cluster that an earlier release raised
+has the plain name (``isthmus-de-router``), also when others have joined it. An address stays with its identity, so
+those that the last update noted tell the plain ones apart.
 
 Shapes are those of NetBird's API (https://docs.netbird.io/api/resources/peers, 0.77.1).
 """

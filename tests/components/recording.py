@@ -51,7 +51,12 @@ GIVEN_KUBECONFIG: Final = KUBECONFIG.replace(
     "contexts: [", "contexts: [{name: mn, context: {cluster: default, user: default}}, "
 )
 """That of an existing cluster: with the context of the samples."""
-PEER_ADDRESSES: Final = {"de-agent-1": "100.92.0.7", "mn-2": "100.92.0.8", "worker-b": "100.92.0.8"}
+PEER_ADDRESSES: Final = {
+    "de-agent-1": "100.92.0.7",
+    "mn-1": "100.92.0.9",
+    "mn-2": "100.92.0.8",
+    "worker-b": "100.92.0.8",
+}
 
 OFFERS: Final = {"cluster_ips": True}
 """What both stacks say beside it."""

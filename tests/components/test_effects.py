@@ -188,7 +188,7 @@ EFFECTS: dict[str, dict[str, Effect]] = {
     "on_premise.machines.N.router": {
         "mn": Effect(
             {"on_premise.machines.0.router": True, "on_premise.machines.1.router": False},
-            ":NetbirdRouterPeers isthmus-mn-peers", {"hostnames": {"mn-1": "isthmus-mn-router"}},
+            ":NetbirdRouterPeers isthmus-mn-peers", {"hostnames": {"mn-1": "isthmus-mn-router-mn-1"}},
         ),
         "given": Effect(
             {"on_premise.machines": TWO_GIVEN}, ":NodePatch worker-a", {"labels": {"isthmus.dev/router": "true"}}

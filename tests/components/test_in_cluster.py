@@ -35,6 +35,13 @@ def mn(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run_stack(tmp_path_factory.mktemp("mn"), "mn")
 
 
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Likewise with two routers."""
+    config = changed(MN, {"on_premise.machines.0.router": True})
+    return run_stack(tmp_path_factory.mktemp("two"), "mn", config=config)
+
+
 class TestCharts:
     def test_from_a_repository(self) -> None:
         source = ChartSource("cilium", "1.19.6", "https://helm.cilium.io/").location(None)
@@ -141,7 +148,7 @@ class TestRouter:
         manifest = netbird.network_router("mn", settings, 1)
         before = copy.deepcopy(manifest)
         args = _transform_args("kubernetes:netbird.io/v1alpha1:NetworkRouter", manifest)
-        result = cast("pulumi.ResourceTransformResult", host_network_transform("mn", settings, 1)(args))
+        result = cast("pulumi.ResourceTransformResult", host_network_transform("mn", settings, ["mn-2"])(args))
         assert manifest == before
         spec = cast("dict[str, Any]", result.props["spec"])
         pod = spec["workloadOverride"].pop("podTemplate")["spec"]
@@ -156,7 +163,7 @@ class TestRouter:
 
     def test_transform_leaves_other_resources_alone(self) -> None:
         args = _transform_args("kubernetes:netbird.io/v1alpha1:SetupKey", {"spec": {}})
-        assert host_network_transform("mn", NetbirdSettings(), 1)(args) is None
+        assert host_network_transform("mn", NetbirdSettings(), ["mn-2"])(args) is None
 
     def test_the_router_is_waited_for_and_its_key_is_not(self, mn: Run) -> None:
         router, key = mn.one(":NetworkRouter"), mn.one(":SetupKey")
@@ -302,6 +309,27 @@ class TestNames:
         assert wait["image"] == "netbirdio/netbird:0.77.1"
         assert relay["livenessProbe"]["httpGet"] == {"host": "127.0.0.1", "port": 8053, "path": "/health"}
         assert relay["readinessProbe"]["httpGet"] == {"host": "127.0.0.1", "port": 8054, "path": "/ready"}
+
+    def test_of_several_routers_the_relays_stand_behind_fronts(self, two: Run, mn: Run) -> None:
+        """CoreDNS asks the one of its own node; one router alone has none."""
+        service = two.one("core/v1:Service").inputs["spec"]
+        front = two.one(":DaemonSet", "isthmus-dns-front").inputs["spec"]
+        assert service["selector"] == front["template"]["metadata"]["labels"] == front["selector"]["matchLabels"]
+        assert service["internalTrafficPolicy"] == "Local"
+        assert "internalTrafficPolicy" not in mn.one("core/v1:Service").inputs["spec"]
+        assert service["ports"] == mn.one("core/v1:Service").inputs["spec"]["ports"]
+        pod = front["template"]["spec"]
+        assert "nodeSelector" not in pod
+        assert pod["tolerations"] == [{"operator": "Exists"}]
+        assert "hostNetwork" not in pod, "the relay has the ports of a router's node"
+        corefile = two.one(":ConfigMap", "isthmus-dns-front").inputs["data"]["Corefile"]
+        assert "forward . 192.168.7.11:1053 192.168.7.12:1053 {" in corefile
+        assert not [item for item in mn.registrations if item.name == "isthmus-dns-front"]
+
+    def test_several_routers(self, two: Run) -> None:
+        assert two.one(":NetworkRouter").inputs["spec"]["workloadOverride"]["replicas"] == 2
+        assert [router["node"] for router in two.outputs["link"].value["routers"]] == ["mn-1", "mn-2"]
+        assert two.outputs["router_peers"].value == {"mn-1": "100.92.0.9", "mn-2": "100.92.0.8"}
 
     def test_changed_corefile_restarts_the_relay(self, mn: Run) -> None:
         data = mn.one(":ConfigMap", "isthmus-dns-relay").inputs["data"]

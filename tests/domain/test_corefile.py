@@ -4,7 +4,16 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
-from domain.corefile import PeerZone, custom_zones, own_zone, peer_zone, relay_corefile
+from domain.corefile import (
+    FRONT_WAIT_MS,
+    RELAY_WAIT_MS,
+    PeerZone,
+    custom_zones,
+    front_corefile,
+    own_zone,
+    peer_zone,
+    relay_corefile,
+)
 from domain.settings.installed import DnsSettings
 from tests.domain.samples import golden
 
@@ -62,3 +71,20 @@ def test_what_is_of_the_process_stands_once() -> None:
 def test_no_relay_without_peers(peers: list[PeerZone]) -> None:
     with pytest.raises(ValueError, match=r"^a DNS relay needs peers with routers$"):
         relay(*peers)
+
+
+def test_front() -> None:
+    golden("front", front_corefile([US.zone, MN.zone], [IPv4Address("10.0.1.31"), IPv4Address("10.0.1.32")]))
+
+
+@pytest.mark.parametrize(("zones", "relays"), [([], ["10.0.1.31", "10.0.1.32"]), (["mn.internal"], ["10.0.1.31"])])
+def test_no_front_without_a_choice(zones: list[str], relays: list[str]) -> None:
+    with pytest.raises(ValueError, match="several relays"):
+        front_corefile(zones, [IPv4Address(one) for one in relays])
+
+
+def test_a_dead_relay_on_either_side_costs_less_than_the_clusters_coredns_waits() -> None:
+    """It waits 2 s, and what is left has to be enough for a round trip."""
+    assert FRONT_WAIT_MS < 1000
+    assert RELAY_WAIT_MS + 300 < FRONT_WAIT_MS
+    assert FRONT_WAIT_MS + RELAY_WAIT_MS + 300 < 2000

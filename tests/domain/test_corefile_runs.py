@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import socket
+import struct
 import subprocess
 import time
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import Final
 
 import pytest
 
-from domain.corefile import PeerZone, custom_zones, relay_corefile
+from domain.corefile import PeerZone, custom_zones, front_corefile, relay_corefile
 from domain.foreign_keys import zones_twice
 from domain.settings.installed import DnsSettings
 from toolchain import ensure
@@ -95,3 +101,104 @@ def test_which_key_of_others_stands_in_the_way(coredns: Path, tmp_path: Path, th
         return
     with pytest.raises(AssertionError, match=says):
         starts(coredns, ours + text, tmp_path, zones=1)
+
+
+# --- a relay that is dead ---------------------------------------------------------------------------------------------
+
+ZONE: Final = "astring-mn.internal"
+SILENT, LIVE, REFUSES = IPv4Address("127.0.0.61"), IPv4Address("127.0.0.62"), IPv4Address("127.0.0.63")
+ANSWERS: Final = """{zone}:11253 {{
+    bind {address}
+    template IN A {{
+        answer "{{{{ .Name }}}} 5 IN A 192.0.2.7"
+    }}
+}}
+"""
+
+
+@contextlib.contextmanager
+def serving(coredns: Path, corefile: str, directory: Path, ready: Callable[[], bool]) -> Iterator[None]:
+    """A CoreDNS, once it answers."""
+    directory.mkdir()
+    (directory / "Corefile").write_text(corefile, encoding="utf-8")
+    with (directory / "log").open("w") as output:
+        process = subprocess.Popen(
+            [coredns, "-conf", directory / "Corefile"], stdout=output, stderr=subprocess.STDOUT, env={}
+        )
+    try:
+        deadline = time.monotonic() + 20
+        while not ready():
+            assert process.poll() is None, (directory / "log").read_text()
+            assert time.monotonic() < deadline, (directory / "log").read_text()
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def ask(address: str, port: int, name: str, wait_seconds: float = 5.0) -> tuple[int, float] | None:
+    """The response code of a query for A and how long it took, None when nothing comes."""
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    query = struct.pack(">HHHHHH", 4711, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">HH", 1, 1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.settimeout(wait_seconds)
+        begun = time.monotonic()
+        try:
+            asking.connect((address, port))
+            asking.send(query)
+            answer = asking.recv(4096)
+        except (TimeoutError, ConnectionError):
+            return None
+    return answer[3] & 0x0F, time.monotonic() - begun
+
+
+@pytest.fixture
+def silent() -> Iterator[None]:
+    """A machine that is dead: what is sent to it is lost."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as lost:
+        lost.bind((str(SILENT), 11253))
+        yield
+
+
+@pytest.mark.usefixtures("silent")
+@pytest.mark.parametrize("kind", ["front", "relay"])
+def test_nobody_waits_longer_than_a_second_for_a_relay_that_is_dead(coredns: Path, tmp_path: Path, kind: str) -> None:
+    """Neither of the own relays (the front) nor of those of a peer (the relay). One that is not known there is passed
+    over, and soon nobody waits at all.
+    """
+    relays = [SILENT, LIVE, REFUSES]
+    whole = (
+        front_corefile([ZONE], relays)
+        if kind == "front"
+        else relay_corefile(
+            zone="astring-de.internal",
+            cluster_dns=IPv4Address("10.43.0.10"),
+            pod_cidr=IPv4Network("127.0.0.0/8"),
+            node_cidr=IPv4Network("10.0.1.0/24"),
+            peers=[PeerZone(ZONE, tuple(relays))],
+        ).partition("}\n}\n")[2]
+    )
+    asked = whole.replace(":1053 {", ":11254 {\n    bind 127.0.0.60", 1).replace(":1053", ":11253")
+    asked = asked.replace("    bind {$HOST_IP}\n", "").replace("    prometheus {$HOST_IP}:9154\n", "")
+    asked = re.sub(r"    (health|ready) .*\n", "", asked)
+    others = ANSWERS.format(zone=ZONE, address=LIVE)
+    others += f"{ZONE}:11253 {{\n    bind {REFUSES}\n    acl {{\n        block\n    }}\n}}\n"
+    known = f"x.{ZONE}"
+    with (
+        serving(coredns, others, tmp_path / "relays", lambda: ask(str(LIVE), 11253, known, 0.2) is not None),
+        serving(coredns, asked, tmp_path / kind, lambda: ask("127.0.0.60", 11254, "not.served.here", 0.2) is not None),
+    ):
+        took = []
+        for number in range(20):
+            answer = ask("127.0.0.60", 11254, f"n{number}.{ZONE}")
+            assert answer is not None
+            code, seconds = answer
+            assert code == 0, f"query {number}: response code {code}"
+            took.append(seconds)
+        begun = time.monotonic()
+        while time.monotonic() < begun + 3:
+            answer = ask("127.0.0.60", 11254, f"later.{ZONE}")
+            assert answer is not None
+            took.append(answer[1])
+        assert 0.3 < max(took) < 1.1, "the dead one was asked, and not waited for"
+        assert max(took[-20:]) < 0.1, "by then it is known to be dead"

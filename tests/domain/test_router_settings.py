@@ -46,8 +46,9 @@ def test_every_machine_that_is_said_to_be_one_is_a_router() -> None:
     assert [node.labels for node in plan.routers] == [{"isthmus.dev/router": "true"}] * 2
 
 
-def test_one_router_has_the_clusters_name_and_several_have_their_nodes() -> None:
-    assert router_hostnames("mn", ["mn-2"]) == {"mn-2": "isthmus-mn-router"}
+def test_routers_are_called_by_their_nodes() -> None:
+    assert router_hostnames("mn", ["mn-2"]) == {"mn-2": "isthmus-mn-router-mn-2"}
+    assert router_hostnames("mn", ["n" * 60]) == {"n" * 60: "isthmus-mn-router"}, "it would be too long"
     assert router_hostnames("mn", ["mn-1", "mn-2"]) == {
         "mn-1": "isthmus-mn-router-mn-1",
         "mn-2": "isthmus-mn-router-mn-2",

@@ -1,7 +1,8 @@
-"""Who plays the nodes of :class:`tests.engine.kube_api.KubeApi`: a scheduler and a kubelet that runs no containers.
+"""Who plays the nodes of :class:`tests.engine.kube_api.KubeApi`: a scheduler and kubelets that run no containers.
 
-Every pod is bound to the one node and is ready at once. What a pod would do can be given to it: a program that runs as
-long as the pod is there, or a deed; and what it would write. Not here: images, probes, networks, and pods that fail.
+Every pod is bound to a node that its node selector, pod anti-affinity and DaemonSet allow, and is ready at once.
+What a pod would do can be given to it: a program that runs as long as the pod is there, or a deed; and what it would
+write. Not here: images, probes, networks, and pods that fail.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
@@ -22,7 +23,9 @@ Start = Callable[[Json], Callable[[], None]]
 
 
 class Kubelet:
-    """One node, while it runs. ``programs`` are {start of a pod's name: what it does}, ``logs`` what it writes."""
+    """One node, while it runs, and ``others`` (name -> address). ``programs`` are {start of a pod's name: what it
+    does}, ``logs`` what it writes.
+    """
 
     def __init__(
         self,
@@ -31,10 +34,10 @@ class Kubelet:
         address: str,
         programs: dict[str, Start],
         logs: dict[str, Callable[[Json], str]],
+        others: Mapping[str, str] | None = None,
     ) -> None:
         self._api = api
-        self._node = node
-        self._address = address
+        self._addresses = {node: address, **(others or {})}
         self._programs = programs
         self._logs = logs
         self._log_port = LogPort(self._log)
@@ -45,12 +48,18 @@ class Kubelet:
         self._thread = threading.Thread(target=self._work, name="kubelet")
 
     def start(self) -> None:
-        """Registers the node and goes to work."""
-        api, node = self._api, self._node
+        """Registers the nodes and goes to work."""
+        for node, address in self._addresses.items():
+            self._register(node, address)
+        self._log_port.start(self._stack)
+        self._thread.start()
+
+    def _register(self, node: str, address: str) -> None:
+        api = self._api
         api.post("/api/v1/nodes", {"metadata": {"name": node, "labels": {"kubernetes.io/hostname": node}}})
         status = {
             "addresses": [
-                {"type": "InternalIP", "address": self._address},
+                {"type": "InternalIP", "address": address},
                 # Where the API server asks for logs.
                 {"type": "Hostname", "address": "127.0.0.1"},
             ],
@@ -64,8 +73,6 @@ class Kubelet:
         api.edit(f"/api/v1/nodes/{node}/status", {"status": status}, manager="kubelet")
         # As the node lifecycle controller does once it is ready: a new one is tainted, and DaemonSets pass it by.
         api.edit(f"/api/v1/nodes/{node}", {"spec": {"taints": None}}, manager="kube-controller-manager")
-        self._log_port.start(self._stack)
-        self._thread.start()
 
     def hold(self, start: str) -> None:
         """The containers of pods whose names start so end, and no new ones come: their image is gone."""
@@ -92,23 +99,44 @@ class Kubelet:
     def _look(self) -> None:
         pods = self._api.items("/api/v1/pods")
         for pod in pods:
-            self._keep(pod)
+            self._keep(pod, pods)
         for uid in self._running.keys() - {pod["metadata"]["uid"] for pod in pods}:
             self._running.pop(uid)()
 
-    def _keep(self, pod: Json) -> None:
+    def _keep(self, pod: Json, pods: list[Json]) -> None:
         metadata = pod["metadata"]
         path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
         if "deletionTimestamp" in metadata:
             self._api.delete(path, now=True)
         elif "nodeName" not in pod["spec"]:
-            target = {"apiVersion": "v1", "kind": "Node", "name": self._node}
-            self._api.post(f"{path}/binding", {"metadata": {"name": metadata["name"]}, "target": target})
+            node = self._node_for(pod, pods)
+            if node is not None:
+                target = {"apiVersion": "v1", "kind": "Node", "name": node}
+                self._api.post(f"{path}/binding", {"metadata": {"name": metadata["name"]}, "target": target})
+                pod["spec"]["nodeName"] = node
         elif metadata["name"].startswith(tuple(self._held)):
             self._keep_down(pod, path)
         elif pod["status"].get("phase") == "Pending":
             self._run(pod)
             self._api.edit(f"{path}/status", {"status": self._status(pod)}, manager="kubelet")
+
+    def _node_for(self, pod: Json, pods: list[Json]) -> str | None:
+        """The first node by name where the pod may run; none keeps it waiting."""
+        affinity = pod["spec"].get("affinity") or {}
+        apart = (affinity.get("podAntiAffinity") or {}).get("requiredDuringSchedulingIgnoredDuringExecution") or []
+        named = (affinity.get("nodeAffinity") or {}).get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+        # How a DaemonSet's controller says for which node a pod is.
+        fields = [field for term in named.get("nodeSelectorTerms") or [] for field in term.get("matchFields") or []]
+        for node in sorted(self._api.items("/api/v1/nodes"), key=lambda one: str(one["metadata"]["name"])):
+            name, labels = node["metadata"]["name"], node["metadata"].get("labels") or {}
+            here = [one for one in pods if one["spec"].get("nodeName") == name and one is not pod]
+            if (
+                (pod["spec"].get("nodeSelector") or {}).items() <= labels.items()
+                and all(name in field["values"] for field in fields)
+                and not any(_has(one, term["labelSelector"]["matchLabels"]) for term in apart for one in here)
+            ):
+                return str(name)
+        return None
 
     def _keep_down(self, pod: Json, path: str) -> None:
         end = self._running.pop(pod["metadata"]["uid"], None)
@@ -136,6 +164,7 @@ class Kubelet:
 
     def _status(self, pod: Json) -> Json:
         job = pod["spec"].get("restartPolicy") == "Never"
+        address = self._addresses[pod["spec"]["nodeName"]]
         now = _since("startedAt")
         state = {"terminated": {"exitCode": 0, "reason": "Completed", **now, "finishedAt": now["startedAt"]}}
         containers = [
@@ -146,13 +175,17 @@ class Kubelet:
         kinds = ("PodScheduled", "Initialized", *(() if job else ("ContainersReady", "Ready")))
         return {
             "phase": "Succeeded" if job else "Running",
-            "hostIP": self._address,
-            "podIP": self._address,
-            "podIPs": [{"ip": self._address}],
+            "hostIP": address,
+            "podIP": address,
+            "podIPs": [{"ip": address}],
             "startTime": now["startedAt"],
             "conditions": [{"type": kind, "status": "True", **_since("lastTransitionTime")} for kind in kinds],
             "containerStatuses": containers,
         }
+
+
+def _has(pod: Json, labels: Mapping[str, str]) -> bool:
+    return labels.items() <= (pod["metadata"].get("labels") or {}).items()
 
 
 def _since(name: str) -> dict[str, str]:

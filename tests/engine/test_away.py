@@ -78,7 +78,7 @@ THERE = {
     "/networks": ["isthmus-mn"],
     "/networks/ID/resources": ["isthmus-mn-pods", "isthmus-mn-services"],
     "/networks/ID/routers": ["ID"],
-    "/peers": ["isthmus-mn-router"],
+    "/peers": ["isthmus-mn-router-worker-b"],
     "/policies": ["isthmus-mn-to-de-dns-tcp", "isthmus-mn-to-de-dns-udp", "isthmus-mn-to-de-pods"],
     "/setup-keys": ["isthmus-mn-router", "networkrouter-ID-ID"],
 }

@@ -13,7 +13,7 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -40,9 +40,11 @@ CILIUM_KINDS: Final = (("CiliumClusterwideNetworkPolicy", "Cluster"), ("CiliumEg
 
 
 class World:
-    """Cluster, NetBird, project. Nothing is raised yet."""
+    """Cluster, NetBird, project. Nothing is raised yet. ``others`` are nodes besides :data:`NODE`, name -> address."""
 
-    def __init__(self, engine: Engine, directory: Path, stack: ExitStack) -> None:
+    def __init__(
+        self, engine: Engine, directory: Path, stack: ExitStack, others: Mapping[str, str] | None = None
+    ) -> None:
         self._operators_program = ensure(["netbird-operator"])["netbird-operator"] / "netbird-operator"
         self.netbird = Netbird(token=SECRETS["isthmus:netbirdApiToken"])
         self._serving: ExitStack | None = None
@@ -55,6 +57,7 @@ class World:
             self.api, NODE, "192.168.7.12",
             {"isthmus-netbird-operator-": self._operator, "networkrouter-isthmus-mn-": self._router},
             {"isthmus-guard-": self._guard},
+            others,
         )  # fmt: skip
         stack.callback(self.kubelet.stop)
         self.kubelet.start()
@@ -64,13 +67,21 @@ class World:
         for name in ("isthmus-de-pods", "isthmus-de-routers"):
             self.netbird.group(name)
         given = {"netbird.management_url": self.netbird.url, "mirrors.charts": charts}
+        self._identities: dict[str, str] = {}
+        """The ids of the peers whose keys lie on the nodes, by node."""
+        self._enrolled = 0
+        """How many peers have been given an address."""
+        self._agents: dict[str, int] = {}
+        """How many agents run on each node."""
         self._changes = 0
         self.router_generation = 0
         """Of the router object, when a test last looked."""
         self.enrols = True
         """Whether the router's agent finds its way to NetBird."""
         self.routed = True
-        """Whether the router has a route to the peer."""
+        """Whether routers have a route to the peer."""
+        self.unrouted: set[str] = set()
+        """Nodes whose router has none."""
         self.project.write(STACK, changed(GIVEN, given))
         self.project.write("de", changed(DE, {"netbird.management_url": self.netbird.url}))
         self.project.init(STACK)
@@ -214,26 +225,49 @@ class World:
         return end
 
     def _router(self, pod: Json) -> Callable[[], None]:
-        """The router's pod: its agent enrols, with the identity that lies on the node."""
+        """A router's pod: its agent enrols, with the identity that lies on the node."""
+        node = pod["spec"]["nodeName"]
         container = next(one for one in pod["spec"]["containers"] if one["name"] == "netbird")
-        name = next(one["value"] for one in container["env"] if one["name"] == "NB_HOSTNAME")
-        known = [peer for peer in self.netbird.all("/peers") if peer["name"] == name]
-        if not known and self.enrols:
-            peer = self.netbird.add("/peers", name=name, hostname=NODE, ip="100.92.0.9", connected=True)
-            key = self.netbird.one("/setup-keys", name)
+        variables: dict[str, str] = {}
+        for one in container["env"]:
+            source = one.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath")
+            # As the kubelet does it: what stands before an entry is put into it.
+            variables[one["name"]] = node if source == "spec.nodeName" else _filled(one.get("value", ""), variables)
+        if self._peer(node) is None and self.enrols:
+            self._enrolled += 1
+            ip = f"100.92.0.{8 + self._enrolled}"
+            peer = self.netbird.add("/peers", name=variables["NB_HOSTNAME"], hostname=node, ip=ip, connected=True)
+            self._identities[node] = peer["id"]
+            key = self.netbird.one("/setup-keys", f"isthmus-{STACK}-router")
             for group in self.netbird.all("/groups"):
                 if group["id"] in key["auto_groups"]:
                     group["peers"].append(peer["id"])
-        for peer in known:
-            peer["connected"] = self.enrols
-        return lambda: None
+        self._agents[node] = self._agents.get(node, 0) + 1
+        self._connect(node)
+
+        def end() -> None:
+            self._agents[node] -= 1
+            self._connect(node)
+
+        return end
+
+    def _peer(self, node: str) -> Json | None:
+        id_ = self._identities.get(node)
+        return next((peer for peer in self.netbird.all("/peers") if peer["id"] == id_), None)
+
+    def _connect(self, node: str) -> None:
+        peer = self._peer(node)
+        if peer is not None:
+            peer["connected"] = self.enrols and self._agents[node] > 0
 
     def _guard(self, pod: Json) -> str:
-        """The guard's pod: what it says where every range has its tunnel while the router is connected."""
+        """The guard's pod: what it says where every range has its tunnel while the node's router is connected."""
         environment = {one["name"]: one["value"] for one in pod["spec"]["containers"][0]["env"]}
-        connected = any(peer["connected"] for peer in self.netbird.all("/peers") if peer["hostname"] == NODE)
-        ways = [f"{one}={'tunnel' if connected and self.routed else 'none'}" for one in environment["RANGES"].split()]
-        return f"STATE address={'100.92.0.9' if connected else ''} {' '.join(ways)}\n"
+        peer = self._peer(pod["spec"]["nodeName"])
+        address = peer["ip"] if peer and peer["connected"] else ""
+        routed = address and self.routed and pod["spec"]["nodeName"] not in self.unrouted
+        ways = [f"{one}={'tunnel' if routed else 'none'}" for one in environment["RANGES"].split()]
+        return f"STATE address={address} {' '.join(ways)}\n"
 
 
 def _filled(argument: str, variables: dict[str, str]) -> str:
