@@ -190,7 +190,8 @@ def teardown(report: Callable[[str], None] = lambda _: None) -> list[str]:
     report("processes")
     cgroups.kill()
     report("mounts")
-    unmount_below(STATE)
+    # A file system that somebody has mounted at the directory itself is theirs: the lab mounts below it only.
+    unmount_below(STATE, itself=False)
     inodes = {}
     if lab is not None:
         report("network namespaces")
@@ -213,7 +214,7 @@ def teardown(report: Callable[[str], None] = lambda _: None) -> list[str]:
     cgroups.leave()
     cgroups.remove()
     users = [f"{user} still uses the network namespace {inodes[inode]}" for inode, user in _users(set(inodes))]
-    if not _mounts_below(STATE):
+    if not _mounts_below(STATE, itself=False):
         shutil.rmtree(STATE, ignore_errors=True)
     return [*users, *leftovers()]
 
@@ -221,34 +222,41 @@ def teardown(report: Callable[[str], None] = lambda _: None) -> list[str]:
 def leftovers() -> list[str]:
     """What of a lab is there, a line each; empty after a complete :func:`teardown`."""
     found = [f"process {pid} ({_command(pid)})" for pid in sorted(cgroups.processes())]
-    found += [f"mount {path}" for path in _mounts_below(STATE)]
+    found += [f"mount {path}" for path in _mounts_below(STATE, itself=False)]
     found += [f"process {pid} ({_command(pid)}) with a machine's file system" for pid in _in_machines()]
     found += [f"network namespace {path.name}" for path in sorted(NETNS_DIRECTORY.glob(f"{PREFIX}*"))]
     found += [f"network interface {name} of the host" for name in _links()]
     found += [f"control group {path}" for path in cgroups.existing()]
-    found += [f"directory {STATE}"] if STATE.exists() else []
+    found += [f"directory {STATE}"] if STATE.exists() and not _is_bare_mount(STATE) else []
     return found
 
 
-def unmount_below(directory: Path) -> None:
-    """Unmounts everything at or below the directory in this mount namespace, the last mounted first."""
+def _is_bare_mount(directory: Path) -> bool:
+    """Whether it is somebody's empty file system, which can't be removed like a directory."""
+    return directory in _mounts_below(directory) and not any(directory.iterdir())
+
+
+def unmount_below(directory: Path, *, itself: bool = True) -> None:
+    """Unmounts everything below the directory in this mount namespace, and at it with ``itself``; the last mounted
+    first.
+    """
     for _ in range(3):
-        mounts = _mounts_below(directory)
+        mounts = _mounts_below(directory, itself=itself)
         if not mounts:
             return
         for path in reversed(mounts):
             with contextlib.suppress(CommandFailed):
                 run(["umount", str(path)])
-    for path in reversed(_mounts_below(directory)):
+    for path in reversed(_mounts_below(directory, itself=itself)):
         with contextlib.suppress(CommandFailed):
             run(["umount", "--lazy", str(path)])
 
 
-def _mounts_below(directory: Path) -> list[Path]:
+def _mounts_below(directory: Path, *, itself: bool = True) -> list[Path]:
     found = []
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         path = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), line.split(" ")[4]))
-        if path == directory or directory in path.parents:
+        if directory in path.parents or (itself and path == directory):
             found.append(path)
     return found
 

@@ -221,6 +221,24 @@ class TestTeardown:
                 stranger.wait()
         assert state.leftovers() == []
 
+    def test_a_file_system_that_somebody_mounted_at_the_states_directory_stays(self) -> None:
+        state.STATE.mkdir()
+        run(["mount", "-t", "tmpfs", "somebody", str(state.STATE)])
+        try:
+            with state.exclusive():
+                state.claim(REPOSITORY)
+                below = state.STATE / "below"
+                below.mkdir()
+                run(["mount", "-t", "tmpfs", "ours", str(below)])
+                assert state.leftovers() == [f"mount {below}", f"directory {state.STATE}"]
+                assert state.teardown() == []
+            assert state.STATE.is_mount()
+            assert list(state.STATE.iterdir()) == []
+            assert state.leftovers() == []
+        finally:
+            run(["umount", str(state.STATE)])
+            state.STATE.rmdir()
+
     def test_a_namespace_with_our_prefix_that_is_not_recorded_is_reported_and_kept(self) -> None:
         made = not state.NETNS_DIRECTORY.exists()
         with state.exclusive():
