@@ -33,13 +33,15 @@ STANDS_FOR = {
     "tests/link/test_status_tells_the_cause.py::test_the_interface_taken_down": (
         "tests/link/test_status_tells_the_cause.py::test_the_ip_rules_deleted"
     ),
+    "tests/link/test_tutorial_whole.py": "tests/link/test_tutorial.py",
     "tests/link/test_never_in_plain.py::test_a_reboot": ("tests/link/test_restarts.py::test_the_machine_is_rebooted"),
 }
 """What runs only with --thorough and has no case of its own before: the file or test of its kind that always runs. Of
 three sites that is everything but the machines; of kills at random moments, kills at chosen ones; of a router's machine
 that is off, a router that is as silent while its machine runs, and tests/lab/status/test_judging.py for what is then
 said, as of every cause. Forwarding and the packet filter are the node's own, policy and resource NetBird's, rules and
-interface the tunnel's. The wires are watched in every reboot.
+interface the tunnel's. The tutorial up to its previews is in tests/engine/test_tutorial.py. The wires are watched in
+every reboot.
 """
 
 

@@ -37,7 +37,7 @@ FIRST: Final = (
     "test_in_place",
     "test_mtu",
 )
-LAST: Final = ("test_recovery", "test_killed", "test_third_site", "test_down")
+LAST: Final = ("test_recovery", "test_killed", "test_third_site", "test_tutorial_whole", "test_down")
 """Stacks are destroyed and raised again, a site comes and goes, the lab ends."""
 
 

@@ -152,11 +152,8 @@ def faults() -> Iterator[Callable[[list[dict[str, Any]]], None]]:
     path.unlink(missing_ok=True)
 
 
-def test_destroying_mn_leaves_its_machines_without_k3s(
-    pulumi: Pulumi, netbird: NetBirdApi, linked: dict[str, list[str]]
-) -> None:
-    assert "peers" in ours(linked, "mn")
-    destroy(pulumi, "mn")
+def left_on_machines() -> dict[str, list[str]]:
+    """What of a cluster is still on the machines on premises, by machine."""
     look = (
         "ls -d /etc/rancher /var/lib/rancher/* /var/lib/kubelet/* /etc/cni /opt/cni /usr/local/bin/k3s "
         "/usr/local/lib/isthmus /var/lib/netbird-router /etc/systemd/system/k3s*.service 2>/dev/null; "
@@ -165,11 +162,20 @@ def test_destroying_mn_leaves_its_machines_without_k3s(
         "pgrep -a 'k3s|kubelet|containerd|cilium|netbird'; ip -o link | grep -E 'cilium|lxc|wt0|wt-refuse'; "
         "mount | grep -E 'kubelet/|/run/k3s|/run/cilium'; true"
     )
-    left = {
+    return {
         machine.name: machines.exec(machine.name, ["sh", "-c", look], check=True).stdout.splitlines()
         for site in DEFAULT.on_premise
         for machine in site.machines
     }
+
+
+def test_destroying_mn_leaves_its_machines_without_k3s(
+    pulumi: Pulumi, netbird: NetBirdApi, linked: dict[str, list[str]]
+) -> None:
+    assert "peers" in ours(linked, "mn")
+    destroy(pulumi, "mn")
+    left = left_on_machines()
+    assert len(left) == 2
     assert left == {name: [] for name in left}
     # The policies that de made for the link are de's, and go when it no longer has this peer.
     assert set(ours(whole(netbird), "mn")) <= {"policies"}
