@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from components.helm_records import RecoverRelease
     from components.hetzner import HetznerMachines, HetznerMachinesArgs, HetznerServer
     from components.hetzner_leftovers import RemoveLeftovers, StackInstance
+    from components.keeper import Keeper, KeeperArgs
     from components.netbird_operator import NetbirdOperator, NetbirdOperatorArgs
     from components.netbird_router import NetbirdRouter, NetbirdRouterArgs
     from components.on_premise import OnPremiseMachine, OnPremiseMachines, OnPremiseMachinesArgs
@@ -45,6 +46,8 @@ __all__ = [
     "HetznerMachines",
     "HetznerMachinesArgs",
     "HetznerServer",
+    "Keeper",
+    "KeeperArgs",
     "NetbirdOperator",
     "NetbirdOperatorArgs",
     "NetbirdRouter",
@@ -74,6 +77,7 @@ _HOMES: Final = {
     "helm_records": ("RecoverRelease",),
     "hetzner": ("HetznerMachines", "HetznerMachinesArgs", "HetznerServer"),
     "hetzner_leftovers": ("RemoveLeftovers", "StackInstance"),
+    "keeper": ("Keeper", "KeeperArgs"),
     "netbird_operator": ("NetbirdOperator", "NetbirdOperatorArgs"),
     "netbird_router": ("NetbirdRouter", "NetbirdRouterArgs"),
     "on_premise": ("OnPremiseMachine", "OnPremiseMachines", "OnPremiseMachinesArgs"),

@@ -24,7 +24,8 @@ from domain.link import Link
 class EgressGatewayArgs:
     """``own_peers`` are this cluster's router addresses: Cilium looks at wt0 again only when its policy changes, so a
     new address needs a new look. ``router`` has to be up, ``guards`` on every node. ``routers`` are the names of the
-    router nodes, ``api_token`` is secret: NetBird is asked when the route does not come.
+    router nodes, ``api_token`` is secret: NetBird is asked when the route does not come. ``keeper_port`` is that of the
+    peer's keepers; None where one side has none.
     """
 
     cluster: str
@@ -37,6 +38,7 @@ class EgressGatewayArgs:
     waiting: Waiting
     management_url: str
     api_token: pulumi.Output[str]
+    keeper_port: int | None = None
 
 
 class EgressGateway(pulumi.ComponentResource):
@@ -58,7 +60,9 @@ class EgressGateway(pulumi.ComponentResource):
                 peer_routers=[str(address) for address in args.link.router_addresses],
                 opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.router)),
             )
-            for policy in overlay.policies(args.cluster, peer, cluster_ips=args.link.cluster_ips)
+            for policy in overlay.policies(
+                args.cluster, peer, cluster_ips=args.link.cluster_ips, keeper_port=args.keeper_port
+            )
         ]
         wanted = route_waits.RouteWanted(
             cluster=args.cluster,

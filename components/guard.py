@@ -24,13 +24,16 @@ CONTAINER: Final = "guard"
 
 @dataclass(frozen=True)
 class GuardArgs:
-    """``ranges`` of the peers; ``image`` has iproute2 and iptables, which that of NetBird's agent has."""
+    """``ranges`` of the peers; ``image`` has iproute2 and iptables, which that of NetBird's agent has. ``keeper_port``
+    is None without keepers.
+    """
 
     ranges: Sequence[IPv4Network]
     pod_cidr: IPv4Network
     service_cidr: IPv4Network
     image: str
     after: Sequence[pulumi.Input[pulumi.Resource]]
+    keeper_port: int | None = None
 
 
 class Guard(pulumi.ComponentResource):
@@ -55,7 +58,7 @@ class Guard(pulumi.ComponentResource):
 
 def daemon_set_spec(args: GuardArgs) -> dict[str, Any]:
     """One guard a node, also where nothing else may run. Changed ranges are another pod template."""
-    environment = guard_environment(args.ranges, args.pod_cidr, args.service_cidr)
+    environment = guard_environment(args.ranges, args.pod_cidr, args.service_cidr, args.keeper_port)
     script = (files("components") / "files" / "guard.sh").read_text(encoding="utf-8")
     return {
         "selector": {"matchLabels": LABELS},

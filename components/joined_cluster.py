@@ -20,6 +20,8 @@ from components.egress_gateway import EgressGateway, EgressGatewayArgs
 from components.foreign_keys import ForeignKeys
 from components.guard import Guard, GuardArgs
 from components.helm_records import RecoverRelease
+from components.keeper import Keeper, KeeperArgs
+from components.keeper_program import program
 from components.link_output import link_output, offers_output
 from components.machines import running_cluster
 from components.namespace_look import namespace_stays
@@ -33,7 +35,9 @@ from components.secrets import read_secrets
 from components.waiting import Waiting
 from domain import cilium_values, corefile, netbird
 from domain.changes import raised_with
+from domain.egress_policy import egress_policy_name
 from domain.guard import guarded_ranges
+from domain.keeper import KEEPER_OUTPUT, keeper_config, keeper_output
 from domain.link import LINK_OUTPUT, OFFERS_OUTPUT
 from domain.places.outputs import RAISED_WITH
 from domain.places.registry import StackSettings
@@ -64,11 +68,12 @@ async def joined_cluster(
     def recover(release: str, namespace: str) -> RecoverRelease | None:
         return RecoverRelease(release, namespace, cluster.kubeconfig, cluster.context) if callbacks else None
 
+    values = cilium_values.cilium_values(plan, settings)
     cilium = Cilium(
         "cilium",
         CiliumArgs(
             version=settings.cilium.version,
-            values=cilium_values.cilium_values(plan, settings),
+            values=values,
             mirror=settings.mirrors.charts,
             recover=recover(CILIUM_RELEASE, cilium_values.NAMESPACE),
             waiting=waiting,
@@ -115,6 +120,8 @@ async def joined_cluster(
     )
 
     links = [peer.link for peer in peers if peer.link is not None]
+    keeper_port = settings.keeper.port if settings.keeper.enabled else None
+    peers_keepers = {peer.peer: None if keeper_port is None else peer.keeper_port for peer in peers}
     if peers:
         # With what is linked, so that a peer that goes leaves nothing on the nodes.
         guard = Guard(
@@ -125,10 +132,27 @@ async def joined_cluster(
                 service_cidr=plan.service_cidr,
                 image=settings.netbird.agent_image,
                 after=[cilium.ready],
+                keeper_port=keeper_port,
             ),
             opts=running.goes_with_machines,
         )
         guards = waiting.until(lambda client, _: waits.guards(client), after=guard.there)
+    if peers and keeper_port is not None:
+        keeper = Keeper(
+            "keeper",
+            KeeperArgs(
+                settings=settings.keeper,
+                config=keeper_config(plan, keeper_port, links, peers_keepers),
+                program=program(),
+                policies=[egress_policy_name(link.cluster) for link in links],
+                api=cilium_values.api_address(values),
+                agents=netbird.NAMESPACE,
+                after=[cilium.ready, operator.ready],
+            ),
+            opts=running.goes_with_machines,
+        )
+        # Nothing stands on it: a link is there without its keepers.
+        waiting.until(lambda client, _: waits.keepers(client), after=keeper.there)
     gateways = [
         EgressGateway(
             f"to-{link.cluster}",
@@ -143,6 +167,7 @@ async def joined_cluster(
                 waiting=waiting,
                 management_url=settings.netbird.management_url,
                 api_token=secrets.netbird_api_token,
+                keeper_port=peers_keepers[link.cluster],
             ),
             opts=in_cluster,
         )
@@ -194,6 +219,7 @@ async def joined_cluster(
     return {
         LINK_OUTPUT: link_output(plan, router.peers),
         OFFERS_OUTPUT: offers_output(settings),
+        KEEPER_OUTPUT: keeper_output(keeper_port if peers else None),
         "links": {peer.peer: peer.status for peer in peers},
         RAISED_WITH: raised_with(settings),
         PROGRAM: program_output(),

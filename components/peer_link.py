@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import pulumi
 
 from components.stack_outputs import last_outputs, stack_name
+from domain.keeper import KEEPER_OUTPUT, peer_port
 from domain.link import (
     LINK_OUTPUT,
     OFFERS_OUTPUT,
@@ -26,11 +27,14 @@ from domain.plan import AddressPlan
 
 @dataclass(frozen=True)
 class PeerLink:
-    """A peer and what its stack says of itself; ``link`` is None while it is pending, and ``message`` says why."""
+    """A peer and what its stack says of itself; ``link`` is None while it is pending, and ``message`` says why.
+    ``keeper_port`` is None where it has no keepers.
+    """
 
     peer: str
     link: Link | None
     message: str
+    keeper_port: int | None = None
 
     @property
     def status(self) -> dict[str, str]:
@@ -62,7 +66,8 @@ async def read_peer_link(peer: str, plan: AddressPlan, *, cluster_ips: bool) -> 
     addresses = ", ".join(str(address) for address in link.router_addresses)
     services = f", services {link.service_cidr}" if link.cluster_ips else ""
     message = f"linked: pods {link.pod_cidr}{services} and zone {link.dns_zone} by {addresses}"
-    return PeerLink(peer, link, f"{message}; {without}" if without else message)
+    keeper_port = peer_port(await _output(stack, KEEPER_OUTPUT))
+    return PeerLink(peer, link, f"{message}; {without}" if without else message, keeper_port)
 
 
 async def _output(stack: pulumi.StackReference, name: str) -> object:

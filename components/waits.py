@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from components import guard
+from components import guard, keeper
 from components.kubernetes_client import KubernetesClient
 from components.waiting import Seen, Wait
 from domain.netbird import NAMESPACE
@@ -18,6 +18,8 @@ CILIUM_SECONDS: Final = 900.0
 """The agents of all nodes: their image is half a gigabyte, and a slow machine starts one in minutes."""
 GUARD_SECONDS: Final = 600.0
 RELAY_SECONDS: Final = 600.0
+KEEPER_SECONDS: Final = 600.0
+"""The image of Python, and a start that takes a second or two."""
 OPERATOR_SECONDS: Final = 540.0
 """Less than Helm waits for it (:data:`components.chart.RELEASE_TIMEOUT_SECONDS`), and the engine for its router."""
 
@@ -35,6 +37,7 @@ class DaemonSet:
 
 CILIUM: Final = DaemonSet("cilium", "k8s-app=cilium")
 GUARDS: Final = DaemonSet(guard.NAME, f"app.kubernetes.io/name={guard.NAME}")
+KEEPERS: Final = DaemonSet(keeper.NAME, f"app.kubernetes.io/name={keeper.NAME}")
 RELAYS: Final = DaemonSet("isthmus-dns-relay", "app.kubernetes.io/name=isthmus-dns-relay")
 FRONTS: Final = DaemonSet("isthmus-dns-front", "app.kubernetes.io/name=isthmus-dns-front")
 OPERATOR: Final = "isthmus-netbird-operator"
@@ -50,6 +53,11 @@ def cilium_agents(client: KubernetesClient) -> Wait:
 def guards(client: KubernetesClient) -> Wait:
     """The guard on all nodes that are there: before it no packet may find a way to a peer."""
     return _of_daemon_set(client, GUARDS, "the guard of each node", GUARD_SECONDS)
+
+
+def keepers(client: KubernetesClient) -> Wait:
+    """The keeper on the routers that are there. It is ready when it runs, whatever it sees of the links."""
+    return _of_daemon_set(client, KEEPERS, "the keeper of each router", KEEPER_SECONDS)
 
 
 def relays(client: KubernetesClient) -> Wait:

@@ -42,6 +42,9 @@ def defaults() -> dict[str, Any]:
         "rollOutCiliumPods": True,
         "k8sServiceHost": "127.0.0.1",
         "k8sServicePort": K3S_LOCAL_API_PORT,
+        # An egress policy that moves to another router is followed within this; the chart's second is what a fail-over
+        # would cost at least.
+        "egressGateway": {"reconciliationTriggerInterval": "100ms"},
     }
 
 
@@ -177,6 +180,14 @@ def cilium_values(plan: AddressPlan, settings: StackSettings) -> dict[str, Any]:
                 below = {name: below}
             values = _merged(values, below)
     return values if settings.cilium.tunnel_port == VXLAN_PORT else values | {"tunnelPort": settings.cilium.tunnel_port}
+
+
+def api_address(values: Mapping[str, Any]) -> tuple[str, int] | None:
+    """Host and port where nodes reach the API past its service, as the chart's values say; None where they don't."""
+    host, port = values.get("k8sServiceHost"), values.get("k8sServicePort")
+    if not isinstance(host, str) or host in ("", "auto") or isinstance(port, bool) or not str(port).isdecimal():
+        return None
+    return host, int(str(port))
 
 
 def _forbidden(tunnel_port: int) -> dict[str, tuple[Any, str]]:

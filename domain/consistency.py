@@ -13,6 +13,7 @@ from domain.agent_rules import agent_environment_allowed
 from domain.cilium_rules import CILIUM_RULES
 from domain.k3s_flags import FLAG_RULES
 from domain.k3s_rules import K3S_RULES
+from domain.keeper_rules import KEEPER_RULES
 from domain.mtu_rules import mtu_chain, netbird_in_underlay
 from domain.peer_rules import peers_of_others
 from domain.place_rules import k3s_where_installed, one_place, provider_only_at_its_place
@@ -50,6 +51,7 @@ _AFTER_PLACES: Final[tuple[Rule, ...]] = (
     *FLAG_RULES,
     *ZONE_RULES,
     *CILIUM_RULES,
+    *KEEPER_RULES,
     agent_environment_allowed,
     *SECRET_RULES,
     peers_of_others,

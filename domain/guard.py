@@ -55,9 +55,12 @@ def guarded_ranges(links: Sequence[Link]) -> tuple[IPv4Network, ...]:
 
 
 def guard_environment(
-    ranges: Sequence[IPv4Network], pod_cidr: IPv4Network, service_cidr: IPv4Network
+    ranges: Sequence[IPv4Network],
+    pod_cidr: IPv4Network,
+    service_cidr: IPv4Network,
+    keeper_port: int | None = None,
 ) -> dict[str, str]:
-    """The environment of the script; its head says what each entry is."""
+    """The environment of the script; its head says what each entry is. ``keeper_port`` is None without keepers."""
     return {
         "INTERFACE": NETBIRD_INTERFACE,
         "NETBIRD_TABLE": str(NETBIRD_ROUTE_TABLE),
@@ -68,6 +71,7 @@ def guard_environment(
         "PODS": str(pod_cidr),
         "SERVICES": str(service_cidr),
         "OPEN_PORT": str(RELAY_PORT),
+        **({} if keeper_port is None else {"KEEPER_PORT": str(keeper_port)}),
         "BOOT_DIRECTORY": BOOT_DIRECTORY,
         "HOST_ETC": HOST_ETC,
     }

@@ -24,6 +24,10 @@ VXLAN_PORT: Final = 8472
 """Cilium's tunnel between the nodes, UDP (https://docs.cilium.io/en/stable/operations/system_requirements/)."""
 RELAY_PORT: Final = 1053
 """DNS relay, UDP and TCP. Not 53: NetBird's own resolver takes port 53 of the wt0 address."""
+KEEPER_PORT: Final = 51823
+"""Default of keeper.port: where the keepers of the routers hear each other, UDP."""
+KEEPER_STATUS_PORT: Final = 8055
+"""HTTP of a keeper, on 127.0.0.1 of its node alone."""
 RELAY_SERVICE_OFFSET: Final = 53
 """The relay's ClusterIP is the service CIDR's base address plus this."""
 CLUSTER_DNS_OFFSET: Final = 10

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from domain.names import ROUTER_LABEL, ROUTER_LABEL_VALUE
-from domain.overlay import router_group, router_hostname, router_hostnames, router_name
+from domain.names import KEEPER_STATUS_PORT, ROUTER_LABEL, ROUTER_LABEL_VALUE
+from domain.overlay import WIREGUARD_SOCKETS, router_group, router_hostname, router_hostnames, router_name
 from domain.settings.installed import NetbirdSettings
 
 NAMESPACE: Final = "netbird"
@@ -39,6 +39,15 @@ OPERATOR_ENVIRONMENT: Final = (
 operator merges it into a filled object, and without the names fields of one entry end up in another."""
 OPERATOR_VOLUMES: Final = ("netbird-run", "netbird-lib", "ssh-etc", "resolv-conf")
 """Volumes of operator 0.8.0's pod, in its order, repeated for the same reason."""
+OPERATOR_MOUNTS: Final = (
+    *("/var/run/netbird", "/var/lib/netbird", "/etc/ssh", "/etc/resolv.conf", "/etc/resolv.conf.original.netbird"),
+)
+"""Where operator 0.8.0 mounts them, in its order, likewise."""
+AGENT_STATE: Final = "/var/lib/netbird"
+"""The one of these that is ours."""
+DRAIN_SECONDS: Final = 3
+"""From the keeper's word that another router takes over to the end of the agent: an egress policy is followed within
+100 ms, what waits for an answer has it by then."""
 
 
 def router_deployment(cluster: str) -> str:
@@ -137,6 +146,22 @@ FORBIDDEN_ENVIRONMENT: Final = {
 """Names that ``netbird.agent_env`` must not hold, with the reason."""
 
 
+def drain_script() -> str:
+    """What the agent's container runs before it ends: it asks the keeper to let another router take over, and gives
+    that the time if one does.
+
+    It never fails: without a keeper, or without another router, there is nothing to wait for. The image has bash, whose
+    own TCP it uses: the entrypoint of NetBird's image is written in it, while curl and wget are in some images alone.
+    """
+    ask = "POST /drain HTTP/1.1\\r\\nHost: localhost\\r\\nContent-Length: 0\\r\\nConnection: close\\r\\n\\r\\n"
+    return (
+        f"exec 3<>/dev/tcp/127.0.0.1/{KEEPER_STATUS_PORT} || exit 0; "
+        f"printf '{ask}' >&3; "
+        "read -r -t 2 _ status _ <&3 || exit 0; "
+        f'[ "$status" != 200 ] || sleep {DRAIN_SECONDS}'
+    )
+
+
 def pod_template_override(cluster: str, netbird: NetbirdSettings, nodes: Sequence[str]) -> dict[str, Any]:
     """``workloadOverride.podTemplate``: the node's network, on the router nodes (``nodes``), with an identity that
     lasts: that of the node, whose directory holds it. It is the same for one router and for several, so that one that
@@ -160,12 +185,22 @@ def pod_template_override(cluster: str, netbird: NetbirdSettings, nodes: Sequenc
             "volumes": [
                 *({"name": name} for name in OPERATOR_VOLUMES),
                 {"name": "state", "hostPath": {"path": STATE_DIRECTORY, "type": "DirectoryOrCreate"}},
+                # Where the keeper finds the socket of an agent that has WireGuard in itself. Without the mount there is
+                # none: the root file system is read-only.
+                {"name": "wireguard", "hostPath": {"path": WIREGUARD_SOCKETS, "type": "DirectoryOrCreate"}},
             ],
             "containers": [
                 {
                     "name": "netbird",
                     "env": entries,
-                    "volumeMounts": [{"name": "state", "mountPath": "/var/lib/netbird"}],
+                    "volumeMounts": [
+                        *(
+                            {"mountPath": path, **({"name": "state"} if path == AGENT_STATE else {})}
+                            for path in OPERATOR_MOUNTS
+                        ),
+                        {"name": "wireguard", "mountPath": WIREGUARD_SOCKETS},
+                    ],
+                    "lifecycle": {"preStop": {"exec": {"command": ["bash", "-c", drain_script()]}}},
                     # The operator's probes give the command 1 s, which a busy node exceeds.
                     "startupProbe": {"timeoutSeconds": 10, "failureThreshold": 30},
                     "readinessProbe": {"timeoutSeconds": 10},

@@ -18,6 +18,9 @@ from domain.names import RELAY_PORT
 NETBIRD_INTERFACE: Final = "wt0"
 NETBIRD_RANGE: Final = IPv4Network("100.64.0.0/10")
 """NetBird takes a random /16 of this for the addresses of an account's peers."""
+WIREGUARD_SOCKETS: Final = "/var/run/wireguard"
+"""Where WireGuard in a process of its own (wireguard-go) has the sockets by which its devices are set up
+(https://www.wireguard.com/xplatform/)."""
 MTU_MINIMUM: Final = 576
 """What every IPv4 host takes, and the least that NetBird accepts for wt0."""
 MTU_MAXIMUM: Final = 8192
@@ -116,9 +119,9 @@ def services_resource(cluster: str, service_cidr: IPv4Network) -> NetworkResourc
     )
 
 
-def policies(cluster: str, peer: str, *, cluster_ips: bool) -> tuple[Policy, ...]:
-    """What lets ``cluster`` reach ``peer``: its pods, its DNS relay, and with ``cluster_ips`` its services. The
-    source's stack makes them.
+def policies(cluster: str, peer: str, *, cluster_ips: bool, keeper_port: int | None = None) -> tuple[Policy, ...]:
+    """What lets ``cluster`` reach ``peer``: its pods, its DNS relay, with ``cluster_ips`` its services, and its
+    keepers where ``keeper_port`` is theirs. The source's stack makes them.
     """
     source = router_group(cluster)
     services = Policy(
@@ -148,4 +151,18 @@ def policies(cluster: str, peer: str, *, cluster_ips: bool) -> tuple[Policy, ...
             for protocol in ("udp", "tcp")
         ),
         *((services,) if cluster_ips else ()),
+        *(
+            ()
+            if keeper_port is None
+            else (
+                Policy(
+                    name=f"isthmus-{cluster}-to-{peer}-keeper",
+                    description=f"The keepers of {cluster} ask those of {peer}",
+                    source_group=source,
+                    destination_group=router_group(peer),
+                    protocol="udp",
+                    ports=(str(keeper_port),),
+                ),
+            )
+        ),
     )

@@ -87,7 +87,7 @@ def hosts_of(draft: StackDraft) -> Iterator[tuple[str, str]]:
             continue
         if host and not host.replace(".", "").isdigit():
             yield host.lower(), f"the host of {setting}"
-    for setting in ("netbird.agent_image", "dns.relay_image"):
+    for setting in ("netbird.agent_image", "keeper.image", "dns.relay_image"):
         registry, slash, _ = str(known(draft.settings, *setting.split(".")) or "").partition("/")
         if slash and "." in registry:
             yield registry.partition(":")[0], f"the registry of {setting}"

@@ -3,14 +3,15 @@
 # what is not so:
 #   - a packet for one of RANGES leaves by NetBird's route, or is refused at once, whatever else the node has routes to;
 #   - a packet for PODS or SERVICES leaves by Cilium's routes or is refused: before Cilium is up as well;
-#   - from INTERFACE, an address of RANGES reaches the node's DNS relay, pods, services, and nothing else of the node or behind
-#     it. Services are Cilium's before this node sees a packet for them; what comes here has no endpoint, and is refused.
+#   - from INTERFACE, an address of RANGES reaches the node's DNS relay and keeper, pods, services, and nothing else of the node
+#     or behind it. Services are Cilium's before this node sees a packet for them; what comes here has no endpoint, and is refused.
 # Nothing is taken away when it ends: what is laid here has to outlast it. From the node's next boot until a guard runs
 # there again, the node's systemd refuses the same packets by a script that is left here.
 #
 # Environment: INTERFACE (NetBird's), NETBIRD_TABLE (its routes), REFUSING_INTERFACE, TABLE (our routes), PRIORITIES (four,
-# of our ip rules), RANGES (networks, space between), PODS and SERVICES (this cluster's), OPEN_PORT (of the relay), BOOT_DIRECTORY
-# (the node's, for what runs at boot), HOST_ETC (the node's /etc as it is seen here), ONCE (1: one look).
+# of our ip rules), RANGES (networks, space between), PODS and SERVICES (this cluster's), OPEN_PORT (of the relay), KEEPER_PORT (of
+# the keeper; none without one), BOOT_DIRECTORY (the node's, for what runs at boot), HOST_ETC (the node's /etc as it is seen
+# here), ONCE (1: one look).
 # Needs iproute2 (that of busybox has no tables above 255), nsenter and iptables.
 # Prints `STATE address=ADDRESS RANGE=WAY ...` when it changes and once a minute; WAY is tunnel, none or elsewhere.
 set -u
@@ -224,6 +225,7 @@ filter_rules() {
     echo "-A $chain -p icmp -j RETURN"
     echo "-A $chain -p udp -m udp --dport $OPEN_PORT -j RETURN"
     echo "-A $chain -p tcp -m tcp --dport $OPEN_PORT -j RETURN"
+    [ -z "${KEEPER_PORT-}" ] || echo "-A $chain -p udp -m udp --dport $KEEPER_PORT -j RETURN"
     for range in $ranges; do
         echo "-A $chain -s $range -j DROP"
     done

@@ -1,18 +1,21 @@
-"""The sections of what is installed in a cluster: k3s, Cilium, NetBird, the DNS relay, and where it all comes from."""
+"""The sections of what is installed in a cluster: k3s, Cilium, NetBird, the keeper, the DNS relay, and where it all
+comes from.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, StrictInt, StrictStr
+from pydantic import Field, StrictBool, StrictInt, StrictStr
 
 from domain import netbird_rules
-from domain.names import VXLAN_PORT
+from domain.keeper_port import KeeperPort
+from domain.names import KEEPER_PORT, VXLAN_PORT
 from domain.overlay import MTU_MAXIMUM, MTU_MINIMUM, WIREGUARD_OVERHEAD
 from domain.settings.section import ENTRIES_LIMIT, Section
 from domain.tunnel_port import TunnelPort
 from domain.values.names import ForwardZones
-from domain.values.releases import CiliumVersion, K3sVersion, RelayImage, Sha256
+from domain.values.releases import CiliumVersion, K3sVersion, PythonImage, RelayImage, Sha256
 from domain.values.services import K3sConfig, RegistryHost, Url, WireguardPort
 
 Mtu = Annotated[StrictInt, Field(ge=MTU_MINIMUM, le=MTU_MAXIMUM)]
@@ -89,6 +92,22 @@ class NetbirdSettings(Section):
     )
     """Further environment of the agent, for example ``NB_RELAY_TRANSPORT: ws`` for a relay without TLS. Names that this
     program sets itself are refused. Not for secrets. Default: none, because ours is enough."""
+
+
+class KeeperSettings(Section):
+    """The keeper on each router: it watches the links and moves them to another router where this one fails."""
+
+    enabled: StrictBool = Field(default=True, examples=[False])
+    """Whether there are keepers. Without them nothing moves a link to another router of this cluster. Default: true,
+    because a link is to outlive its router."""
+    image: PythonImage = Field(
+        default="docker.io/library/python:3.13-slim", examples=["docker.io/library/python:3.13-slim"]
+    )
+    """Image of Python 3.11 or later, in which the keeper runs; the program itself brings the keeper. Default: Python's
+    own image, because the keeper needs nothing else."""
+    port: KeeperPort = Field(default=KEEPER_PORT, examples=[51823])
+    """UDP port where the keepers of the routers hear each other, within the cluster and through the link. Default:
+    51823, because nothing else is known to have it."""
 
 
 class DnsSettings(Section):

@@ -6,7 +6,14 @@ from typing import Final
 
 from pydantic import Field
 
-from domain.settings.installed import CiliumSettings, DnsSettings, K3sSettings, MirrorSettings, NetbirdSettings
+from domain.settings.installed import (
+    CiliumSettings,
+    DnsSettings,
+    K3sSettings,
+    KeeperSettings,
+    MirrorSettings,
+    NetbirdSettings,
+)
 from domain.settings.link import LinkSettings
 from domain.settings.network import NetworkSettings
 from domain.settings.section import Section
@@ -32,5 +39,6 @@ class CommonSettings(Section):
     link: LinkSettings = LinkSettings.model_construct()
     cilium: CiliumSettings = CiliumSettings.model_construct()
     netbird: NetbirdSettings = NetbirdSettings.model_construct()
+    keeper: KeeperSettings = KeeperSettings.model_construct()
     dns: DnsSettings = DnsSettings.model_construct()
     mirrors: MirrorSettings = MirrorSettings.model_construct()

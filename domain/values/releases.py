@@ -100,6 +100,21 @@ def relay_image(value: str) -> str:
     return value
 
 
+PYTHON_MINIMUM: Final = (3, 11)
+"""What the keeper is written for."""
+
+
+def python_image(value: str) -> str:
+    """Python in a version that the keeper is written for, where the tag tells the version."""
+    found = re.search(
+        r":([0-9]{1,2})\.([0-9]{1,3})(\.[0-9]{1,3})?([-_.][A-Za-z0-9_.-]*)?(@sha256:[0-9a-f]{64})?$", value
+    )
+    if found is not None and (int(found[1]), int(found[2])) < PYTHON_MINIMUM:
+        minimum = ".".join(map(str, PYTHON_MINIMUM))
+        raise RuleError(f"is older than Python {minimum}, which the keeper is written for", f"take {minimum} or later")
+    return value
+
+
 K3sVersion = Annotated[
     StrictStr, AfterValidator(k3s_version), pattern(r"v1\.[0-9]{1,3}\.[0-9]{1,3}(-rc[0-9]{1,3})?\+k3s[0-9]{1,3}")
 ]
@@ -110,3 +125,4 @@ CiliumVersion = Annotated[
 ChartVersion = Annotated[StrictStr, AfterValidator(chart_version), pattern(r"[0-9]{1,4}(\.[0-9]{1,4}){2}(-.+)?")]
 Image = Annotated[StrictStr, AfterValidator(image), pattern(r"[a-z0-9].*[:@].+")]
 RelayImage = Annotated[StrictStr, AfterValidator(image), AfterValidator(relay_image), pattern(r"[a-z0-9].*[:@].+")]
+PythonImage = Annotated[StrictStr, AfterValidator(image), AfterValidator(python_image), pattern(r"[a-z0-9].*[:@].+")]

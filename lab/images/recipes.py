@@ -12,6 +12,8 @@ from toolchain import versions
 NETBIRD_OPERATOR_IMAGE: Final = "ghcr.io/netbirdio/netbird-operator:v0.8.0"
 RELAY_IMAGE: Final = f"docker.io/coredns/coredns:{versions.COREDNS}"
 AGENT_IMAGE: Final = f"docker.io/netbirdio/netbird:{versions.NETBIRD}"
+KEEPER_IMAGE: Final = "docker.io/library/python:3.13-slim"
+"""With Debian 12's Python 3.11 in it, the oldest that the keeper runs in."""
 
 UNUSED_PACKAGES: Final = frozenset(
     # Dependencies that only installing or administrating needs.
@@ -131,6 +133,24 @@ LAYERS: Final[Mapping[str, LayerRecipe]] = {
             content=(File("manager", tool="netbird-operator", source="netbird-operator"),),
         ),
         LayerRecipe(
+            # What Python's own slim image has besides Python: no tool for networks.
+            name="python",
+            packages=(
+                *("python3-minimal", "python3", "base-files", "bash", "dash", "coreutils", "grep", "sed", "findutils"),
+                *("netbase", "libc-bin", "ca-certificates"),
+            ),
+            content=tuple(File(target, text=text, mode=0o644) for target, text in _BASE_TEXTS),
+            links=(
+                *((name, f"usr/{name}") for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32")),
+                ("var/run", "/run"),
+            ),
+            directories=(
+                *(("tmp", 0o1777), ("var/tmp", 0o1777), ("root", 0o700)),
+                *((name, 0o755) for name in ("run", "home", "proc", "sys", "dev", "etc", "opt", "mnt")),
+                *(("var/lib", 0o755), ("var/log", 0o755)),
+            ),
+        ),
+        LayerRecipe(
             name="probe",
             packages=("python3-minimal", "python3", "curl", "bind9-dnsutils", "iperf3"),
             below="base",
@@ -158,6 +178,7 @@ IMAGES: Final = (
             ("NB_ENTRYPOINT_SERVICE_TIMEOUT", "30"),
         ),
     ),
+    ImageRecipe(KEEPER_IMAGE, ("python",), command=("python3",), environment=(_PATH,)),
     ImageRecipe(NETBIRD_OPERATOR_IMAGE, ("netbird-operator",), entrypoint=("/manager",)),
     ImageRecipe(PROBE_IMAGE, ("base", "probe"), command=("/usr/local/bin/probe-server",), environment=(_PATH,)),
     ImageRecipe(

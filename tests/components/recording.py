@@ -29,6 +29,7 @@ SECRET_KEY: Final = "4dabf18193072939515e22adb298388d"
 
 HCLOUD_TOKEN: Final = "h" * 64
 NETBIRD_TOKEN: Final = "nbp_token_of_the_tests"
+KEEPER_KEY: Final = "c0ffee" * 10 + "cafe"
 SECRET_VALUES: Final = {
     "isthmus:clusterSecret": CLUSTER_SECRET,
     "isthmus:netbirdApiToken": NETBIRD_TOKEN,
@@ -193,6 +194,8 @@ class _Answers(Mocks):
             state["status"] = {"networkID": f"network-of-{args.name}"}
         if args.typ.endswith(":StackInstance"):
             state["instance"] = "0" * 32
+        if args.typ.endswith(":KeeperKey"):
+            state["key"] = KEEPER_KEY
         if args.typ.endswith(":NetbirdSetupKey"):
             state["renewals"] = 0
         if args.typ.endswith(":NetbirdRouterPeers"):
@@ -349,12 +352,17 @@ def run_stack(
     linked: bool = True,
     config: Mapping[str, Any] | None = None,
     secrets: Mapping[str, str] = SECRET_VALUES,
+    others: Mapping[str, Mapping[str, Any]] | None = None,
+    peer_outputs: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Runs the program for de or mn, or for ``config``; ``linked`` says whether the peers have been raised."""
+    """Runs the program for de or mn, or for ``config``; ``linked`` says whether the peers have been raised. ``others``
+    are other stack files, ``peer_outputs`` what a peer's stack has besides its link.
+    """
     chosen = config or {"de": DE, "mn": MN}[stack]
-    write_stack_files(directory, **{stack: chosen})
+    write_stack_files(directory, **{**(others or {}), stack: chosen})
     values = engine_config_of(chosen, {"isthmus:kubeconfig": GIVEN_KUBECONFIG, **secrets})
-    stacks = {name: {"link": link, "offers": OFFERS} if linked else {} for name, link in LINKS.items() if name != stack}
+    left = {"offers": OFFERS, **(peer_outputs or {})}
+    stacks = {name: {"link": link, **left} if linked else {} for name, link in LINKS.items() if name != stack}
     module = program()
     return run(
         lambda: module.main(directory=directory, callbacks=False),

@@ -251,6 +251,12 @@ EFFECTS: dict[str, dict[str, Effect]] = {
             {"netbird": {"wireguard_port": 51821}}, ":Firewall isthmus-de", {"port": "51821", "protocol": "udp"}
         ),
     },
+    "keeper.enabled": everywhere({"keeper": {"enabled": False}}, ":DaemonSet isthmus-keeper", GONE),
+    "keeper.image": everywhere(
+        {"keeper": {"image": "registry.example.net/python:3.12.1"}}, ":DaemonSet isthmus-keeper",
+        {"image": "registry.example.net/python:3.12.1"},
+    ),
+    "keeper.port": everywhere({"keeper": {"port": 51900}}, "output keeper", {"port": 51900}),
     "dns.relay_image": everywhere(
         {"dns": {"relay_image": "coredns/coredns:1.14.8"}}, ":DaemonSet isthmus-dns-relay",
         {"image": "coredns/coredns:1.14.8"},

@@ -54,14 +54,18 @@ class Node:
     def sh(self, text: str, *, check: bool = True) -> str:
         return self.run("sh", "-c", text, check=check)
 
-    def look(self, ranges: Sequence[IPv4Network] = (PEER, ROUTER)) -> GuardState | None:
+    def look(
+        self, ranges: Sequence[IPv4Network] = (PEER, ROUTER), *, keeper_port: int | None = None
+    ) -> GuardState | None:
         """One look of the guard."""
-        self.environment = {**self.settings(ranges), "ONCE": "1"}
+        self.environment = {**self.settings(ranges, keeper_port), "ONCE": "1"}
         return read_state(self.run("sh", str(SCRIPT)))
 
-    def settings(self, ranges: Sequence[IPv4Network] = (PEER, ROUTER)) -> dict[str, str]:
+    def settings(
+        self, ranges: Sequence[IPv4Network] = (PEER, ROUTER), keeper_port: int | None = None
+    ) -> dict[str, str]:
         own = {"BOOT_DIRECTORY": str(self.boot), "HOST_ETC": str(self.units.parents[1])}
-        return guard_environment(ranges, PODS, SERVICES) | own
+        return guard_environment(ranges, PODS, SERVICES, keeper_port) | own
 
     def reboots(self, *, with_unit: bool = True) -> str:
         """What a boot leaves of all that is laid: nothing. Then what systemd starts before there is a network; returns
@@ -361,6 +365,26 @@ def test_what_a_peers_router_reaches(node: Node) -> None:
         node.sh("iptables -A ISTHMUS-OPEN -p tcp --dport 22 -j ACCEPT")
         node.look()
         assert reached("100.92.0.8", "100.92.0.7", 22), "what somebody opened"
+
+
+@pytest.mark.parametrize(("keeper_port", "heard"), [(51823, True), (51824, False), (None, False)])
+def test_a_peers_router_is_heard_by_the_keeper_alone(node: Node, keeper_port: int | None, heard: bool) -> None:
+    """UDP to 51823, where a keeper listens, and not where none does."""
+    node.sh(
+        "ip link delete wt0; ip netns add peer; ip link add wt0 type veth peer name wt0 netns peer;"
+        "ip address add 100.92.0.7/16 dev wt0; ip link set wt0 up;"
+        "nsenter --net=/run/netns/peer sh -c 'ip address add 100.92.0.8/16 dev wt0; ip link set wt0 up'"
+    )
+    node.look(keeper_port=keeper_port)
+    code = "import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('100.92.0.7', 51823)); s.settimeout(2)\n"
+    code += "print('on', flush=True)\ntry: print(s.recv(9))\nexcept TimeoutError: print('nothing')"
+    command = ["nsenter", f"--target={node.pid}", "--net", "python3", "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listening:
+        assert listening.stdout is not None
+        listening.stdout.readline()
+        send = "import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('100.92.0.7', 51823))"
+        node.sh(f'nsenter --net=/run/netns/peer python3 -c "{send}"')
+        assert listening.stdout.readline() == ("b'x'\n" if heard else "nothing\n")
 
 
 def test_it_goes_on_and_tells_once_what_changes(node: Node) -> None:

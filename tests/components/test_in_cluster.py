@@ -74,7 +74,7 @@ class TestCharts:
     def test_values_are_known_in_a_first_preview(self, tmp_path: Path) -> None:
         values = run_stack(tmp_path, "mn", preview=True).one("Release", "isthmus-cilium").inputs["values"]
         assert values["MTU"] == 1280
-        assert values["egressGateway"] == {"enabled": True}
+        assert values["egressGateway"] == {"enabled": True, "reconciliationTriggerInterval": "100ms"}
 
 
 class TestOperator:
@@ -137,7 +137,7 @@ class TestOperator:
         assert (namespace.retain_on_delete, namespace.inputs["metadata"]) == (stays, metadata)
 
     def test_token(self, mn: Run) -> None:
-        secret = mn.one("core/v1:Secret")
+        secret = mn.one("core/v1:Secret", "netbird-mgmt-api-key")
         assert secret.inputs["metadata"] == {"name": "netbird-mgmt-api-key", "namespace": "netbird"}
         assert secret.inputs["stringData"] == {"NB_API_KEY": "nbp_token_of_the_tests"}
 
@@ -255,7 +255,11 @@ class TestEgress:
         assert "nodeSelector" not in pod
 
     def test_what_the_waits_look_at_is_what_is_there(self, mn: Run) -> None:
-        for wanted, name in ((waits.GUARDS, "isthmus-guard"), (waits.RELAYS, "isthmus-dns-relay")):
+        for wanted, name in (
+            (waits.GUARDS, "isthmus-guard"),
+            (waits.KEEPERS, "isthmus-keeper"),
+            (waits.RELAYS, "isthmus-dns-relay"),
+        ):
             there = mn.one(":DaemonSet", name).inputs
             assert (wanted.name, wanted.namespace) == (there["metadata"]["name"], there["metadata"]["namespace"])
             key, _, value = wanted.selector.partition("=")
@@ -265,7 +269,7 @@ class TestEgress:
         waited = [
             item for item in mn.registrations if item.type.endswith((":DaemonSet", ":DaemonSetPatch", ":Service"))
         ]
-        assert len(waited) == 4
+        assert len(waited) == 5
         for item in waited:
             assert item.inputs["metadata"]["annotations"]["pulumi.com/skipAwait"] == "true"
 

@@ -23,6 +23,7 @@ from domain.version import VERSION
 from tests.components.recording import (
     CASES,
     HCLOUD_TOKEN,
+    KEEPER_KEY,
     KUBECONFIG,
     LINKS,
     NETBIRD_TOKEN,
@@ -172,7 +173,7 @@ def test_nothing_uses_a_default_provider(tmp_path: Path, stack: str, config: dic
 def test_no_secret_is_plain(tmp_path: Path, stack: str, config: dict[str, Any], preview: bool) -> None:
     found = run_stack(tmp_path, stack, config=config, preview=preview)
     keys = ClusterKeys.derive(CLUSTER_SECRET, stack)
-    hidden = [CLUSTER_SECRET, NETBIRD_TOKEN, HCLOUD_TOKEN, "c2VjcmV0LWtleQ==", keys.k3s_token]
+    hidden = [CLUSTER_SECRET, NETBIRD_TOKEN, HCLOUD_TOKEN, KEEPER_KEY, "c2VjcmV0LWtleQ==", keys.k3s_token]
     hidden += [*keys.ssh_private_key.splitlines()[1:3], *SSH_PRIVATE_KEY.splitlines()[1:-1]]
     for item in found.registrations:
         for secret in hidden:
@@ -180,6 +181,7 @@ def test_no_secret_is_plain(tmp_path: Path, stack: str, config: dict[str, Any], 
     # The same search finds them where the wrappers are taken off, so it would have found a plain one.
     everything = "".join(str(item.inputs) for item in found.registrations)
     assert NETBIRD_TOKEN in everything
+    assert (KEEPER_KEY in everything) is not preview
 
 
 @pytest.mark.parametrize(("stack", "config"), CASES)

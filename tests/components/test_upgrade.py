@@ -6,6 +6,7 @@ JSON Schema.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,18 @@ def without_cluster_ips(links: dict[str, Any], peer: str) -> dict[str, Any]:
 
 
 def of_the_link(found: Run) -> dict[str, dict[str, Any]]:
-    """The inputs of what stands or falls with the link, by name."""
-    made = {one.name: one.inputs for type_ in OF_THE_LINK for one in found.some(type_)}
+    """The inputs of what stands or falls with the link, by type and name."""
+    made = {f"{type_} {one.name}": one.inputs for type_ in OF_THE_LINK for one in found.some(type_)}
     assert len(made) > len(OF_THE_LINK)
     return made
+
+
+def told_of_the_peer(link: dict[str, dict[str, Any]], peer: str) -> tuple[int | None, list[str]]:
+    """What the keepers are told of the peer's keepers and of its ranges; it is taken out of what they are told."""
+    data = link[":ConfigMap isthmus-keeper"]["data"]
+    told = data["keeper.json"] if isinstance(data["keeper.json"], dict) else json.loads(data["keeper.json"])
+    data["keeper.json"] = told
+    return told["peers"][peer].pop("port"), told["peers"][peer].pop("ranges")
 
 
 def refused_by_the_first_program(link: Any) -> list[str]:
@@ -90,14 +99,20 @@ def test_one_after_the_other_with_the_link_in_between(tmp_path: Path, first: str
     assert f", services {services} and zone" in outputs_of(other)["links"][first]["message"]
     after = {**between, second: outputs_of(other)}
 
-    # Nothing of the link was other in between than it is with both at this version, but for ClusterIPs.
+    # Nothing of the link was other in between than it is with both at this version, but for ClusterIPs and keepers.
     last = of_the_link(up(tmp_path, first, config[first], after))
-    policy = last.pop(f"isthmus-{first}-to-{second}-services")
+    policy = last.pop(f"NetbirdPolicy isthmus-{first}-to-{second}-services")
     assert policy["destination"] == f"isthmus-{second}-services"
+    keepers = last.pop(f"NetbirdPolicy isthmus-{first}-to-{second}-keeper")
+    assert keepers["destination"] == f"isthmus-{second}-routers"
     theirs = data.outputs(second)["link"]
-    assert last[f"isthmus-to-{second}"]["spec"].pop("destinationCIDRs") == [theirs["pod_cidr"], theirs["service_cidr"]]
+    both, pods = [theirs["pod_cidr"], theirs["service_cidr"]], [theirs["pod_cidr"]]
+    egress = f"CiliumEgressGatewayPolicy isthmus-to-{second}"
+    assert last[egress]["spec"].pop("destinationCIDRs") == both
+    assert told_of_the_peer(last, second) == (51823, both)
     in_between = of_the_link(raised)
-    assert in_between[f"isthmus-to-{second}"]["spec"].pop("destinationCIDRs") == [theirs["pod_cidr"]]
+    assert in_between[egress]["spec"].pop("destinationCIDRs") == pods
+    assert told_of_the_peer(in_between, second) == (None, pods)
     assert last == in_between
     assert of_the_link(up(tmp_path, second, config[second], after)) == of_the_link(other)
 

@@ -33,7 +33,7 @@ def test_ours() -> None:
         "tunnelProtocol": "vxlan",
         "bpf": {"masquerade": True, "lbExternalClusterIP": True},
         "enableNoServiceEndpointsRoutable": False,
-        "egressGateway": {"enabled": True},
+        "egressGateway": {"enabled": True, "reconciliationTriggerInterval": "100ms"},
         "devices": "wt+",
         "forceDeviceDetection": True,
         "MTU": 1280,

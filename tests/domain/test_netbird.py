@@ -57,7 +57,9 @@ def test_override_repeats_the_operators_entries_first_and_in_order() -> None:
     names = [entry["name"] for entry in container["env"]]
     assert tuple(names[: len(netbird.OPERATOR_ENVIRONMENT)]) == netbird.OPERATOR_ENVIRONMENT
     assert len(set(names)) == len(names)
-    assert [volume["name"] for volume in spec["volumes"]] == [*netbird.OPERATOR_VOLUMES, "state"]
+    assert [volume["name"] for volume in spec["volumes"]] == [*netbird.OPERATOR_VOLUMES, "state", "wireguard"]
+    paths = [mount["mountPath"] for mount in container["volumeMounts"]]
+    assert paths == [*netbird.OPERATOR_MOUNTS, "/var/run/wireguard"]
 
 
 def test_adding_the_override_changes_nothing_given() -> None:
@@ -127,3 +129,13 @@ def test_rest_objects() -> None:
         ("isthmus-de-to-mn-services", "isthmus-de-routers", "isthmus-mn-services", "all", (), False),
     ]
     assert not any("services" in one.name for one in overlay.policies("de", "mn", cluster_ips=False))
+    with_keepers = overlay.policies("de", "mn", cluster_ips=True, keeper_port=51900)
+    (keepers,) = set(with_keepers) - set(overlay.policies("de", "mn", cluster_ips=True))
+    assert keepers == overlay.Policy(
+        name="isthmus-de-to-mn-keeper",
+        description="The keepers of de ask those of mn",
+        source_group="isthmus-de-routers",
+        destination_group="isthmus-mn-routers",
+        protocol="udp",
+        ports=("51900",),
+    )

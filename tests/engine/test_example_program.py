@@ -35,7 +35,7 @@ def parts(engine: Engine, tmp_path: Path) -> Project:
     checkout = tmp_path / "checkout"
     project.directory = checkout / "examples" / "parts"
     shutil.copytree(REPOSITORY / "examples" / "parts", project.directory)
-    for name in ("components", "domain"):
+    for name in ("components", "domain", "keeper"):
         (checkout / name).symlink_to(REPOSITORY / name)
     (checkout / ".venv").symlink_to(sys.prefix)
     project.run("stack", "init", "office").expect(0)

@@ -30,6 +30,20 @@ SERVICES = {
     ("create", "NetbirdNetworkResource isthmus-mn-services-resource"),
 }
 """What neither had."""
+KEEPER = {
+    ("create", "Keeper keeper"),
+    ("create", "KeeperKey isthmus-keeper-key"),
+    ("create", "ConfigMap isthmus-keeper"),
+    ("create", "ConfigMap isthmus-keeper-program"),
+    ("create", "Secret isthmus-keeper-key"),
+    ("create", "ServiceAccount isthmus-keeper-serviceaccount"),
+    ("create", "ClusterRole isthmus-keeper-clusterrole"),
+    ("create", "ClusterRoleBinding isthmus-keeper-clusterrolebinding"),
+    ("create", "Role isthmus-keeper-role"),
+    ("create", "RoleBinding isthmus-keeper-rolebinding"),
+    ("create", "DaemonSet isthmus-keeper"),
+}
+"""What programs before the keeper did not have."""
 GONE = {("delete", "Job isthmus-wait-de")}
 """What no program has any more."""
 
@@ -93,13 +107,13 @@ def recorded(project: Project, engine: Engine, tmp_path: Path) -> Iterator[Recor
 def test_it_is_updated_in_place(recorded: Recorded) -> None:
     found = recorded.previewed(recorded.state(data.FIRST))
     assert {op for op, _ in found} == {"create", "update", "delete"}
-    assert {step for step in found if step[0] != "update"} == NEW | SERVICES | GONE
+    assert {step for step in found if step[0] != "update"} == NEW | SERVICES | KEEPER | GONE
 
 
 def test_of_the_program_with_a_guard_everything_is_there(recorded: Recorded) -> None:
     resources = recorded.state(data.WITH_A_GUARD)
     assert len(resources) > 40
-    assert {step for step in recorded.previewed(resources) if step[0] != "update"} == SERVICES
+    assert {step for step in recorded.previewed(resources) if step[0] != "update"} == SERVICES | KEEPER
 
 
 def test_a_resource_in_a_network_that_the_operator_made_twice_moves(recorded: Recorded) -> None:
@@ -109,4 +123,4 @@ def test_a_resource_in_a_network_that_the_operator_made_twice_moves(recorded: Re
     resource["id"] = f"second/{resource['id'].partition('/')[2]}"
     found = recorded.previewed(resources)
     assert ("update", "NetbirdNetworkResource isthmus-mn-pods-resource") in found
-    assert {step for step in found if step[0] != "update"} == NEW | SERVICES | GONE
+    assert {step for step in found if step[0] != "update"} == NEW | SERVICES | KEEPER | GONE

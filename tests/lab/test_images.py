@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from domain.settings.installed import KeeperSettings
 from lab import images
 from lab.images import layers
 from lab.images.layer_writer import LayerWriter, merged_path
 from lab.images.layers import layer_key
 from lab.images.making import config_document
 from lab.images.model import File, ImageRecipe, LayerRecipe, Tree
-from lab.images.recipes import IMAGES, LAYERS, RELAY_IMAGE
+from lab.images.recipes import IMAGES, KEEPER_IMAGE, LAYERS, RELAY_IMAGE
 from toolchain import RECIPES
 
 
@@ -42,6 +43,7 @@ def test_the_names_are_those_that_charts_and_manifests_use() -> None:
         "docker.io/rancher/mirrored-coredns-coredns:1.14.7",
         "docker.io/coredns/coredns:1.14.7",
         "docker.io/netbirdio/netbird:0.77.1",
+        "docker.io/library/python:3.13-slim",
         "ghcr.io/netbirdio/netbird-operator:v0.8.0",
         "registry.isthmus.lab/probe:1",
         "quay.io/cilium/operator-generic:v1.19.6",
@@ -57,6 +59,13 @@ def test_images_with_a_user_land_share_one_layer_at_the_bottom() -> None:
 
 def test_tools_of_chosen_images() -> None:
     assert images.tools([RELAY_IMAGE, images.AGENT_IMAGE]) == ["coredns", "netbird"]
+
+
+def test_the_keeper_gets_the_image_that_the_program_asks_for_and_no_more_in_it_than_the_real_one_has() -> None:
+    assert KeeperSettings().image == KEEPER_IMAGE
+    (image,) = [one for one in IMAGES if one.reference == KEEPER_IMAGE]
+    (layer,) = [LAYERS[name] for name in image.layers]
+    assert not {"iproute2", "iptables", "nftables", "wireguard-tools", "curl"} & set(layer.packages)
 
 
 def test_an_unknown_image_is_refused() -> None:

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -50,6 +51,11 @@ func faults(pod corev1.PodSpec) []string {
 			found = append(found, "env "+variable.Name+" twice")
 		}
 		names[variable.Name] = true
+	}
+	for _, mount := range pod.Containers[0].VolumeMounts {
+		if volume := strings.HasPrefix(mount.MountPath, "/etc/resolv.conf"); volume != (mount.SubPath != "") {
+			found = append(found, "mount "+mount.MountPath+" has subPath "+mount.SubPath)
+		}
 	}
 	for _, volume := range pod.Volumes {
 		encoded, _ := json.Marshal(volume.VolumeSource)
@@ -151,6 +157,10 @@ func TestTrapsOfListsThatAreNotRepeated(t *testing.T) {
 			"spec: {volumes: [{name: state, hostPath: {path: /state}}]}",
 			[]string{"volume state has emptyDir and hostPath"},
 		},
+		"a new mount alone": {
+			"spec: {containers: [{name: netbird, volumeMounts: [{name: netbird-run, mountPath: /var/run/wireguard}]}]}",
+			[]string{"mount /etc/ssh has subPath resolv.conf"},
+		},
 		"another source for a volume of the base": {
 			"spec: {volumes: [{name: netbird-lib, hostPath: {path: /state}}]}",
 			[]string{"volume netbird-lib has emptyDir and hostPath"},
@@ -173,6 +183,7 @@ spec:
   - {name: ssh-etc}
   - {name: resolv-conf}
   - {name: state, hostPath: {path: /var/lib/netbird-router, type: DirectoryOrCreate}}
+  - {name: wireguard, hostPath: {path: /var/run/wireguard, type: DirectoryOrCreate}}
   containers:
   - name: netbird
     env:
@@ -186,7 +197,13 @@ spec:
     - {name: NB_ENTRYPOINT_SERVICE_TIMEOUT}
     - {name: NB_HOSTNAME, value: router}
     volumeMounts:
+    - {mountPath: /var/run/netbird}
     - {name: state, mountPath: /var/lib/netbird}
+    - {mountPath: /etc/ssh}
+    - {mountPath: /etc/resolv.conf}
+    - {mountPath: /etc/resolv.conf.original.netbird}
+    - {name: wireguard, mountPath: /var/run/wireguard}
+    lifecycle: {preStop: {exec: {command: [bash, -c, ask]}}}
 `
 
 func TestOverrideThatRepeatsTheListsIsSafe(t *testing.T) {
@@ -214,8 +231,14 @@ func TestOverrideThatRepeatsTheListsIsSafe(t *testing.T) {
 	for _, mount := range pod.Containers[0].VolumeMounts {
 		mounts[mount.MountPath] = mount.Name
 	}
-	if len(mounts) != 5 || mounts["/var/lib/netbird"] != "state" || mounts["/var/run/netbird"] != "netbird-run" {
+	if want := map[string]string{
+		"/var/run/netbird": "netbird-run", "/var/lib/netbird": "state", "/etc/ssh": "ssh-etc", "/etc/resolv.conf": "resolv-conf",
+		"/etc/resolv.conf.original.netbird": "resolv-conf", "/var/run/wireguard": "wireguard",
+	}; !maps.Equal(mounts, want) {
 		t.Errorf("mounts %v", mounts)
+	}
+	if hook := pod.Containers[0].Lifecycle; hook == nil || len(hook.PreStop.Exec.Command) != 3 || pod.Volumes[5].HostPath == nil {
+		t.Errorf("the hook or the volume is not there: %v", hook)
 	}
 	if len(pod.Containers) != 2 || pod.Containers[1].Image != "operator:1" || pod.Volumes[4].HostPath == nil {
 		t.Error("containers or volumes were damaged")

@@ -1,0 +1,180 @@
+"""The keeper's objects: what it runs, what it is told, and what it may do."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.keeper_program import PACKAGE, program
+from domain import netbird
+from domain.keeper import PROGRAM_LIMIT
+from domain.settings.installed import NetbirdSettings
+from tests.components.recording import KEEPER_KEY, Run, run_stack
+from tests.domain.samples import DE, GIVEN, MN, changed
+
+
+@pytest.fixture(scope="module")
+def mn(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """mn, linked with de."""
+    return run_stack(tmp_path_factory.mktemp("mn"), "mn")
+
+
+def pod(found: Run) -> dict[str, Any]:
+    spec: dict[str, Any] = found.one(":DaemonSet", "isthmus-keeper").inputs["spec"]["template"]["spec"]
+    return spec
+
+
+def environment(found: Run) -> dict[str, Any]:
+    return {one["name"]: one.get("value") for one in pod(found)["containers"][0]["env"]}
+
+
+class TestProgram:
+    def test_it_is_the_package(self, mn: Run) -> None:
+        data = mn.one(":ConfigMap", "isthmus-keeper-program").inputs["binaryData"]
+        assert base64.b64decode(data["keeper.pyz"]) == program()
+        assert len(program()) < PROGRAM_LIMIT
+
+    def test_python_starts_it_without_anything_beside(self, tmp_path: Path) -> None:
+        (tmp_path / "keeper.pyz").write_bytes(program())
+        command = [sys.executable, "-I", "-S", str(tmp_path / "keeper.pyz"), "--help"]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={}, timeout=50)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "--config" in done.stdout
+
+    def test_another_program_is_another_pod(self, mn: Run, tmp_path: Path) -> None:
+        changed_package = tmp_path / "keeper"
+        changed_package.mkdir()
+        for path in PACKAGE.glob("*.py"):
+            (changed_package / path.name).write_bytes(path.read_bytes())
+        assert program(changed_package) == program()
+        (changed_package / "__main__.py").write_bytes(b"# other\n")
+        assert program(changed_package) != program()
+        template = mn.one(":DaemonSet", "isthmus-keeper").inputs["spec"]["template"]
+        assert len(template["metadata"]["annotations"]["isthmus.dev/keeper-sha256"]) == 64
+
+
+class TestPod:
+    def test_it_is_in_the_network_of_routers_with_the_rights_to_change_that_alone(self, mn: Run) -> None:
+        (container,) = pod(mn)["containers"]
+        assert (pod(mn)["hostNetwork"], pod(mn)["nodeSelector"]) == (True, {"isthmus.dev/router": "true"})
+        assert container["securityContext"] == {
+            "runAsUser": 0,
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN", "NET_RAW"]},
+        }
+
+    def test_every_mount_has_its_volume(self, mn: Run) -> None:
+        mounts = {one["name"]: one["mountPath"] for one in pod(mn)["containers"][0]["volumeMounts"]}
+        assert set(mounts) == {one["name"] for one in pod(mn)["volumes"]}
+        command = pod(mn)["containers"][0]["command"]
+        assert command == [
+            "python3", f"{mounts['program']}/keeper.pyz", "--config", f"{mounts['config']}/keeper.json",
+        ]  # fmt: skip
+
+    def test_the_agents_socket_is_where_the_keeper_looks(self, mn: Run) -> None:
+        override = netbird.pod_template_override("mn", NetbirdSettings(), ["mn-2"])["spec"]
+        (agents,) = [one for one in override["volumes"] if one["name"] == "wireguard"]
+        (keepers,) = [one for one in pod(mn)["volumes"] if one["name"] == "wireguard"]
+        assert agents == keepers
+
+    def test_it_reaches_the_api_as_cilium_does(self, mn: Run, tmp_path: Path) -> None:
+        found = environment(mn)
+        assert (found["KUBERNETES_SERVICE_HOST"], found["KUBERNETES_SERVICE_PORT"]) == ("127.0.0.1", "6444")
+        config = changed(GIVEN, {"cilium": {"values": {"k8sServiceHost": "10.9.0.1", "k8sServicePort": 443}}})
+        found = environment(run_stack(tmp_path, "mn", config=config))
+        assert (found["KUBERNETES_SERVICE_HOST"], found["KUBERNETES_SERVICE_PORT"]) == ("10.9.0.1", "443")
+
+    def test_or_as_kubernetes_says(self, tmp_path: Path) -> None:
+        config = changed(GIVEN, {"cilium": {"values": {"k8sServiceHost": "auto"}}})
+        assert "KUBERNETES_SERVICE_HOST" not in environment(run_stack(tmp_path, "mn", config=config))
+
+
+class TestTold:
+    def test_what_it_is_told(self, mn: Run) -> None:
+        told = json.loads(mn.one(":ConfigMap", "isthmus-keeper").inputs["data"]["keeper.json"])
+        assert (told["cluster"], told["routers"]) == ("mn", {"mn-2": "192.168.7.12"})
+        # The samples' peer was raised by a program without keepers.
+        assert told["peers"]["de"]["port"] is None
+        assert not [item for item in mn.of(":NetbirdPolicy") if item.name.endswith("-keeper")]
+
+    def test_it_is_told_of_a_peers_keepers(self, tmp_path: Path) -> None:
+        found = run_stack(tmp_path, "mn", peer_outputs={"keeper": {"port": 51900}})
+        told = json.loads(found.one(":ConfigMap", "isthmus-keeper").inputs["data"]["keeper.json"])
+        assert told["peers"]["de"]["port"] == 51900
+        assert found.one(":NetbirdPolicy", "isthmus-mn-to-de-keeper").inputs["ports"] == ["51900"]
+
+    def test_what_it_is_told_is_its_own_to_read_anew(self, mn: Run, tmp_path: Path) -> None:
+        """Another peer, and no keeper starts anew."""
+        pending = run_stack(tmp_path, "mn", linked=False)
+        assert pod(pending) == pod(mn)
+        assert json.loads(pending.one(":ConfigMap", "isthmus-keeper").inputs["data"]["keeper.json"])["peers"] == {}
+
+    def test_the_guard_lets_it_in(self, mn: Run, tmp_path: Path) -> None:
+        def port(found: Run) -> str | None:
+            guard = found.one(":DaemonSet", "isthmus-guard").inputs["spec"]["template"]["spec"]
+            return {one["name"]: one["value"] for one in guard["containers"][0]["env"]}.get("KEEPER_PORT")
+
+        assert port(mn) == "51823"
+        assert port(run_stack(tmp_path, "mn", config=changed(MN, {"keeper": {"enabled": False}}))) is None
+
+
+class TestRights:
+    def test_what_it_may_do(self, mn: Run) -> None:
+        everywhere = mn.one(":ClusterRole").inputs["rules"]
+        assert everywhere == [
+            {
+                "apiGroups": ["cilium.io"],
+                "resources": ["ciliumegressgatewaypolicies"],
+                "verbs": ["get", "list", "watch"],
+            },
+            {
+                "apiGroups": ["cilium.io"],
+                "resources": ["ciliumegressgatewaypolicies"],
+                "resourceNames": [mn.one(":CiliumEgressGatewayPolicy").inputs["metadata"]["name"]],
+                "verbs": ["patch"],
+            },
+            {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+        ]
+        agents = mn.one(":Role").inputs
+        assert agents["metadata"]["namespace"] == "netbird"
+        assert agents["rules"] == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "delete"]}]
+
+    def test_without_a_link_it_may_steer_nothing(self, tmp_path: Path) -> None:
+        found = run_stack(tmp_path, "mn", linked=False)
+        assert [rule["verbs"] for rule in found.one(":ClusterRole").inputs["rules"]] == [
+            ["get", "list", "watch"],
+            ["create", "patch"],
+        ]
+
+    def test_its_role_comes_after_the_namespace_of_the_agents(self, mn: Run) -> None:
+        assert "isthmus-netbird-operator" in mn.one(":Role").depends_on
+
+
+class TestKey:
+    def test_it_is_secret(self, mn: Run) -> None:
+        secret = mn.one("core/v1:Secret", "isthmus-keeper-key")
+        assert secret.inputs["stringData"] == {"key": KEEPER_KEY}
+        assert "stringData" in secret.secret_inputs
+        assert mn.one(":KeeperKey").additional_secret_outputs == ("key",)
+
+
+class TestNone:
+    @pytest.mark.parametrize(
+        ("stack", "config"),
+        [
+            pytest.param("mn", changed(MN, {"keeper": {"enabled": False}}), id="switched off"),
+            pytest.param("de", changed(DE, {"peers": []}), id="no peers"),
+        ],
+    )
+    def test_nothing_of_it_is_there(self, tmp_path: Path, stack: str, config: dict[str, Any]) -> None:
+        other = {"mn": {}, "de": {"mn": changed(MN, {"peers": []})}}[stack]
+        found = run_stack(tmp_path, stack, config=config, others=other, peer_outputs={"keeper": {"port": 51823}})
+        assert [item.name for item in found.registrations if "keeper" in item.name] == []
+        assert found.outputs["keeper"].value is None
