@@ -30,7 +30,7 @@ def _families(status: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[S
         "node_in_order",
         "gauge",
         "1 when this node forwards, as far as can be seen.",
-        [({}, _truth(status["self_ok"]))],
+        [({}, _truth(status["ok"]))],
     )
     yield "draining", "gauge", "1 while traffic is to leave this node.", [({}, _truth(status["draining"]))]
     yield (

@@ -66,8 +66,8 @@ def status(
         "version": 1,
         "cluster": config.cluster,
         "node": talk.node,
-        "self_ok": own.ok,
-        "self_reasons": list(own.reasons),
+        "ok": own.ok,
+        "reasons": list(own.reasons),
         "draining": own.draining,
         "siblings": {
             name: {"state": hearing.state, "ok": hearing.last.ok if hearing.last else None}

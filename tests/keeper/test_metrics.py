@@ -48,7 +48,7 @@ def the_status() -> dict[str, object]:
 
 def test_the_status_says_all_of_it() -> None:
     found = the_status()
-    assert (found["version"], found["node"], found["self_ok"], found["draining"]) == (1, "mn-1", True, False)
+    assert (found["version"], found["node"], found["ok"], found["draining"]) == (1, "mn-1", True, False)
     assert found["siblings"] == {"mn-2": {"state": "unknown", "ok": None}}
     assert found["problems"] == {"WireGuard": "refused"}
     peers = found["peers"]
