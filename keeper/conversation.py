@@ -147,6 +147,14 @@ class Conversation:
             echo=echo,
             inner=self.inner if kind == "beat" else "",
             beyond=beyond,
+            unwell=self._unwell() if kind == "answer" else (),
+        )
+
+    def _unwell(self) -> tuple[str, ...]:
+        return tuple(
+            name
+            for name, hearing in self.siblings.items()
+            if hearing.state == "alive" and hearing.last and hearing.last.ok is False
         )
 
     def _beyond(self) -> tuple[str, ...]:
@@ -178,7 +186,10 @@ class Conversation:
         ):
             self.refusals += 1
             return
+        before = self._unwell()
         hearing.hear(message, now)
+        if self._unwell() != before:
+            self.tell_routers()
 
     def from_router(self, data: bytes, address: str, now: float) -> None:
         """A datagram that came through the tunnel: a probe, which is answered, or an answer."""
@@ -269,7 +280,9 @@ class Conversation:
         if hearing.last is None:
             return RouterSeen(hearing.state)
         last, passes = hearing.last, way is None or not way.bad
-        return RouterSeen(hearing.state, last.ok, last.draining, last.sees, passes)
+        others = (other for at, other in self.routers[peer].items() if at != name)
+        unwell = any(other.state == "alive" and other.last and name in other.last.unwell for other in others)
+        return RouterSeen(hearing.state, False if unwell else last.ok, last.draining, last.sees, passes)
 
 
 def _within(address: str, ranges: Iterable[str]) -> bool:

@@ -112,7 +112,7 @@ class Doing:
     def mended(self, action: Mend) -> None:
         """Something was put right on the node."""
         self.counts.mended[action.what] += 1
-        self._begin(self._tell("NodeMended", f"{action.reason}; it is laid again", warning=True))
+        self._begin(self._tell("NodeMended", f"{action.reason}; that is put right", warning=True))
 
     def restart_agent(self, action: Mend) -> None:
         """Starts NetBird's agent on this node anew."""

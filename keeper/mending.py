@@ -53,6 +53,7 @@ class MendMemory:
     """What NetBird has laid with the interface that is there now, and since when what is wrong."""
 
     index: int = 0
+    was_up: bool = False
     rules: tuple[Rule, ...] = ()
     routes: tuple[Route, ...] = ()
     filtering: bool = False
@@ -84,11 +85,11 @@ def mend(interface: str, memory: MendMemory, facts: NodeFacts, now: float) -> tu
     index = facts.interface.index if facts.interface else 0
     if index and index != memory.index:
         # Another interface: NetBird lays all of it anew, and what was before counts no more.
-        memory = replace(memory, index=index, rules=(), routes=(), filtering=False, since={})
+        memory = replace(memory, index=index, was_up=False, rules=(), routes=(), filtering=False, since={})
     actions: list[Mend] = []
     if not facts.forwarding:
         actions.append(Mend("forwarding", "net.ipv4.ip_forward was 0"))
-    if facts.interface and not facts.interface.up and memory.routes:
+    if facts.interface and not facts.interface.up and memory.was_up:
         routes = tuple(route.raw for route in memory.routes)
         actions.append(Mend("interface", f"{interface} was down", routes=routes))
     present = {(rule.priority, rule.table) for rule in facts.rules}
@@ -121,6 +122,7 @@ def mend(interface: str, memory: MendMemory, facts: NodeFacts, now: float) -> tu
     if not any(wrong.values()) and facts.forwarding and facts.interface and facts.interface.up and facts.address:
         memory = replace(
             memory,
+            was_up=True,
             rules=facts.rules or memory.rules,
             routes=facts.routes or memory.routes,
             filtering=facts.filtering or memory.filtering,

@@ -36,6 +36,7 @@ class Message:
     sender reaches one of its routers, which is in order}. ``sees`` is {router of the receiver's cluster: whether it is
     in order as the sender sees it}. ``echo`` is what it answers: (boot, sequence) of the receiver's message. ``inner``
     is the sender's address in the pod range, ``beyond`` those of siblings that it hears, for :mod:`keeper.through`.
+    ``unwell`` are siblings that say themselves that they are not in order: one without a tunnel has no other voice.
     """
 
     kind: Kind
@@ -50,6 +51,7 @@ class Message:
     echo: tuple[str, int] | None = None
     inner: str = ""
     beyond: tuple[str, ...] = ()
+    unwell: tuple[str, ...] = ()
 
 
 def encode(message: Message, key: bytes | None) -> bytes:
@@ -74,6 +76,8 @@ def encode(message: Message, key: bytes | None) -> bytes:
         content["inner"] = message.inner
     if message.beyond:
         content["beyond"] = list(message.beyond)
+    if message.unwell:
+        content["unwell"] = list(message.unwell)
     body = json.dumps(content, separators=(",", ":")).encode()
     return HEAD + _mac(body, key) + b"\n" + body
 
@@ -114,6 +118,7 @@ def _message(content: Any) -> Message:
         echo=(_word(echo[0]), _number(echo[1])) if echo else None,
         inner=_address(content.get("inner", "")),
         beyond=tuple(_address(one) for one in list(content.get("beyond", []))[:MOST_BEYOND]),
+        unwell=tuple(_word(one) for one in list(content.get("unwell", []))[:MOST_BEYOND]),
     )
 
 

@@ -247,8 +247,8 @@ class Keeper:
     def _become(self, own: OwnSeen) -> None:
         """The own node is seen anew. What changes for others they hear at once."""
         news = (own.ok, own.draining) != (self._own.ok, self._own.draining)
-        self._own = own
-        if news:
+        before, self._own = self._own, own
+        if own.ok != before.ok:
             self._doing.log(
                 "this node is in order" if own.ok else f"this node is not in order: {'; '.join(own.reasons)}"
             )

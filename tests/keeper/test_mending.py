@@ -79,6 +79,11 @@ def test_an_interface_that_is_down_gets_its_routes_back() -> None:
     assert actions == (Mend("interface", "wt0 was down", routes=(b"route",)),)
 
 
+def test_an_interface_that_was_never_up_is_left_to_netbird() -> None:
+    starting = NodeFacts(forwarding=True, interface=Interface(8, up=False))
+    assert mend("wt0", learned(), starting, 1.0)[1] == ()
+
+
 @pytest.mark.parametrize(
     ("change", "reason", "seconds"),
     [

@@ -23,6 +23,7 @@ MESSAGES = st.builds(
     sees=st.dictionaries(NAMES, st.booleans(), max_size=4),
     echo=st.none() | st.tuples(NAMES, st.integers(0, 2**53 - 1)),
     inner=st.just("") | st.ip_addresses(v=4).map(str),
+    unwell=st.lists(NAMES, max_size=8).map(tuple),
     beyond=st.lists(st.ip_addresses(v=4).map(str), max_size=8).map(tuple),
 )
 BEAT = Message(kind="beat", cluster="mn", node="mn-1", boot="b", sequence=1, ok=True)
