@@ -16,7 +16,6 @@ from components.hetzner_lookup import refuse_what_hetzner_lacks
 from components.joined_cluster import joined_cluster
 from components.peer_link import read_peer_link
 from components.sdk_debug import leave_out_debug_messages
-from domain.places.outputs import RAISED_WITH
 from domain.plan import address_plan
 
 
@@ -34,8 +33,7 @@ async def main(*, directory: Path | None = None, callbacks: bool = True) -> dict
     taken = settings.link.cluster_ips
     peers = await asyncio.gather(*(read_peer_link(peer, plan, cluster_ips=taken) for peer in settings.peers))
     # What is refused is refused by now, before anything exists.
-    begun = RAISED_WITH in configuration.outputs
-    return await joined_cluster(settings, plan, peers, begun=begun, callbacks=callbacks)
+    return await joined_cluster(settings, plan, peers, last=configuration.outputs, callbacks=callbacks)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,12 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _one_or_three(servers: int | None) -> int | None:
+    if servers not in (None, 1, 3):
+        raise typer.BadParameter(f"{servers} is neither 1 nor 3; etcd wants a majority.")
+    return servers
+
+
 @app.callback()
 def isthmus(
     version: Annotated[
@@ -72,6 +78,16 @@ def lab_up(
             show_default=False,
         ),
     ] = None,
+    servers: Annotated[
+        int | None,
+        typer.Option(
+            "--servers",
+            metavar="1|3",
+            help="How many servers run the API of de. Default: 1, or what the lab has.",
+            show_default=False,
+            callback=_one_or_three,
+        ),
+    ] = None,
 ) -> int:
     """Raise the lab: builds what is missing, starts networks and machines, runs `pulumi up` for every stack.
 
@@ -80,7 +96,7 @@ def lab_up(
     """
     from cli.lab import up
 
-    return up(sites=sites, routers=routers)
+    return up(sites=sites, routers=routers, servers=servers)
 
 
 @lab.command("status")

@@ -23,13 +23,14 @@ from lab.verify.results import CheckResult, exit_code
 from lab.verify.run import verify as run_verify
 
 
-def up(*, sites: int | None, routers: int | None) -> int:
+def up(*, sites: int | None, routers: int | None, servers: int | None) -> int:
     """`lab up`."""
     reporter = reporters.reporter()
     status = lab_up.raise_lab(
         reporter,
         site_count=sites,
         routers=routers,
+        servers=servers,
         colour=console.messages().is_terminal and not os.environ.get("NO_COLOR"),
     )
     out = console.results()

@@ -25,13 +25,15 @@ class Cluster:
     """A running Kubernetes API. ``kubeconfig`` is secret; ``context`` is None for its current context.
 
     ``ready`` are the resources that have to exist before anything can be put into the cluster. ``machines`` is the
-    whole of what it runs on, None where that is somebody else's.
+    whole of what it runs on, None where that is somebody else's. ``addresses`` are those of its servers at Hetzner,
+    where they are reached from outside.
     """
 
     kubeconfig: pulumi.Output[str]
     context: str | None
     ready: Sequence[pulumi.Resource]
     machines: pulumi.Resource | None = None
+    addresses: Sequence[pulumi.Output[str]] = ()
 
 
 @dataclass(frozen=True)

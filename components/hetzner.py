@@ -151,6 +151,7 @@ class HetznerMachines(pulumi.ComponentResource):
         )
         hooks = None if args.leftovers is None else ssh_hooks(servers[0].ipv4_address, waited)
         shell = Shell(servers[0].ipv4_address, args.ssh_private_key, first.host_key)
+        addresses = [one.ipv4_address for one in servers[: len(control_plane)]]
         several = len(control_plane) > 1
         begins: list[pulumi.Resource] = []
         if several:
@@ -164,12 +165,12 @@ class HetznerMachines(pulumi.ComponentResource):
             context=args.cluster,
             fetched_again_with=servers[0].id,
             kept=several,
-            others=[one.ipv4_address for one in servers[1 : len(control_plane)]] if args.leftovers else [],
+            others=addresses[1:] if args.leftovers else [],
             hooks=hooks,
             # On all of them, so that what is in the cluster goes before its machines do.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*servers, *begins]),
         )
-        self.cluster = Cluster(kubeconfig, args.cluster, [fetched], machines=self)
+        self.cluster = Cluster(kubeconfig, args.cluster, [fetched], machines=self, addresses=addresses)
         self.register_outputs({"kubeconfig": kubeconfig})
 
     def _options(

@@ -17,6 +17,7 @@ from typing import Any, Final
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider
 
+from components.former_node import LastUpdate, former_node_hook
 from components.hetzner_client import HetznerClient, HetznerError, has_subnet
 
 INSTANCE_LABEL: Final = "isthmus-instance"
@@ -87,7 +88,14 @@ class RemoveLeftovers:
     hooks.
     """
 
-    def __init__(self, instance: pulumi.Output[str], token: pulumi.Output[str], endpoint: str | None) -> None:
+    def __init__(
+        self,
+        instance: pulumi.Output[str],
+        token: pulumi.Output[str],
+        endpoint: str | None,
+        last: LastUpdate,
+    ) -> None:
+        self._last = last
         self._instance = instance
         self._token = token
         self._endpoint = endpoint
@@ -106,7 +114,10 @@ class RemoveLeftovers:
         if kind == "servers":
             if "repair" not in self._hooks:
                 self._hooks["repair"] = pulumi.ResourceHook("hetzner-repair-server", self._repair)
+                self._hooks["former-node"] = former_node_hook(self._last)
             binding.before_update = [self._hooks["repair"]]
+            # After the leftover, which may be the machine of that Node.
+            binding.before_create = [self._hooks[kind], self._hooks["former-node"]]
         return binding
 
     async def _repair(self, args: pulumi.ResourceHookArgs) -> None:

@@ -6,7 +6,7 @@ It tells the story and owns no rule: what differs between clusters is in the set
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -18,6 +18,7 @@ from components.dns import ClusterDns, ClusterDnsArgs
 from components.dns_relay import DnsRelay, DnsRelayArgs
 from components.egress_gateway import EgressGateway, EgressGatewayArgs
 from components.foreign_keys import ForeignKeys
+from components.former_node import API_ADDRESSES
 from components.guard import Guard, GuardArgs
 from components.helm_records import RecoverRelease
 from components.keeper import Keeper, KeeperArgs
@@ -46,16 +47,16 @@ from domain.version import PROGRAM, program_output
 
 
 async def joined_cluster(
-    settings: StackSettings, plan: AddressPlan, peers: Sequence[PeerLink], *, begun: bool, callbacks: bool
+    settings: StackSettings, plan: AddressPlan, peers: Sequence[PeerLink], *, last: Mapping[str, Any], callbacks: bool
 ) -> dict[str, Any]:
     """Registers everything of this stack and gives its outputs.
 
-    ``peers`` are those of the settings, as their own outputs have them. ``begun`` when an update before this one left a
-    cluster. ``callbacks`` False leaves out what the engine
+    ``peers`` are those of the settings, as their own outputs have them. ``last`` are the outputs of this stack's last
+    update. ``callbacks`` False leaves out what the engine
     calls back for (transforms and hooks): the mocks of the SDK can't.
     """
     secrets = read_secrets(settings.stack)
-    running = running_cluster(settings, plan, secrets, begun=begun, hooks=callbacks)
+    running = running_cluster(settings, plan, secrets, last=last, hooks=callbacks)
     cluster, in_cluster = running.cluster, running.in_cluster
     if callbacks or pulumi.runtime.is_dry_run():
         warn_if_unreachable(cluster.kubeconfig, cluster.context)
@@ -224,6 +225,7 @@ async def joined_cluster(
         RAISED_WITH: raised_with(settings),
         PROGRAM: program_output(),
         "kubeconfig": pulumi.Output.secret(cluster.kubeconfig),
+        **({API_ADDRESSES: cluster.addresses} if cluster.addresses else {}),
         "node_ips": {node.name: str(node.address) for node in plan.nodes},
         "router_peers": router.peers,
     }

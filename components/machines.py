@@ -5,7 +5,9 @@ It joins what ``domain`` renders for a node with the component that brings it to
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_command as command
@@ -13,6 +15,7 @@ import pulumi_hcloud as hcloud
 
 from components.cluster import Cluster, kubernetes_provider
 from components.existing_cluster import NodeLabels, NodeLabelsArgs, existing_cluster
+from components.former_node import LastUpdate
 from components.hetzner import HetznerMachines, HetznerMachinesArgs, HetznerServer
 from components.hetzner_leftovers import RemoveLeftovers, StackInstance
 from components.on_premise import OnPremiseMachine, OnPremiseMachines, OnPremiseMachinesArgs
@@ -24,6 +27,7 @@ from domain.node_files import node_files
 from domain.nodes import Node
 from domain.places.hetzner.model import HetznerSettings
 from domain.places.on_premise.model import OnPremiseSettings, SshSettings
+from domain.places.outputs import RAISED_WITH
 from domain.places.registry import StackSettings
 from domain.plan import AddressPlan
 
@@ -45,16 +49,16 @@ class RunningCluster:
 
 
 def running_cluster(
-    settings: StackSettings, plan: AddressPlan, secrets: Secrets, *, begun: bool, hooks: bool
+    settings: StackSettings, plan: AddressPlan, secrets: Secrets, *, last: Mapping[str, Any], hooks: bool
 ) -> RunningCluster:
-    """Raises the machines and k3s on them, or takes the cluster that is there. ``begun`` when the stack's last update
-    left one; ``hooks`` as of :func:`program`.
+    """Raises the machines and k3s on them, or takes the cluster that is there. ``last`` are the outputs of the
+    stack's last update; ``hooks`` as of :func:`program`.
     """
     match settings:
         case StackSettings(hetzner=HetznerSettings() as hetzner):
-            cluster = _at_hetzner(settings, hetzner, plan, secrets, begun=begun, hooks=hooks)
+            cluster = _at_hetzner(settings, hetzner, plan, secrets, last=last, hooks=hooks)
         case StackSettings(on_premise=OnPremiseSettings(ssh=SshSettings() as ssh)):
-            cluster = _over_ssh(settings, ssh, plan, secrets, begun=begun, hooks=hooks)
+            cluster = _over_ssh(settings, ssh, plan, secrets, last=last, hooks=hooks)
         case StackSettings(on_premise=OnPremiseSettings(kubeconfig=chosen)) if chosen is not None:
             cluster = existing_cluster(needed(secrets.kubeconfig, "kubeconfig"), chosen.context)
         case _:
@@ -70,7 +74,13 @@ def running_cluster(
 
 
 def _at_hetzner(
-    settings: StackSettings, hetzner: HetznerSettings, plan: AddressPlan, secrets: Secrets, *, begun: bool, hooks: bool
+    settings: StackSettings,
+    hetzner: HetznerSettings,
+    plan: AddressPlan,
+    secrets: Secrets,
+    *,
+    last: Mapping[str, Any],
+    hooks: bool,
 ) -> Cluster:
     token = needed(secrets.hcloud_token, "hcloud:token")
     providers: dict[str, pulumi.ProviderResource] = {
@@ -86,7 +96,7 @@ def _at_hetzner(
     leftovers = None
     if hooks:
         instance = StackInstance("instance").instance
-        leftovers = RemoveLeftovers(instance, token, settings.hcloud.endpoint)
+        leftovers = RemoveLeftovers(instance, token, settings.hcloud.endpoint, LastUpdate.of(settings.stack, last))
 
     def server(node: Node) -> HetznerServer:
         def boot(keys: ClusterKeys) -> str:
@@ -106,7 +116,7 @@ def _at_hetzner(
         "machines",
         HetznerMachinesArgs(
             cluster=settings.stack,
-            begun=begun,
+            begun=RAISED_WITH in last,
             location=hetzner.location,
             network_zone=hetzner.network_zone,
             network_cidr=hetzner.network_cidr,
@@ -128,7 +138,13 @@ def _at_hetzner(
 
 
 def _over_ssh(
-    settings: StackSettings, ssh: SshSettings, plan: AddressPlan, secrets: Secrets, *, begun: bool, hooks: bool
+    settings: StackSettings,
+    ssh: SshSettings,
+    plan: AddressPlan,
+    secrets: Secrets,
+    *,
+    last: Mapping[str, Any],
+    hooks: bool,
 ) -> Cluster:
     def machine(node: Node) -> OnPremiseMachine:
         def bundle(keys: ClusterKeys) -> bytes:
@@ -146,7 +162,7 @@ def _over_ssh(
         "machines",
         OnPremiseMachinesArgs(
             cluster=settings.stack,
-            begun=begun,
+            begun=RAISED_WITH in last,
             machines=[machine(node) for node in plan.nodes],
             user=ssh.user,
             port=ssh.port,

@@ -1,6 +1,7 @@
-"""Which sites this machine's lab has, and how many routers each: said when it is raised, and remembered for later.
+"""Which sites this machine's lab has, and how many routers and servers: said when it is raised, and remembered.
 
-Sites and routers can be added to a lab that is up, as to a fleet; they are not taken away again but with the lab.
+Sites and routers can be added to a lab that is up, as to a fleet; they are not taken away again but with the lab. The
+servers at Hetzner are as many as the cluster was made with.
 """
 
 from __future__ import annotations
@@ -15,17 +16,25 @@ from lab.topology import DEFAULT, Topology, of_sites
 def of_lab() -> Topology:
     """What the lab that is up has, or what one gets by default."""
     recorded = state.read_json(_record())
-    # A lab that was raised before routers were counted has one a cluster.
-    return DEFAULT if recorded is None else of_sites(int(recorded["sites"]), int(recorded.get("routers", 1)))
+    if recorded is None:
+        return DEFAULT
+    # A lab that was raised before routers and servers were counted has one of each a cluster.
+    counts = [int(recorded.get(name, 1)) for name in ("routers", "servers")]
+    return of_sites(int(recorded["sites"]), *counts)
 
 
-def choose(count: int | None, routers: int | None = None) -> Topology:
-    """What a lab that is being raised gets: ``count`` sites with ``routers`` each, or as many as it has.
+def choose(count: int | None, routers: int | None = None, servers: int | None = None) -> Topology:
+    """What a lab that is being raised gets: ``count`` sites with ``routers`` each and ``servers`` at Hetzner, or as
+    many as it has.
 
     Remembers it. Raises :class:`~lab.errors.LabError` when the lab that is up has more.
     """
     present = of_lab()
-    wanted = of_sites(len(present.sites) if count is None else count, present.routers if routers is None else routers)
+    wanted = of_sites(
+        len(present.sites) if count is None else count,
+        present.routers if routers is None else routers,
+        present.servers if servers is None else servers,
+    )
     if state.read_json(_record()) is not None:
         names = ", ".join(site.name for site in present.sites)
         if len(wanted.sites) < len(present.sites):
@@ -38,7 +47,14 @@ def choose(count: int | None, routers: int | None = None) -> Topology:
                 f"The lab that is up has {present.routers} routers a cluster ({names}), and `lab up` takes no router "
                 "away. Leave out --routers, change the stack files, or `./isthmus lab down` first."
             )
-    state.write_json(_record(), {"sites": len(wanted.sites), "routers": wanted.routers})
+        if wanted.servers != present.servers:
+            raise LabError(
+                f"The lab that is up has {present.servers} server{'s' if present.servers > 1 else ''} at Hetzner, and "
+                "a cluster there keeps the number that it was made with. Leave out --servers, or `./isthmus lab down` "
+                "first."
+            )
+    record = {"sites": len(wanted.sites), "routers": wanted.routers, "servers": wanted.servers}
+    state.write_json(_record(), record)
     return wanted
 
 

@@ -130,6 +130,11 @@ class Topology:
     sites: tuple[Site, ...]
 
     @property
+    def servers(self) -> int:
+        """How many servers run the API of each cluster at Hetzner."""
+        return max((site.control_planes for site in self.sites if isinstance(site, HetznerSite)), default=1)
+
+    @property
     def routers(self) -> int:
         """How many routers each cluster has."""
         return max(site.router_count for site in self.sites)
@@ -211,17 +216,26 @@ MOST_ROUTERS: Final = 2
 """A cluster's, with the memory that a lab's machine has: each router is a node more."""
 
 
-def of_sites(count: int, routers: int = 1) -> Topology:
-    """The lab with the first ``count`` sites and so many routers in each cluster.
+SERVERS: Final = (1, 3)
+"""How many servers a cluster at Hetzner can have here; on-premise it has one."""
+
+
+def of_sites(count: int, routers: int = 1, servers: int = 1) -> Topology:
+    """The lab with the first ``count`` sites, so many routers in each cluster and so many servers at Hetzner.
 
     Every cluster has a node beside its routers, so a pod can be on any of them or on none. ValueError for fewer sites
-    or routers than a link needs, or more than there are.
+    or routers than a link needs, or more than there are, and for servers that etcd has no majority of.
     """
     if not LEAST_SITES <= count <= MOST_SITES:
         raise ValueError(f"a lab has {LEAST_SITES} to {MOST_SITES} sites, not {count}")
     if not 1 <= routers <= MOST_ROUTERS:
         raise ValueError(f"a cluster of the lab has 1 to {MOST_ROUTERS} routers, not {routers}")
-    return Topology(sites=tuple(_with_routers(site, routers) for site in SITES[:count]))
+    if servers not in SERVERS:
+        raise ValueError(f"a cluster of the lab has {' or '.join(map(str, SERVERS))} servers, not {servers}")
+    sites = (_with_routers(site, routers) for site in SITES[:count])
+    return Topology(
+        sites=tuple(replace(one, control_planes=servers) if isinstance(one, HetznerSite) else one for one in sites)
+    )
 
 
 def _with_routers(site: Site, routers: int) -> Site:

@@ -24,12 +24,17 @@ LOOK_EVERY_SECONDS: Final = 3.0
 
 
 def raise_lab(
-    reporter: Reporter, *, site_count: int | None = None, routers: int | None = None, colour: bool = False
+    reporter: Reporter,
+    *,
+    site_count: int | None = None,
+    routers: int | None = None,
+    servers: int | None = None,
+    colour: bool = False,
 ) -> Status:
     """Raises the lab with that many sites and routers in each, or completes it, and returns what is up.
 
-    Without ``site_count`` it has the sites that it has, and a new one two; without ``routers`` likewise, and a new one
-    one.
+    Without ``site_count`` it has the sites that it has, and a new one two; without ``routers`` and ``servers`` (of the
+    cluster at Hetzner) likewise, and a new one one of each.
 
     Raises a :class:`~lab.errors.LabError` or a :class:`toolchain.ToolchainError`; what was made until then stays, and
     the next call goes on from there.
@@ -39,7 +44,7 @@ def raise_lab(
         state.claim(REPOSITORY)
         # From here on everything that is started is in the lab's control group, whatever happens to this process.
         cgroups.join()
-        lab = sites.choose(site_count, routers)
+        lab = sites.choose(site_count, routers, servers)
         steps = Steps(reporter, "lab up")
         raising = Raising(lab=lab, reporter=reporter, steps=steps, colour=colour)
         build(raising)

@@ -63,6 +63,24 @@ def test_a_lab_of_before_routers_were_counted_has_one_each() -> None:
     assert sites.of_lab() == of_sites(MOST_SITES, 1)
 
 
+def test_servers_are_remembered_and_stay_as_many() -> None:
+    assert sites.choose(None, None, 3) == sites.of_lab() == of_sites(LEAST_SITES, 1, 3)
+    assert sites.choose(None) == of_sites(LEAST_SITES, 1, 3)
+    with pytest.raises(LabError) as refused:
+        sites.choose(None, None, 1)
+    assert str(refused.value) == (
+        "The lab that is up has 3 servers at Hetzner, and a cluster there keeps the number that it was made with. "
+        "Leave out --servers, or `./isthmus lab down` first."
+    )
+
+
+@pytest.mark.parametrize("servers", ["0", "2", "5"])
+def test_the_command_line_offers_one_server_or_three(servers: str) -> None:
+    refused = CliRunner().invoke(app, ["lab", "up", "--servers", servers])
+    assert refused.exit_code == 2
+    assert f"{servers} is neither 1 nor 3" in " ".join(refused.output.split())
+
+
 @pytest.mark.parametrize(
     ("count", "said"),
     [

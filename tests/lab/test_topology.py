@@ -72,6 +72,17 @@ def test_a_cluster_has_neither_fewer_nor_more_routers(routers: int) -> None:
         of_sites(LEAST_SITES, routers)
 
 
+def test_three_servers_at_hetzner_and_nothing_else_is_another() -> None:
+    three = of_sites(LEAST_SITES, 1, 3)
+    assert (DEFAULT.servers, three.servers) == (1, 3)
+    (de, mn), (one, other) = three.sites, DEFAULT.sites
+    assert isinstance(de, HetznerSite)
+    assert de.node_count == one.node_count + 2
+    assert mn == other
+    with pytest.raises(ValueError, match="a cluster of the lab has 1 or 3 servers, not 2"):
+        of_sites(LEAST_SITES, 1, 2)
+
+
 def test_two_sites_are_the_default_and_the_person_sits_behind_the_first_nat() -> None:
     assert [site.name for site in DEFAULT.sites] == ["de", "mn"]
     assert DEFAULT.workstation_site.name == ALL.workstation_site.name == "mn"

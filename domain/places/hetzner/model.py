@@ -56,8 +56,7 @@ class HetznerSettings(Section):
     keep theirs."""
     control_plane: NodePool = Field(examples=["{server_type: cx23, count: 1}"])
     """Servers that run the API. One, or an odd number from three, since etcd needs a majority. One keeps its data in
-    SQLite, which no other can join, so at Hetzner three can't be made of one later. Three have not been tried on
-    machines yet."""
+    SQLite, which no other can join, so at Hetzner three can't be made of one later."""
     workers: NodePool = Field(examples=["{server_type: cx23, count: 1}"])
     """Servers that run workloads only."""
     routers: StrictInt = Field(default=1, examples=[2])

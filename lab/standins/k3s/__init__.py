@@ -17,8 +17,11 @@ What it does not do:
     join protocol             No /v1-k3s endpoints. The certificate authorities are derived from the token (HKDF), so
                               that a node with the token makes its own certificates; what an agent learns from a server
                               lies in ConfigMap kube-public/k3s-agent-config.
-    several servers           One etcd member. `server` on a server is refused.
-    API load balancer         127.0.0.1:6444 forwards to the one server and learns no others.
+    several servers           With cluster-init or server etcd has members (etcd.py, membership.py, front.py). A server
+                              that was the only one keeps an etcd of its own, in place of SQLite, and is not
+                              converted; no cluster-reset, no snapshots; a learner that falls behind is not removed.
+    API load balancer         127.0.0.1:6444 learns all servers on agents (forwarder.py); on servers it is their own.
+    node passwords            Noted and looked at when a node joins, by the node itself (passwords.py).
     flannel, kube-proxy,      Left out: flannel-backend must be none, disable-network-policy and disable-kube-proxy
     network policy            true.
     cloud controller          Left out, with or without disable-cloud-controller: no ExternalIP, no provider id.

@@ -17,6 +17,7 @@ from lab.standins.k3s.certificates import KeyPair
 from lab.standins.k3s.journal import log
 
 API_REQUEST_SECONDS = 10.0
+SERVER_NAME = "kubernetes.default.svc"
 
 
 RESOURCES = {
@@ -49,6 +50,18 @@ class ApiError(Exception):
         self.status = status
 
 
+class _Connection(http.client.HTTPSConnection):
+    """Names the server by one of its certificate's names, since it is reached by 127.0.0.1 (see front.py)."""
+
+    def __init__(self, port: int, context: ssl.SSLContext) -> None:
+        super().__init__("127.0.0.1", port, timeout=API_REQUEST_SECONDS)
+        self._tls = context
+
+    def connect(self) -> None:
+        http.client.HTTPConnection.connect(self)
+        self.sock = self._tls.wrap_socket(self.sock, server_hostname=SERVER_NAME)
+
+
 class Api:
     """A blocking client of the API at a port of 127.0.0.1, with a client certificate."""
 
@@ -61,9 +74,7 @@ class Api:
         self, method: str, path: str, body: Mapping[str, Any] | None = None, content_type: str = "application/json"
     ) -> dict[str, Any]:
         """The answer's JSON (or {} when it is none); raises ApiError, OSError or HTTPException."""
-        connection = http.client.HTTPSConnection(
-            "127.0.0.1", self._port, context=self._context, timeout=API_REQUEST_SECONDS
-        )
+        connection = _Connection(self._port, self._context)
         with contextlib.closing(connection):
             payload = None if body is None else json.dumps(body)
             connection.request(method, path, payload, {"Content-Type": content_type, "Accept": "application/json"})

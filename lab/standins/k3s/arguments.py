@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lab.standins.k3s.certificates import Certificates, KeyPair, api_server_names
+from lab.standins.k3s.certificates import Certificates, EtcdFiles, KeyPair, api_server_names
 from lab.standins.k3s.errors import StandInError
-from lab.standins.k3s.layout import AGENT_DIR, API_PORT, CONTAINERD_SOCKET
+from lab.standins.k3s.etcd import EtcdMember, peer_url
+from lab.standins.k3s.layout import AGENT_DIR, API_PORT, CONTAINERD_SOCKET, ETCD_PORT
 from lab.standins.k3s.settings import Settings
 
 ETCD_URL = "https://127.0.0.1:2379"
@@ -36,12 +37,46 @@ def etcd_arguments(data_dir: Path, authority: Path, server: KeyPair, extra: Sequ
     ]
 
 
+def etcd_member_arguments(
+    data_dir: Path,
+    files: EtcdFiles,
+    member: EtcdMember,
+    extra: Sequence[str],
+) -> list[str]:
+    """A member that others reach. Heartbeat and election as k3s has them (pkg/etcd/etcd.go)."""
+    peer = peer_url(member.address)
+    return [
+        f"--name={member.name}",
+        f"--data-dir={data_dir}",
+        f"--listen-client-urls={ETCD_URL},https://{member.address}:{ETCD_PORT}",
+        f"--advertise-client-urls=https://{member.address}:{ETCD_PORT}",
+        f"--listen-peer-urls={peer}",
+        f"--initial-advertise-peer-urls={peer}",
+        f"--initial-cluster={member.initial_cluster}",
+        f"--initial-cluster-state={'existing' if member.joins else 'new'}",
+        f"--cert-file={files.server.certificate}",
+        f"--key-file={files.server.key}",
+        f"--trusted-ca-file={files.authority}",
+        "--client-cert-auth",
+        f"--peer-cert-file={files.peer.certificate}",
+        f"--peer-key-file={files.peer.key}",
+        f"--peer-trusted-ca-file={files.peer_authority}",
+        "--peer-client-cert-auth",
+        "--heartbeat-interval=500",
+        "--election-timeout=5000",
+        "--unsafe-no-fsync",
+        "--log-level=warn",
+        *_flags(extra),
+    ]
+
+
 def api_server_arguments(
     settings: Settings,
     certificates: Certificates,
     etcd_authority: Path,
     etcd_client: KeyPair,
     service_account_key: Path,
+    port: int = API_PORT,
 ) -> list[str]:
     """Flags of kube-apiserver; makes the certificates they name."""
     serving = certificates.serving("kube-apiserver", "kube-apiserver", api_server_names(settings))
@@ -50,7 +85,7 @@ def api_server_arguments(
     return [
         f"--advertise-address={settings.node_ip}",
         "--bind-address=0.0.0.0",
-        f"--secure-port={API_PORT}",
+        f"--secure-port={port}",
         f"--service-cluster-ip-range={settings.service_cidr}",
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
@@ -78,13 +113,13 @@ def api_server_arguments(
 
 
 def controller_manager_arguments(
-    settings: Settings, kubeconfig_path: Path, authority: Path, service_account_key: Path
+    settings: Settings, kubeconfig_path: Path, authority: Path, service_account_key: Path, *, several: bool = False
 ) -> list[str]:
     """Flags of kube-controller-manager."""
     return [
         f"--kubeconfig={kubeconfig_path}",
         "--bind-address=127.0.0.1",
-        "--leader-elect=false",
+        f"--leader-elect={str(several).lower()}",
         "--profiling=false",
         "--allocate-node-cidrs=true",
         f"--cluster-cidr={settings.cluster_cidr}",
@@ -96,12 +131,12 @@ def controller_manager_arguments(
     ]
 
 
-def scheduler_arguments(settings: Settings, kubeconfig_path: Path) -> list[str]:
+def scheduler_arguments(settings: Settings, kubeconfig_path: Path, *, several: bool = False) -> list[str]:
     """Flags of kube-scheduler."""
     return [
         f"--kubeconfig={kubeconfig_path}",
         "--bind-address=127.0.0.1",
-        "--leader-elect=false",
+        f"--leader-elect={str(several).lower()}",
         "--profiling=false",
         *_flags(settings.kube_scheduler_arg),
     ]

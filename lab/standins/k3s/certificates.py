@@ -146,6 +146,17 @@ class KeyPair:
     key: Path
 
 
+@dataclass(frozen=True)
+class EtcdFiles:
+    """What a member and its clients need, among clients and among members."""
+
+    authority: Path
+    server: KeyPair
+    client: KeyPair
+    peer_authority: Path
+    peer: KeyPair
+
+
 class Certificates:
     """The certificates of one node, written below DIRECTORY (server/tls or agent)."""
 
@@ -185,6 +196,26 @@ class Certificates:
         write_file(path, authority.pem, 0o644)
         server = self._pair("etcd-server", authority, "etcd-server", (), ("localhost", "127.0.0.1"))
         return path, server, self._pair("etcd-client", authority, "etcd-client", (), ())
+
+    def etcd_member(self) -> EtcdFiles:
+        """Those of a member that others reach."""
+        authority, _, client = self.etcd()
+        peers = CertificateAuthority(self._settings.token, "etcd-peer-ca")
+        peer_authority = self._directory / "etcd-peer-ca.crt"
+        write_file(peer_authority, peers.pem, 0o644)
+        names = ("localhost", "127.0.0.1", self._settings.node_ip)
+        servers = CertificateAuthority(self._settings.token, "etcd-server-ca")
+        return EtcdFiles(
+            authority,
+            self._pair("etcd-member", servers, "etcd-server", (), names),
+            client,
+            peer_authority,
+            self._pair("etcd-peer", peers, "etcd-peer", (), names),
+        )
+
+    def supervisor(self) -> KeyPair:
+        """This program's own, for what k3s does by its join protocol."""
+        return self.client("supervisor", "system:k3s-supervisor", "system:masters")
 
     def _pair(
         self,

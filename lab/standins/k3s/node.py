@@ -4,46 +4,55 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import http.client
 import json
 import signal
 import time
 import urllib.parse
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from lab.standins.k3s.api import Api, ApiError, until
+from lab.standins.k3s import etcd
+from lab.standins.k3s.api import Api, until
 from lab.standins.k3s.arguments import (
     api_server_arguments,
     controller_manager_arguments,
     etcd_arguments,
+    etcd_member_arguments,
     kubelet_arguments,
     kubelet_config,
     scheduler_arguments,
 )
-from lab.standins.k3s.certificates import Certificates, ensure_key
+from lab.standins.k3s.certificates import Certificates, EtcdFiles, KeyPair, api_server_names, ensure_key
 from lab.standins.k3s.containerd import containerd_config, hosts_toml
+from lab.standins.k3s.errors import StandInError
+from lab.standins.k3s.etcd import Etcd, EtcdMember
 from lab.standins.k3s.files import write_file
-from lab.standins.k3s.forwarder import serve_forwarder
+from lab.standins.k3s.forwarder import Balancer
+from lab.standins.k3s.front import Front
 from lab.standins.k3s.journal import log, notify
 from lab.standins.k3s.kubeconfig import kubeconfig
 from lab.standins.k3s.layout import (
     ADMIN_KUBECONFIG,
     AGENT_DIR,
     API_PORT,
+    BALANCER_FILE,
     DATA_DIR,
+    ETCD_DIR,
     FORWARDER_PORT,
+    INTERNAL_API_PORT,
     PROGRAMS,
     REGISTRIES_FILE,
     SERVER_TLS,
 )
-from lab.standins.k3s.manifests import AGENT_CONFIG_NAME, agent_config_objects, coredns_objects, node_hosts_object
+from lab.standins.k3s.manifests import AGENT_CONFIG_NAME, agent_config_objects, coredns_objects
+from lab.standins.k3s.membership import Nodes, keep_servers, mark_server
+from lab.standins.k3s.passwords import node_password, prove
 from lab.standins.k3s.settings import Settings
 from lab.standins.k3s.supervisor import Supervisor
-
-NODE_HOSTS_INTERVAL_SECONDS = 15.0
 
 
 class Node:
@@ -52,6 +61,9 @@ class Node:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.supervisor = Supervisor()
+        agent = settings.role == "agent"
+        self.balancer = Balancer(settings.api_server, BALANCER_FILE if agent else None)
+        self.front: Front | None = None
 
     def start_containerd(self) -> None:
         """Write containerd's files and start it."""
@@ -95,35 +107,96 @@ class Node:
         notify("READY=1\nSTATUS=Up")
 
 
+@dataclass(frozen=True)
+class Store:
+    """The etcd of a server: how it is started, who asks it, and where kube-apiserver listens. ``member`` is None for a
+    server that is the only one.
+    """
+
+    arguments: Sequence[str]
+    authority: Path
+    client: KeyPair
+    api_port: int
+    member: Etcd | None = None
+    begins: bool = False
+
+
+async def prepare_store(settings: Settings, certificates: Certificates, service_account_key: Path) -> Store:
+    """Whether this server begins a cluster, joins one or goes on, as k3s decides it: by its data first."""
+    ETCD_DIR.mkdir(parents=True, exist_ok=True)
+    ETCD_DIR.chmod(0o700)
+    if etcd.in_a_cluster() or (not etcd.has_data() and (settings.cluster_init or settings.server)):
+        files = certificates.etcd_member()
+        begins = False
+        if etcd.has_data():
+            member = etcd.with_data(settings.node_ip)
+        elif settings.server:
+            member = await join(settings, files, service_account_key)
+        else:
+            log("no data and cluster-init: a new cluster")
+            begins, member = True, etcd.begun(settings.node_name, settings.node_ip)
+        ensure_key(service_account_key)
+        arguments = etcd_member_arguments(ETCD_DIR, files, member, settings.etcd_arg)
+        own = Etcd("127.0.0.1", files.authority, files.client)
+        return Store(arguments, files.authority, files.client, INTERNAL_API_PORT, own, begins)
+    ensure_key(service_account_key)
+    authority, server, client = certificates.etcd()
+    return Store(etcd_arguments(ETCD_DIR, authority, server, settings.etcd_arg), authority, client, API_PORT)
+
+
+async def join(settings: Settings, files: EtcdFiles, service_account_key: Path) -> EtcdMember:
+    """Becomes a member by the server of the settings, with what its servers share."""
+    other = Etcd(settings.joined[0], files.authority, files.client)
+    notify(f"STATUS=Joining {settings.server}")
+
+    def attempt() -> EtcdMember:
+        shared = other.get(etcd.BOOTSTRAP_KEY)
+        if shared is None:
+            raise StandInError(f"{settings.server} is no server of several: it has nothing to share")
+        write_file(service_account_key, shared)
+        return etcd.joined(other, settings.node_name, settings.node_ip)
+
+    member: EtcdMember = await until(f"{settings.server} to take this server in", attempt, interval_seconds=1)
+    log(f"joining the etcd of {settings.server}: {member.initial_cluster}")
+    return member
+
+
 async def run_server(node: Node) -> None:
     """A server: control plane, kubelet, packaged manifests."""
     started = time.monotonic()
     settings = node.settings
     certificates = Certificates(settings, SERVER_TLS)
     service_account_key = SERVER_TLS / "service.key"
-    ensure_key(service_account_key)
+    password = node_password()
     admin = certificates.client("admin", "system:admin", "system:masters")
-    server = f"https://127.0.0.1:{API_PORT}"
 
     node.start_containerd()
-    etcd_authority, etcd_server, etcd_client = certificates.etcd()
-    data_dir = DATA_DIR / "server/db/etcd"
-    data_dir.mkdir(parents=True, exist_ok=True)
-    data_dir.chmod(0o700)
-    arguments = etcd_arguments(data_dir, etcd_authority, etcd_server, settings.etcd_arg)
-    node.supervisor.start("etcd", (str(PROGRAMS / "etcd"), *arguments))
-    arguments = api_server_arguments(settings, certificates, etcd_authority, etcd_client, service_account_key)
+    store = await prepare_store(settings, certificates, service_account_key)
+    several = store.member is not None
+    server = f"https://127.0.0.1:{store.api_port}"
+    if several:
+        serving = certificates.serving("kube-apiserver", "kube-apiserver", api_server_names(settings))
+        node.front = Front(certificates.server_ca_path, serving)
+        node.front.listen()
+    node.supervisor.start("etcd", (str(PROGRAMS / "etcd"), *store.arguments))
+    if store.member is not None and store.begins:
+        share = functools.partial(store.member.put, etcd.BOOTSTRAP_KEY, service_account_key.read_bytes())
+        await until("etcd", share)
+    arguments = api_server_arguments(
+        settings, certificates, store.authority, store.client, service_account_key, store.api_port
+    )
     node.supervisor.start("kube-apiserver", (str(PROGRAMS / "kube-apiserver"), *arguments))
     write_file(
         ADMIN_KUBECONFIG,
-        kubeconfig(server, certificates.server_ca_path, admin, embed=True),
+        kubeconfig(f"https://127.0.0.1:{API_PORT}", certificates.server_ca_path, admin, embed=True),
         settings.write_kubeconfig_mode,
     )
 
     notify("STATUS=Waiting for the API")
-    api = Api(API_PORT, certificates.server_ca_path, admin)
+    api = Api(store.api_port, certificates.server_ca_path, admin)
     await until("the API", functools.partial(api.request, "GET", "/readyz"))
     log(f"the API is ready after {time.monotonic() - started:.1f} s")
+    await until("this node's password", functools.partial(prove, api, settings.node_name, password), 5)
 
     credentials = DATA_DIR / "server/cred"
     components = {"controller": "system:kube-controller-manager", "scheduler": "system:kube-scheduler"}
@@ -133,10 +206,10 @@ async def run_server(node: Node) -> None:
         paths[name] = credentials / f"{name}.kubeconfig"
         write_file(paths[name], kubeconfig(server, certificates.server_ca_path, pair, embed=False))
     arguments = controller_manager_arguments(
-        settings, paths["controller"], certificates.server_ca_path, service_account_key
+        settings, paths["controller"], certificates.server_ca_path, service_account_key, several=several
     )
     node.supervisor.start("kube-controller-manager", (str(PROGRAMS / "kube-controller-manager"), *arguments))
-    arguments = scheduler_arguments(settings, paths["scheduler"])
+    arguments = scheduler_arguments(settings, paths["scheduler"], several=several)
     node.supervisor.start("kube-scheduler", (str(PROGRAMS / "kube-scheduler"), *arguments))
     node.start_kubelet(certificates, server, settings.cluster_dns, settings.cluster_domain)
 
@@ -148,32 +221,9 @@ async def run_server(node: Node) -> None:
             f"{document['kind']} {document['metadata']['name']} to be applied", functools.partial(api.apply, document)
         )
     await node.wait_for_node(api)
-    # A kubelet may not give itself this label (NodeRestriction).
-    labels = {"metadata": {"labels": {"node-role.kubernetes.io/control-plane": "true"}}}
-    await until(
-        "the node to be labelled",
-        functools.partial(
-            api.request, "PATCH", f"/api/v1/nodes/{settings.node_name}", labels, "application/merge-patch+json"
-        ),
-    )
+    await mark_server(api, settings, several=several)
     node.ready(started)
-    if "coredns" not in settings.disable:
-        await keep_node_hosts(api)
-
-
-async def keep_node_hosts(api: Api) -> None:
-    """Keep NodeHosts as the nodes are."""
-    last: dict[str, Any] = {}
-    while True:
-        try:
-            nodes = await asyncio.to_thread(api.request, "GET", "/api/v1/nodes?resourceVersion=0")
-            document = node_hosts_object(nodes.get("items") or ())
-            if document != last:
-                await asyncio.to_thread(api.apply, document, "k3s-node-hosts")
-                last = document
-        except (ApiError, OSError, http.client.HTTPException) as error:
-            log(f"NodeHosts not updated: {error}")
-        await asyncio.sleep(NODE_HOSTS_INTERVAL_SECONDS)
+    await Nodes(api, store.member, coredns="coredns" not in settings.disable).keep()
 
 
 async def run_agent(node: Node) -> None:
@@ -181,7 +231,9 @@ async def run_agent(node: Node) -> None:
     started = time.monotonic()
     certificates = Certificates(node.settings, AGENT_DIR)
     server = f"https://127.0.0.1:{FORWARDER_PORT}"
+    password = node_password()
     node.start_containerd()
+    supervisor = Api(FORWARDER_PORT, certificates.server_ca_path, certificates.supervisor())
     api = Api(FORWARDER_PORT, certificates.server_ca_path, certificates.kubelet_client())
     cached = AGENT_DIR / "etc/cluster.json"
     if cached.exists():
@@ -196,10 +248,12 @@ async def run_agent(node: Node) -> None:
             interval_seconds=1,
         )
         cluster = answer["data"]
+        await until("this node's password", functools.partial(prove, supervisor, node.settings.node_name, password), 5)
         write_file(cached, json.dumps(cluster), 0o644)
     node.start_kubelet(certificates, server, cluster["cluster-dns"], cluster["cluster-domain"])
     await node.wait_for_node(api)
     node.ready(started)
+    await keep_servers(supervisor, node.balancer)
 
 
 async def run_node(settings: Settings) -> None:
@@ -209,7 +263,7 @@ async def run_node(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    forwarder = await serve_forwarder(settings.api_server)
+    await node.balancer.serve()
     role: Callable[[Node], Coroutine[Any, Any, None]] = run_server if settings.role == "server" else run_agent
     work = asyncio.create_task(role(node))
     stopped = asyncio.create_task(stop.wait())
@@ -221,5 +275,7 @@ async def run_node(settings: Settings) -> None:
     finally:
         notify("STOPPING=1")
         work.cancel()
-        forwarder.close()
+        node.balancer.close()
+        if node.front is not None:
+            node.front.close()
         await node.supervisor.stop()

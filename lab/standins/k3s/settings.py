@@ -25,6 +25,7 @@ class Settings:
     node_name: str
     node_ip: str
     server: str = ""
+    cluster_init: bool = False
     node_label: tuple[str, ...] = ()
     node_taint: tuple[str, ...] = ()
     kubelet_arg: tuple[str, ...] = ()
@@ -42,16 +43,21 @@ class Settings:
 
     @property
     def api_server(self) -> tuple[str, int]:
-        """Host and port to which 127.0.0.1:6444 forwards."""
+        """Host and port to which 127.0.0.1:6444 forwards, on an agent as long as it knows no others."""
         if self.role == "server":
             return "127.0.0.1", API_PORT
+        return self.joined
+
+    @property
+    def joined(self) -> tuple[str, int]:
+        """Host and port of ``server``."""
         url = urllib.parse.urlsplit(self.server)
         return url.hostname or "", url.port or API_PORT
 
 
 PACKAGED_COMPONENTS = ("coredns", "servicelb", "traefik", "local-storage", "metrics-server", "runtimes")
 AGENT_SETTINGS = {"token", "server", "node-name", "node-ip", "node-label", "node-taint", "kubelet-arg"}
-SERVER_SETTINGS = (AGENT_SETTINGS - {"server"}) | {
+SERVER_SETTINGS = AGENT_SETTINGS | {
     "tls-san",
     "cluster-cidr",
     "service-cidr",
@@ -66,8 +72,8 @@ SERVER_SETTINGS = (AGENT_SETTINGS - {"server"}) | {
     "kube-controller-manager-arg",
     "kube-scheduler-arg",
     "etcd-arg",
-    # What these switch is not there in any case.
     "cluster-init",
+    # What these switch is not there in any case.
     "disable-cloud-controller",
     "disable-helm-controller",
 }
@@ -159,11 +165,11 @@ def parse_settings(role: str, config: Mapping[str, Any], hostname: str, default_
     node_ip = texts.get("node-ip", default_ip)
     if not is_ipv4(node_ip):
         errors.append(f"node-ip: {node_ip or 'missing'} is not one IPv4 address")
-    if role == "agent":
+    if role == "agent" or "server" in texts:
         url = urllib.parse.urlsplit(texts.get("server", ""))
         if url.scheme != "https" or not url.hostname:
-            errors.append("server: required on an agent, as https://HOST:6443")
-    else:
+            errors.append(f"server: {'required on an agent, as' if role == 'agent' else 'is not'} https://HOST:6443")
+    if role == "server":
         errors += _check_server(texts, lists, flags)
     if errors:
         raise StandInError("; ".join(errors))
@@ -176,6 +182,7 @@ def parse_settings(role: str, config: Mapping[str, Any], hostname: str, default_
         node_name=texts.get("node-name", hostname).lower(),
         node_ip=node_ip,
         server=texts.get("server", ""),
+        cluster_init=flags.get("cluster-init", False),
         cluster_cidr=texts.get("cluster-cidr", Settings.cluster_cidr),
         service_cidr=service_cidr,
         cluster_dns=cluster_dns if role == "server" else "",

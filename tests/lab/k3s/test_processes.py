@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.standins.k3s import supervisor
-from lab.standins.k3s.forwarder import serve_forwarder
+from lab.standins.k3s.forwarder import Balancer
 from lab.standins.k3s.journal import notify
 from lab.standins.k3s.supervisor import Supervisor
 
@@ -49,7 +49,8 @@ class TestProcesses:
 
             target = await asyncio.start_server(reverse, "127.0.0.1", 0)
             port = free_port()
-            forwarder = await serve_forwarder(("127.0.0.1", target.sockets[0].getsockname()[1]), port)
+            forwarder = Balancer(("127.0.0.1", target.sockets[0].getsockname()[1]))
+            await forwarder.serve(port)
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(bytes(range(256)) * 4000)
             writer.write_eof()
@@ -64,7 +65,8 @@ class TestProcesses:
     def test_the_forwarder_closes_when_its_target_is_not_there(self) -> None:
         async def scenario() -> bytes:
             port = free_port()
-            forwarder = await serve_forwarder(("127.0.0.1", free_port()), port)
+            forwarder = Balancer(("127.0.0.1", free_port()))
+            await forwarder.serve(port)
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             answer = await reader.read()
             writer.close()

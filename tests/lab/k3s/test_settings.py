@@ -72,8 +72,8 @@ class TestSettings:
             ),
             (
                 "server",
-                SERVER | {"server": "https://10.0.1.9:6443"},
-                "unknown setting server: k3s server has no such flag, or this stand-in does not do it",
+                SERVER | {"server": "10.0.1.9"},
+                "server: is not https://HOST:6443",
             ),
             ("server", SERVER | {"token": ""}, "token: required; it is what the certificates are derived from"),
             ("server", SERVER | {"node-ip": "fd00::1"}, "node-ip: fd00::1 is not one IPv4 address"),

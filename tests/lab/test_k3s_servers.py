@@ -1,0 +1,380 @@
+"""Three servers and an agent on machines: the k3s stand-in with the real etcd, set up by the program's own files.
+
+What the program has to hold is held here against what k3s does: that no server but one that may begins a cluster, that
+whichever server is away is not missed, and that a server which was made anew comes back as a member.
+
+With a lab up these tests add machines of their own to it and remove them; else they make a lab and take it down.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from ipaddress import IPv4Interface
+from pathlib import Path
+from posixpath import dirname
+from typing import Final
+
+import pytest
+import yaml
+
+from domain.names import INSTALL_SCRIPT, K3S_CONFIG, MAY_START
+from domain.node_files import NodeFile, node_files
+from domain.places.registry import StackSettings
+from domain.plan import AddressPlan, address_plan
+from lab import base, cgroups, images, machines, mirror, network, processes, programs, state
+from lab.commands import wait_until
+from lab.errors import LabError
+from lab.standins.k3s.layout import COREDNS_IMAGE, PAUSE_IMAGE, VERSION
+from tests.domain.one_stack import parse_stack
+from toolchain import ensure
+
+pytestmark = [
+    pytest.mark.link,
+    pytest.mark.timeout(1200),
+    pytest.mark.skipif(os.geteuid() != 0, reason="machines need root"),
+]
+
+REPOSITORY: Final = Path(__file__).parents[2]
+NETWORK: Final = "isthmus-test-ha"
+GATEWAY: Final = IPv4Interface("10.78.1.1/24")
+SERVERS: Final = ("test-ha-1", "test-ha-2", "test-ha-3")
+AGENT, LATER, REINSTALLED = "test-ha-4", "test-ha-5", "test-ha-6"
+AGENTS: Final = (AGENT, LATER, REINSTALLED)
+ADDRESSES: Final = {name: GATEWAY.network[10 + number] for number, name in enumerate((*SERVERS, *AGENTS), 1)}
+MIRROR: Final = f"http://{GATEWAY.ip}"
+TOKEN: Final = "0123456789abcdef0123456789abcdef"
+ANSWER_SECONDS: Final = 30.0
+"""Within which another server answers when one has lost its power."""
+JOIN_SECONDS: Final = 240.0
+"""A learner gets its vote at the leader's next look, every 15 s, and k3s that was refused starts again after 5 s."""
+TLS: Final = "/var/lib/rancher/k3s/server/tls"
+
+
+def settings(k3s_sha256: str) -> StackSettings:
+    host_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJd2gTWYGdEwEzvYjHAyO3XX9Cj4Z3wbqGPcBJ1HMGx7"
+    secret = {"secure": "v1:bm9uY2U=:Y2lwaGVy"}
+    parsed = parse_stack(
+        "test",
+        {
+            "isthmus:network": {
+                "pod_cidr": "10.64.0.0/16",
+                "service_cidr": "10.65.0.0/16",
+                "node_cidr": str(GATEWAY.network),
+                "dns_zone": "test.internal",
+            },
+            "isthmus:peers": [],
+            "isthmus:on_premise": {
+                "machines": [
+                    {
+                        "name": name,
+                        "address": str(address),
+                        "role": "server" if name in SERVERS else "agent",
+                        "router": name == AGENT,
+                        "host_key": host_key,
+                    }
+                    for name, address in ADDRESSES.items()
+                ],
+                "ssh": {"user": "root", "port": 22},
+            },
+            "isthmus:k3s": {"version": VERSION, "sha256": k3s_sha256},
+            "isthmus:mirrors": {
+                "k3s": f"{MIRROR}/k3s",
+                "registries": {"docker.io": MIRROR, "registry.isthmus.lab": MIRROR},
+            },
+            "isthmus:clusterSecret": secret,
+            "isthmus:netbirdApiToken": secret,
+            "isthmus:sshPrivateKey": secret,
+        },
+    )
+    assert isinstance(parsed, StackSettings), [str(problem) for problem in parsed]
+    return parsed
+
+
+@dataclass
+class Cluster:
+    """Machines of the cluster, made and made anew by name."""
+
+    parsed: StackSettings
+    plan: AddressPlan = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.plan = address_plan(self.parsed)
+
+    def files(self, name: str, password: str | None = None) -> tuple[NodeFile, ...]:
+        (node,) = [one for one in self.plan.nodes if one.name == name]
+        return node_files(self.plan, node, self.parsed, TOKEN, password or f"password of {name}")
+
+    def make(self, name: str) -> None:
+        """An empty machine of this name and address."""
+        machines.destroy(name)
+        machines.create(
+            machines.MachineSpec(
+                name=name,
+                hostname=name,
+                interfaces=(
+                    machines.Bridged(
+                        bridge_namespace=NETWORK,
+                        ifname="eth0",
+                        address=IPv4Interface(f"{ADDRESSES[name]}/{GATEWAY.network.prefixlen}"),
+                        gateway=GATEWAY.ip,
+                    ),
+                ),
+                binds=(programs.bind(),),
+            )
+        )
+        machines.start(name)
+        machines.wait_boot(name)
+
+    def lay(self, name: str, files: Sequence[NodeFile]) -> None:
+        for file in files:
+            script = f'mkdir -p "$(dirname {file.path})" && cat > {file.path} && chmod {file.mode:o} {file.path}'
+            machines.exec(name, ["sh", "-c", script], text=file.content, check=True)
+
+    def install(self, name: str, files: Sequence[NodeFile] | None = None) -> None:
+        """What the program does on a machine; returns once k3s is up."""
+        self.lay(name, self.files(name) if files is None else files)
+        machines.exec(name, [INSTALL_SCRIPT], check=True, deadline_seconds=300)
+
+    def begin(self, name: str, files: Sequence[NodeFile] | None = None) -> None:
+        """The same, without waiting for k3s."""
+        self.lay(name, self.files(name) if files is None else files)
+        machines.exec(name, ["sh", "-c", f"setsid {INSTALL_SCRIPT} >/tmp/installed 2>&1 &"], check=True)
+
+    def run(self, name: str, *argv: str, text: str = "") -> str:
+        return machines.exec(name, argv, text=text, check=True, deadline_seconds=120).stdout
+
+    def kubectl(self, at: str, *arguments: str) -> str:
+        return self.run(at, "k3s", "kubectl", "--request-timeout=10s", *arguments)
+
+    def uid(self, at: str) -> str:
+        """What tells one cluster from another."""
+        return self.kubectl(at, "get", "namespace", "kube-system", "--output=jsonpath={.metadata.uid}")
+
+    def members(self, at: str) -> dict[str, str]:
+        """Node -> voter, learner or new, as etcd on a server lists them."""
+        pair = ("--cert", f"{TLS}/etcd-client.crt", "--key", f"{TLS}/etcd-client.key")
+        ask = ("curl", "-fsS", "--cacert", f"{TLS}/etcd-server-ca.crt", *pair, "--data", "{}")
+        listed = json.loads(self.run(at, *ask, "https://127.0.0.1:2379/v3/cluster/member/list"))["members"]
+        return {
+            one["peerURLs"][0].removeprefix("https://").removesuffix(":2380"): "new"
+            if not one.get("name")
+            else "learner"
+            if one.get("isLearner")
+            else "voter"
+            for one in listed
+        }
+
+    def ready(self, at: str) -> set[str]:
+        """Nodes of which the cluster has heard a moment ago. There is no network for pods, so none is Ready."""
+        listed = json.loads(self.kubectl(at, "get", "nodes", "--output=json"))["items"]
+        return {
+            one["metadata"]["name"]
+            for one in listed
+            for condition in one["status"].get("conditions", ())
+            if condition["type"] == "Ready" and condition["status"] != "Unknown"
+        }
+
+    def says(self, name: str, text: str) -> bool:
+        """Whether that stands in the journal of its k3s."""
+        unit = "k3s" if name in SERVERS else "k3s-agent"
+        return text in self.run(name, "journalctl", "--unit", unit, "--no-pager", "--output=cat")
+
+
+VOTERS: Final = {str(ADDRESSES[name]): "voter" for name in SERVERS}
+
+
+def is_so(what: str, condition: Callable[[], object], seconds: float = JOIN_SECONDS) -> None:
+    """Waits until it holds; what fails meanwhile does not hold, and at the deadline it is said why."""
+    last = [""]
+
+    def look() -> bool:
+        try:
+            return bool(condition())
+        except (LabError, ValueError, KeyError) as error:
+            last[0] = str(error)
+            return False
+
+    wait_until(look, what=what, deadline_seconds=seconds, every_seconds=1, state=lambda: last[0] + journals())
+
+
+def journals() -> str:
+    """The end of what k3s says on each machine that runs."""
+    units = ("--unit", "k3s", "--unit", "k3s-agent", "--no-pager", "--output=cat", "--lines=25")
+    there = [name for name in ADDRESSES if name in machines.list_machines()]
+    said = [f"--- {name}\n{machines.exec(name, ['journalctl', *units]).stdout}" for name in there]
+    return "\n".join(["", *said])
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[None]:
+    base.ensure_machine_tree()
+    if state.read() is not None:
+        yield
+        return
+    with state.exclusive():
+        state.claim(REPOSITORY)
+        cgroups.join()
+        try:
+            yield
+        finally:
+            left = state.teardown()
+    assert left == []
+
+
+@pytest.fixture(scope="module")
+def cluster(lab: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    root = tmp_path_factory.mktemp("mirror")
+    references = [f"docker.io/{PAUSE_IMAGE}", f"docker.io/{COREDNS_IMAGE}"]
+    laid_out = mirror.prepare_mirror(root, k3s_version=VERSION, images=images.ensure_images(references))
+    programs.lay_out(ensure(list(programs.TOOLS)))
+    made = Cluster(settings(laid_out.k3s_sha256))
+    try:
+        network.create_bridge(NETWORK, address=GATEWAY)
+        processes.spawn(
+            "test-ha-mirror",
+            [sys.executable, "-m", "lab.mirror", "--listen", f"{GATEWAY.ip}:80", "--root", str(root)],
+            netns=NETWORK,
+            directory=REPOSITORY,
+        )
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(made.make, (*SERVERS, AGENT)))
+        # As at Hetzner: all of them boot and wait, and then one is told that it may begin.
+        for name in (*SERVERS, AGENT):
+            made.begin(name)
+        for name in SERVERS:
+            is_so(f"{name} waits", partial(made.says, name, "waits for a server with a cluster"))
+            assert machines.exec(name, ["pgrep", "-x", "etcd"]).returncode != 0
+        made.run(SERVERS[0], "sh", "-c", f"mkdir -p {dirname(MAY_START)}; touch {MAY_START}")
+        is_so("three servers have a vote", lambda: made.members(SERVERS[0]) == VOTERS, 2 * JOIN_SECONDS)
+        is_so("all are nodes", lambda: made.ready(SERVERS[0]) == {*SERVERS, AGENT})
+        yield made
+    finally:
+        for name in ADDRESSES:
+            machines.destroy(name)
+        processes.stop("test-ha-mirror")
+        network.delete_namespace(NETWORK)
+
+
+def test_every_server_has_the_whole_cluster(cluster: Cluster) -> None:
+    uids = {cluster.uid(name) for name in SERVERS}
+    assert len(uids) == 1
+    for name in SERVERS:
+        assert cluster.kubectl(name, "get", "--raw", "/readyz") == "ok"
+        assert cluster.members(name) == VOTERS
+    is_so("the permission has gone", lambda: machines.exec(SERVERS[0], ["test", "-e", MAY_START]).returncode != 0)
+
+
+def test_an_agent_knows_all_servers(cluster: Cluster) -> None:
+    def known() -> set[str]:
+        kept = json.loads(cluster.run(AGENT, "cat", "/var/lib/rancher/k3s/agent/etc/k3s-agent-load-balancer.json"))
+        return set(kept["ServerAddresses"])
+
+    is_so("it knows them", lambda: known() == {f"{ADDRESSES[name]}:6443" for name in SERVERS})
+
+
+def through_the_agent(cluster: Cluster) -> str:
+    """The API as everything on the agent reaches it."""
+    kubeconfig = yaml.safe_load(cluster.run(SERVERS[1], "cat", "/etc/rancher/k3s/k3s.yaml"))
+    kubeconfig["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:6444"
+    return yaml.safe_dump(kubeconfig)
+
+
+@pytest.mark.parametrize(
+    "away", [SERVERS[0], *(pytest.param(name, marks=pytest.mark.thorough) for name in SERVERS[1:])]
+)
+def test_any_server_may_lose_its_power(cluster: Cluster, away: str) -> None:
+    others = [name for name in SERVERS if name != away]
+    kubeconfig = through_the_agent(cluster)
+    ask = ["/usr/libexec/isthmus-lab/kubectl", "--kubeconfig=/dev/stdin", "--request-timeout=5s", "create", "configmap"]
+    before = cluster.uid(others[0])
+
+    def writes(number: int) -> bool:
+        name = f"while-{away}-is-away-{number}"
+        return machines.exec(AGENT, [*ask, name], text=kubeconfig, deadline_seconds=20).returncode == 0
+
+    assert writes(0)
+    machines.cut_power(away)
+    try:
+        begun = time.monotonic()
+        numbers = iter(range(1, 1000))
+        is_so("the agent writes to the API", lambda: writes(next(numbers)), ANSWER_SECONDS)
+        print(f"{away} off: the next write by the agent after {time.monotonic() - begun:.1f} s")
+        assert {cluster.uid(name) for name in others} == {before}
+        if away == SERVERS[0]:
+            cluster.make(LATER)
+            cluster.install(LATER)
+            is_so("a new agent joins meanwhile", lambda: LATER in cluster.ready(others[0]))
+        assert AGENT in cluster.ready(others[0])
+    finally:
+        machines.start(away)
+        machines.wait_boot(away)
+    is_so(f"{away} is back", lambda: cluster.uid(away) == before and away in cluster.ready(others[0]))
+    assert cluster.members(others[0]) == VOTERS
+
+
+def test_a_server_made_anew_reaches_nobody_and_begins_no_cluster(cluster: Cluster) -> None:
+    """Then it reaches the others, which count a member of its name until the Node is deleted."""
+    first, other = SERVERS[0], SERVERS[1]
+    before = cluster.uid(other)
+    cluster.make(first)
+    for name in SERVERS[1:]:
+        cluster.run(first, "ip", "route", "add", "blackhole", f"{ADDRESSES[name]}/32")
+    cluster.begin(first)
+    is_so("it waits", partial(cluster.says, first, "waits for a server with a cluster"))
+    time.sleep(30)  # several rounds: what is looked for is that nothing happens
+    assert machines.exec(first, ["pgrep", "-x", "etcd"]).returncode != 0
+    assert machines.exec(first, ["test", "-e", "/var/lib/rancher/k3s/server/db/etcd/member"]).returncode != 0
+
+    for name in SERVERS[1:]:
+        cluster.run(first, "ip", "route", "del", "blackhole", f"{ADDRESSES[name]}/32")
+    is_so("it is refused", partial(cluster.says, first, "duplicate node name found"))
+    assert cluster.members(other) == VOTERS
+    cluster.kubectl(other, "delete", "node", first, "--timeout=60s")
+    is_so("it is a member", lambda: cluster.members(first) == VOTERS and cluster.members(other) == VOTERS)
+    is_so("it serves", lambda: cluster.uid(first) == before and first in cluster.ready(other))
+
+
+def test_what_was_rendered_before_made_a_second_cluster(cluster: Cluster) -> None:
+    """The fault itself: `cluster-init` in the settings of the first server, on an empty disk."""
+    first, other = SERVERS[0], SERVERS[1]
+    before = cluster.uid(other)
+    cluster.make(first)
+    old = []
+    for file in cluster.files(first):
+        content = file.content
+        if file.path == K3S_CONFIG:
+            content = yaml.safe_dump({**yaml.safe_load(content), "cluster-init": True})
+        if file.path.endswith(".service"):
+            content = "".join(line for line in content.splitlines(True) if "join-k3s" not in line)
+        old.append(NodeFile(file.path, file.mode, content))
+    cluster.install(first, old)
+    assert cluster.uid(first) != before
+    assert cluster.uid(other) == before
+    assert cluster.members(first) == {str(ADDRESSES[first]): "voter"}
+
+    # Back into the cluster, as a person would bring it.
+    cluster.make(first)
+    cluster.begin(first)
+    is_so("it is refused", partial(cluster.says, first, "duplicate node name found"))
+    cluster.kubectl(other, "delete", "node", first, "--timeout=60s")
+    is_so("it is a member again", lambda: cluster.members(other) == VOTERS and cluster.uid(first) == before)
+
+
+def test_an_agent_that_was_installed_anew_comes_back_and_another_machine_does_not(cluster: Cluster) -> None:
+    cluster.make(REINSTALLED)
+    cluster.install(REINSTALLED)
+    is_so("it is a node", lambda: REINSTALLED in cluster.ready(SERVERS[0]))
+    cluster.make(REINSTALLED)
+    cluster.install(REINSTALLED)
+    cluster.make(REINSTALLED)
+    cluster.begin(REINSTALLED, cluster.files(REINSTALLED, "of another machine"))
+    is_so("it is rejected", partial(cluster.says, REINSTALLED, "Node password rejected"))
+    cluster.kubectl(SERVERS[0], "delete", "node", REINSTALLED)
+    is_so("it is a node", lambda: REINSTALLED in cluster.ready(SERVERS[0]))
