@@ -112,7 +112,12 @@ class Doing:
     def mended(self, action: Mend) -> None:
         """Something was put right on the node."""
         self.counts.mended[action.what] += 1
-        self._begin(self._tell("NodeMended", f"{action.reason}; that is put right", warning=True))
+        text = f"{action.reason}; that is put right"
+        said, at = self._said.get(action.what, ("", 0.0))
+        # Somebody may take it away again and again.
+        if text != said or time.monotonic() - at > SAID_AGAIN_SECONDS:
+            self._said[action.what] = (text, time.monotonic())
+            self._begin(self._tell("NodeMended", text, warning=True))
 
     def restart_agent(self, action: Mend) -> None:
         """Starts NetBird's agent on this node anew."""
@@ -143,7 +148,6 @@ class Doing:
                 self._said[about] = (text, time.monotonic())
                 self.log(f"{about}: {text}")
         elif before:
-            self._said.pop(about, None)
             self.log(f"{about}: works again")
 
     def log(self, text: str) -> None:

@@ -148,19 +148,10 @@ class Keeper:
     async def _look(self) -> None:
         config = self._talk.config
         facts, self._device = await self._node.look(config.interface)
+        if self._mend(config.interface, facts):
+            # What is put right at once nobody else has to hear of: the link stays where it is.
+            facts, self._device = await self._node.look(config.interface)
         self._facts = facts
-        self._mend_memory, actions = mend(config.interface, self._mend_memory, facts, time.monotonic())
-        for action in actions:
-            if action.what == "agent":
-                self._doing.restart_agent(action)
-                continue
-            try:
-                self._node.mend(action, config.interface)
-            except OSError as error:
-                self._doing.problem(action.what, f"{action.reason}, and could not be put right: {error}")
-            else:
-                self._doing.problem(action.what, "")
-                self._doing.mended(action)
         index = facts.interface.index if facts.interface else 0
         reasons = faults(config.interface, self._mend_memory, facts)
         if self._drained is not None and (
@@ -181,6 +172,24 @@ class Keeper:
         self._open_inner_wire()
         self._become(own)
         self._doing.speak(report.spoken(own, self._decision.views))
+
+    def _mend(self, interface: str, facts: NodeFacts) -> bool:
+        """Puts right what can be put right here; whether anything was."""
+        self._mend_memory, actions = mend(interface, self._mend_memory, facts, time.monotonic())
+        mended = False
+        for action in actions:
+            if action.what == "agent":
+                self._doing.restart_agent(action)
+                continue
+            try:
+                self._node.mend(action, interface)
+            except OSError as error:
+                self._doing.problem(action.what, f"{action.reason}, and could not be put right: {error}")
+            else:
+                self._doing.problem(action.what, "")
+                self._doing.mended(action)
+                mended = True
+        return mended
 
     def _open_tunnel_wire(self, index: int) -> None:
         config = self._talk.config

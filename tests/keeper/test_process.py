@@ -146,6 +146,36 @@ def test_a_changed_file_brings_a_sibling_and_takes_one_away(pair: Pair) -> None:
     assert pair.ask("mn-2", "/healthz") == (200, "ok\n")
 
 
+def test_what_is_put_right_at_once_nobody_else_hears_of(pair: Pair) -> None:
+    subprocess.run(
+        [
+            "sh",
+            "-ec",
+            (
+                "ip link add wt0 type veth peer name far; ip link set far up; ip addr add 100.92.0.7/16 dev wt0;"
+                "ip link set wt0 up; ip rule add priority 105 lookup main suppress_prefixlength 0;"
+                "ip rule add priority 110 not fwmark 0x1bd00 lookup 7120; echo 1 >/proc/sys/net/ipv4/ip_forward"
+            ),
+        ],
+        check=True,
+    )
+    until(lambda: pair.status("mn-1")["ok"] is True and pair.status("mn-2")["ok"] is True)
+    for change, what in (
+        ("echo 0 >/proc/sys/net/ipv4/ip_forward", "forwarding"),
+        ("ip link set wt0 down", "interface"),
+        ("ip rule del priority 110", "ip rules"),
+    ):
+        subprocess.run(["sh", "-ec", change], check=True)
+        # Both live in this network, so either may be the one that does it.
+        until(lambda what=what: any(pair.status(node)["mended"].get(what) for node in ("mn-1", "mn-2")))  # type: ignore[misc]
+        assert pair.status("mn-1")["ok"] is True
+    assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == "1\n"
+    pair.running["mn-1"].terminate()
+    log, _ = pair.running["mn-1"].communicate(timeout=DEADLINE_SECONDS)
+    assert log.count("keeper: this node is in order") == 1
+    assert log.count("not in order") == 1  # Before there was a wt0.
+
+
 def test_the_http_face_says_what_there_is(pair: Pair) -> None:
     assert pair.ask("mn-1", "/readyz") == (200, "ready\n")
     assert pair.ask("mn-1", "/drain") == (405, "/drain takes POST\n")
