@@ -17,6 +17,7 @@ from keeper.config import Config, ConfigFile
 from keeper.doing import Doing
 from keeper.kubernetes import api_of_environment
 from keeper.service import Keeper, Place
+from keeper.wireguard import SOCKETS
 
 CONFIG = Path("/etc/isthmus-keeper/keeper.json")
 KEY = Path("/etc/isthmus-keeper-key/key")
@@ -34,6 +35,9 @@ def _run() -> int:
     parser.add_argument("--config", type=Path, default=CONFIG, help=f"default: {CONFIG}")
     parser.add_argument("--key", type=Path, default=KEY, help=f"the key that siblings share; default: {KEY}")
     parser.add_argument("--http-port", type=int, default=8055, help="on 127.0.0.1; default: 8055")
+    parser.add_argument(
+        "--wireguard", type=Path, default=SOCKETS, help=f"sockets of userspace WireGuard; default: {SOCKETS}"
+    )
     options = parser.parse_args()
     node = os.environ.get("NODE_NAME", "")
     file = ConfigFile(options.config)
@@ -48,7 +52,9 @@ def _run() -> int:
         return _refuse(file.problem)
     if len(key) < SHORTEST_KEY:
         return _refuse(f"{options.key}: the key has {len(key)} bytes; at least {SHORTEST_KEY} are needed")
-    return asyncio.run(_keep(Place(node=node, key=key, http_port=options.http_port), file, config))
+    return asyncio.run(
+        _keep(Place(node=node, key=key, http_port=options.http_port, sockets=options.wireguard), file, config)
+    )
 
 
 async def _keep(place: Place, file: ConfigFile, config: Config) -> int:

@@ -25,7 +25,8 @@ FORWARDING: Final = (Path("/host/proc/sys/net/ipv4/ip_forward"), Path("/proc/sys
 class OwnNode:
     """Looks at this network namespace and changes it."""
 
-    def __init__(self, forwarding: Iterable[Path] = FORWARDING) -> None:
+    def __init__(self, sockets: Path = wireguard.SOCKETS, forwarding: Iterable[Path] = FORWARDING) -> None:
+        self._sockets = sockets
         self._forwarding = [path for path in forwarding if path.exists()]
         self._route = Netlink()
         self._filter: Netlink | None = None
@@ -38,7 +39,7 @@ class OwnNode:
         device, silent = None, False
         if link is not None:
             try:
-                device = await wireguard.look(interface)
+                device = await wireguard.look(interface, self._sockets)
             except AgentSilent:
                 silent = True
             # Waiting for the agent took time.

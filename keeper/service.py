@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from http import HTTPStatus
+from pathlib import Path
 from typing import Final
 
 from keeper import http_face, metrics, report, wireguard
@@ -36,11 +37,12 @@ DRAIN_SECONDS: Final = 120.0
 
 @dataclass(frozen=True)
 class Place:
-    """Where it runs: its node, the siblings' key, the port of its HTTP face."""
+    """Where it runs: its node, the siblings' key, the port of its HTTP face, the folder of WireGuard's sockets."""
 
     node: str
     key: bytes
     http_port: int = http_face.PORT
+    sockets: Path = wireguard.SOCKETS
 
 
 class Keeper:
@@ -48,7 +50,7 @@ class Keeper:
 
     def __init__(self, place: Place, file: ConfigFile, config: Config, doing: Doing) -> None:
         self._place, self._file, self._doing = place, file, doing
-        self._node = OwnNode()
+        self._node = OwnNode(place.sockets)
         self._changes = Changes()
         self._changed = asyncio.Event()
         self._talk = Conversation(
@@ -291,7 +293,7 @@ class Keeper:
             to = report.peer_of(config, self._device, action.peer, action.router)
             if to is not None:
                 ranges = config.peers[action.peer].ranges
-                give = wireguard.give(config.interface, to, ranges)
+                give = wireguard.give(config.interface, to, ranges, self._place.sockets)
                 self._doing.steer_over(action, give, self._changed.set)
 
     # --- HTTP ---------------------------------------------------------------------------------------------------------

@@ -46,19 +46,19 @@ class WireGuardPeer:
 Device = tuple[WireGuardPeer, ...]
 
 
-async def look(interface: str) -> Device | None:
+async def look(interface: str, sockets: Path = SOCKETS) -> Device | None:
     """The device's peers. None where nobody can be asked; AgentSilent where somebody should answer and doesn't."""
-    if (found := await _ask(interface, "get=1\n\n")) is not None:
+    if (found := await _ask(sockets / f"{interface}.sock", "get=1\n\n")) is not None:
         return parse_device(found)
     with contextlib.suppress(OSError):
         return _kernel_look(interface)
     return None
 
 
-async def give(interface: str, peer: WireGuardPeer, ranges: tuple[str, ...]) -> None:
+async def give(interface: str, peer: WireGuardPeer, ranges: tuple[str, ...], sockets: Path = SOCKETS) -> None:
     """Gives the ranges to the peer; whoever had them loses them. OSError when the device refuses."""
     lines = [f"public_key={peer.key.hex()}", "update_only=true", *(f"allowed_ip={range_}" for range_ in ranges)]
-    answer = await _ask(interface, "set=1\n" + "\n".join(lines) + "\n\n")
+    answer = await _ask(sockets / f"{interface}.sock", "set=1\n" + "\n".join(lines) + "\n\n")
     if answer is None:
         _kernel_give(interface, peer, ranges)
     elif "errno=0" not in answer.split():
@@ -92,8 +92,7 @@ def parse_device(text: str) -> Device:
     return tuple(found)
 
 
-async def _ask(interface: str, text: str) -> str | None:
-    path = SOCKETS / f"{interface}.sock"
+async def _ask(path: Path, text: str) -> str | None:
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             reader, writer = await asyncio.open_unix_connection(path)

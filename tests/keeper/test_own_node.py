@@ -117,7 +117,7 @@ def test_what_can_not_be_written_is_an_error(tmp_path: Path) -> None:
     sh("echo 0 >/proc/sys/net/ipv4/ip_forward")
     file = tmp_path / "ip_forward"
     file.mkdir()
-    node = OwnNode([file])
+    node = OwnNode(forwarding=[file])
     (action,) = mend("wt0", MendMemory(), NodeFacts(forwarding=False), 0.0)[1]
     with pytest.raises(OSError, match="directory"):
         node.mend(action, "wt0")
