@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pulumi
 
 from components import route_waits
+from components.keeper_words import link_carries
 from components.kubernetes_object import KubernetesObject
 from components.netbird_api import NetbirdClaim, NetbirdPolicy
 from components.waiting import Waiting
@@ -25,7 +26,7 @@ class EgressGatewayArgs:
     """``own_peers`` are this cluster's router addresses: Cilium looks at wt0 again only when its policy changes, so a
     new address needs a new look. ``router`` has to be up, ``guards`` on every node. ``routers`` are the names of the
     router nodes, ``api_token`` is secret: NetBird is asked when the route does not come. ``keeper_port`` is that of the
-    peer's keepers; None where one side has none.
+    peer's keepers; None where one side has none. ``keepers`` are ours once they run: they say whether the link carries.
     """
 
     cluster: str
@@ -39,6 +40,7 @@ class EgressGatewayArgs:
     management_url: str
     api_token: pulumi.Output[str]
     keeper_port: int | None = None
+    keepers: pulumi.Input[pulumi.Resource] | None = None
 
 
 class EgressGateway(pulumi.ComponentResource):
@@ -85,4 +87,8 @@ class EgressGateway(pulumi.ComponentResource):
             {**manifest, "metadata": {**manifest["metadata"], "annotations": {route_waits.SOURCES_ANNOTATION: own}}},
             opts=pulumi.ResourceOptions(parent=self, depends_on=[routed, *policies]),
         )
+        if args.keepers is not None:
+            args.waiting.until(
+                lambda client, _: link_carries(client, peer, args.routers), after=self.policy, beside=[args.keepers]
+            )
         self.register_outputs({})

@@ -122,6 +122,7 @@ async def joined_cluster(
 
     links = [peer.link for peer in peers if peer.link is not None]
     keeper_port = settings.keeper.port if settings.keeper.enabled else None
+    keepers: pulumi.Input[pulumi.Resource] | None = None
     peers_keepers = {peer.peer: None if keeper_port is None else peer.keeper_port for peer in peers}
     if peers:
         # With what is linked, so that a peer that goes leaves nothing on the nodes.
@@ -152,8 +153,8 @@ async def joined_cluster(
             ),
             opts=running.goes_with_machines,
         )
-        # Nothing stands on it: a link is there without its keepers.
-        waiting.until(lambda client, _: waits.keepers(client), after=keeper.there)
+        # No link stands on it: it is there without its keepers.
+        keepers = waiting.until(lambda client, _: waits.keepers(client), after=keeper.there)
     gateways = [
         EgressGateway(
             f"to-{link.cluster}",
@@ -169,6 +170,7 @@ async def joined_cluster(
                 management_url=settings.netbird.management_url,
                 api_token=secrets.netbird_api_token,
                 keeper_port=peers_keepers[link.cluster],
+                keepers=keepers,
             ),
             opts=in_cluster,
         )

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
 from components import guard
+from components.keeper_words import words_on
 from components.kubernetes_client import KubernetesClient, KubernetesError
 from components.netbird_client import NetbirdClient, NetbirdError
 from components.waiting import Seen, Wait
@@ -59,7 +60,8 @@ def route(
     begun = now()
 
     def reason(seen: RoutersSeen) -> str:
-        return _reason(wanted, {node: own_peers[node] for node in seen.without if node in own_peers}, token)
+        in_netbird = _reason(wanted, {node: own_peers[node] for node in seen.without if node in own_peers}, token)
+        return ". ".join(one for one in (words_on(client, seen.without, wanted.peer), in_netbird) if one)
 
     def look() -> RoutersSeen:
         seen = _routers_seen(client, wanted)

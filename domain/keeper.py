@@ -115,7 +115,7 @@ class _Said(BaseModel):
 
 class _PeerSaid(_Said):
     good: bool
-    reason: str = ""
+    reason: str | None = None
 
 
 class _StatusSaid(_Said):

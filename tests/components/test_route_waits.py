@@ -23,6 +23,7 @@ WANTED = route_waits.RouteWanted(
     management_url="http://127.0.0.1:1",
 )
 GUARD = "isthmus-guard-x"
+KEEPER = "isthmus-keeper-x"
 POLICY = {
     "metadata": {"annotations": {"isthmus.dev/source-addresses": "100.92.0.8"}},
     "spec": {"destinationCIDRs": ["10.42.0.0/16", "10.43.0.0/16"]},
@@ -33,9 +34,15 @@ class Api:
     """The API server as far as a link's wait asks it."""
 
     def __init__(
-        self, log: str, *, policy: Mapping[str, Any] | None = None, ready: bool = True, nodes: Any = NODES
+        self,
+        log: str,
+        *,
+        policy: Mapping[str, Any] | None = None,
+        ready: bool = True,
+        nodes: Any = NODES,
+        keeper: str = "",
     ) -> None:
-        self.log, self.policy, self.nodes = log, policy, nodes
+        self.log, self.policy, self.nodes, self.keeper = log, policy, nodes, keeper
         self.pods = {"items": [{**pod("mn-2", ready=ready), "metadata": {"name": GUARD}}]}
 
     def request(self, method: str, path: str) -> Any:
@@ -45,12 +52,18 @@ class Api:
             "/api/v1/namespaces/kube-system/pods?labelSelector=app.kubernetes.io%2Fname%3Disthmus-guard"
         ):
             return self.pods
+        if path.startswith(
+            "/api/v1/namespaces/kube-system/pods?labelSelector=app.kubernetes.io%2Fname%3Disthmus-keeper"
+        ):
+            return {"items": [{**pod("mn-2"), "metadata": {"name": KEEPER}}]}
         assert path == "/apis/cilium.io/v2/ciliumegressgatewaypolicies/isthmus-to-de", path
         if self.policy is None:
             raise KubernetesError("not found", 404)
         return self.policy
 
     def text(self, path: str) -> str:
+        if path.startswith(f"/api/v1/namespaces/kube-system/pods/{KEEPER}/log?container=keeper"):
+            return self.keeper
         assert path.startswith(f"/api/v1/namespaces/kube-system/pods/{GUARD}/log?container=guard"), path
         return self.log
 
@@ -172,4 +185,12 @@ def test_a_policy_for_other_addresses_waits() -> None:
 
 def test_the_reason_is_part_of_what_a_wait_in_vain_says() -> None:
     wait = route_waits.route(cast("KubernetesClient", Api(REFUSES)), WANTED, {"mn-2": "100.92.0.8"}, "nbp_secret_token")
-    assert "NetBird can't be asked why" in wait.why(Seen(False, ""))
+    assert wait.why(Seen(False, "")).startswith("NetBird can't be asked why")
+
+
+def test_the_keepers_words_come_first() -> None:
+    status = '{"self_ok": true, "peers": {"de": {"good": false, "reason": "no answer of de-agent-1"}}}'
+    api = cast("KubernetesClient", Api(REFUSES, keeper=f"STATUS {status}\n"))
+    wait = route_waits.route(api, WANTED, {"mn-2": "100.92.0.8"}, "nbp_secret_token")
+    said = wait.why(Seen(False, ""))
+    assert said.startswith("the keeper says: mn-2: no answer of de-agent-1. NetBird can't be asked why")

@@ -28,6 +28,7 @@ Cell = tuple[str, str, str]
 FAULTS: Final = "/api/v1/namespaces/netbird/configmaps/stand-in-faults"
 OPERATORS_POD: Final = "isthmus-netbird-operator-"
 GUARDS_POD: Final = "isthmus-guard-"
+KEEPERS_POD: Final = "isthmus-keeper-"
 RELAYS_POD: Final = "isthmus-dns-relay-"
 
 

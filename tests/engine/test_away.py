@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from domain.operator_values import SIDECARS_LABEL
-from tests.engine.away import COMMANDS, FAULTS, GOES, GUARDS_POD, RELAYS_POD, TABLE, Cell, Run, all_back
+from tests.engine.away import COMMANDS, FAULTS, GOES, GUARDS_POD, KEEPERS_POD, RELAYS_POD, TABLE, Cell, Run, all_back
 from tests.engine.deadlines import shorter
 from tests.engine.kube_api import Refused
 from tests.engine.project import SECRETS, Result
@@ -178,6 +178,7 @@ def test_the_webhook_is_away_in_all_of_this(world: World) -> None:
     [
         ("cilium-", "CILIUM_SECONDS", "Cilium's agents", "kubectl -n kube-system describe pods -l k8s-app=cilium"),
         (GUARDS_POD, "GUARD_SECONDS", "the guard of each node", "kubectl -n kube-system describe pods -l"),
+        (KEEPERS_POD, "KEEPER_SECONDS", "the keeper of each router", "kubectl -n kube-system describe pods -l"),
         (RELAYS_POD, "RELAY_SECONDS", "the DNS relay", "kubectl -n kube-system describe pods -l"),
     ],
 )

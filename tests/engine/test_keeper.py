@@ -90,6 +90,15 @@ def test_the_key_is_in_plain_neither_in_the_state_nor_in_outputs(raised: World) 
         assert encoded not in text
 
 
+def test_a_link_that_does_not_carry_is_told_in_the_keepers_words_and_fails_nothing(raised: World) -> None:
+    raised.keeper_says = "no answer of de-agent-1 (100.92.0.7) for 40 s"
+    said = "the link to de is in place and does not carry yet. The keeper says: worker-b: no answer of de-agent-1"
+    raised.up().says(said)
+    raised.keeper_says = ""
+    again = raised.up()
+    assert "does not carry" not in again.output
+
+
 def test_a_keeper_stays_when_up_runs_again(raised: World) -> None:
     before = raised.api.get(KEEPER)["metadata"]
     key = raised.api.get(KEY)["data"]

@@ -56,7 +56,7 @@ class World:
         self.kubelet = Kubelet(
             self.api, NODE, "192.168.7.12",
             {"isthmus-netbird-operator-": self._operator, "networkrouter-isthmus-mn-": self._router},
-            {"isthmus-guard-": self._guard},
+            {"isthmus-guard-": self._guard, "isthmus-keeper-": self._keeper},
             others,
         )  # fmt: skip
         stack.callback(self.kubelet.stop)
@@ -78,6 +78,8 @@ class World:
         """Of the router object, when a test last looked."""
         self.enrols = True
         """Whether the router's agent finds its way to NetBird."""
+        self.keeper_says = ""
+        """Why the link does not carry, in the keeper's words."""
         self.routed = True
         """Whether routers have a route to the peer."""
         self.unrouted: set[str] = set()
@@ -268,6 +270,12 @@ class World:
         routed = address and self.routed and pod["spec"]["nodeName"] not in self.unrouted
         ways = [f"{one}={'tunnel' if routed else 'none'}" for one in environment["RANGES"].split()]
         return f"STATE address={address} {' '.join(ways)}\n"
+
+    def _keeper(self, pod: Json) -> str:
+        """The keeper's pod: that the link carries, or what a test lets it say."""
+        assert pod["spec"]["containers"][0]["command"][0] == "python3"
+        said = {"good": not self.keeper_says, "reason": self.keeper_says}
+        return f"STATUS {json.dumps({'self_ok': True, 'self_reasons': [], 'peers': {'de': said}})}\n"
 
 
 def _filled(argument: str, variables: dict[str, str]) -> str:

@@ -1,0 +1,69 @@
+"""What the keepers say of the links, read from their logs in each ``up``, and the last look at a link by them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from components import keeper
+from components.kubernetes_client import KubernetesClient, KubernetesError
+from components.waiting import Seen, Wait
+from components.waits import KEEPERS, is_ready, quoted
+from domain.keeper import KeeperStatus, read_status, why_not
+
+LINK_SECONDS: Final = 30.0
+"""From an egress policy to the keepers' word that the link carries: they look several times a second, and read of a new
+peer within a minute or so. What is late is named, and no failure."""
+PODS_PATH: Final = f"/api/v1/namespaces/{KEEPERS.namespace}/pods"
+_LINES: Final = 200
+"""Of a log: a keeper says its status once a minute at least."""
+
+
+def keepers_say(client: KubernetesClient, routers: Sequence[str]) -> dict[str, KeeperStatus]:
+    """{router node: what its keeper saw last}, without those that have said nothing or can't be read: a kubelet that is
+    away. Raises KubernetesError for an API that is.
+    """
+    found = {}
+    for pod in client.request("GET", f"{PODS_PATH}?labelSelector={quoted(KEEPERS.selector)}").get("items") or []:
+        node, name = pod["spec"].get("nodeName"), pod["metadata"]["name"]
+        if node not in routers or not is_ready(pod):
+            continue
+        try:
+            log = client.text(f"{PODS_PATH}/{name}/log?container={keeper.CONTAINER}&tailLines={_LINES}")
+        except KubernetesError as error:
+            if error.status is None:
+                raise
+            continue
+        if (status := read_status(log)) is not None:
+            found[node] = status
+    return found
+
+
+def words_on(client: KubernetesClient, routers: Sequence[str], peer: str) -> str:
+    """The keepers' words on a link that does not come up; empty where they have none, or can't be read."""
+    try:
+        said = why_not(keepers_say(client, routers), peer)
+    except KubernetesError:
+        return ""
+    return f"the keeper says: {said}" if said else ""
+
+
+def link_carries(
+    client: KubernetesClient, peer: str, routers: Sequence[str], *, now: Callable[[], float] = time.monotonic
+) -> Wait:
+    """The keepers' word that the link to a peer carries. Only said, and no failure: a peer may be away."""
+    begun = now()
+
+    def look() -> Seen:
+        said = keepers_say(client, routers)
+        words = why_not(said, peer)
+        if said and not words and all(peer in status.peers for status in said.values()):
+            return Seen(True, "it carries")
+        state = words or "no keeper has said so yet"
+        if now() - begun < LINK_SECONDS:
+            return Seen(False, state)
+        note = f"the link to {peer} is in place and does not carry yet. The keeper says: {words}"
+        return Seen(True, state, (note,) if words else ())
+
+    return Wait(f"the link to {peer}", look, lambda _seen: "", 2 * LINK_SECONDS)
