@@ -1,0 +1,265 @@
+"""Names tell the truth: of services that come and go, and of a peer that can't be asked, while the own cluster's names
+never wait. Each fault with the seconds that it may cost.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from lab import line, machines
+from lab.commands import wait_until
+from lab.kubernetes import Cluster
+from lab.names import SERVICE, host, manifests
+from lab.project import Tools
+from lab.reporting import Silent
+from lab.topology import DEFAULT, VERIFY_NAMESPACE
+from lab.verify.checks import World
+from lab.verify.run import world_of
+from lab.verify.workload import BACKEND_LABEL, PORT
+
+pytestmark = pytest.mark.link
+
+ENDPOINTS = 100
+"""Of a service with many names."""
+TTL_SECONDS = 5.0
+"""dns.record_ttl_seconds, which is how long a denial lasts as well."""
+SPARE_SECONDS = 2.5
+"""From kubectl to the peer's CoreDNS, beside all that this machine does."""
+FIRST_MS = 2200.0
+"""A question of a peer that is away fails by then, or is answered with what was known: CoreDNS itself waits 2 s for a
+relay that says nothing."""
+AT_ONCE_MS = 10.0
+"""And after the first questions, when the relay knows it, so long."""
+AWAY_SECONDS = 12.0
+BACK_SECONDS = 60.0
+LOAD = 1000
+"""Questions a second for names of the own cluster, beside it all."""
+
+
+@pytest.fixture(scope="module")
+def world(tools: Tools) -> Iterator[World]:
+    """Probe pods, and in both clusters a service with many names."""
+    with world_of(DEFAULT, tools, Silent()) as made:
+        for probes in made.probes.values():
+            probes.cluster.apply(manifests(ENDPOINTS))
+        yield made
+
+
+def name(service: str, cluster: str = "mn") -> str:
+    return f"{service}.{VERIFY_NAMESPACE}.svc.{DEFAULT.site(cluster).ranges.dns_zone}"
+
+
+def ask(world: World, asked: str, *, kind: str = "A", **more: Any) -> dict[str, Any]:
+    """A question of de's, from the node that is no router."""
+    return world.sessions["de", "other"].ask("dns", name=asked, type=kind, seconds=5, **more)
+
+
+def watch(world: World, asked: str, lasts: float) -> list[dict[str, Any]]:
+    """The answers to a question of de's, twenty a second."""
+    request = {"name": asked, "type": "A", "seconds": 5, "every": 0.05, "lasts": lasts}
+    answers: list[dict[str, Any]] = world.sessions["de", "other"].ask("dns_watch", **request)["answers"]
+    assert answers
+    return answers
+
+
+def test_a_service_that_comes_is_not_denied_for_longer_than_the_negative_ttl(
+    world: World, clusters: Mapping[str, Cluster]
+) -> None:
+    ports = [{"name": "http", "port": 80}]
+    metadata = {"name": "later", "namespace": VERIFY_NAMESPACE}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": ports}}
+    assert ask(world, name("later"))["rcode"] == 3
+    with ThreadPoolExecutor(1) as pool:
+        watched = pool.submit(watch, world, name("later"), TTL_SECONDS + SPARE_SECONDS + 2)
+        clusters["mn"].apply([service])
+        made = time.time()
+    answers = watched.result()
+    assert {one["rcode"] for one in answers} <= {0, 3}
+    there = [one["at"] for one in answers if one["rcode"] == 0]
+    assert there, answers[-1]
+    assert there[0] - made <= TTL_SECONDS + SPARE_SECONDS
+    assert all(one["rcode"] == 0 for one in answers if one["at"] > there[0]), "once it is there it stays"
+
+    with ThreadPoolExecutor(1) as pool:
+        watched = pool.submit(watch, world, name("later"), TTL_SECONDS + SPARE_SECONDS + 2)
+        clusters["mn"].kubectl("delete", "service", "later", "-n", VERIFY_NAMESPACE)
+        gone = time.time()
+    answers = watched.result()
+    still = [one["at"] for one in answers if one["rcode"] == 0]
+    assert not still or still[-1] - gone <= TTL_SECONDS + SPARE_SECONDS
+    assert answers[-1]["rcode"] == 3
+
+
+def test_a_hundred_addresses_come_whole_over_tcp_and_say_over_udp_that_they_do_not_fit(world: World) -> None:
+    found = ask(world, name(SERVICE), tcp=True)
+    assert (found["rcode"], found["truncated"]) == (0, False)
+    assert len(set(found["records"])) == ENDPOINTS
+    for size in (0, 512, 1232):
+        found = ask(world, name(SERVICE), size=size)
+        assert (found["rcode"], found["truncated"]) == (0, True), size
+        assert found["bytes"] <= max(512, size)
+    # Whole only where the cache has it whole: over the link go 1232 bytes at most.
+    found = ask(world, name(SERVICE), size=4096)
+    assert found["truncated"] == (len(found["records"]) < ENDPOINTS)
+
+
+def test_ports_and_long_names(world: World) -> None:
+    found = ask(world, f"_tcp._tcp.{name('on-router')}", kind="SRV")
+    assert found["records"] == [f"{name('on-router')}:80"]
+    found = ask(world, f"_http._tcp.{name('probe')}", kind="SRV")
+    assert sorted(found["records"]) == [f"probe-{one}.{name('probe')}:8080" for one in ("other", "router")]
+    rest = f".{name('x' * 63)}"
+    longest = f"{'a' * 63}.{'b' * 63}."
+    longest += "c" * (253 - len(longest) - len(rest)) + rest
+    assert len(longest) == 253
+    assert ask(world, longest)["rcode"] == 3
+
+
+@pytest.mark.thorough
+def test_two_hundred_services_with_five_ports_each(world: World, clusters: Mapping[str, Cluster]) -> None:
+    metadata = [{"name": f"many-{number}", "namespace": VERIFY_NAMESPACE} for number in range(200)]
+    ports = [{"name": f"p{number}", "port": 8001 + number, "targetPort": PORT} for number in range(5)]
+    spec = {"selector": {BACKEND_LABEL: "other"}, "ports": ports}
+    clusters["mn"].apply([{"apiVersion": "v1", "kind": "Service", "metadata": one, "spec": spec} for one in metadata])
+    found = clusters["mn"].get("services", namespace=VERIFY_NAMESPACE)
+    addresses = {one["metadata"]["name"]: one["spec"]["clusterIP"] for one in found}
+    session = world.sessions["de", "other"]
+    wanted = [(one["name"], 8001 + number) for one in metadata for number in range(5)]
+
+    def reached(service: str, port: int) -> bool:
+        return bool(session.ask("tcp", address=addresses[service], port=port, seconds=5).get("ok"))
+
+    wait_until(lambda: reached(*wanted[-1]), what="the last of them is reached", deadline_seconds=20)
+    with ThreadPoolExecutor(8) as pool:
+        missing = [one for one, ok in zip(wanted, pool.map(lambda one: reached(*one), wanted), strict=True) if not ok]
+        named = list(pool.map(lambda one: ask(world, name(one["name"]))["records"], metadata))
+    assert missing == []
+    assert named == [[addresses[one["name"]]] for one in metadata]
+    assert len(ask(world, name("many-7"), kind="SRV")["records"]) == 5
+
+
+@dataclass(frozen=True)
+class Away:
+    """What takes the peer's names away from de, and brings them back."""
+
+    make: Callable[[World], object]
+    undo: Callable[[World], object]
+
+
+def router(world: World, cluster: str) -> str:
+    return world.probes[cluster].router.node
+
+
+def kill_relay(world: World) -> None:
+    """The process that listens on the relay's port, at once; the kubelet starts another one."""
+    pid = "ss -Hlnup 'sport = :1053' | grep -o 'pid=[0-9]*' | head -1 | cut -d= -f2"
+    machines.exec(router(world, "de"), ["sh", "-c", f"kill -KILL $({pid})"], check=True)
+
+
+def scale_dns(world: World, replicas: int) -> None:
+    cluster = world.probes["mn"].cluster
+    cluster.kubectl("scale", "deployment/coredns", "-n", "kube-system", f"--replicas={replicas}")
+    wait_until(
+        lambda: len(cluster.get("pods", namespace="kube-system", selector="k8s-app=kube-dns")) == replicas,
+        what=f"{replicas} pods of mn's CoreDNS",
+        deadline_seconds=60,
+    )
+
+
+def power_on(world: World) -> None:
+    machines.start(router(world, "mn"))
+    machines.wait_boot(router(world, "mn"))
+
+
+FAULTS = {
+    "link cut": Away(lambda world: line.cut(router(world, "mn")), lambda world: line.mend(router(world, "mn"))),
+    "peer's CoreDNS at zero": Away(lambda world: scale_dns(world, 0), lambda world: scale_dns(world, 1)),
+    "relay killed": Away(kill_relay, lambda _: None),
+    "router dead": Away(lambda world: machines.cut_power(router(world, "mn")), power_on),
+}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "link cut",
+        pytest.param("peer's CoreDNS at zero", marks=pytest.mark.thorough),
+        pytest.param("relay killed", marks=pytest.mark.thorough),
+        pytest.param("router dead", marks=pytest.mark.thorough),
+    ],
+)
+def test_a_peer_that_is_away_costs_its_own_names_alone(
+    world: World, clusters: Mapping[str, Cluster], fault: str
+) -> None:
+    numbers = iter(range(25 * list(FAULTS).index(fault), ENDPOINTS))
+    kept = name(f"{host(next(numbers))}.{SERVICE}")
+    before = ask(world, kept)["records"]
+    assert len(before) == 1
+    away, own = FAULTS[fault], [name("on-router", "de"), name("probe", "de"), name("sticky", "de")]
+    with ThreadPoolExecutor(2) as pool:
+        load = pool.submit(
+            world.sessions["de", "router"].ask, "dns_load", names=own, rate=LOAD, lasts=AWAY_SECONDS, seconds=5
+        )
+        away.make(world)
+        try:
+            cold = [ask(world, name(f"{host(next(numbers))}.{SERVICE}")) for _ in range(12)]
+            known = watch(world, kept, TTL_SECONDS + 4)
+            after = readdressed(clusters["mn"], kept)
+        finally:
+            away.undo(world)
+    beside = load.result()
+    print(f"{fault}: cold {[round(one.get('ms', 0), 1) for one in cold]} ms, known {worst(known)}; own names {beside}")
+
+    # Of the peer: an error, or what was known, and none that is waited for longer than promised.
+    assert all(one["rcode"] in (0, 2) for one in cold), cold
+    assert max(one["ms"] for one in cold) <= FIRST_MS, cold
+    assert statistics.median(one["ms"] for one in cold[4:]) <= AT_ONCE_MS, cold
+    assert all(one["rcode"] == 0 and one["records"] == before for one in known), known
+    assert max(one["ms"] for one in known) <= FIRST_MS
+    # Of the own cluster: every question is answered.
+    assert (beside["answered"], beside["refused"]) == (beside["sent"], 0), beside
+    assert beside["sent"] == LOAD * AWAY_SECONDS
+
+    last = first_that_is(world, kept, after, before)
+    print(f"{fault}: right again {last:.1f} s after it was undone")
+
+
+def worst(answers: Sequence[Mapping[str, Any]]) -> str:
+    slowest = sorted((one["ms"] for one in answers), reverse=True)
+    return f"{slowest[0]:.1f} ms at worst, {slowest[len(slowest) // 2]:.1f} at the median of {len(answers)}"
+
+
+def readdressed(mn: Cluster, kept: str) -> list[str]:
+    """Gives the endpoint of that name another address; mn's API is asked from the workstation."""
+    (slice_,) = [one for one in manifests(ENDPOINTS) if one["kind"] == "EndpointSlice"]
+    wanted = kept.partition(".")[0]
+    for one in slice_["endpoints"]:
+        if one["hostname"] == wanted:
+            one["addresses"] = ["198.19.0.1"]
+    mn.apply([slice_])
+    return ["198.19.0.1"]
+
+
+def first_that_is(world: World, asked: str, right: Sequence[str], before: Sequence[str]) -> float:
+    """Seconds until the name has its new address; from then on it has no other, and before it the old one alone."""
+    begun, seen = time.monotonic(), []
+
+    def new() -> bool:
+        answer = ask(world, asked)
+        seen.append(answer)
+        assert answer.get("rcode") in (0, 2), answer
+        assert answer["records"] in ([], list(right), list(before)), answer
+        return bool(answer["records"] == right)
+
+    wait_until(new, what=f"{asked} is {right}", deadline_seconds=BACK_SECONDS, every_seconds=0.1)
+    took = time.monotonic() - begun
+    answers = watch(world, asked, 2)
+    assert all(one["rcode"] == 0 and one["records"] == right for one in answers), answers
+    return took
