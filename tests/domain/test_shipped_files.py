@@ -143,5 +143,5 @@ def test_every_setting_is_described() -> None:
 
 def test_sections() -> None:
     assert sections() == (
-        "network", "peers", "hetzner", "on_premise", "k3s", "link", "cilium", "netbird", "dns", "mirrors"
+        "network", "peers", "hetzner", "on_premise", "k3s", "link", "cilium", "netbird", "keeper", "dns", "mirrors"
     )  # fmt: skip
