@@ -58,6 +58,11 @@ def ensure(names: Sequence[str], *, way: Way | None = None, progress: Report | N
     return {recipe.name: _ensure_one(recipe, forced, unreachable, progress) for recipe in wanted}
 
 
+def ensure_recipe(recipe: Recipe, *, progress: Report | None = None) -> Path:
+    """The same for a tool that is not among :data:`toolchain.RECIPES`, such as one that a single test needs."""
+    return _ensure_one(recipe, ways.from_environment(), set(), progress)
+
+
 def shelf(recipe: Recipe, way: Way) -> Shelf:
     """The place of the recipe's artifact; "installed" has none, its files stay where they are."""
     tools = cache.root() / "tools"

@@ -68,7 +68,7 @@ def measure(
     It is kept in ``<state>/failover.jsonl`` as well, so a measurement that is broken off has not been for nothing.
     """
     samples: list[Sample] = []
-    with _pods(bench):
+    with standing_pods(bench):
         health(bench)
         for fault in faults:
             for cluster in at:
@@ -82,7 +82,8 @@ def measure(
 
 
 @contextlib.contextmanager
-def _pods(bench: Bench) -> Iterator[None]:
+def standing_pods(bench: Bench) -> Iterator[None]:
+    """A probe pod on every node of both clusters, for the block."""
     with bench.reporter.step("Starting probe pods"):
         for cluster in bench.clusters.values():
             pods.start(cluster)

@@ -20,6 +20,8 @@ LINK = Path(__file__).resolve().parents[1] / "link"
 
 STANDS_FOR = {
     "tests/link/test_third_site.py": "tests/lab/test_sites.py",
+    "tests/link/test_failover.py": "tests/link/test_restarts.py::test_the_agent_is_killed",
+    "tests/link/test_one_router.py": "tests/link/test_restarts.py::test_the_agent_is_killed",
     "tests/link/test_killed.py": "tests/link/test_recovery.py",
     "tests/link/test_status_tells_the_cause.py::test_the_peers_router_switched_off": (
         "tests/link/test_status_tells_the_cause.py::test_a_router_frozen"
@@ -37,11 +39,11 @@ STANDS_FOR = {
     "tests/link/test_never_in_plain.py::test_a_reboot": ("tests/link/test_restarts.py::test_the_machine_is_rebooted"),
 }
 """What runs only with --thorough and has no case of its own before: the file or test of its kind that always runs. Of
-three sites that is everything but the machines; of kills at random moments, kills at chosen ones; of a router's machine
-that is off, a router that is as silent while its machine runs, and tests/lab/status/test_judging.py for what is then
-said, as of every cause. Forwarding and the packet filter are the node's own, policy and resource NetBird's, rules and
-interface the tunnel's. The tutorial up to its previews is in tests/engine/test_tutorial.py. The wires are watched in
-every reboot.
+three sites that is everything but the machines; of two routers, the kill of a single one's agent; of kills at random
+moments, kills at chosen ones; of a router's machine that is off, a router that is as silent while its machine runs,
+and tests/lab/status/test_judging.py for what is then said, as of every cause. Forwarding and the packet filter are the
+node's own, policy and resource NetBird's, rules and interface the tunnel's. The tutorial up to its previews is in
+tests/engine/test_tutorial.py. The wires are watched in every reboot.
 """
 
 

@@ -37,8 +37,8 @@ FIRST: Final = (
     "test_in_place",
     "test_mtu",
 )
-LAST: Final = ("test_recovery", "test_killed", "test_third_site", "test_tutorial_whole", "test_down")
-"""Stacks are destroyed and raised again, a site comes and goes, the lab ends."""
+LAST: Final = ("test_recovery", "test_killed", "test_third_site", "test_tutorial_whole", "test_failover", "test_down")
+"""Stacks are destroyed and raised again, a site comes and goes, every cluster gets a second router, the lab ends."""
 
 
 def rank(module: str) -> tuple[int, int, str]:
