@@ -159,7 +159,8 @@ def why_not(statuses: Mapping[str, KeeperStatus], peer: str) -> str:
     """
     said = []
     for node, status in sorted(statuses.items()):
-        words = [*status.own, *([status.peers[peer]] if status.peers.get(peer) else [])]
-        if words:
-            said.append(f"{node}: {'; '.join(words)}")
+        # A keeper names its node where a reason is its own, which is one of the others then.
+        words = dict.fromkeys((*status.own, status.peers.get(peer, "").removeprefix(f"{node}: ")))
+        if said_here := "; ".join(one for one in words if one):
+            said.append(f"{node}: {said_here}")
     return ". ".join(said)

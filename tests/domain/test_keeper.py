@@ -147,4 +147,6 @@ class TestWords:
         }
         assert why_not(statuses, "de") == "mn-2: no wt0; ip_forward is 0. mn-3: no answer of de-agent-1"
         assert why_not({"mn-4": statuses["mn-4"]}, "de") == ""
+        twice = KeeperStatus(("there is no wt0",), {"de": "mn-2: there is no wt0"})
+        assert why_not({"mn-2": twice}, "de") == "mn-2: there is no wt0"
         assert why_not({}, "de") == ""
