@@ -209,7 +209,11 @@ async def joined_cluster(
         "dns",
         ClusterDnsArgs(
             zones=corefile.custom_zones(
-                plan.dns_zone, [link.dns_zone for link in links], plan.relay_service_ip, settings.dns
+                plan.dns_zone,
+                [link.dns_zone for link in links],
+                plan.relay_service_ip,
+                settings.dns,
+                front=len(routers) > 1,
             ),
             others=ForeignKeys(cluster.kubeconfig, cluster.context) if callbacks else None,
             after=[cilium.ready],

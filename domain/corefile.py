@@ -69,8 +69,11 @@ def own_zone(zone: str, dns: DnsSettings) -> str:
 """
 
 
-def peer_zone(zone: str, relay_ip: IPv4Address, dns: DnsSettings) -> str:
-    """A peer's zone, asked of the relay. A dead link gives SERVFAIL within 2 s, the own zone is another block."""
+def peer_zone(zone: str, relay_ip: IPv4Address, dns: DnsSettings, *, front: bool = False) -> str:
+    """A peer's zone, asked of the relay. A dead link gives SERVFAIL within 2 s, the own zone is another block.
+
+    A ``front`` is asked twice: it has the address of its pod, and who has asked the one before goes on asking that.
+    """
     stale = f"\n        serve_stale {dns.stale_seconds}s verify" if dns.stale_seconds else ""
     return f"""{zone}:53 {{
     errors
@@ -80,7 +83,7 @@ def peer_zone(zone: str, relay_ip: IPv4Address, dns: DnsSettings) -> str:
     loadbalance
     forward . {relay_ip} {{
         health_check 1s
-        max_connect_attempts 1
+        max_connect_attempts {2 if front else 1}
         failfast_all_unhealthy_upstreams
         max_concurrent 500
     }}
@@ -142,15 +145,17 @@ def forward_zone(zone: str, dns: DnsSettings) -> str:
 """
 
 
-def custom_zones(zone: str, peer_zones: Sequence[str], relay_ip: IPv4Address, dns: DnsSettings) -> Mapping[str, str]:
+def custom_zones(
+    zone: str, peer_zones: Sequence[str], relay_ip: IPv4Address, dns: DnsSettings, *, front: bool = False
+) -> Mapping[str, str]:
     """The data of ``coredns-custom``: the own zone, the zones of the peers that are linked, and those that the settings
-    forward elsewhere.
+    forward elsewhere. ``front`` as of :func:`peer_zone`.
     """
     data = {zone_key(zone): own_zone(zone, dns)}
     for name in sorted(dns.forward_zones):
         data[zone_key(name)] = forward_zone(name, dns)
     for peer in sorted(peer_zones):
-        data[zone_key(peer)] = peer_zone(peer, relay_ip, dns)
+        data[zone_key(peer)] = peer_zone(peer, relay_ip, dns, front=front)
     return data
 
 

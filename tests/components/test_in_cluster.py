@@ -329,6 +329,8 @@ class TestNames:
         corefile = two.one(":ConfigMap", "isthmus-dns-front").inputs["data"]["Corefile"]
         assert "forward . 192.168.7.11:1053 192.168.7.12:1053 {" in corefile
         assert not [item for item in mn.registrations if item.name == "isthmus-dns-front"]
+        asked = two.one(":ConfigMapPatch", "coredns-custom").inputs["data"]["astring-de.internal.server"]
+        assert "max_connect_attempts 2\n" in asked
 
     def test_several_routers(self, two: Run) -> None:
         assert two.one(":NetworkRouter").inputs["spec"]["workloadOverride"]["replicas"] == 2

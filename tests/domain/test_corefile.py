@@ -37,6 +37,14 @@ def test_zones() -> None:
     golden("peer-zone", peer_zone("astring-mn.internal", RELAY_IP, DnsSettings()))
 
 
+def test_a_front_that_was_replaced_costs_no_name() -> None:
+    one = custom_zones("astring-de.internal", [MN.zone], RELAY_IP, DnsSettings())
+    front = custom_zones("astring-de.internal", [MN.zone], RELAY_IP, DnsSettings(), front=True)
+    key = "astring-mn.internal.server"
+    assert front[key] == one[key].replace("max_connect_attempts 1\n", "max_connect_attempts 2\n") != one[key]
+    assert {**front, key: ""} == {**one, key: ""}
+
+
 def test_settings_show() -> None:
     dns = DnsSettings(record_ttl_seconds=7, cache_seconds=60, stale_seconds=0)
     assert "        ttl 7\n" in own_zone("de.internal", dns)
