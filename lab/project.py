@@ -269,6 +269,23 @@ def with_routers(config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict
     return {**config, "isthmus:on_premise": {**own, "machines": [*own["machines"], *missing]}}
 
 
+def set_servers(stack: str, settings: Mapping[str, Any]) -> None:
+    """Gives the stack as many servers as the lab has, before it is raised: it keeps them."""
+    path = stack_file(stack)
+    present = yaml.safe_load(path.read_text(encoding="utf-8"))
+    config = with_servers(present["config"], settings)
+    if config != present["config"]:
+        _write(path, {**present, "config": config})
+
+
+def with_servers(config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The stack's config with the servers of ``settings``, where it says how many. Pure."""
+    if "isthmus:hetzner" not in settings:
+        return dict(config)
+    own, count = config["isthmus:hetzner"], settings["isthmus:hetzner"]["control_plane"]["count"]
+    return {**config, "isthmus:hetzner": {**own, "control_plane": {**own["control_plane"], "count": count}}}
+
+
 def add_peers(stack: str, peers: Sequence[str]) -> None:
     """Lets the stack list these peers, too; those that it lists stay."""
     path = stack_file(stack)

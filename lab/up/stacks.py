@@ -100,6 +100,8 @@ def _complete_settings(raising: Raising, site: Site) -> None:
     project.add_peers(site.name, raising.lab.peers(site))
     if raising.lab.routers > 1:
         project.add_routers(site.name, settings)
+    if raising.lab.servers > 1:
+        project.set_servers(site.name, settings)
 
 
 def raise_stacks(raising: Raising, well: Sequence[str]) -> None:

@@ -247,6 +247,27 @@ def test_a_new_file_of_two_routers_is_filled_in_and_passes_the_rules(state_direc
     assert {**settings, **config} == config
 
 
+@pytest.mark.parametrize("stack", ["de", "mn"])
+def test_a_new_file_of_three_servers(state_directory: Path, stack: str) -> None:
+    path = project.stack_file(stack)
+    path.write_text(str(new_files()[stack]))
+    lab = of_sites(LEAST_SITES, 1, 3)
+    settings = stack_settings(lab, lab.site(stack), ARTIFACTS, host_keys=HOST_KEYS, privileged=False)
+    project.complete_stack_file(stack, settings)
+    before = yaml.safe_load(path.read_text())["config"]
+    project.set_servers(stack, settings)
+    config = yaml.safe_load(path.read_text())["config"]
+    if stack == "mn":
+        assert config == before
+        return
+    assert (before["isthmus:hetzner"]["control_plane"]["count"], before["isthmus:hetzner"]["workers"]["count"]) == (
+        1,
+        1,
+    )
+    assert config["isthmus:hetzner"]["control_plane"] == {**before["isthmus:hetzner"]["control_plane"], "count": 3}
+    assert {**settings, **config} == config
+
+
 def test_routers_that_somebody_chose_stay_and_more_than_the_labs_are_kept(state_directory: Path) -> None:
     settings = stack_settings(TWO, TWO.site("de"), ARTIFACTS, host_keys=HOST_KEYS, privileged=False)
     config = {"isthmus:hetzner": {**settings["isthmus:hetzner"], "routers": 3, "workers": {"count": 4}}}
