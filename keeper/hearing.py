@@ -30,8 +30,10 @@ class Limits:
 
 SIBLING: Final = Limits(silent=5, first=15, away=150)
 """Of rounds of 200 ms: 1 s, 3 s, 30 s."""
-ROUTER: Final = Limits(silent=4, first=12, away=120)
-"""Of rounds of 250 ms: 1 s, 3 s, 30 s."""
+ROUTER: Final = Limits(silent=4, first=360, away=120)
+"""Of rounds of 250 ms: 1 s, 90 s, 30 s. A peer's keeper answers those that its file names, and a kubelet takes up to a
+minute and a half to bring a changed file: one that was never heard is not dead.
+"""
 OLD_BOOTS: Final = 8
 
 

@@ -14,7 +14,15 @@ from keeper.netlink import Interface, Route, Rule
 
 FILTER_SECONDS: Final = 0.6
 """An agent that starts, or lays its filter again, has none for a moment."""
-SILENT_SECONDS: Final = 3.0
+SILENT_SECONDS: Final = 1.0
+"""After the first question that the agent has not answered within its time, where nothing comes through the tunnel
+either. A busy machine's agent is late with an answer, and goes on carrying packets.
+"""
+MUTE_SECONDS: Final = 4.0
+"""Where something comes, or nobody is there who would send: so long without an answer."""
+UNHEARD_SECONDS: Final = 1.2
+STUCK_SECONDS: Final = 5.0
+"""Then an agent that does not answer is started anew."""
 ROUTES_SECONDS: Final = 8.0
 FIRST_WAIT_SECONDS: Final = 60.0
 LONGEST_WAIT_SECONDS: Final = 600.0
@@ -26,7 +34,8 @@ What = Literal["forwarding", "ip rules", "interface", "agent"]
 @dataclass(frozen=True)
 class NodeFacts:
     """What was found on the node. ``rules`` are NetBird's own, ``routes`` those of its table; ``filtering`` is whether
-    nftables has chains of NetBird's; ``silent`` whether the agent has its socket open and does not answer.
+    nftables has chains of NetBird's; ``silent`` whether the agent has its socket open and does not answer; ``unheard``
+    since how many seconds nothing came through the tunnel.
     """
 
     forwarding: bool
@@ -36,6 +45,7 @@ class NodeFacts:
     routes: tuple[Route, ...] = ()
     filtering: bool = False
     silent: bool = False
+    unheard: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +72,7 @@ class MendMemory:
     wait: float = FIRST_WAIT_SECONDS
 
 
-def faults(interface: str, memory: MendMemory, facts: NodeFacts) -> tuple[str, ...]:
+def faults(interface: str, memory: MendMemory, facts: NodeFacts, now: float) -> tuple[str, ...]:
     """Why no packets get through by this node; empty when it is in order."""
     found = []
     if not facts.forwarding:
@@ -73,11 +83,18 @@ def faults(interface: str, memory: MendMemory, facts: NodeFacts) -> tuple[str, .
         found.append(f"{interface} is down")
     elif not facts.address:
         found.append(f"{interface} has no address")
-    if facts.silent:
+    if _stopped(memory, facts, now):
         found.append("NetBird's agent does not answer")
     if memory.filtering and not facts.filtering and facts.interface is not None:
         found.append("NetBird's packet filter is gone")
     return tuple(found)
+
+
+def _stopped(memory: MendMemory, facts: NodeFacts, now: float) -> bool:
+    if not facts.silent:
+        return False
+    lasted = now - memory.since.get("silent", now)
+    return lasted >= MUTE_SECONDS or (lasted >= SILENT_SECONDS and facts.unheard >= UNHEARD_SECONDS)
 
 
 def mend(interface: str, memory: MendMemory, facts: NodeFacts, now: float) -> tuple[MendMemory, tuple[Mend, ...]]:
@@ -108,7 +125,7 @@ def mend(interface: str, memory: MendMemory, facts: NodeFacts, now: float) -> tu
     reason = ""
     if lasted.get("filter", 0.0) >= FILTER_SECONDS:
         reason = "NetBird's packet filter was gone"
-    elif lasted.get("silent", 0.0) >= SILENT_SECONDS:
+    elif lasted.get("silent", 0.0) >= STUCK_SECONDS:
         reason = "NetBird's agent did not answer"
     elif lasted.get("routes", 0.0) >= ROUTES_SECONDS:
         reason = "NetBird's routes were gone"

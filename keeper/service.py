@@ -64,6 +64,7 @@ class Keeper:
         self._siblings_wire: Wire | None = None
         self._tunnel_wire: Wire | None = None
         self._inner_wire: Wire | None = None
+        self._tunnel_heard_at = time.monotonic()
         self._tunnel_index = 0
         self._own = OwnSeen()
         self._facts = NodeFacts(forwarding=True)
@@ -153,9 +154,9 @@ class Keeper:
         if self._mend(config.interface, facts):
             # What is put right at once nobody else has to hear of: the link stays where it is.
             facts, self._device = await self._node.look(config.interface)
-        self._facts = facts
+        facts = self._facts = replace(facts, unheard=time.monotonic() - self._tunnel_heard_at)
         index = facts.interface.index if facts.interface else 0
-        reasons = faults(config.interface, self._mend_memory, facts)
+        reasons = faults(config.interface, self._mend_memory, facts, time.monotonic())
         if self._drained is not None and (
             time.monotonic() - self._drained[0] > DRAIN_SECONDS or (index != self._drained[1] and not reasons)
         ):
@@ -204,10 +205,14 @@ class Keeper:
             self._tunnel_wire,
             self._facts.address if up else "",
             config.port,
-            heard=lambda data, address, _: self._talk.from_router(data, address, time.monotonic()),
+            heard=self._from_router,
             refused=self._talk.refused_by_router,
             interface=config.interface,
         )
+
+    def _from_router(self, data: bytes, address: str, _port: int) -> None:
+        self._tunnel_heard_at = time.monotonic()
+        self._talk.from_router(data, address, self._tunnel_heard_at)
 
     def _open_inner_wire(self) -> None:
         """For peers' keepers that ask through a router of this cluster."""

@@ -243,7 +243,8 @@ def test_an_agent_that_is_stopped_is_left_within_seconds(four: Four) -> None:
     after = next(name for name in of("de") if name != before)
     four.userspaces[before].silent = True
     try:
-        until(lambda: {four.holder(name) for name in of("mn")} == {after}, within=5)
+        # Its socket alone is silent here, packets go on: so it is given the longer time.
+        until(lambda: {four.holder(name) for name in of("mn")} == {after}, within=10)
         assert four.status(before)["reasons"] == ["NetBird's agent does not answer"]
     finally:
         four.userspaces[before].silent = False

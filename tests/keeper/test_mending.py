@@ -30,7 +30,7 @@ GOOD = NodeFacts(
 def learned() -> MendMemory:
     memory, actions = mend("wt0", MendMemory(), GOOD, 0.0)
     assert actions == ()
-    assert faults("wt0", memory, GOOD) == ()
+    assert faults("wt0", memory, GOOD, 0.0) == ()
     return memory
 
 
@@ -41,17 +41,31 @@ def learned() -> MendMemory:
         ({"interface": None}, "there is no wt0"),
         ({"interface": Interface(7, up=False)}, "wt0 is down"),
         ({"address": ""}, "wt0 has no address"),
-        ({"silent": True}, "NetBird's agent does not answer"),
         ({"filtering": False}, "NetBird's packet filter is gone"),
     ],
 )
 def test_what_is_wrong_is_named(change: dict[str, object], fault: str) -> None:
-    assert faults("wt0", learned(), replace(GOOD, **change)) == (fault,)  # type: ignore[arg-type]
+    assert faults("wt0", learned(), replace(GOOD, **change), 1.0) == (fault,)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("unheard", "seconds"),
+    [(0.0, 4.0), (1.0, 4.0), (1.3, 1.0), (60.0, 1.0)],
+)
+def test_an_agent_that_is_late_is_not_stopped(unheard: float, seconds: float) -> None:
+    """With packets through the tunnel it lives, whatever its socket says; without, it soon does not."""
+    late = replace(GOOD, silent=True, unheard=unheard)
+    memory, _ = mend("wt0", learned(), late, 10.0)
+    assert faults("wt0", memory, late, 10.0) == ()
+    assert faults("wt0", memory, late, 10.0 + seconds - 0.1) == ()
+    assert faults("wt0", memory, late, 10.0 + seconds) == ("NetBird's agent does not answer",)
+    memory, _ = mend("wt0", memory, GOOD, 11.0)
+    assert faults("wt0", memory, replace(late, unheard=60.0), 20.0) == ()
 
 
 def test_a_node_without_nftables_of_netbirds_lacks_nothing() -> None:
     memory, _ = mend("wt0", MendMemory(), replace(GOOD, filtering=False), 0.0)
-    assert faults("wt0", memory, replace(GOOD, filtering=False)) == ()
+    assert faults("wt0", memory, replace(GOOD, filtering=False), 1.0) == ()
 
 
 def test_rules_are_laid_again_in_the_second_look() -> None:
@@ -88,7 +102,7 @@ def test_an_interface_that_was_never_up_is_left_to_netbird() -> None:
     ("change", "reason", "seconds"),
     [
         ({"filtering": False}, "NetBird's packet filter was gone", 0.6),
-        ({"silent": True}, "NetBird's agent did not answer", 3.0),
+        ({"silent": True}, "NetBird's agent did not answer", 5.0),
         ({"routes": ()}, "NetBird's routes were gone", 8.0),
     ],
 )

@@ -53,7 +53,7 @@ def settle(memory: MendMemory) -> tuple[MendMemory, tuple[str, ...], list[str]]:
         for action in actions:
             node.mend(action, "wt0")
             done.append(action.what)
-    return memory, faults("wt0", memory, facts), done
+    return memory, faults("wt0", memory, facts, 0.0), done
 
 
 def test_a_router_in_order() -> None:
@@ -75,7 +75,7 @@ def test_a_router_in_order() -> None:
 def test_a_node_without_a_tunnel() -> None:
     facts = look()
     assert (facts.interface, facts.address, facts.rules, facts.routes) == (None, "", (), ())
-    assert "there is no wt0" in faults("wt0", MendMemory(), facts)
+    assert "there is no wt0" in faults("wt0", MendMemory(), facts, 0.0)
 
 
 def test_rules_that_others_take_away_are_laid_again_as_they_were() -> None:
@@ -96,7 +96,7 @@ def test_an_interface_that_was_set_down_comes_up_with_its_routes() -> None:
     before = ip("route", "show", "table", "7120")
     sh("ip link set wt0 down")
     facts = look()
-    assert faults("wt0", memory, facts) == ("wt0 is down",)
+    assert faults("wt0", memory, facts, 0.0) == ("wt0 is down",)
     assert ip("route", "show", "table", "7120") == ""
     _, found, done = settle(memory)
     assert (found, done) == ((), ["interface"])
@@ -107,7 +107,7 @@ def test_forwarding_that_was_switched_off_is_switched_on() -> None:
     a_router()
     memory, _, _ = settle(MendMemory())
     sh("echo 0 >/proc/sys/net/ipv4/ip_forward")
-    assert faults("wt0", memory, look()) == ("net.ipv4.ip_forward is 0",)
+    assert faults("wt0", memory, look(), 0.0) == ("net.ipv4.ip_forward is 0",)
     _, found, done = settle(memory)
     assert (found, done) == ((), ["forwarding"])
     assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == "1\n"
@@ -131,7 +131,7 @@ def test_netbirds_packet_filter_is_missed_when_it_is_flushed() -> None:
     assert (memory.filtering, found) == (True, ())
     sh("nft flush ruleset")
     facts = look()
-    assert faults("wt0", memory, facts) == ("NetBird's packet filter is gone",)
+    assert faults("wt0", memory, facts, 0.0) == ("NetBird's packet filter is gone",)
     memory, actions = mend("wt0", memory, facts, 10.0)
     assert actions == ()
     memory, (action,) = mend("wt0", memory, facts, 11.0)
