@@ -169,6 +169,7 @@ def test_a_second_router_comes_and_goes_and_the_only_one_moves(raised: World) ->
     assert outputs(world)["router_peers"]["worker-a"] != first
 
 
+@pytest.mark.thorough
 def test_an_agent_that_finds_no_way_takes_nothing_from_the_router_that_goes(raised: World) -> None:
     """The `up` is ended, the link goes on, and the next one completes."""
     world = raised
