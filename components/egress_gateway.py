@@ -26,7 +26,8 @@ class EgressGatewayArgs:
     """``own_peers`` are this cluster's router addresses: Cilium looks at wt0 again only when its policy changes, so a
     new address needs a new look. ``router`` has to be up, ``guards`` on every node. ``routers`` are the names of the
     router nodes, ``api_token`` is secret: NetBird is asked when the route does not come. ``keeper_port`` is that of the
-    peer's keepers; None where one side has none. ``keepers`` are ours once they run: they say whether the link carries.
+    peer's keepers; None where one side has none. ``keepers`` are ours once they run: they say whether the link carries;
+    None where the peer can't answer them.
     """
 
     cluster: str

@@ -30,7 +30,7 @@ from components.netbird_operator import RELEASE as OPERATOR_RELEASE
 from components.netbird_operator import NetbirdOperator, NetbirdOperatorArgs
 from components.netbird_router import NetbirdRouter, NetbirdRouterArgs
 from components.node_watch import watch_nodes
-from components.peer_link import PeerLink
+from components.peer_link import LINKS_OUTPUT, PeerLink
 from components.reachability import warn_if_unreachable
 from components.secrets import read_secrets
 from components.waiting import Waiting
@@ -123,6 +123,8 @@ async def joined_cluster(
     links = [peer.link for peer in peers if peer.link is not None]
     keeper_port = settings.keeper.port if settings.keeper.enabled else None
     keepers: pulumi.Input[pulumi.Resource] | None = None
+    # The keepers of a peer that does not know our routers yet don't answer ours.
+    knowing = {peer.peer for peer in peers if peer.links_back}
     peers_keepers = {peer.peer: None if keeper_port is None else peer.keeper_port for peer in peers}
     if peers:
         # With what is linked, so that a peer that goes leaves nothing on the nodes.
@@ -170,7 +172,7 @@ async def joined_cluster(
                 management_url=settings.netbird.management_url,
                 api_token=secrets.netbird_api_token,
                 keeper_port=peers_keepers[link.cluster],
-                keepers=keepers,
+                keepers=keepers if link.cluster in knowing else None,
             ),
             opts=in_cluster,
         )
@@ -227,7 +229,7 @@ async def joined_cluster(
         LINK_OUTPUT: link_output(plan, router.peers),
         OFFERS_OUTPUT: offers_output(settings),
         KEEPER_OUTPUT: keeper_output(keeper_port if peers else None),
-        "links": {peer.peer: peer.status for peer in peers},
+        LINKS_OUTPUT: {peer.peer: peer.status for peer in peers},
         RAISED_WITH: raised_with(settings),
         PROGRAM: program_output(),
         "kubeconfig": pulumi.Output.secret(cluster.kubeconfig),

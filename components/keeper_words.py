@@ -66,4 +66,4 @@ def link_carries(
         note = f"the link to {peer} is in place and does not carry yet. The keeper says: {words}"
         return Seen(True, state, (note,) if words else ())
 
-    return Wait(f"the link to {peer}", look, lambda _seen: "", 2 * LINK_SECONDS)
+    return Wait(f"the keepers' word on the link to {peer}", look, lambda _seen: "", LINK_SECONDS + 10)

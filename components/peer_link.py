@@ -6,7 +6,9 @@ never run for it), has never been deployed, or was destroyed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import pulumi
 
@@ -24,22 +26,26 @@ from domain.link import (
 )
 from domain.plan import AddressPlan
 
+LINKS_OUTPUT: Final = "links"
+LINKED: Final = "linked"
+
 
 @dataclass(frozen=True)
 class PeerLink:
     """A peer and what its stack says of itself; ``link`` is None while it is pending, and ``message`` says why.
-    ``keeper_port`` is None where it has no keepers.
+    ``keeper_port`` is None where it has no keepers. ``links_back``: its last update knew our link.
     """
 
     peer: str
     link: Link | None
     message: str
     keeper_port: int | None = None
+    links_back: bool = False
 
     @property
     def status(self) -> dict[str, str]:
         """For the output ``links``."""
-        return {"status": "pending" if self.link is None else "linked", "message": self.message}
+        return {"status": "pending" if self.link is None else LINKED, "message": self.message}
 
 
 async def read_peer_link(peer: str, plan: AddressPlan, *, cluster_ips: bool) -> PeerLink:
@@ -67,7 +73,10 @@ async def read_peer_link(peer: str, plan: AddressPlan, *, cluster_ips: bool) -> 
     services = f", services {link.service_cidr}" if link.cluster_ips else ""
     message = f"linked: pods {link.pod_cidr}{services} and zone {link.dns_zone} by {addresses}"
     keeper_port = peer_port(await _output(stack, KEEPER_OUTPUT))
-    return PeerLink(peer, link, f"{message}; {without}" if without else message, keeper_port)
+    theirs = await _output(stack, LINKS_OUTPUT)
+    ours = theirs.get(plan.cluster) if isinstance(theirs, Mapping) else None
+    links_back = isinstance(ours, Mapping) and ours.get("status") == LINKED
+    return PeerLink(peer, link, f"{message}; {without}" if without else message, keeper_port, links_back)
 
 
 async def _output(stack: pulumi.StackReference, name: str) -> object:

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from components.keeper_program import PACKAGE, program
+from components.peer_link import read_peer_link
 from domain import netbird
 from domain.keeper import PROGRAM_LIMIT
 from domain.settings.installed import NetbirdSettings
-from tests.components.recording import KEEPER_KEY, Run, run_stack
-from tests.domain.samples import DE, GIVEN, MN, changed
+from tests.components.recording import KEEPER_KEY, LINKS, Run, run, run_stack
+from tests.domain.samples import DE, GIVEN, MN, changed, plan_of
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +124,28 @@ class TestTold:
 
         assert port(mn) == "51823"
         assert port(run_stack(tmp_path, "mn", config=changed(MN, {"keeper": {"enabled": False}}))) is None
+
+
+class TestPeer:
+    @pytest.mark.parametrize(
+        ("links", "back"),
+        [
+            ({"mn": {"status": "linked", "message": ""}}, True),
+            ({"mn": {"status": "pending", "message": ""}}, False),
+            ({"kz": {"status": "linked", "message": ""}}, False),
+            ({}, False),
+            (None, False),
+        ],
+    )
+    def test_whether_it_knows_our_link_and_its_keepers_answer(self, links: Any, back: bool) -> None:
+        found = []
+
+        async def body() -> None:
+            found.append(await read_peer_link("de", plan_of("mn", MN), cluster_ips=True))
+
+        outputs = {"link": LINKS["de"], "links": links, "keeper": {"port": 51900.0}}
+        run(body, stack="mn", config={}, preview=False, stacks={"de": outputs})
+        assert [(one.links_back, one.keeper_port) for one in found] == [(back, 51900)]
 
 
 class TestRights:

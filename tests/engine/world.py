@@ -166,7 +166,8 @@ class World:
     def _raise_peer(self, file: Path) -> None:
         stack = {
             "urn": "urn:pulumi:de::isthmus::pulumi:pulumi:Stack::isthmus-de", "type": "pulumi:pulumi:Stack",
-            "custom": False, "outputs": {"link": data.outputs("de")["link"]},
+            "custom": False,
+            "outputs": {"link": data.outputs("de")["link"], "links": {STACK: {"status": "linked", "message": ""}}},
         }  # fmt: skip
         file.write_text(
             json.dumps({"version": 3, "deployment": {"manifest": {}, "resources": [stack]}}), encoding="utf-8"

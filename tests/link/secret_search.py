@@ -60,11 +60,15 @@ def lab_secrets(pulumi: Pulumi, clusters: Mapping[str, Cluster]) -> dict[str, li
             if secret["metadata"]["name"].startswith("setup-key-"):
                 key = base64.b64decode(secret["data"]["setup-key"]).decode()
                 found[f"{name}: {secret['metadata']['name']}"] = key
+        for secret in clusters[name].get("secrets", namespace="kube-system"):
+            if secret["metadata"]["name"] == "isthmus-keeper-key":
+                found[f"{name}: keepers' key"] = base64.b64decode(secret["data"]["key"]).decode()
         kubeconfig = yaml.safe_load(pulumi.outputs(name, show_secrets=True)["kubeconfig"])
         found[f"{name}: kubeconfig"] = kubeconfig["users"][0]["user"]["client-key-data"]
     result = {name: list(marks(text)) for name, text in found.items()}
     assert [name for name, texts in result.items() if not texts] == []
     assert sum("setup-key" in name for name in result) >= len(DEFAULT.sites)
+    assert sum("keepers' key" in name for name in result) == len(DEFAULT.sites)
     return result
 
 
