@@ -156,7 +156,8 @@ async def joined_cluster(
             opts=running.goes_with_machines,
         )
         # No link stands on it: it is there without its keepers.
-        keepers = waiting.until(lambda client, _: waits.keepers(client), after=keeper.there)
+        told = keeper.told
+        keepers = waiting.until(lambda client, _: waits.keepers(client, told), after=keeper.there)
     gateways = [
         EgressGateway(
             f"to-{link.cluster}",

@@ -30,6 +30,8 @@ LABELS: Final = {"app.kubernetes.io/name": NAME}
 CONTAINER: Final = "keeper"
 PROGRAM_ANNOTATION: Final = "isthmus.dev/keeper-sha256"
 """Of the pods: another program is another keeper. Its settings it reads anew by itself."""
+CONFIG_ANNOTATION: Final = "isthmus.dev/keeper-config-sha256"
+"""Likewise of what the keeper is told, put on the pods that run (:func:`components.waits.keepers`)."""
 CONFIG_FILE: Final = "keeper.json"
 PROGRAM_FILE: Final = "keeper.pyz"
 KEY_FILE: Final = "key"
@@ -54,18 +56,21 @@ class KeeperArgs:
 
 
 class Keeper(pulumi.ComponentResource):
-    """``there``: the DaemonSet. Whether it works on each router is for the waits to see."""
+    """``there``: the DaemonSet. Whether it works on each router is for the waits to see. ``told``: a mark of what the
+    keepers are told.
+    """
 
     there: pulumi.Resource
+    told: str
 
     def __init__(self, name: str, args: KeeperArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:keeper:Keeper", name, {}, opts)
         own = pulumi.ResourceOptions(parent=self, depends_on=list(args.after))
+        config = config_text(args.config)
+        self.told = hashlib.sha256(config.encode()).hexdigest()
         key = KeeperKey(KEY, pulumi.ResourceOptions(parent=self))
         needed = [
-            KubernetesObject(
-                NAME, _object("v1", "ConfigMap", NAME, data={CONFIG_FILE: config_text(args.config)}), opts=own
-            ),
+            KubernetesObject(NAME, _object("v1", "ConfigMap", NAME, data={CONFIG_FILE: config}), opts=own),
             KubernetesObject(
                 PROGRAM,
                 _object("v1", "ConfigMap", PROGRAM, binaryData={PROGRAM_FILE: base64.b64encode(args.program).decode()}),

@@ -6,12 +6,13 @@ A node of which nothing was heard for a while holds up nothing: it is named, and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from components import guard, keeper
 from components.kubernetes_client import KubernetesClient
 from components.waiting import Seen, Wait
+from domain.names import FIELD_MANAGER
 from domain.netbird import NAMESPACE
 
 CILIUM_SECONDS: Final = 900.0
@@ -55,9 +56,32 @@ def guards(client: KubernetesClient) -> Wait:
     return _of_daemon_set(client, GUARDS, "the guard of each node", GUARD_SECONDS)
 
 
-def keepers(client: KubernetesClient) -> Wait:
-    """The keeper on the routers that are there. It is ready when it runs, whatever it sees of the links."""
-    return _of_daemon_set(client, KEEPERS, "the keeper of each router", KEEPER_SECONDS)
+def keepers(client: KubernetesClient, config: str) -> Wait:
+    """The keeper on the routers that are there. It is ready when it runs, whatever it sees of the links.
+
+    ``config`` is a mark of what the keepers are told. It is put on their pods, since a kubelet brings a changed
+    ConfigMap to a pod within a minute or more, and at once to one that has changed itself
+    (https://kubernetes.io/docs/tasks/configure-pod-container/configure-pod-configmap/#mounted-configmaps-are-updated-automatically).
+    """
+    wait = _of_daemon_set(client, KEEPERS, "the keeper of each router", KEEPER_SECONDS)
+
+    def look() -> Seen:
+        seen = wait.look()
+        if seen.done:
+            _tell(client, config)
+        return seen
+
+    return replace(wait, look=look)
+
+
+def _tell(client: KubernetesClient, config: str) -> None:
+    path = f"/api/v1/namespaces/{KEEPERS.namespace}/pods"
+    for pod in client.request("GET", f"{path}?labelSelector={quoted(KEEPERS.selector)}").get("items") or []:
+        metadata = pod["metadata"]
+        if (metadata.get("annotations") or {}).get(keeper.CONFIG_ANNOTATION) != config:
+            change = {"metadata": {"annotations": {keeper.CONFIG_ANNOTATION: config}}}
+            where = f"{path}/{metadata['name']}?fieldManager={FIELD_MANAGER}"
+            client.request("PATCH", where, body=change, content_type="application/merge-patch+json")
 
 
 def relays(client: KubernetesClient) -> Wait:

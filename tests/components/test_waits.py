@@ -171,3 +171,47 @@ def test_an_operator_that_does_not_come_has_a_reason_and_a_way() -> None:
     why = operator.why(operator.look())
     assert "`kubectl -n netbird describe pods -l app.kubernetes.io/name=netbird-operator`" in why
     assert "scale deployment/isthmus-netbird-operator --replicas=1" in why
+
+
+class Keepers:
+    """The API server as far as the keepers' wait asks it; ``patched`` is what it changed."""
+
+    def __init__(self, *, ready: bool, marks: dict[str, str | None]) -> None:
+        self.ready, self.marks = ready, marks
+        self.patched: list[tuple[str, Any]] = []
+
+    def request(self, method: str, path: str, *, body: Any = None, content_type: str = "") -> Any:
+        if method == "PATCH":
+            assert content_type == "application/merge-patch+json"
+            self.patched.append((path, body))
+            return {}
+        if path.endswith("/daemonsets/isthmus-keeper"):
+            return daemon_set()
+        if "controllerrevisions" in path:
+            return REVISIONS
+        if path == "/api/v1/nodes":
+            return NODES
+        assert "labelSelector=app.kubernetes.io%2Fname%3Disthmus-keeper" in path
+        items = []
+        for name, mark in self.marks.items():
+            one = pod(name, ready=self.ready)
+            annotations = {} if mark is None else {"annotations": {"isthmus.dev/keeper-config-sha256": mark}}
+            items.append({**one, "metadata": {**one["metadata"], **annotations}})
+        return {"items": items}
+
+
+def test_keepers_that_run_are_marked_with_what_they_are_told() -> None:
+    """So that their kubelets bring it at once."""
+    api = Keepers(ready=True, marks={"mn-1": "old", "mn-2": "new"})
+    assert waits.keepers(cast("KubernetesClient", api), "new").look().done
+    (path, body) = api.patched[0]
+    assert path == "/api/v1/namespaces/kube-system/pods/cilium-mn-1?fieldManager=isthmus"
+    assert body == {"metadata": {"annotations": {"isthmus.dev/keeper-config-sha256": "new"}}}
+    assert len(api.patched) == 1
+
+
+@pytest.mark.parametrize(("ready", "mark"), [(False, "old"), (True, "new")])
+def test_keepers_that_do_not_run_or_are_told_are_left_alone(ready: bool, mark: str) -> None:
+    api = Keepers(ready=ready, marks={"mn-1": mark, "mn-2": mark})
+    assert waits.keepers(cast("KubernetesClient", api), "new").look().done is ready
+    assert api.patched == []
