@@ -27,6 +27,11 @@ the main table without its default route, which has what Cilium lays, then none.
 After 100, which is where Cilium moves the table of local addresses, and before 105 and 110, which are NetBird's: its
 first sends packets by any route of the main table that is more exact than the default one.
 """
+PODS_PRIORITY: Final = 100
+"""Of the ip rule before those: what this cluster's pods send to the peers' ranges leaves by :data:`REFUSING_INTERFACE`,
+where Cilium leads it to the router that carries. Cilium's own rule of this priority looks up local addresses, which the
+peers' are none of.
+"""
 NETBIRD_ROUTE_TABLE: Final = 7120
 """NetBird's table of routed networks (client/internal/routemanager/systemops/systemops_linux.go in 0.77)."""
 
@@ -66,6 +71,7 @@ def guard_environment(
         "NETBIRD_TABLE": str(NETBIRD_ROUTE_TABLE),
         "REFUSING_INTERFACE": REFUSING_INTERFACE,
         "TABLE": str(ROUTE_TABLE),
+        "PODS_PRIORITY": str(PODS_PRIORITY),
         "PRIORITIES": " ".join(str(priority) for priority in RULE_PRIORITIES),
         "RANGES": " ".join(str(network) for network in ranges),
         "PODS": str(pod_cidr),

@@ -8,7 +8,7 @@
 # Nothing is taken away when it ends: what is laid here has to outlast it. From the node's next boot until a guard runs
 # there again, the node's systemd refuses the same packets by a script that is left here.
 #
-# Environment: INTERFACE (NetBird's), NETBIRD_TABLE (its routes), REFUSING_INTERFACE, TABLE (our routes), PRIORITIES (four,
+# Environment: PODS_PRIORITY (of an ip rule, before PRIORITIES), INTERFACE (NetBird's), NETBIRD_TABLE (its routes), REFUSING_INTERFACE, TABLE (our routes), PRIORITIES (four,
 # of our ip rules), RANGES (networks, space between), PODS and SERVICES (this cluster's), OPEN_PORT (of the relay), KEEPER_PORT (of
 # the keeper; none without one), BOOT_DIRECTORY (the node's, for what runs at boot), HOST_ETC (the node's /etc as it is seen
 # here), ONCE (1: one look).
@@ -16,7 +16,7 @@
 # Prints `STATE address=ADDRESS RANGE=WAY ...` when it changes and once a minute; WAY is tunnel, none or elsewhere.
 set -u
 
-: "${INTERFACE:?}" "${NETBIRD_TABLE:?}" "${REFUSING_INTERFACE:?}" "${TABLE:?}" "${PRIORITIES:?}" "${PODS:?}" "${SERVICES:?}" "${OPEN_PORT:?}"
+: "${INTERFACE:?}" "${NETBIRD_TABLE:?}" "${REFUSING_INTERFACE:?}" "${TABLE:?}" "${PRIORITIES:?}" "${PODS_PRIORITY:?}" "${PODS:?}" "${SERVICES:?}" "${OPEN_PORT:?}"
 : "${BOOT_DIRECTORY:?}" "${HOST_ETC:?}"
 ranges=${RANGES-}
 read -r first second third fourth <<EOT
@@ -124,6 +124,26 @@ lay_barrier() {
     esac
 }
 
+# Pods leave by who refuses, on routers as on all other nodes: Cilium takes their packets there and leads them to the
+# router that the policy names, by its own way on that router itself. What a pod sends straight into the interface Cilium
+# loses on every other router: it would have to wrap it up for the way to that one, and the kernel drops what is redirected
+# from an interface without Ethernet headers to one with them (__bpf_redirect_common, net/core/filter.c).
+lay_pods() {
+    [ -e "$attached" ] || return 0
+    for range in $ranges; do
+        case $range in
+        */32) continue ;;
+        esac
+        case $rules in
+        *"$PODS_PRIORITY:	from $PODS to $range lookup $TABLE"*) ;;
+        *)
+            ip -4 rule add priority "$PODS_PRIORITY" from "$PODS" to "$range" lookup "$TABLE" protocol kernel || return 1
+            [ -z "${looked-}" ] || say "the ip rule $PODS_PRIORITY to $range was gone"
+            ;;
+        esac
+    done
+}
+
 lay_route() {
     case $routes in
     *"unreachable $(without_length "$1") proto kernel metric 9999"*) ;;
@@ -169,6 +189,10 @@ take_away() {
         ip -4 rule show priority "$priority" | while read -r _ _ _ _ network _; do
             kept "$network" || quietly ip -4 rule delete priority "$priority" to "$network"
         done
+    done
+    ip -4 rule show priority "$PODS_PRIORITY" | while read -r _ _ from _ network _; do
+        [ "$from" = "$PODS" ] || continue
+        kept "$network" || quietly ip -4 rule delete priority "$PODS_PRIORITY" from "$PODS" to "$network"
     done
     ip -4 route show table "$TABLE" 2>/dev/null | while read -r one two _; do
         network=$one
@@ -356,6 +380,7 @@ while :; do
     lay_barrier
     lay_refusing || say "nothing refuses politely on this node; the kernel does"
     lay_ways
+    lay_pods
     lay_filter
     keep_for_boot || [ -n "$looked" ] || say "at a boot nothing refuses on this node before its guard runs: no systemd unit" \
         "can be left in its /etc/systemd/system"

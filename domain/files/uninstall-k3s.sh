@@ -112,7 +112,7 @@ remove_network() {
         ip route flush table 7120 2>/dev/null || true
     fi
     # Of the guard (components/files/guard.sh).
-    for priority in 101 102 103 104; do
+    for priority in 100 101 102 103 104; do
         ip rule flush priority "$priority" 2>/dev/null || true
     done
     ip route flush table 7130 2>/dev/null || true

@@ -72,7 +72,7 @@ class Node:
         what it says.
         """
         self.sh(
-            "for p in 101 102 103 104; do ip rule flush priority $p; done; ip route flush table 7130;"
+            "for p in 100 101 102 103 104; do ip rule flush priority $p; done; ip route flush table 7130;"
             "ip link delete wt-refuse; ip netns delete isthmus-refuse; ip link delete wt0",
             check=False,
         )
@@ -163,6 +163,25 @@ def test_the_tunnel_carries_and_netbirds_rules_are_not_needed(node: Node) -> Non
     assert node.look() == TUNNEL
     assert "dev wt0" in node.sh(f"ip route get {POD}")
     assert "dev wt0" in node.sh("ip route get 100.92.0.8")
+
+
+def test_pods_leave_where_cilium_leads_them_to_the_router_that_carries(node: Node) -> None:
+    """Also on a router: from wt0 itself Cilium cannot send them to another one."""
+    node.sh("echo 1 >/proc/sys/net/ipv4/ip_forward; ip link add lxc type veth peer name pod && ip link set lxc up")
+    node.sh("ip route add 10.42.0.9 dev lxc")
+    from_pod = f"ip route get {POD} from 10.42.0.9 iif lxc"
+    node.sh("rmdir /sys/fs/bpf/cilium/devices/wt-refuse")
+    node.look()
+    assert node.sh("ip rule show priority 100") == ""
+    assert "dev wt0" in node.sh(from_pod)
+    node.sh("mkdir /sys/fs/bpf/cilium/devices/wt-refuse")
+    assert node.look() == TUNNEL
+    (rule,) = node.sh("ip -details rule show priority 100").splitlines()
+    assert rule.split()[1:7] == ["from", "10.42.0.0/16", "to", "10.52.0.0/16", "lookup", "7130"]
+    assert "proto kernel" in rule
+    assert "dev wt-refuse" in node.sh(from_pod)
+    assert "dev wt0" in node.sh(f"ip route get {POD}"), "what the node itself sends goes by the tunnel"
+    assert "dev wt0" in node.sh("ip route get 100.92.0.8 from 10.42.0.9 iif lxc")
 
 
 @pytest.mark.parametrize(
@@ -258,7 +277,7 @@ def test_before_cilium_has_the_interface_the_kernel_refuses(node: Node) -> None:
 @pytest.mark.parametrize(
     "harm",
     [
-        "for p in 101 102 103 104; do ip rule flush priority $p; done",
+        "for p in 100 101 102 103 104; do ip rule flush priority $p; done",
         "ip route flush table 7130",
         "ip link delete wt-refuse",
         "ip netns delete isthmus-refuse",

@@ -29,6 +29,7 @@ def test_environment() -> None:
     found = guard_environment(ranges, IPv4Network("10.42.0.0/16"), IPv4Network("10.43.0.0/16"))
     assert found["RANGES"] == "10.52.0.0/16 100.92.0.8/32"
     assert found["PRIORITIES"] == "101 102 103 104"
+    assert found["PODS_PRIORITY"] == "100"
     assert (found["PODS"], found["SERVICES"]) == ("10.42.0.0/16", "10.43.0.0/16")
     assert "KEEPER_PORT" not in found
     with_keeper = guard_environment(ranges, IPv4Network("10.42.0.0/16"), IPv4Network("10.43.0.0/16"), 51900)
