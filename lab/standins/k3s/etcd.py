@@ -145,6 +145,12 @@ def peer_url(address: str) -> str:
     return f"https://{address}:{PEER_PORT}"
 
 
+def share(own: Etcd, service_account_key: bytes) -> None:
+    """Leaves the others what all servers share, where nobody has."""
+    if own.get(BOOTSTRAP_KEY) is None:
+        own.put(BOOTSTRAP_KEY, service_account_key)
+
+
 def with_data(address: str) -> EtcdMember:
     """As it was before."""
     return EtcdMember(name(), address, f"{name()}={peer_url(address)}", joins=True)

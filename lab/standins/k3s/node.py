@@ -28,8 +28,7 @@ from lab.standins.k3s.arguments import (
 )
 from lab.standins.k3s.certificates import Certificates, EtcdFiles, KeyPair, api_server_names, ensure_key
 from lab.standins.k3s.containerd import containerd_config, hosts_toml
-from lab.standins.k3s.errors import StandInError
-from lab.standins.k3s.etcd import Etcd, EtcdMember
+from lab.standins.k3s.etcd import Etcd, EtcdError, EtcdMember
 from lab.standins.k3s.files import write_file
 from lab.standins.k3s.forwarder import Balancer
 from lab.standins.k3s.front import Front
@@ -118,7 +117,6 @@ class Store:
     client: KeyPair
     api_port: int
     member: Etcd | None = None
-    begins: bool = False
 
 
 async def prepare_store(settings: Settings, certificates: Certificates, service_account_key: Path) -> Store:
@@ -127,18 +125,17 @@ async def prepare_store(settings: Settings, certificates: Certificates, service_
     ETCD_DIR.chmod(0o700)
     if etcd.in_a_cluster() or (not etcd.has_data() and (settings.cluster_init or settings.server)):
         files = certificates.etcd_member()
-        begins = False
         if etcd.has_data():
             member = etcd.with_data(settings.node_ip)
         elif settings.server:
             member = await join(settings, files, service_account_key)
         else:
             log("no data and cluster-init: a new cluster")
-            begins, member = True, etcd.begun(settings.node_name, settings.node_ip)
+            member = etcd.begun(settings.node_name, settings.node_ip)
         ensure_key(service_account_key)
         arguments = etcd_member_arguments(ETCD_DIR, files, member, settings.etcd_arg)
         own = Etcd("127.0.0.1", files.authority, files.client)
-        return Store(arguments, files.authority, files.client, INTERNAL_API_PORT, own, begins)
+        return Store(arguments, files.authority, files.client, INTERNAL_API_PORT, own)
     ensure_key(service_account_key)
     authority, server, client = certificates.etcd()
     return Store(etcd_arguments(ETCD_DIR, authority, server, settings.etcd_arg), authority, client, API_PORT)
@@ -152,11 +149,11 @@ async def join(settings: Settings, files: EtcdFiles, service_account_key: Path) 
     def attempt() -> EtcdMember:
         shared = other.get(etcd.BOOTSTRAP_KEY)
         if shared is None:
-            raise StandInError(f"{settings.server} is no server of several: it has nothing to share")
+            raise EtcdError("it does not serve yet, or is no server of several")
         write_file(service_account_key, shared)
         return etcd.joined(other, settings.node_name, settings.node_ip)
 
-    member: EtcdMember = await until(f"{settings.server} to take this server in", attempt, interval_seconds=1)
+    member: EtcdMember = await until(f"{settings.server} to take this server in", attempt, interval_seconds=5)
     log(f"joining the etcd of {settings.server}: {member.initial_cluster}")
     return member
 
@@ -179,9 +176,6 @@ async def run_server(node: Node) -> None:
         node.front = Front(certificates.server_ca_path, serving)
         node.front.listen()
     node.supervisor.start("etcd", (str(PROGRAMS / "etcd"), *store.arguments))
-    if store.member is not None and store.begins:
-        share = functools.partial(store.member.put, etcd.BOOTSTRAP_KEY, service_account_key.read_bytes())
-        await until("etcd", share)
     arguments = api_server_arguments(
         settings, certificates, store.authority, store.client, service_account_key, store.api_port
     )
@@ -196,6 +190,9 @@ async def run_server(node: Node) -> None:
     api = Api(store.api_port, certificates.server_ca_path, admin)
     await until("the API", functools.partial(api.request, "GET", "/readyz"))
     log(f"the API is ready after {time.monotonic() - started:.1f} s")
+    if store.member is not None:
+        # As k3s, which serves what others need to join once its API serves.
+        await until("etcd", functools.partial(etcd.share, store.member, service_account_key.read_bytes()))
     await until("this node's password", functools.partial(prove, api, settings.node_name, password), 5)
 
     credentials = DATA_DIR / "server/cred"

@@ -229,6 +229,23 @@ class TestMembers:
         with pytest.raises(StandInError, match="duplicate node name found"):
             etcd.joined(Played(), "b", "10.0.1.2")
 
+    def test_what_servers_share_is_that_of_the_first_who_left_it(self) -> None:
+        kept: dict[str, bytes] = {}
+
+        class Played(Etcd):
+            def __init__(self) -> None:
+                pass
+
+            def get(self, key: str) -> bytes | None:
+                return kept.get(key)
+
+            def put(self, key: str, value: bytes) -> None:
+                kept[key] = value
+
+        etcd.share(Played(), b"first")
+        etcd.share(Played(), b"second")
+        assert kept == {etcd.BOOTSTRAP_KEY: b"first"}
+
     def test_data_of_one_server_alone_is_no_cluster(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(etcd, "ETCD_DIR", tmp_path)
         assert not etcd.has_data()
@@ -244,14 +261,15 @@ def test_the_socket_is_left_as_it_was_found() -> None:
 
     async def scenario() -> tuple[bytes, bytes]:
         ours, theirs = socket.socketpair()
-        record = hello(name=None, protocols=None)
-        theirs.sendall(record[:7])
-        looking = asyncio.create_task(front._first_record(ours))
-        await asyncio.sleep(0)
-        theirs.sendall(record[7:])
-        seen = await looking
-        ours.setblocking(True)
-        return seen, ours.recv(len(record))
+        with ours, theirs:
+            record = hello(name=None, protocols=None)
+            theirs.sendall(record[:7])
+            looking = asyncio.create_task(front._first_record(ours))
+            await asyncio.sleep(0)
+            theirs.sendall(record[7:])
+            seen = await looking
+            ours.setblocking(True)
+            return seen, ours.recv(len(record))
 
     seen, received = asyncio.run(scenario())
     assert seen == received
