@@ -28,11 +28,11 @@ class Limits:
     away: int
 
 
-SIBLING: Final = Limits(silent=5, first=15, away=150)
-"""Of rounds of 200 ms: 1 s, 3 s, 30 s."""
-ROUTER: Final = Limits(silent=4, first=360, away=120)
-"""Of rounds of 250 ms: 1 s, 90 s, 30 s. A peer's keeper answers those that its file names, and a kubelet takes up to a
-minute and a half to bring a changed file: one that was never heard is not dead.
+SIBLING: Final = Limits(silent=8, first=15, away=150)
+"""Of rounds of 200 ms: 1.6 s, 3 s, 30 s. A busy machine lets its keeper wait for a second and more."""
+ROUTER: Final = Limits(silent=7, first=360, away=120)
+"""Of rounds of 250 ms: 1.75 s, 90 s, 30 s. A peer's keeper answers those that its file names, and a kubelet takes up
+to a minute and a half to bring a changed file: one that was never heard is not dead.
 """
 OLD_BOOTS: Final = 8
 
@@ -60,7 +60,9 @@ class Hearing:
         self._heard = False
 
     def sent(self, sequence: int, now: float) -> None:
-        """A probe is under way. One that is not back after four rounds is lost; a later answer still counts as life."""
+        """A probe is under way. One that is not back after as many rounds as make a death is lost, and still counts as
+        life when it comes later.
+        """
         self.sent_at[sequence] = now
         while len(self.sent_at) > self.limits.silent:
             del self.sent_at[next(iter(self.sent_at))]
