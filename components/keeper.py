@@ -118,6 +118,8 @@ def rights(policies: Sequence[str], agents: str) -> list[dict[str, Any]]:
         {**steered, "verbs": ["get", "list", "watch"]},
         # Without a name among them the rule would be for all of them.
         *([{**steered, "resourceNames": list(policies), "verbs": ["patch"]}] if policies else []),
+        # A policy names a node by a label, which need not be the Node's name.
+        {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]},
         {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
     ]
     at_agents = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "delete"]}]

@@ -29,9 +29,7 @@ class Peer:
 
 @dataclass(frozen=True)
 class Config:
-    """``routers`` of the own cluster is {node: node address}; ``peers`` is {cluster: Peer}. ``hostnames`` is
-    {node: value of its label kubernetes.io/hostname}, for those where it is not the node's name.
-    """
+    """``routers`` of the own cluster is {node: node address}; ``peers`` is {cluster: Peer}."""
 
     cluster: str
     port: int
@@ -39,7 +37,6 @@ class Config:
     routers: Mapping[str, str]
     pod_cidr: str
     peers: Mapping[str, Peer] = field(default_factory=dict)
-    hostnames: Mapping[str, str] = field(default_factory=dict)
 
     def cluster_at(self, address: str) -> str | None:
         """The peer one of whose routers has this NetBird address."""
@@ -66,7 +63,6 @@ def parse_config(text: str, source: str = "keeper.json") -> Config:
             routers=_addresses(data["routers"]),
             pod_cidr=str(IPv4Network(data["pod_cidr"])),
             peers=peers,
-            hostnames={str(node): str(hostname) for node, hostname in data.get("hostnames", {}).items()},
         )
     except KeyError as error:
         raise BadConfig(f"{source}: {error.args[0]} is missing") from error

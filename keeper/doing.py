@@ -41,10 +41,13 @@ class Doing:
         while True:
             self._woken.clear()
             if self._api is not None:
-                self._hostnames = config().hostnames
+                routers = config().routers
                 wanted = {peer: known.policy for peer, known in config().peers.items()}
                 before = dict(self.policies)
                 try:
+                    # A node keeps its label, and what is named before it is known would be no node's.
+                    if self._hostnames.keys() != routers.keys():
+                        self._hostnames = await asyncio.to_thread(self._api.hostnames, routers)
                     found = await asyncio.to_thread(self._api.policies, wanted, self._hostnames)
                     # What was changed meanwhile is newer than the answer.
                     changed = {peer for peer, one in self.policies.items() if before.get(peer) != one}

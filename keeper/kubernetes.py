@@ -10,7 +10,7 @@ import json
 import os
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,7 @@ from keeper.seen import PolicySeen
 ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 PATIENCE_SECONDS: Final = 2.0
 POLICIES: Final = "/apis/cilium.io/v2/ciliumegressgatewaypolicies"
+NODES: Final = "/api/v1/nodes"
 HOSTNAME: Final = "kubernetes.io/hostname"
 MANAGER: Final = "isthmus-keeper"
 STAMP: Final = "isthmus.dev/keeper"
@@ -40,6 +41,10 @@ class Conflict(ApiProblem):
     """What was to be changed has been changed by somebody else meanwhile."""
 
 
+class Missing(ApiProblem):
+    """There is no such object."""
+
+
 class Api:
     """One connection, which is made anew when it fails. One call at a time."""
 
@@ -48,8 +53,17 @@ class Api:
         self._lock = threading.Lock()
         self._connection: http.client.HTTPSConnection | None = None
 
+    def hostnames(self, nodes: Iterable[str]) -> dict[str, str]:
+        """The label by which a policy names a node, of those that are there: it need not be the Node's name."""
+        found = {}
+        for node in nodes:
+            with contextlib.suppress(Missing):
+                labels = self._call("GET", f"{NODES}/{node}")["metadata"].get("labels") or {}
+                found[node] = str(labels.get(HOSTNAME, node))
+        return found
+
     def policies(self, wanted: Mapping[str, str], hostnames: Mapping[str, str]) -> dict[str, PolicySeen]:
-        """``wanted`` is {peer: name of its policy}, ``hostnames`` that of :class:`keeper.config.Config`; the result is
+        """``wanted`` is {peer: name of its policy}, ``hostnames`` what the method of this name gives; the result is
         {peer: policy} of those that are there.
         """
         listed = self._call("GET", POLICIES)
@@ -114,7 +128,7 @@ class Api:
                 with contextlib.suppress(ValueError, KeyError, TypeError):
                     text = str(json.loads(text)["message"]).encode()
                 problem = f"{method} {path}: {answer.status} {text.decode(errors='replace')[:300]}"
-                raise Conflict(problem) if answer.status == http.HTTPStatus.CONFLICT else ApiProblem(problem)
+                raise _PROBLEMS.get(answer.status, ApiProblem)(problem)
             return json.loads(text)
         raise AssertionError("unreachable")
 
@@ -130,6 +144,9 @@ class Api:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+_PROBLEMS: Final[Mapping[int, type[ApiProblem]]] = {404: Missing, 409: Conflict}
 
 
 def api_of_environment() -> Api | None:

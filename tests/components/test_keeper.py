@@ -163,6 +163,7 @@ class TestRights:
                 "resourceNames": [mn.one(":CiliumEgressGatewayPolicy").inputs["metadata"]["name"]],
                 "verbs": ["patch"],
             },
+            {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]},
             {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
         ]
         agents = mn.one(":Role").inputs
@@ -173,6 +174,7 @@ class TestRights:
         found = run_stack(tmp_path, "mn", linked=False)
         assert [rule["verbs"] for rule in found.one(":ClusterRole").inputs["rules"]] == [
             ["get", "list", "watch"],
+            ["get"],
             ["create", "patch"],
         ]
 

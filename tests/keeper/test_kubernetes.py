@@ -119,6 +119,10 @@ class ApiServer:
                 self.policy = merged(self.policy, body)
                 self.policy["metadata"]["resourceVersion"] = str(int(self.policy["metadata"]["resourceVersion"]) + 1)
                 return 200, self.policy
+            case "GET", "/api/v1/nodes/mn-1":
+                return 200, {"metadata": {"name": "mn-1"}}
+            case "GET", "/api/v1/nodes/mn-2":
+                return 200, {"metadata": {"name": "mn-2", "labels": {"kubernetes.io/hostname": "mn-2.example.org"}}}
             case "GET", "/api/v1/namespaces/netbird/pods":
                 node = parse_qs(url.query)["fieldSelector"][0].removeprefix("spec.nodeName=")
                 return 200, {"items": [pod for pod in self.pods if pod["spec"]["nodeName"] == node]}
@@ -199,7 +203,8 @@ def test_naming_adds_one_label_and_leaves_the_rest(api: Api, server: ApiServer) 
 
 def test_a_node_whose_hostname_is_not_its_name(api: Api, server: ApiServer) -> None:
     """As the kubelet of another distribution, or a cloud, may have it."""
-    hostnames = {"mn-2": "mn-2.example.org"}
+    hostnames = api.hostnames(["mn-1", "mn-2", "mn-3"])
+    assert hostnames == {"mn-1": "mn-1", "mn-2": "mn-2.example.org"}, "mn-3 is no Node yet"
     assert api.name_policy("isthmus-to-de", TAKE, hostnames).node == "mn-2"
     assert server.policy["spec"]["egressGateway"]["nodeSelector"]["matchLabels"] == {
         LABEL: "true",
