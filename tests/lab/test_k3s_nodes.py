@@ -203,8 +203,13 @@ def test_nodes_register_with_their_addresses_ranges_and_labels(cluster: Cluster)
 def test_coredns_is_packaged_and_waits_for_a_network(cluster: Cluster) -> None:
     service = cluster.get("service", "--namespace=kube-system", "kube-dns")
     assert service["spec"]["clusterIP"] == "10.63.0.10"
-    pods = cluster.get("pods", "--namespace=kube-system", "--selector=k8s-app=kube-dns")["items"]
-    assert [pod["status"]["phase"] for pod in pods] == ["Pending"]
+
+    def phases() -> list[str]:
+        pods = cluster.get("pods", "--namespace=kube-system", "--selector=k8s-app=kube-dns")["items"]
+        return [pod["status"]["phase"] for pod in pods]
+
+    # The controllers make it from the packaged manifest, which is there once the API serves.
+    assert wait_until(phases, what="CoreDNS has its pod", deadline_seconds=40) == ["Pending"]
 
     def node_hosts() -> str | None:
         data = cluster.get("configmap", "--namespace=kube-system", "coredns")["data"]

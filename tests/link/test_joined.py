@@ -133,7 +133,8 @@ def test_verify_on_the_command_line_gives_json_and_an_exit_code() -> None:
     done = isthmus("lab", "verify", "--json", "--only", "de-mn.router-other")
     assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads(done.stdout)
-    assert {one["id"].rsplit(".", 1)[-1] for one in results} == {"icmp", "tcp", "http", "pod-name", "mtu"}
+    services = {"cluster-ip", "cluster-ip-udp", "cluster-ip-name"}
+    assert {one["id"].rsplit(".", 1)[-1] for one in results} == {"icmp", "tcp", "http", "pod-name", "mtu", *services}
     assert all(one["status"] == "pass" and one["seconds"] >= 0 for one in results)
 
 
