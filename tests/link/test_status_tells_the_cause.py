@@ -163,6 +163,14 @@ def guard_goes_on(lab: Lab, name: str, *, on: bool) -> None:
     lab.on_router(name, "pkill", "--signal", "CONT" if on else "STOP", "-f", "ISTHMUS-[G]UARD")
 
 
+def keeper_goes_on(lab: Lab, name: str, *, on: bool) -> None:
+    """Stops the keeper of the router by a signal, or lets it go on: it mends in a moment what a person has to see.
+
+    The kubelet starts one anew that is silent for a minute.
+    """
+    lab.on_router(name, "pkill", "--signal", "CONT" if on else "STOP", "-f", "[k]eeper.pyz")
+
+
 def test_netbirds_ip_rules_deleted_and_the_guard_leads(lab: Lab) -> None:
     with mended(lambda: lab.new_router("de")):
         for priority in ("105", "110"):
@@ -175,10 +183,12 @@ def test_netbirds_ip_rules_deleted_and_the_guard_leads(lab: Lab) -> None:
 def test_the_ip_rules_deleted(lab: Lab) -> None:
     def undo() -> None:
         guard_goes_on(lab, "de", on=True)
+        keeper_goes_on(lab, "de", on=True)
         lab.new_router("de")
 
     with mended(undo):
         guard_goes_on(lab, "de", on=False)
+        keeper_goes_on(lab, "de", on=False)
         for priority in ("105", "110"):
             lab.on_router("de", "ip", "-4", "rule", "delete", "priority", priority)
         lab.on_router("de", "ip", "-4", "rule", "flush", "priority", "101")
@@ -197,7 +207,12 @@ def test_the_ip_rules_deleted(lab: Lab) -> None:
 
 
 def test_the_packet_filter_flushed(lab: Lab) -> None:
-    with mended(lambda: lab.new_router("mn")):
+    def undo() -> None:
+        keeper_goes_on(lab, "mn", on=True)
+        lab.new_router("mn")
+
+    with mended(undo):
+        keeper_goes_on(lab, "mn", on=False)
         lab.breaks("mn", "nft-flushed")
         status, cause = lab.told("de", "mn", "masquerade-missing", verdict="partly")
         assert {probe.target_placement for probe in status.link("de", "mn").probes if not probe.passed} == {"other"}
@@ -211,7 +226,12 @@ def test_the_packet_filter_flushed(lab: Lab) -> None:
 
 @pytest.mark.thorough
 def test_forwarding_switched_off(lab: Lab) -> None:
-    with mended(lambda: FAULTS["forwarding-off"].undo(lab.router("mn"))):
+    def undo() -> None:
+        FAULTS["forwarding-off"].undo(lab.router("mn"))
+        keeper_goes_on(lab, "mn", on=True)
+
+    with mended(undo):
+        keeper_goes_on(lab, "mn", on=False)
         lab.breaks("mn", "forwarding-off")
         status, cause = lab.told("de", "mn", "forwarding-off")
         assert status.link("de", "mn").verdict in ("down", "partly")
@@ -297,7 +317,12 @@ def test_a_resource_disabled_in_netbird(lab: Lab) -> None:
 
 @pytest.mark.thorough
 def test_the_interface_taken_down(lab: Lab) -> None:
-    with mended(lambda: lab.new_router("mn")):
+    def undo() -> None:
+        keeper_goes_on(lab, "mn", on=True)
+        lab.new_router("mn")
+
+    with mended(undo):
+        keeper_goes_on(lab, "mn", on=False)
         lab.breaks("mn", "wt0-down")
         for source, target in (("de", "mn"), ("mn", "de")):
             status, cause = lab.told(source, target, "interface-away", verdict="down")
