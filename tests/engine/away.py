@@ -118,11 +118,16 @@ def router_is_changed(world: World, _: Running) -> bool:
     return bool(world.api.get(ROUTER)["metadata"]["generation"] > world.router_generation)
 
 
+def router_is_gone(world: World, _: Running) -> bool:
+    return world.api.is_gone(ROUTER)
+
+
 # --- the table --------------------------------------------------------------------------------------------------------
 
 NO_ANSWER: Final = ("NetBird API: ", "no answer: ")
 REFUSED: Final = ("connect: connection refused",)
 ENDS: Final = "engine/test_netbird_ends.py"
+HETZNER: Final = "engine/test_hetzner_away.py"
 FIRST: Final = tuple((what, "start") for what in AWAY)
 READ_FIRST: Final = Reason(
     "the peer's outputs are read before anything else, and not again; what goes later is the next command's start"
@@ -156,7 +161,7 @@ TABLE: Final[dict[Cell, Run | With | Elsewhere | Reason | Gap]] = {
     ("operator", "start", "refresh"): With("API server"),
     ("NetBird", "start", "refresh"): With("API server"),
     ("peer's stack", "start", "refresh"): With("API server"),
-    ("Hetzner", "start", "refresh"): Gap(),
+    ("Hetzner", "start", "refresh"): Elsewhere(HETZNER, "test_away_at_the_start"),
     # up
     ("API server", "start", "up"): Run((*REFUSED, "can't be reached from here", "then run the same command again")),
     ("NetBird", "start", "up"): Run(NO_ANSWER),
@@ -173,7 +178,12 @@ TABLE: Final[dict[Cell, Run | With | Elsewhere | Reason | Gap]] = {
         deadlines={"MADE_WITHIN": "60s", "OPERATOR_SECONDS": 15.0},
     ),
     ("operator", "end", "up"): Reason("after the router an `up` needs the operator for nothing"),
-    ("API server", "middle", "up"): Gap(),
+    ("API server", "middle", "up"): Run(
+        REFUSED,
+        when=router_is_changed,
+        slow=True,
+        deadlines={"MADE_WITHIN": "60s", "OPERATOR_SECONDS": 15.0, "RELEASE_TIMEOUT_SECONDS": 60},
+    ),
     ("API server", "end", "up"): Run(
         ("refused", "waited 20 s for the DNS relay, in vain", "Nothing of this stands in the way"),
         when=relay_is_waited_for,
@@ -183,7 +193,7 @@ TABLE: Final[dict[Cell, Run | With | Elsewhere | Reason | Gap]] = {
     ("peer's stack", "start", "up"): Run(
         ("link pending", "run `pulumi up -s de`, then this stack again"), code=0, work="nothing"
     ),
-    ("Hetzner", "start", "up"): Gap(),
+    ("Hetzner", "start", "up"): Elsewhere(HETZNER, "test_away_at_the_start"),
     ("Hetzner", "middle", "up"): Elsewhere("engine/test_hetzner.py", "test_an_error_of_the_api"),
     ("Hetzner", "end", "up"): Reason("after the last server is in its network an `up` asks Hetzner nothing more"),
     # destroy
@@ -191,15 +201,17 @@ TABLE: Final[dict[Cell, Run | With | Elsewhere | Reason | Gap]] = {
     ("NetBird", "middle", "destroy"): Reason(
         "until the router is gone it is as at the start: the operator asks in vain, too"
     ),
-    ("NetBird", "end", "destroy"): Gap(),
+    ("NetBird", "end", "destroy"): Run(
+        (*NO_ANSWER, "run the same command again when NetBird answers"), when=router_is_gone
+    ),
     ("operator", "start", "destroy"): Elsewhere(ENDS, "operator_gone"),
     ("operator", "middle", "destroy"): Reason("it has its part when its objects go, and misses that as at the start"),
-    ("operator", "end", "destroy"): Gap(),
+    ("operator", "end", "destroy"): Run(code=0, when=router_is_gone),
     ("API server", "start", "destroy"): Elsewhere(ENDS, "cluster_gone"),
     ("API server", "middle", "destroy"): Gap(),
     ("API server", "end", "destroy"): Gap(),
     ("peer's stack", "start", "destroy"): Reason("a destroy does not run the program, and reads no peer"),
     ("Hetzner", "start", "destroy"): Elsewhere("engine/test_ends.py", "test_hetzners_api_is_gone"),
-    ("Hetzner", "middle", "destroy"): Gap(),
+    ("Hetzner", "middle", "destroy"): Elsewhere(HETZNER, "test_away_in_the_middle_of_destroy"),
     ("Hetzner", "end", "destroy"): Reason("what is left then is what the middle would be tried with"),
 }

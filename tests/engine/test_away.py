@@ -17,7 +17,7 @@ from tests.engine.away import COMMANDS, FAULTS, GOES, GUARDS_POD, KEEPERS_POD, R
 from tests.engine.deadlines import shorter
 from tests.engine.kube_api import Refused
 from tests.engine.project import SECRETS, Result
-from tests.engine.test_drift import ROUTER
+from tests.engine.test_drift import RELAY, ROUTER, SERVICE
 from tests.engine.world import DEADLINE_SECONDS, STACK, World
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]
@@ -58,6 +58,20 @@ def test_away(world: World, cell: Cell, run: Run) -> None:
     world.project.run(*CLEAN, deadline_seconds=DEADLINE_SECONDS).expect(0)
 
 
+@pytest.mark.parametrize(("cell", "run"), [case(cell) for cell in cells("destroy")])
+def test_away_of_destroy(world: World, cell: Cell, run: Run) -> None:
+    what, _, command = cell
+    prepare(world, "nothing")
+
+    judge(with_it_away(world, what, COMMANDS[command], run), run)
+
+    judge(world.project.run(*COMMANDS[command], deadline_seconds=DEADLINE_SECONDS), WELL)
+    assert world.project.resources(STACK) == []
+    assert world.in_netbird() == {}
+    left = [path for path in OURS if not world.api.is_gone(path)]
+    assert left == []
+
+
 WELL = Run(code=0)
 
 
@@ -83,6 +97,10 @@ THERE = {
     "/setup-keys": ["isthmus-mn-router", "networkrouter-ID-ID"],
 }
 """What mn has in NetBird, each of it once."""
+
+
+OURS = (ROUTER, SERVICE, RELAY, "/apis/apps/v1/namespaces/kube-system/daemonsets/isthmus-guard")
+"""Of what the program makes in the cluster: one of each component that is not a Helm release."""
 
 
 def prepare(world: World, work: str) -> None:
