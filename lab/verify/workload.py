@@ -116,8 +116,8 @@ def manifests(nodes: Mapping[Placement, str]) -> list[dict[str, Any]]:
         name = pod_name(placement)
         # Hostname and subdomain give the pod a name of its own below the service's.
         named = {"hostname": name, "subdomain": SERVICE}
-        objects.append(_pod(name, {**labels, BACKEND_LABEL: placement}, node, PORT, named))
-    objects.append(_pod(HOST_POD, {BACKEND_LABEL: "host"}, nodes["other"], HOST_PORT, {"hostNetwork": True}))
+        objects.append(probe_pod(name, {**labels, BACKEND_LABEL: placement}, node, PORT, named))
+    objects.append(probe_pod(HOST_POD, {BACKEND_LABEL: "host"}, nodes["other"], HOST_PORT, {"hostNetwork": True}))
     for backend in BACKENDS:
         port = HOST_PORT if backend == "host" else PORT
         objects.append(_service(cluster_ip_service(backend), {BACKEND_LABEL: backend}, port))
@@ -129,7 +129,8 @@ def manifests(nodes: Mapping[Placement, str]) -> list[dict[str, Any]]:
 BACKEND_LABEL: Final = "backend"
 
 
-def _pod(name: str, labels: Mapping[str, str], node: str, port: int, spec: Mapping[str, Any]) -> dict[str, Any]:
+def probe_pod(name: str, labels: Mapping[str, str], node: str, port: int, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A pod that answers on ``port`` and measures, kept to its node. Without a service's labels it is behind none."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",

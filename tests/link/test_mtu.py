@@ -30,7 +30,7 @@ from lab.verify.checks import World, all_checks
 from lab.verify.judging import IP_ICMP_HEADERS
 from lab.verify.results import CheckResult
 from lab.verify.run import make, planned_chain, world_of
-from lab.verify.workload import PLACEMENTS, Placement, ProbePod, Probes, manifests
+from lab.verify.workload import PLACEMENTS, PORT, Placement, ProbePod, Probes, probe_pod
 from tests.domain.samples import REMOVE
 from tests.link.assertions import all_passed, told
 from tests.link.changing import UNCHANGED, change_settings, changes_ahead, config_of, last_changes, stack_files_kept, up
@@ -313,9 +313,7 @@ def test_a_new_pod_has_the_planned_mtu(stage: Stage) -> None:
 def mtu_of_new_pod(probes: Probes) -> int:
     """The MTU of the default route of a pod that is made for this and removed again, on the router's node."""
     cluster, name = probes.cluster, "new"
-    # Without labels it is no endpoint of the probes' service.
-    pod = {**manifests({"router": probes.router.node})[-1], "metadata": {"name": name, "namespace": VERIFY_NAMESPACE}}
-    cluster.apply([pod])
+    cluster.apply([probe_pod(name, {}, probes.router.node, PORT, {})])
 
     def ready() -> bool:
         pods = cluster.get("pods", namespace=VERIFY_NAMESPACE)
