@@ -106,7 +106,7 @@ OURS = (ROUTER, SERVICE, RELAY, "/apis/apps/v1/namespaces/kube-system/daemonsets
 def prepare(world: World, work: str) -> None:
     """Everything is there, and there is this to do."""
     all_back(world)
-    raised = bool(world.project.resources(STACK))
+    raised = bool(world.project.resources(STACK)) and not world.api.is_gone(ROUTER)
     if work == "all" and raised:
         world.destroy()
     elif work != "all" and not raised:
