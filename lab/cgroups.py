@@ -151,6 +151,19 @@ def processes(name: str = "") -> set[int]:
     return {pid for hierarchy in hierarchies() for pid in _processes(hierarchy.group / name)}
 
 
+def of_another_lab(pid: int) -> bool:
+    """Whether the process is in a lab's group that is none of ours: that of a lab in a container or another namespace,
+    which this machine's /proc shows as well.
+    """
+    try:
+        memberships = Path(f"/proc/{pid}/cgroup").read_text()
+    except OSError:
+        return False
+    # HIERARCHY:CONTROLLERS:PATH, the path as seen from our own group.
+    paths = [line.split(":", 2)[2] for line in memberships.splitlines()]
+    return any(GROUP in Path(path).parts for path in paths) and pid not in processes()
+
+
 def _processes(directory: Path) -> set[int]:
     found: set[int] = set()
     for group in _tree(directory):

@@ -286,12 +286,15 @@ def _users(inodes: set[int]) -> list[tuple[int, str]]:
 
 
 def _in_machines() -> list[int]:
-    """Processes that have a machine's root mounted, in whatever mount namespace."""
+    """Processes that have a machine's root mounted, in whatever mount namespace; those of another lab are not ours.
+
+    A lab in a container has its state directory under the same name, so the mount alone does not tell.
+    """
     found = []
     marker = f"upperdir={STATE}/"
     for pid in _pids():
         with contextlib.suppress(OSError):
-            if marker in Path(f"/proc/{pid}/mounts").read_text():
+            if marker in Path(f"/proc/{pid}/mounts").read_text() and not cgroups.of_another_lab(pid):
                 found.append(pid)
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from lab import base, cgroups, processes, state
-from lab.commands import run
+from lab.commands import run, wait_until
 from lab.errors import LabInUse
 
 REPOSITORY = Path(__file__).parents[2]
@@ -128,6 +129,56 @@ def test_written_files_are_whole_and_for_root_only(tmp_path: Path) -> None:
     assert state.read_json(path) == {"a": 2}
     assert path.stat().st_mode & 0o777 == 0o600
     assert [each.name for each in path.parent.iterdir()] == ["file.json"]
+
+
+class TestAnotherLab:
+    """A lab in a container has its state directory under the same name, and this machine's /proc shows its machines."""
+
+    pytestmark = link
+    GROUP = f"isthmus-test-{os.getpid()}"
+
+    @pytest.fixture
+    def theirs(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+        """The control group of a lab that is not at the root of the hierarchies, as a container has it."""
+        monkeypatch.setattr(cgroups, "GROUP", self.GROUP)
+        hierarchy = next(one for one in cgroups.hierarchies() if one.version == 2 or "pids" in one.controllers)
+        container = hierarchy.mount / f"{self.GROUP}-container"
+        theirs = container / self.GROUP
+        theirs.mkdir(parents=True)
+        yield theirs
+        cgroups.remove()
+        # Busy while a process in it is still being reaped.
+        wait_until(lambda: all(map(_is_removed, (theirs, container))), what="the groups go", deadline_seconds=60)
+
+    def machine(self, directory: Path) -> subprocess.Popen[bytes]:
+        """A process that has a file system below the state directory, in a mount namespace of its own."""
+        layers = {name: directory / name for name in ("lower", "upper", "work", "root")}
+        for layer in layers.values():
+            layer.mkdir(parents=True)
+        options = ",".join(f"{name}dir={layers[name]}" for name in ("lower", "upper", "work"))
+        mount = f"mount -t overlay -o {options} machine {layers['root']} && exec sleep 600"
+        process = subprocess.Popen(["unshare", "--mount", "sh", "-c", mount])
+        wait_for_name(process.pid, "sleep")
+        return process
+
+    def test_its_machines_are_not_left_of_ours(self, state_directory: Path, theirs: Path) -> None:
+        (ours, strayed, other) = machines = [self.machine(state_directory / name) for name in ("a", "b", "c")]
+        try:
+            for directory in cgroups.make("a"):
+                (directory / "cgroup.procs").write_text(str(ours.pid))
+            (theirs / "cgroup.procs").write_text(str(other.pid))
+            assert [cgroups.of_another_lab(one.pid) for one in machines] == [False, False, True]
+            assert state._in_machines() == sorted([ours.pid, strayed.pid])
+        finally:
+            for machine in machines:
+                machine.kill()
+                machine.wait()
+
+
+def _is_removed(directory: Path) -> bool:
+    with contextlib.suppress(OSError):
+        directory.rmdir()
+    return not directory.exists()
 
 
 class TestTeardown:
@@ -292,7 +343,7 @@ class TestTeardown:
 
 def wait_for_name(pid: int, name: str) -> None:
     """Waits until the process has become the program that it executes."""
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while Path(f"/proc/{pid}/comm").read_text().strip() != name:
         assert time.monotonic() < end
         time.sleep(0.01)
