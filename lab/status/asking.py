@@ -21,7 +21,8 @@ from lab.status import reading
 from lab.status.facts import NetBirdFacts
 from lab.status.findings import ROUTE_TABLE
 
-AGENT: Final = Path(__file__).with_name("node_agent.py")
+AGENT: Final = tuple(Path(__file__).with_name(f"{name}.py") for name in ("node_kernel", "node_agent"))
+"""The parts of the script, in the order in which they are sent."""
 SPARE_SECONDS: Final = 5.0
 """A machine's answer may take this much longer than the longest question to it: Python has to start on a busy core."""
 API_SECONDS: Final = 4.0
@@ -91,10 +92,16 @@ def _get(cluster: Cluster, kinds: Sequence[str]) -> tuple[list[Json] | None, str
     return items, ""
 
 
+def script() -> str:
+    """What runs on a machine: all parts in one text, without what they import from each other."""
+    lines = "\n".join(part.read_text(encoding="utf-8") for part in AGENT).splitlines()
+    return "\n".join(line for line in lines if not line.startswith("from lab."))
+
+
 def machine(name: str, request: Mapping[str, Any], *, seconds: float) -> MachineAnswer:
     """Asks the script on a machine; ``seconds`` is the longest question's deadline."""
     text = json.dumps({**request, "relay_port": RELAY_PORT, "route_table": ROUTE_TABLE})
-    command = ["python3", "-S", "-E", "-c", AGENT.read_text(encoding="utf-8")]
+    command = ["python3", "-S", "-E", "-c", script()]
     try:
         done = machines.exec(name, command, text=text, deadline_seconds=seconds + SPARE_SECONDS)
         answer = json.loads(done.stdout)

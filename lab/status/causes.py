@@ -82,6 +82,12 @@ CATALOGUE: Final[Mapping[str, Entry]] = {
         title="egress policy finds no gateway",
         fix="kubectl --context {cluster} get nodes -L isthmus.dev/router ; pulumi up --refresh -s {cluster}",
     ),
+    "programs-missing": Entry(
+        title="Cilium is not on wt0 yet",
+        fix="kubectl --context {cluster} -n kube-system get pods -l k8s-app=cilium -o wide (the agent on {node} comes "
+        "to a new wt0 within some ten seconds) ; kubectl --context {cluster} -n kube-system delete pod -l "
+        "k8s-app=cilium --field-selector spec.nodeName={node} (a new agent does it when it starts)",
+    ),
     "egress-address-stale": Entry(
         title="egress policy has no or a stale source address",
         fix="kubectl --context {cluster} annotate ciliumegressgatewaypolicies --all isthmus.dev/again=1 --overwrite "

@@ -48,6 +48,10 @@ class RouterFacts:
     agent: Process | None = None
     agent_pid: int | None = None
     interface: Literal["up", "down", "absent"] | None = None
+    programs: bool | None = None
+    """Whether wt0 has Cilium's programs, at its ingress and its egress."""
+    cilium: Process | None = None
+    """Cilium's agent on the node."""
     address: str = ""
     """Of wt0, or what the agent says of itself."""
     management: bool | None = None

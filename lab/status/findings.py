@@ -38,6 +38,7 @@ def findings_of(facts: LinkFacts) -> Iterator[Finding]:
     yield from tunnel_findings(facts, leading)
     for router in source.routers:
         yield from _way_out(router, facts, carries=router.node in leading)
+        yield from _programs(router, source, carries=router.node in leading)
         yield from _forwarding(router, source, carries=router.node in leading)
     for router in target.routers:
         yield from _forwarding(router, target, carries=router.node in receiving)
@@ -172,6 +173,19 @@ def _way_out(router: RouterFacts, facts: LinkFacts, *, carries: bool) -> Iterato
             observed=f"table {ROUTE_TABLE} has no route to {wanted} by {NETBIRD_INTERFACE}",
             parameters=parameters,
         ).of(carries=carries)
+
+
+def _programs(router: RouterFacts, cluster: ClusterFacts, *, carries: bool) -> Iterator[Finding]:
+    """What leads pods' packets on a router to wt0, and gives them its address."""
+    if router.interface != "up" or router.programs is not False:
+        return
+    agent = {"absent": "does not run", "frozen": "is stopped by a signal"}.get(router.cilium or "", "runs")
+    yield Finding(
+        id="programs-missing",
+        where=at(router, cluster),
+        observed=f"{NETBIRD_INTERFACE} has none of Cilium's programs, or only some; Cilium's agent {agent}",
+        parameters=parameters_of(router, cluster),
+    ).of(carries=carries)
 
 
 def _forwarding(router: RouterFacts, cluster: ClusterFacts, *, carries: bool) -> Iterator[Finding]:

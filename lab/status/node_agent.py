@@ -1,7 +1,7 @@
 """What runs on a machine for `lab status`: finds the pods' networks, sends probes from them, reads what the node has.
 
-It is sent to the machine as text, gets one JSON request on stdin and writes one JSON answer. It needs Python's standard
-library, iproute2 and nft only, makes nothing and changes nothing. Every question has a deadline of its own.
+It is sent to the machine as text behind `node_kernel.py`, gets one JSON request on stdin and writes one JSON answer. It
+needs Python's standard library, iproute2 and nft only, makes and changes nothing. Each question has a deadline.
 
     {"scan": true}                      {"pods": [{"netns", "address", "serves_dns"}], "own": {"wt0": "100.77.1.2"}}
     {"look": true, "relay_port"}        {"node": {...}}, see :func:`look`
@@ -25,6 +25,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
+
+from lab.status.node_kernel import number_of, programs
 
 Answer = dict[str, Any]
 T = TypeVar("T")
@@ -245,9 +247,11 @@ def look(request: Answer) -> Answer:
     looked: Answer = {
         "agent": agents[0] if agents else None,
         "relay": relays[0] if relays else None,
+        "cilium": next((one for one in found if one["name"] == "cilium-agent"), None),
         "kubelet": next((one for one in found if one["name"] in ("kubelet", "k3s-server", "k3s-agent")), None),
         "relay_listens": listening(request["relay_port"], "udp"),
         "wt0": interface("wt0"),
+        "programs": programs("wt0"),
         "forwarding": number_of("/proc/sys/net/ipv4/ip_forward"),
         "rp_filter": [number_of(f"/proc/sys/net/ipv4/conf/{name}/rp_filter") for name in ("all", "wt0")],
     }
@@ -281,14 +285,6 @@ def processes() -> Iterator[Answer]:
         except (OSError, ValueError):
             continue
         yield {"pid": int(directory.name), "name": name, "frozen": state in "Tt", "network": network}
-
-
-def number_of(path: str) -> int | None:
-    """A number in a file."""
-    try:
-        return int(Path(path).read_text())
-    except (OSError, ValueError):
-        return None
 
 
 def interface(name: str) -> Answer | None:

@@ -56,6 +56,8 @@ def router(
         agent=process(looked["agent"]),
         agent_pid=(looked["agent"] or {}).get("pid"),
         interface="absent" if wt0 is None else "up" if wt0["up"] and wt0["address"] else "down",
+        programs=None if looked.get("programs") is None else all(looked["programs"]),
+        cilium=process(looked.get("cilium")),
         address=address,
         management=None if status is None else bool(status.get("management", {}).get("connected")),
         peers=None if status is None else peers(status),

@@ -316,6 +316,28 @@ def test_a_resource_disabled_in_netbird(lab: Lab) -> None:
 
 
 @pytest.mark.thorough
+def test_a_new_interface_that_cilium_has_not_seen(lab: Lab) -> None:
+    """As after a change of the MTU, for as long as Cilium's agent takes; here its agent is stopped until it is told."""
+
+    def agent_goes_on(*, on: bool) -> None:
+        lab.on_router("de", "pkill", "--signal", "CONT" if on else "STOP", "cilium-agent")
+
+    with mended(lambda: agent_goes_on(on=True)):
+        agent_goes_on(on=False)
+        pods = router_pods(lab.clusters["de"])
+        lab.clusters["de"].kubectl(
+            *("delete", "pod", "-n", NETBIRD_NAMESPACE, "--wait=false"), *(pod["metadata"]["name"] for pod in pods)
+        )
+        status, cause = lab.told("de", "mn", "programs-missing")
+        assert status.link("de", "mn").verdict in ("down", "partly")
+        assert (cause.where, cause.observed) == (
+            f"{lab.router('de')}, router of de",
+            "wt0 has none of Cilium's programs, or only some; Cilium's agent is stopped by a signal",
+        )
+        assert lab.verified(status, "de-mn.other-other.icmp") == cause.sentence
+
+
+@pytest.mark.thorough
 def test_the_interface_taken_down(lab: Lab) -> None:
     def undo() -> None:
         keeper_goes_on(lab, "mn", on=True)

@@ -38,6 +38,8 @@ def router(node: str, node_ip: str, address: str, peer: str, networks: IPv4Netwo
         agent="running",
         agent_pid=4711,
         interface="up",
+        programs=True,
+        cilium="running",
         address=address,
         management=True,
         peers={peer: PeerFacts(connected=True, relayed=False, networks=(str(networks),))},

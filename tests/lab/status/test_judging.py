@@ -134,6 +134,12 @@ PACKETS: list[tuple[str, LinkFacts, Sequence[Probe], str]] = [
         all_lost(),
         "table 7120 has no route to 10.44.0.0/16 by wt0",
     ),
+    (
+        "programs-missing",
+        with_source_router(HEALTH, programs=False, cilium="frozen"),
+        all_lost(),
+        "wt0 has none of Cilium's programs, or only some; Cilium's agent is stopped by a signal",
+    ),
     ("forwarding-off", with_source_router(HEALTH, forwarding=False), all_lost(), "net.ipv4.ip_forward is 0"),
     ("forwarding-off", with_target_router(HEALTH, forwarding=False), all_lost(), "net.ipv4.ip_forward is 0"),
     ("reverse-path-filter", with_target_router(HEALTH, rp_filter=1), all_lost(), "rp_filter of wt0 is 1"),

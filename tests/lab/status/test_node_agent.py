@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 
 from lab.status import node_agent
-from lab.status.asking import AGENT
+from lab.status.asking import script
+from lab.status.node_kernel import programs
 
 
 def ask(request: dict[str, Any], *inside: str) -> dict[str, Any]:
     """The script's answer, as a machine's Python would give it; run by the command ``inside``, if there is one."""
     done = subprocess.run(
-        [*inside, sys.executable, "-S", "-E", "-c", AGENT.read_text()],
+        [*inside, sys.executable, "-S", "-E", "-c", script()],
         input=json.dumps({"relay_port": 1053, "route_table": 7120, **request}),
         capture_output=True,
         text=True,
@@ -96,7 +97,7 @@ def test_what_the_name_server_says_counts_and_a_lost_question_is_asked_again(
 ) -> None:
     port, answers = name_server
     answers[0] = code
-    answer = sent(do="dns", port=port, name="isthmus-status-1.mn.internal")
+    answer = sent(do="dns", port=port, name="isthmus-status-1.mn.internal", seconds=3.0)
     assert (answer["ok"], answer["said"]) == (ok, said)
 
 
@@ -144,7 +145,7 @@ def test_a_process_that_is_stopped_is_seen_to_be_frozen() -> None:
 def test_a_look_has_every_fact() -> None:
     looked = ask({"look": True})["node"]
     assert set(looked) == {
-        *("agent", "relay", "kubelet", "relay_listens", "wt0", "forwarding", "rp_filter"),
+        *("agent", "relay", "kubelet", "cilium", "relay_listens", "wt0", "programs", "forwarding", "rp_filter"),
         *("rules", "routes", "firewall", "status", "keeper"),
     }
     assert looked["routes"] == [], "a table that is not there has no routes"
@@ -242,3 +243,12 @@ END
 exec "$@" """
     looked = ask({"look": True}, "unshare", "--net", "sh", "-ec", script, "sh")["node"]
     assert (looked["firewall"]["masquerades"], sorted(looked["firewall"]["drops"])) == (masquerades, drops)
+
+
+@pytest.mark.link
+def test_programs_at_an_interface_are_counted_and_nothing_is_said_of_one_that_is_not_there() -> None:
+    """A new interface has none; tests/link has one with Cilium's."""
+    new = 'ip link add wt0 type veth peer name there && exec "$@"'
+    node = ask({"look": True}, "unshare", "--net", "sh", "-c", new, "sh")["node"]
+    assert node["programs"] == [0, 0]
+    assert programs("no-such-thing") is None

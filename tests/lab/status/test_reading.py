@@ -33,6 +33,8 @@ LOOKED: dict[str, Any] = {
     "kubelet": {"pid": 12, "name": "kubelet", "frozen": False},
     "relay_listens": ["10.0.1.31", "100.77.0.1"],
     "wt0": {"up": True, "address": "100.77.0.1"},
+    "programs": [1, 1],
+    "cilium": {"pid": 11, "name": "cilium-agent", "frozen": False},
     "forwarding": 1,
     "rp_filter": [0, 2],
     "rules": [{"priority": 0}, {"priority": 105}, {"priority": 110}],
@@ -66,6 +68,8 @@ def test_a_router_in_health() -> None:
         agent="running",
         agent_pid=4711,
         interface="up",
+        programs=True,
+        cilium="running",
         address="100.77.0.1",
         management=True,
         peers={
@@ -82,6 +86,11 @@ def test_a_router_in_health() -> None:
         relay_on_wt0=True,
         open_ports=(),
     )
+
+
+@pytest.mark.parametrize(("counted", "expected"), [([1, 1], True), ([0, 0], False), ([1, 0], False), (None, None)])
+def test_cilium_is_on_wt0_where_both_sides_have_a_program(counted: list[int] | None, expected: bool | None) -> None:
+    assert router(programs=counted).programs is expected
 
 
 KEEPER = {
