@@ -18,6 +18,11 @@ class SiblingSeen:
     draining: bool = False
     good: Mapping[str, bool | None] = field(default_factory=dict)
 
+    @property
+    def takes_over(self) -> bool:
+        """Whether it would take a drained router's place."""
+        return self.state == "alive" and self.ok is True and not self.draining
+
 
 @dataclass(frozen=True)
 class RouterSeen:

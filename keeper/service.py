@@ -329,6 +329,9 @@ class Keeper:
         return Answer(HTTPStatus.OK, "ready\n")
 
     def _drain(self, draining: bool) -> Answer:
+        """409 where nobody can take over: whoever is about to stop the agent has nothing to wait for."""
+        if draining and not any(sibling.takes_over for sibling in self._talk.siblings_seen().values()):
+            return Answer(HTTPStatus.CONFLICT, "no other router of this cluster is in order\n")
         self._drained = (time.monotonic(), self._tunnel_index) if draining else None
         self._doing.log("a drain begins" if draining else "the drain is called off")
         self._become(replace(self._own, draining=draining))

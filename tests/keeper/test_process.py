@@ -146,7 +146,8 @@ def test_a_changed_file_brings_a_sibling_and_takes_one_away(pair: Pair) -> None:
     assert pair.ask("mn-2", "/healthz") == (200, "ok\n")
 
 
-def test_what_is_put_right_at_once_nobody_else_hears_of(pair: Pair) -> None:
+def a_tunnel() -> None:
+    """As NetBird leaves a node; in order for both, who live in one network here."""
     subprocess.run(
         [
             "sh",
@@ -159,6 +160,10 @@ def test_what_is_put_right_at_once_nobody_else_hears_of(pair: Pair) -> None:
         ],
         check=True,
     )
+
+
+def test_what_is_put_right_at_once_nobody_else_hears_of(pair: Pair) -> None:
+    a_tunnel()
     until(lambda: pair.status("mn-1")["ok"] is True and pair.status("mn-2")["ok"] is True)
     for change, what in (
         ("echo 0 >/proc/sys/net/ipv4/ip_forward", "forwarding"),
@@ -182,8 +187,13 @@ def test_the_http_face_says_what_there_is(pair: Pair) -> None:
     assert pair.ask("mn-1", "/drain") == (405, "/drain takes POST\n")
     code, text = pair.ask("mn-1", "/nothing")
     assert (code, text.startswith("there is no /nothing; there is /")) == (404, True)
-    assert pair.ask("mn-1", "/drain", "POST") == (200, "draining\n")
+    assert pair.ask("mn-1", "/drain", "POST") == (409, "no other router of this cluster is in order\n")
+    assert pair.status("mn-1")["draining"] is False
+    a_tunnel()
+    until(lambda: pair.ask("mn-1", "/drain", "POST") == (200, "draining\n"))
     assert pair.status("mn-1")["draining"] is True
+    # One of two is left, and has nobody behind it.
+    until(lambda: pair.ask("mn-2", "/drain", "POST")[0] == 409)
     assert pair.ask("mn-1", "/undrain", "POST") == (200, "not draining\n")
     assert pair.status("mn-1")["draining"] is False
 
