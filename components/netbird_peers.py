@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 
 from components.netbird_client import Json, NetbirdClient
 from components.netbird_provider import NetbirdProvider, group_id, tell
-from domain.netbird_marks import may_be_in
+from domain.netbird_marks import may_be_in, setup_key_into
 from domain.router_peers import RouterPeers, router_peers
 
 PEER_DEADLINE_SECONDS: Final = 300.0
@@ -18,11 +18,12 @@ LET_GO: Final = (
 )
 """What it leaves in NetBird then goes with the claim (:mod:`components.netbird_claim`)."""
 _PEER_POLL_SECONDS: Final = 2.0
+_TELL_SECONDS: Final = 10.0
 
 
 class RouterPeersProvider(NetbirdProvider):
-    """Of :class:`NetbirdRouterPeers`. There is nothing to delete: the peers go with their group, when no agent is left
-    that would enrol again. Those of nodes that are no routers any more go before, once the others are connected.
+    """Of :class:`NetbirdRouterPeers`. The peers are not deleted with it: they go with their group, when no agent is
+    left that would enrol again. Those of nodes that are no routers any more go before, once the others are connected.
     """
 
     what = "peers of group"
@@ -66,7 +67,15 @@ class RouterPeersProvider(NetbirdProvider):
         super().delete(_id, _props)
 
     def _remove(self, client: NetbirdClient, id_: str, props: Json) -> None:
-        pass
+        """An operator that ended between making a key and noting it has made two of a name (0.8.0). It deletes the one
+        that it knows, and NetBird then refuses to delete the operator's group, which the other one names: the router
+        would never go. That a key is gone already is fine with the operator.
+        """
+        name = setup_key_into(props["group"])
+        keys = [key for key in client.list("/setup-keys") if key["name"] == name]
+        for key in keys if len(keys) > 1 else []:
+            client.delete(f"/setup-keys/{key['id']}")
+            tell(f"NetBird: removed setup key {name} ({key['id']}), one of {len(keys)} of the name")
 
 
 def put_back(client: NetbirdClient, group: str, hostnames: Mapping[str, str], noted: Mapping[str, str]) -> None:
@@ -105,19 +114,25 @@ def wait_for_peers(
     sleep: Callable[[float], None] = time.sleep,
 ) -> RouterPeers:
     """The peers of the router nodes, once all of them are connected. ``hostnames`` is {node: name that its agent
-    gives}, ``noted`` {node: address} as of the last update.
+    gives}, ``noted`` {node: address} as of the last update. It says what is there when that changes, and every ten
+    seconds.
 
     Raises TimeoutError with the last state seen when the deadline passes.
     """
-    end = now() + deadline_seconds
+    begun = told_at = now()
+    told = ""
     while True:
         found = _routers(client, group, list(hostnames), noted)
         if found.connected(list(hostnames)):
             return found
-        if now() >= end:
-            seen = ", ".join(
-                f"{hostname} on {node} ({_state_of(found.of.get(node))})" for node, hostname in hostnames.items()
-            )
+        passed = now() - begun
+        seen = ", ".join(
+            f"{hostname} on {node} ({_state_of(found.of.get(node))})" for node, hostname in hostnames.items()
+        )
+        if passed < deadline_seconds and (seen != told or begun + passed - told_at >= _TELL_SECONDS):
+            tell(f"NetBird: waiting for the routers of {group} ({passed:.0f} of {deadline_seconds:.0f} s): {seen}")
+            told, told_at = seen, begun + passed
+        if passed >= deadline_seconds:
             raise TimeoutError(
                 f"NetBird: after {deadline_seconds:.0f} s not all routers of {group} are connected: {seen}; "
                 "look at the logs of the router pods in namespace netbird"

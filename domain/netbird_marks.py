@@ -46,3 +46,8 @@ def may_be_in(group: str, peer: str) -> bool:
     Whoever else is in one, the policies let in to the other clusters, or let the other clusters in to.
     """
     return group.endswith("-routers") and peer.startswith(group.removesuffix("s"))
+
+
+def setup_key_into(group: str) -> str:
+    """The name of the setup key that lets routers into their group; as :func:`domain.netbird.setup_key_name`."""
+    return group.removesuffix("s")

@@ -265,6 +265,8 @@ class TestNetworkResource:
             "NetBird's operator makes them; if it has made another network since, `pulumi refresh` sees that, and "
             "`pulumi up` takes the right one"
         )
+        netbird.router(network)
+        _wait_for_router(client_of(netbird), network, "isthmus-de", now=lambda: float(next(clock)))
 
     def test_network_that_was_deleted(self, netbird: Netbird, network: str) -> None:
         provider = configured(NetworkResourceProvider(), netbird)
@@ -476,6 +478,28 @@ class TestRouterPeers:
             f"isthmus-de-router on de-agent-1 ({state}); look at the logs of the router pods in namespace netbird"
         )
 
+    def test_it_says_what_it_waits_for_when_that_changes_and_every_ten_seconds(
+        self, netbird: Netbird, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        passed = 0.0
+
+        def time_passes(seconds: float) -> None:
+            nonlocal passed
+            passed += seconds
+            if passed == 4:
+                self.peer(netbird, connected=False)
+            if passed == 18:
+                netbird.one("/peers", "isthmus-de-router")["connected"] = True
+
+        hostnames = {"de-agent-1": "isthmus-de-router"}
+        wait_for_peers(client_of(netbird), self.GROUP, hostnames, {}, now=lambda: passed, sleep=time_passes)
+        said = "NetBird: waiting for the routers of isthmus-de-routers"
+        assert capfd.readouterr().out.splitlines() == [
+            f"{said} (0 of 300 s): isthmus-de-router on de-agent-1 (not enrolled)",
+            f"{said} (4 of 300 s): isthmus-de-router on de-agent-1 (enrolled, not connected)",
+            f"{said} (14 of 300 s): isthmus-de-router on de-agent-1 (enrolled, not connected)",
+        ]
+
     def test_waits_until_connected(self, netbird: Netbird) -> None:
         peer = self.peer(netbird, connected=False)
 
@@ -547,6 +571,14 @@ class TestRouterPeers:
         peer = self.peer(netbird)
         configured(RouterPeersProvider(), netbird).delete(self.GROUP, {**self.PROPS, "peers": {}})
         assert netbird.objects["/peers"] == [peer]
+
+    @pytest.mark.parametrize("doubled", [True, False])
+    def test_two_setup_keys_of_a_name_would_hold_the_operators_group(self, netbird: Netbird, doubled: bool) -> None:
+        """One is the operator's business, which deletes the key that its status names."""
+        other = netbird.add("/setup-keys", name="isthmus-mn-router", valid=True)
+        keys = [netbird.add("/setup-keys", name="isthmus-de-router", valid=True) for _ in range(1 + doubled)]
+        configured(RouterPeersProvider(), netbird).delete(self.GROUP, {**self.PROPS, "peers": {}})
+        assert netbird.all("/setup-keys") == ([other] if doubled else [other, *keys])
 
     @pytest.mark.parametrize("skip", ["", "1"])
     def test_deleting_says_what_the_engine_waits_for_next(

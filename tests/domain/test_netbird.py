@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from domain import netbird, overlay
+from domain import netbird, netbird_marks, overlay
 from domain.router_rollout import alone_on_its_node, old_pod_first
 from domain.settings.installed import NetbirdSettings
 from tests.domain.samples import golden
@@ -139,3 +139,8 @@ def test_rest_objects() -> None:
         protocol="udp",
         ports=("51900",),
     )
+
+
+def test_the_key_into_the_routers_group_is_that_of_the_cluster() -> None:
+    for cluster in ("de", "mn", "s"):
+        assert netbird_marks.setup_key_into(overlay.router_group(cluster)) == netbird.setup_key_name(cluster)

@@ -211,3 +211,24 @@ def test_pods_that_come_too_late(world: World, pod: str, deadline: str, what: st
     world.kubelet.let_go()
     judge(world.project.run(*COMMANDS["up"], deadline_seconds=DEADLINE_SECONDS), WELL)
     world.project.run(*CLEAN, deadline_seconds=DEADLINE_SECONDS).expect(0)
+
+
+@pytest.mark.thorough
+def test_a_router_and_its_route_that_come_too_late(world: World) -> None:
+    """From nothing, one after the other: a policy that is in place is held back by neither."""
+    prepare(world, "all")
+    up = COMMANDS["up"]
+    world.enrols = False
+    no_peer = ("after 5 s not all routers of isthmus-mn-routers are connected", "on worker-b (not enrolled)")
+    no_route = ("waited 5 s for NetBird's route to", "in vain: worker-b: no route to", "which looks anew")
+
+    with shorter(world.project, {"PEER_DEADLINE_SECONDS": 5.0, "ROUTE_SECONDS": 5.0}):
+        judge(world.project.run(*up, deadline_seconds=DEADLINE_SECONDS), Run(no_peer))
+        world.agents_find_their_way()
+        world.routed = False
+        judge(world.project.run(*up, deadline_seconds=DEADLINE_SECONDS), Run(no_route))
+
+    world.routed = True
+    judge(world.project.run(*up, deadline_seconds=DEADLINE_SECONDS), WELL)
+    assert without_ids(world.in_netbird()) == THERE
+    world.project.run(*CLEAN, deadline_seconds=DEADLINE_SECONDS).expect(0)

@@ -17,6 +17,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from tests.engine.deadlines import shorter
 from tests.engine.kube_api import Refused, until
 from tests.engine.project import Engine, steps
 from tests.engine.world import STACK, World
@@ -171,7 +172,7 @@ def test_a_second_router_comes_and_goes_and_the_only_one_moves(raised: World) ->
 
 @pytest.mark.thorough
 def test_an_agent_that_finds_no_way_takes_nothing_from_the_router_that_goes(raised: World) -> None:
-    """The `up` is ended, the link goes on, and the next one completes."""
+    """The `up` ends in vain, another one is killed, the link goes on, and the next one completes."""
     world = raised
     (before,) = outputs(world)["router_peers"]
     other = next(name for name in ADDRESSES if name != before)
@@ -179,6 +180,10 @@ def test_an_agent_that_finds_no_way_takes_nothing_from_the_router_that_goes(rais
     world.unrouted.add(other)
     said = f"{other} has no route to every peer; until then {before} goes on"
     with watched(world) as faults:
+        with shorter(world.project, {"MOVE_SECONDS": 10.0}):
+            late = world.up(code=1)
+        late.says("waited 10 s for the routers of mn to take their places, in vain")
+        late.says(said)
         running = world.project.start("up", "-s", STACK, "--yes", "--skip-preview")
         running.wait_for(lambda: said in running.said, said)
         assert gateway(world) == before

@@ -73,6 +73,8 @@ class World:
         """How many peers have been given an address."""
         self._agents: dict[str, int] = {}
         """How many agents run on each node."""
+        self._at_the_door: dict[str, Callable[[], None]] = {}
+        """Agents that have not enrolled yet, by node: what each of them does again and again."""
         self._changes = 0
         self.router_generation = 0
         """Of the router object, when a test last looked."""
@@ -236,15 +238,10 @@ class World:
             source = one.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath")
             # As the kubelet does it: what stands before an entry is put into it.
             variables[one["name"]] = node if source == "spec.nodeName" else _filled(one.get("value", ""), variables)
-        if self._peer(node) is None and self.enrols:
-            self._enrolled += 1
-            ip = f"100.92.0.{8 + self._enrolled}"
-            peer = self.netbird.add("/peers", name=variables["NB_HOSTNAME"], hostname=node, ip=ip, connected=True)
-            self._identities[node] = peer["id"]
-            key = self.netbird.one("/setup-keys", f"isthmus-{STACK}-router")
-            for group in self.netbird.all("/groups"):
-                if group["id"] in key["auto_groups"]:
-                    group["peers"].append(peer["id"])
+        if self._peer(node) is None:
+            self._at_the_door[node] = partial(self._enrol, node, variables["NB_HOSTNAME"], container)
+            if self.enrols:
+                self._at_the_door.pop(node)()
         self._agents[node] = self._agents.get(node, 0) + 1
         self._connect(node)
 
@@ -253,6 +250,28 @@ class World:
             self._connect(node)
 
         return end
+
+    def agents_find_their_way(self) -> None:
+        """NetBird is reached (again) by the agents, which try for as long as they run."""
+        self.enrols = True
+        for node in [node for node, agents in self._agents.items() if agents]:
+            if node in self._at_the_door:
+                self._at_the_door.pop(node)()
+            self._connect(node)
+
+    def _enrol(self, node: str, name: str, container: Json) -> None:
+        self._enrolled += 1
+        ip = f"100.92.0.{8 + self._enrolled}"
+        peer = self.netbird.add("/peers", name=name, hostname=node, ip=ip, connected=True)
+        self._identities[node] = peer["id"]
+        # The operator may have made two of a name; the agent has the one that is in its Secret.
+        secret = next(one["valueFrom"]["secretKeyRef"] for one in container["env"] if one["name"] == "NB_SETUP_KEY")
+        content = self.api.get(f"/api/v1/namespaces/netbird/secrets/{secret['name']}")["data"][secret["key"]]
+        given = base64.b64decode(content).decode()
+        (key,) = (one for one in self.netbird.all("/setup-keys") if one["key"] == given)
+        for group in self.netbird.all("/groups"):
+            if group["id"] in key["auto_groups"]:
+                group["peers"].append(peer["id"])
 
     def _peer(self, node: str) -> Json | None:
         id_ = self._identities.get(node)
