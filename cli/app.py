@@ -259,7 +259,7 @@ def schema(
     return run(write=write, check=check)
 
 
-benchmark = typer.Typer(help="Measurements in the running lab.", no_args_is_help=True, context_settings=HELP)
+benchmark = typer.Typer(help="Measurements in the lab.", no_args_is_help=True, context_settings=HELP)
 app.add_typer(benchmark, name="benchmark")
 
 
@@ -338,6 +338,24 @@ def benchmark_names(
     from cli.names import names
 
     return names(runs=runs, as_json=json)
+
+
+@benchmark.command("first-up")
+@guarded(
+    when_interrupted="The lab may still be there; `./isthmus lab down` removes it. The runs that were over are in "
+    "runs.jsonl of the newest isthmus-first-up- directory for temporary files."
+)
+def benchmark_first_up(
+    runs: Annotated[int, typer.Option("--runs", min=1, help="How often the lab is raised from nothing.")] = 10,
+    busy: Annotated[int, typer.Option("--busy", min=0, help="Busy processes (gzip) beside every second run.")] = 2,
+    json: _Json = False,
+) -> int:
+    """Raise the lab from nothing and remove it, again and again; exit code 1 when one of them does not end well by
+    itself, or leaves something. There must be no lab.
+    """
+    from cli.first_up import first_up
+
+    return first_up(runs=runs, busy=busy, as_json=json)
 
 
 @app.command("check")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
-from cli import benchmark, console, failover
+from cli import benchmark, console, failover, first_up
 from cli.benchmark import Durations, compare, in_turns
 from lab.failover.gaps import Gap, Row
 from lab.faults import FAULTS
+from lab.first_up import FirstUp
 
 
 def test_compares_medians() -> None:
@@ -100,3 +102,52 @@ def test_its_tables_fit_a_narrow_terminal(capsys: pytest.CaptureFixture[str], mo
         for cell in ("15.30", "an empty program", "7.29 times", "kept TCP", f"{gaps[0]} s", f"{gaps[1]} s"):
             assert cell in " ".join(said.split()), (width, cell)
         assert ("\n    traffic    kept TCP\n" in said) is blocks
+
+
+def run(number: int, **changes: Any) -> FirstUp:
+    well: dict[str, Any] = {
+        "number": number,
+        "busy": 0,
+        "code": 0,
+        "seconds": 204.04,
+        "down_code": 0,
+        "down_seconds": 2.7,
+        "load": 3.1,
+        "steps": {"pulumi up -s de": 77.0},
+        "left": (),
+        "said": "",
+    }
+    return FirstUp(**{**well, **changes})
+
+
+def test_a_first_up_passes_when_every_run_ended_well_and_left_nothing() -> None:
+    well = [run(1), run(2, busy=2)]
+    assert first_up.passed(well, 2)
+    assert not first_up.passed(well, 3), "one that was not run"
+    assert not first_up.passed([], 1)
+    for change in ({"code": 1}, {"down_code": 1}, {"left": ("network namespace isthmus-wan",)}):
+        assert not first_up.passed([run(1), run(2, **change)], 2)
+    found = json.loads(json.dumps(first_up.as_data(well, 2)))
+    assert (found["wanted"], found["passed"], len(found["runs"])) == (2, True, 2)
+    assert found["runs"][1] == {
+        "number": 2,
+        "busy": 2,
+        "code": 0,
+        "seconds": 204.04,
+        "down_code": 0,
+        "down_seconds": 2.7,
+        "load": 3.1,
+        "steps": {"pulumi up -s de": 77.0},
+        "left": [],
+        "said": "",
+        "passed": True,
+    }
+
+
+def test_a_first_up_that_did_not_end_well_is_shown_with_its_words(capsys: pytest.CaptureFixture[str]) -> None:
+    bad = run(2, code=1, busy=2, left=("mount /var/lib/isthmus-lab/x",), said="error: Images: no space left")
+    first_up.print_runs(console.results(), [run(1), bad])
+    said = capsys.readouterr().out
+    assert "codes 1 and 0, 1 things left" in said
+    assert "run 2: mount /var/lib/isthmus-lab/x" in said
+    assert "error: Images: no space left" in said
