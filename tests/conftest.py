@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 import hypothesis  # Early: imported at the end of a run, Python 3.11 fails with an AST recursion SystemError.
@@ -30,6 +31,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(LINK_TIMEOUT_SECONDS))
         elif item.get_closest_marker("engine") is not None:
             item.add_marker(pytest.mark.timeout(ENGINE_TIMEOUT_SECONDS))
+
+
+def pytest_collection_finish() -> None:
+    """What is there now stays to the end, thousands of tests and the modules: the garbage collector need not look."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

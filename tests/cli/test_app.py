@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import typer
@@ -17,9 +18,17 @@ from typer.testing import CliRunner
 from cli import errors
 from cli.app import app
 from cli.errors import guarded
+from lab import state
 from lab.errors import LabError
+from tests.cli.test_plan import called
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def without_a_lab(*arguments: str, state_directory: Path) -> subprocess.CompletedProcess[str]:
+    """Runs the command line, within this process, as on a machine where no lab was ever up."""
+    with mock.patch.object(state, "STATE", state_directory), mock.patch.object(state, "leftovers", list):
+        return called("lab", *arguments)
 
 
 def isthmus(*arguments: str, state_directory: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -62,14 +71,14 @@ def test_every_command_has_help(command: tuple[str, ...]) -> None:
 
 
 def test_an_unknown_command_is_wrong_usage() -> None:
-    done = isthmus("lab", "explode")
+    done = called("lab", "explode")
     assert done.returncode == 2
     assert "No such command" in done.stderr
 
 
 @pytest.mark.parametrize("command", [("status",), ("verify",), ("env",), ("shell", "mn-1")], ids=" ".join)
 def test_without_a_lab_one_sentence_says_what_to_do(command: tuple[str, ...], tmp_path: Path) -> None:
-    done = isthmus("lab", *command, state_directory=tmp_path / "none")
+    done = without_a_lab(*command, state_directory=tmp_path / "none")
     assert done.returncode == errors.CANNOT
     assert done.stdout == ""
     assert done.stderr.startswith("error: The lab ")
@@ -77,7 +86,7 @@ def test_without_a_lab_one_sentence_says_what_to_do(command: tuple[str, ...], tm
 
 
 def test_a_test_part_that_does_not_exist() -> None:
-    done = isthmus("test", "everything")
+    done = called("test", "everything")
     assert done.returncode == 2
     assert done.stderr == "error: there is no part everything; the parts are check, unit, engine, link\n"
 
@@ -149,5 +158,5 @@ def test_lab_down_without_a_lab_is_done(tmp_path: Path) -> None:
 
 
 def test_json_is_only_json(tmp_path: Path) -> None:
-    done = isthmus("lab", "status", "--json", state_directory=tmp_path / "none")
+    done = without_a_lab("status", "--json", state_directory=tmp_path / "none")
     assert done.stdout == "" or json.loads(done.stdout)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import http.server
-import os
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 
@@ -15,7 +13,7 @@ import yaml
 
 from domain.k3s_release import CHECKSUMS
 from domain.starter_text import K3S_VERSION
-from tests.cli.test_plan import REPOSITORY
+from tests.cli.test_plan import called
 from tests.domain.test_k3s_release import LISTED
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
@@ -23,9 +21,7 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY"
 
 def checksum(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """The command without a proxy, unless ``variables`` name one."""
-    command = [sys.executable, "-P", "-m", "cli", "k3s-checksum", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), **dict.fromkeys(PROXIES, ""), **variables}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    return called("k3s-checksum", *arguments, **{**dict.fromkeys(PROXIES, ""), **variables})
 
 
 @pytest.fixture(scope="module")

@@ -12,14 +12,14 @@ import pytest
 from cli.new import Answer, set_cluster_secret
 from domain.fleet import check_files
 from domain.stack_directory import read_stack_files
-from tests.cli.test_plan import REPOSITORY, isthmus, write
+from tests.cli.test_plan import REPOSITORY, called, isthmus, write
 from tests.domain.samples import DE, MN
 
 NO_PULUMI = "/nowhere"
 
 
 def new(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return isthmus("new", "--directory", str(directory), *arguments, path=NO_PULUMI)
+    return called("new", "--directory", str(directory), *arguments, path=NO_PULUMI)
 
 
 def test_what_is_written_and_what_is_left(tmp_path: Path) -> None:
@@ -73,20 +73,20 @@ def test_from_any_folder_it_finds_the_project_above(tmp_path: Path) -> None:
 
 
 def test_pulumi_is_left_alone_unless_asked(tmp_path: Path) -> None:
-    called, shim = tmp_path / "called", tmp_path / "bin/pulumi"
+    note, shim = tmp_path / "called", tmp_path / "bin/pulumi"
     shim.parent.mkdir()
-    shim.write_text(f'#!/bin/sh\necho "$@" >> {called}\ncat > /dev/null\n', encoding="utf-8")
+    shim.write_text(f'#!/bin/sh\necho "$@" >> {note}\ncat > /dev/null\n', encoding="utf-8")
     shim.chmod(0o755)
     project = tmp_path / "project"
     project.mkdir()
     (project / "Pulumi.yaml").touch()
     path = f"{shim.parent}:/usr/bin:/bin"
-    done = isthmus("new", "us", "--hetzner", "--directory", str(project), path=path)
-    assert (done.returncode, called.exists()) == (0, False)
+    done = called("new", "us", "--hetzner", "--directory", str(project), path=path)
+    assert (done.returncode, note.exists()) == (0, False)
     assert "     pulumi stack init us\n     openssl rand -hex 32 | pulumi config set" in done.stdout
-    done = isthmus("new", "kz", "--on-premise", "--init", "--directory", str(project), path=path)
+    done = called("new", "kz", "--on-premise", "--init", "--directory", str(project), path=path)
     assert done.returncode == 0
-    assert [line.split()[:2] for line in called.read_text().splitlines()] == [["stack", "init"], ["config", "set"]]
+    assert [line.split()[:2] for line in note.read_text().splitlines()] == [["stack", "init"], ["config", "set"]]
     assert "The stack is initialised and its clusterSecret set.\n" in done.stdout
     assert "stack init" not in done.stdout
     assert "openssl" not in done.stdout

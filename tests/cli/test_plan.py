@@ -57,15 +57,20 @@ def isthmus(
     )
 
 
-def plan(directory: Path, *arguments: str, columns: int = 100) -> subprocess.CompletedProcess[str]:
-    """`isthmus plan` within this process, where it is not about streams or processes: a start takes 0.3 s each."""
+def called(
+    *arguments: str, columns: int = 100, path: str | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """:func:`isthmus` within this process, where it is not about streams or processes: a start takes 0.3 s each. What
+    ends in a traceback there is raised here.
+    """
     streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2)]
     before = signal.getsignal(signal.SIGTERM)
-    command = ["isthmus", "plan", "--directory", str(directory), *arguments]
+    command = ["isthmus", *arguments]
     code: object = "it has not ended by itself"
     with (
+        contextlib.chdir(REPOSITORY),
         mock.patch.object(sys, "argv", command),
-        mock.patch.dict(os.environ, {"COLUMNS": str(columns)}),
+        mock.patch.dict(os.environ, {"COLUMNS": str(columns), **({} if path is None else {"PATH": path}), **variables}),
         contextlib.redirect_stdout(streams[0]),
         contextlib.redirect_stderr(streams[1]),
     ):
@@ -81,6 +86,11 @@ def plan(directory: Path, *arguments: str, columns: int = 100) -> subprocess.Com
         stream.seek(0)
         said.append(stream.read())
     return subprocess.CompletedProcess(command, code, *said)
+
+
+def plan(directory: Path, *arguments: str, columns: int = 100) -> subprocess.CompletedProcess[str]:
+    """`isthmus plan` of a directory, within this process."""
+    return called("plan", "--directory", str(directory), *arguments, columns=columns)
 
 
 @pytest.fixture
@@ -129,7 +139,8 @@ LINES_OF_40: Final = 200
 @pytest.mark.parametrize("count", [2, 10, 40])
 def test_at_80_columns(tmp_path: Path, count: int) -> None:
     write_all(tmp_path, {"de": text(DE), "mn": text(MN)} if count == 2 else meshed(count))
-    done = isthmus("plan", "--directory", str(tmp_path), COLUMNS="80")
+    # The pair as a person starts it; the others differ in what is planned.
+    done = isthmus("plan", "--directory", str(tmp_path), COLUMNS="80") if count == 2 else plan(tmp_path, columns=80)
     assert (done.returncode, done.stderr) == (0, NOT_COMPARED), done.stdout
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80
@@ -364,7 +375,7 @@ def test_odd_files(tmp_path: Path, make: Callable[[Path], object], says: str) ->
     write(tmp_path, de=DE)
     make(tmp_path / "Pulumi.mn.yaml")
     start = time.monotonic()
-    done = isthmus("plan", "--directory", str(tmp_path))
+    done = plan(tmp_path)
     assert time.monotonic() - start < ABOUT_THE_START_SECONDS
     assert done.returncode == 1
     assert f"mn: Pulumi.mn.yaml {says}" in done.stdout
@@ -400,16 +411,16 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     ],
 )
 def test_no_directory(arguments: tuple[str, ...], says: str) -> None:
-    done = isthmus("plan", *arguments)
+    done = called("plan", *arguments)
     assert (done.returncode, done.stdout, done.stderr) == (3, "", says)
 
 
 def test_no_stack_file(tmp_path: Path) -> None:
-    done = isthmus("plan", "--directory", str(tmp_path))
+    done = plan(tmp_path)
     assert done.returncode == 3
     said = f"there is no stack file in {tmp_path}; `./isthmus new NAME --hetzner` makes one."
     assert (done.stdout, done.stderr) == ("", f"error: {said}\n")
-    machine = isthmus("plan", "--json", "--directory", str(tmp_path))
+    machine = plan(tmp_path, "--json")
     assert (machine.returncode, machine.stderr) == (3, f"error: {said}\n")
     assert json.loads(machine.stdout) == {"error": said}
 
@@ -494,25 +505,25 @@ def test_running_clusters_refuse_what_they_cannot_follow(directory: Path, pulumi
     done = isthmus("plan", "--running", "--directory", str(directory), path=str(pulumi))
     assert done.returncode == 0, done.stdout + done.stderr
     write(directory, mn=changed(MN, {"network.pod_cidr": "10.60.0.0/16"}))
-    done = isthmus("plan", "--running", "--directory", str(directory), path=str(pulumi))
+    done = called("plan", "--running", "--directory", str(directory), path=str(pulumi))
     assert done.returncode == 1
     assert done.stdout.startswith(
         "mn: network.pod_cidr 10.60.0.0/16 is not 10.52.0.0/16, with which the cluster runs; every node holds a part"
     )
     assert "[Pulumi.mn.yaml:3]" in done.stdout
     # Without the question, nobody knows.
-    assert isthmus("plan", "--directory", str(directory)).returncode == 0
+    assert plan(directory).returncode == 0
 
 
 def test_pulumi_that_cannot_say(directory: Path, pulumi: Path) -> None:
     (pulumi / "de.json").touch()
-    done = isthmus("plan", "--running", "--directory", str(directory), path=str(pulumi))
+    done = called("plan", "--running", "--directory", str(directory), path=str(pulumi))
     assert done.returncode == 3
     assert done.stderr.endswith("failed: error: PULUMI_ACCESS_TOKEN must be set\n")
 
 
 def test_no_pulumi(directory: Path, tmp_path: Path) -> None:
-    done = isthmus("plan", "--running", "--directory", str(directory), path=str(tmp_path))
+    done = called("plan", "--running", "--directory", str(directory), path=str(tmp_path))
     assert done.returncode == 3
     assert done.stderr == "error: there is no `pulumi` on PATH, which knows what runs; leave out --running.\n"
 
@@ -521,7 +532,7 @@ def test_no_pulumi(directory: Path, tmp_path: Path) -> None:
 
 
 def test_schema_is_printed() -> None:
-    done = isthmus("schema")
+    done = called("schema")
     assert done.returncode == 0
     assert json.loads(done.stdout)["title"] == "Stack file of Isthmus"
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import hashlib
 import importlib.util
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,6 +24,7 @@ from pulumi.runtime.proto import source_pb2
 from pulumi.runtime.settings import reset_options
 from pulumi.runtime.stack import run_pulumi_func
 
+from domain import cloud_init, node_files
 from tests.domain.samples import CLUSTER_SECRET, DE, GIVEN, MN, SSH_PRIVATE_KEY, text
 
 ROOT: Final = Path(__file__).parents[2]
@@ -304,6 +307,21 @@ def write_stack_files(directory: Path, **stacks: Mapping[str, Any]) -> Path:
     return directory
 
 
+_YAML: Final[dict[str, str]] = {}
+
+
+def _as_yaml(data: dict[str, Any]) -> str:
+    """As the domain has it. Most runs render what one before has rendered, and PyYAML takes a tenth of a run for it."""
+    key = json.dumps(data, sort_keys=True)
+    if key not in _YAML:
+        _YAML[key] = node_files.as_yaml(data)
+    return _YAML[key]
+
+
+_scrypt: Final = functools.cache(hashlib.scrypt)
+"""Made to be slow; the runs ask it for one and the same."""
+
+
 def run(
     body: Callable[[], Awaitable[dict[str, Any] | None]],
     *,
@@ -333,8 +351,12 @@ def run(
             )
 
     try:
-        # Where in the source a resource was made is told to the engine only; finding that out is a fifth of a run.
-        with mock.patch.object(resource, "_get_stack_trace", source_pb2.StackTrace):
+        with (
+            # Where in the source a resource was made is told to the engine only; finding that out is a fifth of a run.
+            mock.patch.object(resource, "_get_stack_trace", source_pb2.StackTrace),
+            mock.patch.object(cloud_init, "as_yaml", _as_yaml),
+            mock.patch.object(hashlib, "scrypt", _scrypt),
+        ):
             loop.run_until_complete(run_pulumi_func(whole))
     finally:
         set_all_config({})

@@ -114,6 +114,8 @@ def changed(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
 
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """The fast one: thousands of stack files are written in a run of the tests."""
+Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""As fast."""
 
 
 def text(config: Mapping[str, Any]) -> str:
@@ -121,6 +123,11 @@ def text(config: Mapping[str, Any]) -> str:
     without_shared_parts = json.loads(json.dumps({"config": config}))  # else YAML makes aliases of them
     written: str = yaml.dump(without_shared_parts, Dumper=_Dumper, sort_keys=False)
     return written
+
+
+def data_of(written: str) -> Any:
+    """What a YAML text holds."""
+    return yaml.load(written, Loader)
 
 
 def problems_of(**stacks: Mapping[str, Any]) -> list[Problem]:

@@ -59,12 +59,15 @@ LISTS = {
     "a list under a long name": ("isthmus:cilium", f"{{values: {{{'x' * 100_000}: [", "1,", "]}}"),
     "a list under long names": ("isthmus:cilium", "{values: " + f"{{{'x' * 250}: " * 28 + "[", "1,", "]" + "}" * 29),
 }
+LONG_SETTINGS = ("network.pod_cidr", "network.dns_zone", "netbird.management_url", "netbird.agent_image",
+                 "on_premise.machines.0.host_key")  # fmt: skip
+LONG_PARTS = ("a", "a.", "a/", "a:", "@", "ssh-rsa ")
 TEXTS = [
-    (setting, part)
-    for setting in ("network.pod_cidr", "network.dns_zone", "netbird.management_url", "netbird.agent_image",
-                    "on_premise.machines.0.host_key")
-    for part in ("a", "a.", "a/", "a:", "@", "ssh-rsa ")
-]  # fmt: skip
+    # Each part always runs in one setting, and each setting with one part at least.
+    pytest.param(setting, part, marks=() if row == column % len(LONG_SETTINGS) else pytest.mark.thorough)
+    for row, setting in enumerate(LONG_SETTINGS)
+    for column, part in enumerate(LONG_PARTS)
+]
 
 
 def check(content: str) -> None:

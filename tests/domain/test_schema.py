@@ -19,7 +19,7 @@ from domain.setting_docs import description
 from domain.settings.forms import item_model_of, model_of
 from domain.settings.section import Section
 from domain.settings_reference import REFERENCE_FILE, settings_reference
-from tests.domain.samples import DE, GIVEN, HOST_KEYS, MN, SHA256, changed
+from tests.domain.samples import DE, GIVEN, HOST_KEYS, MN, SHA256, changed, data_of, text
 from tests.domain.test_settings_messages import GOOD, WITH_NEIGHBOUR, configs, neighbour_changes
 
 TOP = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ def reference() -> str:
 
 def errors(config: dict[str, Any]) -> list[str]:
     """Where the schema refuses a stack file with this config."""
-    found = VALIDATOR.iter_errors(yaml.safe_load(yaml.safe_dump({"config": config})))
+    found = VALIDATOR.iter_errors(data_of(text(config)))
     return [".".join(map(str, error.absolute_path)) for error in found]
 
 

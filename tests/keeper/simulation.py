@@ -107,6 +107,7 @@ class World:
         self.old = old
         self.cut: set[frozenset[str]] = set()
         """Pairs of nodes that do not reach each other by the nodes' own network."""
+        self._configs: dict[str, Config] = {}
         self.clusters = {
             name: Cluster(name, number, [f"{name}-{index + 1}" for index in range(count)])
             for number, (name, count) in enumerate(sites.items(), 1)
@@ -119,7 +120,12 @@ class World:
                 node = Node(cluster, name, running=cluster.name not in old)
                 node.holder = {other: min(self.clusters[other].routers) for other in others}
                 self.nodes[name] = node
-                self.start(name)
+        self._at = {}
+        """Who has an address of the nodes' own network, and who one behind the tunnel (True)."""
+        for name, node in self.nodes.items():
+            self._at[False, node.cluster.address(name)] = node
+            self._at[True, node.cluster.tunnel_address(name)] = node
+            self.start(name)
 
     # --- what happens -------------------------------------------------------------------------------------------------
 
@@ -150,6 +156,12 @@ class World:
         self.start(name)
 
     def config(self, cluster: Cluster) -> Config:
+        """What the cluster's keepers are told; routers neither come nor go here."""
+        if cluster.name not in self._configs:
+            self._configs[cluster.name] = self._made_config(cluster)
+        return self._configs[cluster.name]
+
+    def _made_config(self, cluster: Cluster) -> Config:
         return Config(
             cluster=cluster.name,
             port=51823,
@@ -240,10 +252,9 @@ class World:
         if tunnel and not address.startswith("100."):
             self._carry_through(sender, data, address)
             return
-        for target in self.nodes.values():
-            cluster = target.cluster
-            if address == (cluster.tunnel_address(target.name) if tunnel else cluster.address(target.name)):
-                self._later(partial(self._arrive, sender, target, data, tunnel=tunnel))
+        target = self._at.get((tunnel, address))
+        if target is not None:
+            self._later(partial(self._arrive, sender, target, data, tunnel=tunnel))
 
     def _carry_through(self, sender: Node, data: bytes, address: str) -> None:
         """To a node behind the router that the sender's WireGuard has for the range, and back the same way."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -49,7 +50,12 @@ def seconds_until_over(world: World, node: str, peer: str, router: str, *, withi
     return world.now - start
 
 
-@pytest.mark.parametrize("seed", range(5))
+def seeds(count: int, always: int) -> list[Any]:
+    """Draws of what is lost and when; the first ones always run."""
+    return [pytest.param(seed, marks=() if seed < always else pytest.mark.thorough) for seed in range(count)]
+
+
+@pytest.mark.parametrize("seed", seeds(5, always=2))
 def test_a_machine_that_dies(seed: int) -> None:
     world = settled(seed=seed)
     world.switch_off("mn-1")
@@ -154,14 +160,14 @@ def test_nothing_moves_when_all_are_bad_and_the_first_that_is_back_has_it_within
     assert moves(world, "de") == []
 
 
-def test_a_peer_whose_routers_all_die_moves_nothing_on_this_side() -> None:
+@pytest.mark.parametrize("seed", seeds(10, always=4))
+def test_a_peer_whose_routers_all_die_moves_nothing_on_this_side(seed: int) -> None:
     """They see it in different rounds: whoever sees it later must not think that it is better."""
-    for seed in range(10):
-        world = settled(seed=seed)
-        for name in ("mn-1", "mn-2"):
-            world.switch_off(name)
-        world.run(20)
-        assert moves(world, "de") == []
+    world = settled(seed=seed)
+    for name in ("mn-1", "mn-2"):
+        world.switch_off(name)
+    world.run(20)
+    assert moves(world, "de") == []
 
 
 def test_a_keeper_that_is_replaced_moves_nothing() -> None:
@@ -296,7 +302,7 @@ def test_what_netbird_gives_elsewhere_is_given_back() -> None:
     assert world.nodes["de-1"].holder["mn"] == "mn-2"
 
 
-@pytest.mark.parametrize("loss", [0.0, 0.03])
+@pytest.mark.parametrize("loss", [pytest.param(0.0, marks=pytest.mark.thorough), 0.03])
 def test_five_quiet_minutes(loss: float) -> None:
     world = World({"de": 2, "mn": 2}, seed=7, loss=loss, delay=2)
     world.run(300)
@@ -340,10 +346,11 @@ def happen(world: World, what: str, name: str) -> None:
     DONE[what] += 1
 
 
-# Without shrinking: it takes minutes here, and the moves say enough.
-@settings(max_examples=12, phases=[Phase.explicit, Phase.generate])
+# Without shrinking: it takes minutes here, and the moves say enough. The same examples each time: what they have in them
+# is counted below, and a draw in which little happens is no failure of the code.
+@settings(max_examples=12, phases=[Phase.explicit, Phase.generate], derandomize=True)
 @given(EVENTS, st.integers(0, 1000))
-def test_whatever_happens(events: list[tuple[float, str, str]], seed: int) -> None:
+def whatever_happens(events: list[tuple[float, str, str]], seed: int) -> None:
     world = World({"de": 2, "mn": 3}, seed=seed, loss=0.02, delay=1)
     world.run(8)
     counted = dict.fromkeys(world.clusters, 0)
@@ -383,9 +390,9 @@ def test_whatever_happens(events: list[tuple[float, str, str]], seed: int) -> No
             assert view.own.good is True, (node.name, view)
 
 
-def test_the_property_saw_moves_and_every_event() -> None:
-    """It would say nothing if nothing moved."""
-    if not DONE:
-        test_whatever_happens()
+def test_whatever_happens() -> None:
+    """It would say nothing if nothing moved, and if an event never came."""
+    DONE.clear()
+    whatever_happens()
     assert DONE["moves"] >= 5
     assert len(DONE) >= 10
