@@ -21,7 +21,7 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY"
 
 def checksum(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """The command without a proxy, unless ``variables`` name one."""
-    return called("k3s-checksum", *arguments, **{**dict.fromkeys(PROXIES, ""), **variables})
+    return called("k3s-checksum", *arguments, variables={**dict.fromkeys(PROXIES, ""), **variables})
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ def isthmus(
 
 
 def called(
-    *arguments: str, columns: int = 100, path: str | None = None, **variables: str
+    *arguments: str, columns: int = 100, path: str | None = None, variables: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """:func:`isthmus` within this process, where it is not about streams or processes: a start takes 0.3 s each. What
     ends in a traceback there is raised here.
@@ -70,7 +70,9 @@ def called(
     with (
         contextlib.chdir(REPOSITORY),
         mock.patch.object(sys, "argv", command),
-        mock.patch.dict(os.environ, {"COLUMNS": str(columns), **({} if path is None else {"PATH": path}), **variables}),
+        mock.patch.dict(
+            os.environ, {"COLUMNS": str(columns), **({} if path is None else {"PATH": path}), **(variables or {})}
+        ),
         contextlib.redirect_stdout(streams[0]),
         contextlib.redirect_stderr(streams[1]),
     ):

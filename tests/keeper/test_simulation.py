@@ -346,8 +346,8 @@ def happen(world: World, what: str, name: str) -> None:
     DONE[what] += 1
 
 
-# Without shrinking: it takes minutes here, and the moves say enough. The same examples each time: what they have in them
-# is counted below, and a draw in which little happens is no failure of the code.
+# Without shrinking: it takes minutes here, and the moves say enough. The same examples each time: what they have in
+# them is counted below, and a draw in which little happens is no failure of the code.
 @settings(max_examples=12, phases=[Phase.explicit, Phase.generate], derandomize=True)
 @given(EVENTS, st.integers(0, 1000))
 def whatever_happens(events: list[tuple[float, str, str]], seed: int) -> None:
