@@ -35,6 +35,9 @@ STANDS_FOR = {
     "tests/link/test_status_tells_the_cause.py::test_the_interface_taken_down": (
         "tests/link/test_status_tells_the_cause.py::test_the_ip_rules_deleted"
     ),
+    "tests/lab/test_k3s_servers.py::test_what_was_rendered_before_made_a_second_cluster": (
+        "tests/lab/test_k3s_servers.py::test_a_server_made_anew_reaches_nobody_and_begins_no_cluster"
+    ),
     "tests/link/test_tutorial_whole.py": "tests/link/test_tutorial.py",
     "tests/link/test_never_in_plain.py::test_a_reboot": ("tests/link/test_restarts.py::test_the_machine_is_rebooted"),
 }
@@ -43,7 +46,8 @@ three sites that is everything but the machines; of two routers, the kill of a s
 moments, kills at chosen ones; of a router's machine that is off, a router that is as silent while its machine runs,
 and tests/lab/status/test_judging.py for what is then said, as of every cause. Forwarding and the packet filter are the
 node's own, policy and resource NetBird's, rules and interface the tunnel's. The tutorial up to its previews is in
-tests/engine/test_tutorial.py. The wires are watched in every reboot.
+tests/engine/test_tutorial.py. The wires are watched in every reboot. That no server is told to begin a cluster by its
+settings is in tests/domain/test_node_files.py; how one that was made anew comes back, in the test that stands for it.
 """
 
 

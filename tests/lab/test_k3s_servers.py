@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +26,7 @@ import pytest
 import yaml
 
 from domain.names import INSTALL_SCRIPT, K3S_CONFIG, MAY_START
-from domain.node_files import NodeFile, node_files
+from domain.node_files import NodeFile, node_files, script
 from domain.places.registry import StackSettings
 from domain.plan import AddressPlan, address_plan
 from lab import base, cgroups, images, machines, mirror, network, processes, programs, state
@@ -54,6 +55,7 @@ ANSWER_SECONDS: Final = 30.0
 """Within which another server answers when one has lost its power."""
 JOIN_SECONDS: Final = 240.0
 """A learner gets its vote at the leader's next look, every 15 s, and k3s that was refused starts again after 5 s."""
+ROUNDS_ALONE: Final = int(re.findall(r"^rounds_alone=([0-9]+)$", script("join-k3s.sh"), re.MULTILINE)[0])
 TLS: Final = "/var/lib/rancher/k3s/server/tls"
 
 
@@ -185,6 +187,19 @@ class Cluster:
         """Whether that stands in the journal of its k3s."""
         unit = "k3s" if name in SERVERS else "k3s-agent"
         return text in self.run(name, "journalctl", "--unit", unit, "--no-pager", "--output=cat")
+
+
+def rounds(name: str, count: int) -> Callable[[], bool]:
+    """Whether join-k3s has asked the others that often from now on: it sleeps once in each round."""
+    seen: set[str] = set()
+
+    def look() -> bool:
+        unit = machines.exec(name, ["pgrep", "--full", "join-k3s"]).stdout.split()
+        for pid in unit:
+            seen.update(machines.exec(name, ["pgrep", "--parent", pid, "--exact", "sleep"]).stdout.split())
+        return len(seen) > count
+
+    return look
 
 
 VOTERS: Final = {str(ADDRESSES[name]): "voter" for name in SERVERS}
@@ -328,7 +343,8 @@ def test_a_server_made_anew_reaches_nobody_and_begins_no_cluster(cluster: Cluste
         cluster.run(first, "ip", "route", "add", "blackhole", f"{ADDRESSES[name]}/32")
     cluster.begin(first)
     is_so("it waits", partial(cluster.says, first, "waits for a server with a cluster"))
-    time.sleep(30)  # several rounds: what is looked for is that nothing happens
+    # Twice as many as make a server that may begin a cluster do so: what is looked for is that nothing happens.
+    is_so("it has asked in vain for several rounds", rounds(first, 2 * ROUNDS_ALONE))
     assert machines.exec(first, ["pgrep", "-x", "etcd"]).returncode != 0
     assert machines.exec(first, ["test", "-e", "/var/lib/rancher/k3s/server/db/etcd/member"]).returncode != 0
 
@@ -341,6 +357,7 @@ def test_a_server_made_anew_reaches_nobody_and_begins_no_cluster(cluster: Cluste
     is_so("it serves", lambda: cluster.uid(first) == before and first in cluster.ready(other))
 
 
+@pytest.mark.thorough
 def test_what_was_rendered_before_made_a_second_cluster(cluster: Cluster) -> None:
     """The fault itself: `cluster-init` in the settings of the first server, on an empty disk."""
     first, other = SERVERS[0], SERVERS[1]
