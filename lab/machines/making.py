@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import secrets
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from lab import base, cgroups, machine_files, network, state
@@ -52,6 +54,7 @@ def create(spec: MachineSpec) -> None:
             machine_id=machine_files.new_machine_id(),
             instance_id=f"i-{machine_files.new_machine_id()[:12]}",
         )
+        interfaces = [with_address(interface) for interface in spec.interfaces]
         machine_files.write(files, directory / "upper", tree)
         (directory / "upper").chmod(0o755)
         write_record(
@@ -59,14 +62,23 @@ def create(spec: MachineSpec) -> None:
             Record(
                 hostname=spec.hostname,
                 tree=str(tree),
-                interfaces=list(spec.interfaces),
+                interfaces=interfaces,
                 binds=list(spec.binds),
                 boots=0,
                 supervisor=None,
                 init=None,
             ),
         )
-        connect(spec.name, spec.interfaces)
+        connect(spec.name, interfaces)
+
+
+def with_address(interface: Interface) -> Interface:
+    """With a MAC address that is its own from boot to boot, as that of a network card is: who has sent to it before
+    would else send to the former one, for half a minute or more. A machine that is made anew has another.
+    """
+    if isinstance(interface, Public) or interface.mac_address is not None:
+        return interface
+    return replace(interface, mac_address=f"02:{secrets.token_bytes(5).hex(':')}")  # 02: one that no maker has
 
 
 def destroy(name: str) -> None:

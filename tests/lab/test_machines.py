@@ -341,6 +341,7 @@ def test_reboot_keeps_files_and_addresses_and_nothing_of_the_network_namespace(p
 @pytest.mark.parametrize("command", ["poweroff", "reboot"])
 def test_a_machine_that_ends_itself_is_off_and_can_be_started(pair: Pair, command: str) -> None:
     assert machines.status(ONPREM) == "running"
+    card = mac_address(ONPREM)
     machines.exec(ONPREM, ["systemctl", command])
     wait_until(lambda: machines.status(ONPREM) == "off", what="the machine is off", deadline_seconds=30)
     with pytest.raises(MachineError, match="machine test-onprem is off"):
@@ -349,6 +350,12 @@ def test_a_machine_that_ends_itself_is_off_and_can_be_started(pair: Pair, comman
     assert "systemd-journald" in machines.journal(ONPREM, "--lines=50")
     machines.start(ONPREM)
     assert machines.wait_boot(ONPREM, deadline_seconds=BOOT_SECONDS) == "running"
+    assert mac_address(ONPREM) == card
+
+
+def mac_address(name: str) -> str:
+    """Of its first interface."""
+    return machines.exec(name, ["cat", "/sys/class/net/eth0/address"], check=True).stdout
 
 
 def test_a_machine_is_switched_off_in_time_whatever_it_runs(pair: Pair) -> None:

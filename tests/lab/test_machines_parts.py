@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from lab import base, cgroups, machine_files, machines, network
 from lab.base import Source
 from lab.machine_files import File, HostKey
 from lab.machines import Bridged, Public
+from lab.machines.making import with_address
 from lab.machines.power import init_command
 from lab.machines.records import interface_of, plain
 
@@ -165,6 +168,18 @@ def test_the_command_that_becomes_a_machine() -> None:
 def test_an_interface_survives_its_record(interface: machines.Interface) -> None:
     recorded = json.loads(json.dumps(plain(vars(interface))))
     assert interface_of(recorded) == interface
+
+
+def test_every_network_card_has_an_address_of_its_own() -> None:
+    bare = Bridged(bridge_namespace="isthmus-mn-nat", ifname="eth0", address=IPv4Interface("192.168.7.11/24"))
+    made = [with_address(bare) for _ in range(20)]
+    found = {one.mac_address for one in made if isinstance(one, Bridged)}
+    assert len(found) == 20
+    assert all(re.fullmatch(r"02(:[0-9a-f]{2}){5}", str(one)) for one in found)
+    given = replace(bare, mac_address="86:00:00:00:00:02")
+    assert with_address(given) == given
+    outside = Public(address=IPv4Address("198.51.100.101"))
+    assert with_address(outside) == outside
 
 
 def test_names_of_interfaces_fit_the_kernel() -> None:
