@@ -56,14 +56,6 @@ class Problem:
         return printable(f"{stack}: {said}; {self.fix}{end}{place}")
 
 
-class SettingsError(Exception):
-    """Stack files that can't be used. ``problems`` holds every mistake of all of them; the text is one a line."""
-
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
-
-
 def printable(text: str) -> str:
     """The text with everything escaped that no terminal should get: names of files may hold anything."""
     if text.isprintable():

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from domain.problems import Problem, SettingsError, in_file_order, kind_of, shown
+from domain.problems import Problem, in_file_order, kind_of, shown
 
 
 def test_text() -> None:
@@ -18,13 +18,6 @@ def test_text_without_value_and_line() -> None:
     assert str(Problem("mn", "netwerk", "", "is not a setting", "did you mean network?")) == (
         "mn: netwerk is not a setting; did you mean network?"
     )
-
-
-def test_error_says_all() -> None:
-    problems = [Problem("de", "a", "", "is wrong", "fix it"), Problem("mn", "b", "", "is wrong", "fix it")]
-    error = SettingsError(problems)
-    assert error.problems == tuple(problems)
-    assert str(error) == "de: a is wrong; fix it.\nmn: b is wrong; fix it."
 
 
 @pytest.mark.parametrize(
