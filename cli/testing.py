@@ -32,6 +32,8 @@ UNIT_PROCESSES: Final = (os.cpu_count() or 1) + 1
 """One more than there are cores: some tests wait for a process or a clock."""
 TEST_PACKAGES: Final = ("iputils-ping",)
 """Debian packages that the tests use on this machine, besides those of the lab."""
+OF_THE_LINK: Final = "tests/link"
+"""Every test there needs a lab, so no other part has to read the folder, once in each of its processes."""
 IN_THE_LAB: Final = "tests/lab/hetzner_api"
 """Tests of a part of the lab that need a lab around them."""
 
@@ -55,10 +57,18 @@ def run_parts(parts: Sequence[str], *, no_skips: bool, thorough: bool = False, o
         "check": _check,
         # Who is done first takes over what another still has before it: the tests last from 1 ms to 7 s.
         "unit": lambda: run_pytest(
-            "unit", tiers.selection("unit", thorough=thorough), f"--numprocesses={UNIT_PROCESSES}", "--dist=worksteal"
+            "unit",
+            tiers.selection("unit", thorough=thorough),
+            f"--ignore={OF_THE_LINK}",
+            f"--numprocesses={UNIT_PROCESSES}",
+            "--dist=worksteal",
         ),
         "engine": lambda: run_pytest(
-            "engine", tiers.selection("engine", thorough=thorough), "--numprocesses=2", "--dist=worksteal"
+            "engine",
+            tiers.selection("engine", thorough=thorough),
+            f"--ignore={OF_THE_LINK}",
+            "--numprocesses=2",
+            "--dist=worksteal",
         ),
         "link": lambda: _link(tiers.selection("link", thorough=thorough)),
     }
@@ -120,7 +130,7 @@ def _link(marker: str) -> PartResult:
         raised = _isthmus("lab", "up")
         if raised != 0:
             return replace(parts, notes=(*parts.notes, f"`lab up` ended with code {raised}"))
-        joined = run_pytest("link", marker, "-v", IN_THE_LAB, "tests/link")
+        joined = run_pytest("link", marker, "-v", IN_THE_LAB, OF_THE_LINK)
     finally:
         down = 0 if was_there else _isthmus("lab", "down")
     notes = [*parts.notes, *joined.notes]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cli import tiers
+from cli.testing import OF_THE_LINK
 from cli.tiers import Listed, collected, print_list, selection
 from tests.link.conftest import FIRST, LAST, rank
 
@@ -103,6 +104,11 @@ def test_modules_run_from_those_that_look_to_those_that_take_apart(link: list[Li
     assert modules[: len(FIRST)] == list(FIRST)
     assert modules[-len(LAST) :] == list(LAST)
     assert {path.stem for path in LINK.glob("test_*.py")} == set(modules)
+
+
+def test_no_other_part_has_a_test_in_the_folder_of_the_link(link: list[Listed]) -> None:
+    """Nor is it looked for there."""
+    assert {one.part for one in link if one.file.startswith(f"{OF_THE_LINK}/")} == {"link"}
 
 
 def test_a_module_that_is_named_nowhere_comes_in_between() -> None:

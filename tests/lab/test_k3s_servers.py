@@ -190,7 +190,7 @@ class Cluster:
 
 
 def rounds(name: str, count: int) -> Callable[[], bool]:
-    """Whether join-k3s has asked the others so many times from now on: after each it sleeps, in a process of its own."""
+    """Whether join-k3s has asked the others so many times from now on: after each it sleeps, in another process."""
     seen: set[str] = set()
 
     def look() -> bool:
