@@ -39,6 +39,9 @@ STANDS_FOR = {
     "tests/lab/test_k3s_servers.py::test_what_was_rendered_before_made_a_second_cluster": (
         "tests/lab/test_k3s_servers.py::test_a_server_made_anew_reaches_nobody_and_begins_no_cluster"
     ),
+    "tests/link/test_status_tells_the_cause.py::test_a_new_interface_that_cilium_has_not_seen": (
+        "tests/link/test_status_tells_the_cause.py::test_the_ip_rules_deleted"
+    ),
     "tests/link/test_tutorial_whole.py": "tests/link/test_tutorial.py",
     "tests/link/test_never_in_plain.py::test_a_reboot": ("tests/link/test_restarts.py::test_the_machine_is_rebooted"),
 }
