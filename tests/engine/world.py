@@ -25,6 +25,7 @@ import yaml
 from lab.mirror import pack_chart
 from tests.components.netbird_server import Netbird, running
 from tests.domain.samples import DE, GIVEN, changed
+from tests.engine.api_server import free_port
 from tests.engine.kube_api import Json, KubeApi
 from tests.engine.kubelet import Kubelet
 from tests.engine.project import REPOSITORY, SECRETS, Engine, Project, Result, steps
@@ -194,6 +195,7 @@ class World:
         arguments = [_filled(one, variables) for one in container["args"]]
         # One node for all worlds of this machine, and its ports are those of others.
         arguments += ["--health-probe-bind-address=127.0.0.1:0", "--metrics-bind-address=0"]
+        arguments += [f"--webhook-port={free_port()}"]
         paths = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
         for volume in pod["spec"]["volumes"]:
             if volume["name"] in paths and "secret" in volume:

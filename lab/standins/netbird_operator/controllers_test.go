@@ -506,7 +506,7 @@ func TestSettings(t *testing.T) {
 	}, environment)
 	must(t, err)
 	want := settings{
-		managementURL: "https://nb", apiKey: "t", clientImage: "agent:1", forwarderImage: "operator:1", probeAddress: ":8081",
+		managementURL: "https://nb", apiKey: "t", clientImage: "agent:1", forwarderImage: "operator:1", probeAddress: ":8081", webhookPort: 9443,
 		metricsAddress: "0", namespace: "netbird", leaderElection: true, certificates: "/c",
 	}
 	if read != want {

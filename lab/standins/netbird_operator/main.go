@@ -103,6 +103,7 @@ type settings struct {
 	clientImage    string
 	forwarderImage string
 	certificates   string
+	webhookPort    int
 	probeAddress   string
 	metricsAddress string
 	namespace      string
@@ -117,6 +118,7 @@ func parseSettings(arguments []string, environment func(string) string) (setting
 	flags.StringVar(&read.managementURL, "netbird-management-url", "https://api.netbird.io", "NetBird's management server")
 	flags.StringVar(&read.clientImage, "netbird-client-image", "", "image of routers that name none")
 	flags.StringVar(&read.forwarderImage, "egress-forwarder-image", "", "this program's own image (the stand-in's flag)")
+	flags.IntVar(&read.webhookPort, "webhook-port", 9443, "port of the webhook (the stand-in's flag)")
 	flags.StringVar(&read.probeAddress, "health-probe-bind-address", ":8081", "address for /healthz and /readyz")
 	flags.StringVar(&read.metricsAddress, "metrics-bind-address", "0", "address for /metrics; 0 for none")
 	flags.StringVar(&read.namespace, "runtime-namespace", environment("POD_NAMESPACE"), "namespace of the operator")
@@ -174,7 +176,7 @@ func operate(ctx context.Context, arguments []string) error {
 		Scheme:                  known,
 		Metrics:                 metrics.Options{BindAddress: given.metricsAddress},
 		HealthProbeBindAddress:  given.probeAddress,
-		WebhookServer:           webhook.NewServer(webhook.Options{CertDir: given.certificates}),
+		WebhookServer:           webhook.NewServer(webhook.Options{CertDir: given.certificates, Port: given.webhookPort}),
 		LeaderElection:          given.leaderElection,
 		LeaderElectionID:        "operator.netbird.io",
 		LeaderElectionNamespace: given.namespace,
