@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from domain.cilium_chart import nested, unknown_values
+from domain.cilium_forms import FORM_RULES, objects_only
 from domain.cilium_values import NO_OBJECT, clashes, fixed_values, offers_cluster_ips, past_the_chart, value_at
 from domain.names import ROUTER_LABEL
 from domain.places.registry import is_given, node_count
@@ -221,6 +222,11 @@ def cilium_chart_agrees(draft: StackDraft) -> Iterator[Problem]:
         yield _problem(draft, "cluster.id", number, "is no number from 0 to 255; the agent does not start", "remove it")
     elif number and name in (None, "default"):
         yield _problem(draft, "cluster.id", number, "needs cluster.name, without which the chart fails", "add the name")
+    _, issuer = value_at(values, "hubble.tls.auto.certManagerIssuerRef")
+    certificates = value_at(values, "hubble.tls.auto.method")[1]
+    if certificates == "certmanager" and _empty(issuer) and value_at(values, "hubble.enabled")[1] is True:
+        rule = "needs hubble.tls.auto.certManagerIssuerRef, without which the chart fails"
+        yield _problem(draft, "hubble.tls.auto.method", certificates, rule, "name the issuer, or remove it")
     pods = known(draft.settings, "network", "pod_cidr")
     _, native = value_at(values, "ipv4NativeRoutingCIDR")
     if pods is not None and not _empty(native) and native != str(pods):
@@ -251,7 +257,7 @@ def cilium_values_there(draft: StackDraft) -> Iterator[Problem]:
 
 def cilium_values_allowed(draft: StackDraft) -> Iterator[Problem]:
     """No value for Cilium's chart breaks the link."""
-    values, mtu = known(draft.settings, "cilium", "values"), known(draft.settings, "cilium", "mtu")
+    values, mtu = _values(draft), known(draft.settings, "cilium", "mtu")
     if not values or mtu is None:
         return
     port = known(draft.settings, "cilium", "tunnel_port")
@@ -283,12 +289,12 @@ CILIUM_RULES: Final = (
     cilium_operator_runs,
     cilium_of_one_release,
     cilium_chart_agrees,
+    *FORM_RULES,
 )
 
 
 def _values(draft: StackDraft) -> Values:
-    values: Values = known(draft.settings, "cilium", "values") or {}
-    return values
+    return objects_only(known(draft.settings, "cilium", "values") or {})
 
 
 def _ours(draft: StackDraft) -> bool:

@@ -7,12 +7,14 @@ It owns the names that k3s took once, and which settings only servers know. What
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator
 from typing import Any, Final
 
 from domain.cilium_values import value_at
 from domain.node_files import (
+    DISABLED_ADDONS,
     FORBIDDEN_K3S_ARGUMENTS,
     FORBIDDEN_K3S_SETTINGS,
     NEEDED_ADDONS,
@@ -58,6 +60,68 @@ SERVERS_ONLY: Final = frozenset(
     }
 )  # fmt: skip
 """Settings that agents do not know and pass over (https://docs.k3s.io/cli/agent has all of theirs)."""
+
+
+_EVERYWHERE: Final = frozenset(
+    {
+        "kubelet-arg", "debug", "v", "vmodule", "log", "alsologtostderr", "snapshotter", "pause-image",
+        "airgap-extra-registry", "default-runtime", "image-service-endpoint", "disable-default-registry-endpoint",
+        "nonroot-devices", "resolv-conf", "protect-kernel-defaults", "selinux", "node-internal-dns",
+        "node-external-dns", "prefer-bundled-bin", "enable-pprof", "image-credential-provider-bin-dir",
+        "image-credential-provider-config", "system-default-registry", "disable-cloud-controller",
+        "etcd-s3-access-key", "etcd-s3-secret-key", "etcd-s3-session-token", "etcd-s3-proxy", "etcd-s3-retention",
+        "etcd-s3-bucket-lookup-type", "etcd-snapshot-reconcile-interval", "datastore-cafile", "datastore-certfile",
+        "datastore-keyfile", "kine-tls", "supervisor-metrics", "secrets-encryption-provider",
+    }
+)  # fmt: skip
+"""Names that k3s has besides those of the other lists. A later release may have more, so a name that is like none of
+them is let through."""
+OLD_NAMES: Final = {
+    "kube-controller-arg": "kube-controller-manager-arg",
+    "kube-cloud-controller-arg": "kube-cloud-controller-manager-arg",
+}
+"""Names that k3s still takes and shows no more, with those that the rules of this program know them by."""
+ADDONS: Final = (*NEEDED_ADDONS, *DISABLED_ADDONS, "local-storage", "metrics-server", "runtimes")
+"""What k3s brings along and ``disable`` may name (https://docs.k3s.io/installation/packaged-components)."""
+
+
+def k3s_names_meant(draft: StackDraft) -> Iterator[Problem]:
+    """No name of a setting or of an add-on is nearly one of k3s's, which would be without effect."""
+    names = {*_EVERYWHERE, *SERVERS_ONLY, *_SINGULAR, *FORBIDDEN_K3S_SETTINGS, *BY_HAND, *GONE}
+    for section in ("server_config", "agent_config"):
+        for name, value in (known(draft.settings, "k3s", section) or {}).items():
+            setting = f"k3s.{section}.{name}"
+            addon = name.removeprefix("disable-")
+            if name == "disable":
+                yield from _addons_meant(draft.stack, setting, value)
+            elif name in OLD_NAMES:
+                rule = f"is an old name of {OLD_NAMES[name]}"
+                yield Problem(draft.stack, setting, "", rule, f"write {OLD_NAMES[name]}")
+            elif name in names or fixed_k3s_setting(name) or (name.endswith("s") and name[:-1] in _SINGULAR):
+                continue
+            elif addon != name and addon in ADDONS:
+                rule = "has no effect: no k3s of these releases has it"
+                fix = f"{addon} is needed" if addon in NEEDED_ADDONS else f"write disable: [{addon}]"
+                fix = f"remove it; {fix}" if addon in NEEDED_ADDONS else fix
+                yield Problem(draft.stack, setting, "", rule, fix)
+            elif near := difflib.get_close_matches(name[:60], sorted(names), n=1, cutoff=0.88):
+                yield Problem(draft.stack, setting, "", "is no setting of k3s", f"did you mean {near[0]}?")
+
+
+def _addons_meant(stack: str, setting: str, value: object) -> Iterator[Problem]:
+    for entry in value if isinstance(value, tuple) else (str(value),):
+        for addon in dict.fromkeys(one.strip() for one in entry.split(",")):
+            if addon in ADDONS or not addon:
+                continue
+            parts = re.split(r"[\s;+|]+", addon.lower())
+            near = difflib.get_close_matches(addon.lower()[:60], ADDONS, n=1, cutoff=0.75)
+            rule = "is none of the add-ons that k3s brings along"
+            if len(parts) > 1 and any(part in ADDONS for part in parts):
+                yield Problem(stack, setting, shown(addon), rule, "write each as an entry of its own")
+            elif near and near[0] not in NEEDED_ADDONS:
+                yield Problem(stack, setting, shown(addon), rule, f"write {near[0]}")
+            elif near:
+                yield Problem(stack, setting, shown(addon), rule, f"remove it; {near[0]} is needed")
 
 
 def k3s_settings_with_effect(draft: StackDraft) -> Iterator[Problem]:
@@ -141,4 +205,4 @@ def node_ports_of_both(draft: StackDraft) -> Iterator[Problem]:
         yield Problem(draft.stack, "k3s.server_config.service-node-port-range", ports, rule, fix)
 
 
-FLAG_RULES: Final = (k3s_settings_with_effect, k3s_nodes_start, node_ports_of_both)
+FLAG_RULES: Final = (k3s_settings_with_effect, k3s_names_meant, k3s_nodes_start, node_ports_of_both)

@@ -45,7 +45,8 @@ def may_be_in(group: str, peer: str) -> bool:
 
     Whoever else is in one, the policies let in to the other clusters, or let the other clusters in to.
     """
-    return group.endswith("-routers") and peer.startswith(group.removesuffix("s"))
+    plain = group.removesuffix("s")
+    return group.endswith("-routers") and (peer == plain or peer.startswith(f"{plain}-"))
 
 
 def setup_key_into(group: str) -> str:

@@ -7,11 +7,13 @@ It owns which versions those are. NetBird's objects are ``netbird.py``'s.
 from __future__ import annotations
 
 import re
+from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, StrictStr, WithJsonSchema
 
+from domain.overlay import NETBIRD_RANGE
 from domain.values.releases import ChartVersion, Image, version_of_image
 from domain.values.rule_error import RuleError
 from domain.values.services import Url
@@ -41,10 +43,35 @@ def management_url(value: str) -> str:
         raise RuleError(f"is {what}, not its management service", f"write {CLOUD}")
     if host == "api.netbird.io" and parts.scheme != "https":
         raise RuleError("would send the token in plain text", f"write {CLOUD}")
+    if (what := _never_reached(host)) is not None:
+        raise RuleError(f"is {what}, where no agent in a pod finds a server", f"write it like {CLOUD}")
     if parts.path.strip("/"):
         rule = "has a path; the program and the agents add theirs to the address of the server"
         raise RuleError(rule, f"write {parts.scheme}://{parts.netloc}")
     return value
+
+
+_NOWHERE: Final = {
+    IPv4Network("0.0.0.0/8"): "no address of a server",
+    IPv4Network("169.254.0.0/16"): "a link-local address",
+    IPv4Network("224.0.0.0/4"): "a multicast address",
+    IPv4Network("240.0.0.0/4"): "a reserved address",
+    NETBIRD_RANGE: "in NetBird's own range",
+}
+"""127.0.0.0/8 is not among them: a pod in its node's network finds what listens there."""
+
+
+def _never_reached(host: str) -> str | None:
+    """What a host is that agents can't reach, None for any other."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return "the pod itself"
+    if host == "cluster.local" or host.endswith(".cluster.local"):
+        return "a service of one cluster alone"
+    try:
+        address = IPv4Address(host)
+    except ValueError:
+        return None
+    return next((what for network, what in _NOWHERE.items() if address in network), None)
 
 
 def same_server(one: str, other: str) -> bool:
@@ -77,8 +104,17 @@ AGENT_NEWEST_MINOR: Final = (0, 77)
 """The newest minor release that the router's settings were tried with."""
 
 
+_OTHER_PARTS: Final = ("management", "signal", "relay", "dashboard", "reverse-proxy", "netbird-server", "upload")
+"""Images of NetBird's own that are no agent."""
+
+
 def agent_image(value: str) -> str:
     """An agent of a release that the router's settings were tried with, where the tag tells the release."""
+    name, _, tag = value.partition("@")[0].rpartition(":")
+    if name.removeprefix("docker.io/").partition("/")[::2] in {("netbirdio", part) for part in _OTHER_PARTS}:
+        raise RuleError("is no agent of NetBird but a part of its server", "take netbirdio/netbird")
+    if "rootless" in tag:
+        raise RuleError("is the agent without root, which makes no wt0", "take the tag without rootless")
     release = version_of_image(value)
     if release is None:
         return value

@@ -41,6 +41,9 @@ def yaml_fault(text: str, error: Any) -> Fault:
     for number in near:
         if 0 <= number < len(lines) and "\t" in lines[number][: len(lines[number]) - len(lines[number].lstrip())]:
             return Fault("is not YAML: a tab stands where only spaces may", "indent with spaces", number + 1)
+    for number in near:
+        if 0 <= number < len(lines) and (found := _pasted(lines[number])) is not None:
+            return Fault(*found, number + 1)
     if "PRIVATE KEY" in text and any(holds_secret(lines[number]) for number in near if 0 <= number < len(lines)):
         rule = "is not YAML: a private key stands in it as plain text"
         fix = "remove it, make a new one, and set that: `pulumi config set --secret NAME < KEYFILE`"
@@ -67,6 +70,22 @@ def yaml_fault(text: str, error: Any) -> Fault:
         sign = _PLAIN_START.get(lines[at][column : column + 1], "this sign")
         found = (f"is not YAML: a text can't start with {sign}", "put the text in quotes")
     return Fault(*found, None if marked is None else marked + 1)
+
+
+_NO_SPACE: Final = "\u00a0\u2000-\u200b\u202f\u2060\u3000\ufeff"
+"""Spaces and signs without width that web pages have, and that YAML takes for letters."""
+
+
+def _pasted(line: str) -> tuple[str, str] | None:
+    """What of a web page or of another tool stands in the line."""
+    if re.match(rf" *[{_NO_SPACE}]", line) or re.search(rf":[{_NO_SPACE}]", line):
+        return (
+            "is not YAML: a space of a web page stands where only a plain one may",
+            "type the spaces of the line anew",
+        )
+    if re.match(r"`{3}|~{3}", line):
+        return "is not YAML: a line of Markdown stands in it", "remove the lines that begin with ```"
+    return None
 
 
 _NO_COLON: Final = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from domain.overlay import NETBIRD_RANGE
@@ -16,19 +16,30 @@ from domain.places import registry as places
 from domain.problems import Problem
 from domain.public_names import RESERVED, holds_domains, registered
 from domain.settings.draft import StackDraft, known
+from domain.settings.installed import DnsSettings, KeeperSettings, MirrorSettings, NetbirdSettings
+from domain.settings.section import Section
 
 _IMAGES: Final = "from which images come"
+_PACKAGES: Final = "from which packages come"
 PROGRAM_HOSTS: Final = {
     "api.netbird.io": "NetBird's management service",
     "signal.netbird.io": "NetBird's signal service",
+    "docker.io": _IMAGES,
     "registry-1.docker.io": _IMAGES,
     "auth.docker.io": _IMAGES,
     "registry.k8s.io": _IMAGES,
     "helm.cilium.io": "from which charts come",
     "objects.githubusercontent.com": "from which k3s comes",
     "release-assets.githubusercontent.com": "from which k3s comes",
+    "deb.debian.org": _PACKAGES,
+    "security.debian.org": _PACKAGES,
+    "archive.ubuntu.com": _PACKAGES,
+    "security.ubuntu.com": _PACKAGES,
+    "mirror.hetzner.com": _PACKAGES,
+    "get.k3s.io": "from which k3s's installer comes",
+    "public.ecr.aws": _IMAGES,
 }
-"""Hosts that every cluster has to do with, though no setting names them."""
+"""Hosts that every cluster has to do with, or most have, though no setting names them."""
 
 
 def zone_of_nobody_else(draft: StackDraft) -> Iterator[Problem]:
@@ -79,7 +90,9 @@ def covers(zone: str, name: str) -> bool:
 
 
 def hosts_of(draft: StackDraft) -> Iterator[tuple[str, str]]:
-    """Names of hosts in the settings, each with the words for what it is."""
+    """Names of hosts that the user wrote into the settings, each with the words for what it is. Of a default he may
+    have never heard; its host is among :data:`PROGRAM_HOSTS`.
+    """
     for setting, value in _addresses(draft):
         try:
             host = urlsplit(value).hostname
@@ -88,14 +101,29 @@ def hosts_of(draft: StackDraft) -> Iterator[tuple[str, str]]:
         if host and not host.replace(".", "").isdigit():
             yield host.lower(), f"the host of {setting}"
     for setting in ("netbird.agent_image", "keeper.image", "dns.relay_image"):
-        registry, slash, _ = str(known(draft.settings, *setting.split(".")) or "").partition("/")
-        if slash and "." in registry:
+        image = str(known(draft.settings, *setting.split(".")) or "")
+        registry, slash, _ = image.partition("/")
+        if image != _default(setting) and slash and "." in registry:
             yield registry.partition(":")[0], f"the registry of {setting}"
+
+
+_SECTIONS: Final[Mapping[str, type[Section]]] = {
+    "netbird": NetbirdSettings,
+    "keeper": KeeperSettings,
+    "dns": DnsSettings,
+    "mirrors": MirrorSettings,
+}
+
+
+def _default(setting: str) -> Any:
+    section, _, name = setting.partition(".")
+    return _SECTIONS[section].model_fields[name].default
 
 
 def _addresses(draft: StackDraft) -> Iterator[tuple[str, str]]:
     for setting in ("netbird.management_url", "mirrors.k3s", "mirrors.charts"):
-        if (value := known(draft.settings, *setting.split("."))) is not None:
+        value = known(draft.settings, *setting.split("."))
+        if value is not None and value != _default(setting):
             yield setting, value
     for provider in places.providers():
         for name in provider.addresses:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from domain.names import CLUSTER_DNS_OFFSET
 from domain.settings.section import Section
-from domain.values.addresses import HostAddress, NodeRange, prefix_length, private_range
+from domain.values.addresses import HostAddress, NodeRange, host_bits_out, prefix_length, private_range
 from domain.values.names import DnsZone
 
 SERVICE_PREFIX_MINIMUM: Final = 12
@@ -21,11 +21,13 @@ POD_PREFIX_MAXIMUM: Final = 23
 """Every node takes a /24 of the pod CIDR, and there are at least two."""
 PodCidr = Annotated[
     NodeRange,
+    BeforeValidator(host_bits_out(at_least=POD_PREFIX_MINIMUM)),
     AfterValidator(private_range),
     AfterValidator(prefix_length(POD_PREFIX_MINIMUM, POD_PREFIX_MAXIMUM, "every node takes a /24 of it")),
 ]
 ServiceCidr = Annotated[
     NodeRange,
+    BeforeValidator(host_bits_out(at_least=SERVICE_PREFIX_MINIMUM)),
     AfterValidator(private_range),
     AfterValidator(
         prefix_length(

@@ -53,6 +53,34 @@ def cidr(value: object) -> IPv4Network:
     return network
 
 
+USUAL_PREFIX: Final = 16
+"""Of the ranges of pods and services in every example."""
+
+
+def host_bits_out(*, at_least: int) -> Callable[[object], object]:
+    """A rule that goes before :func:`cidr`, for a range that may not be larger than ``/at_least``: what is meant by
+    host bits is seldom the larger range around them, and that one would be refused again.
+    """
+
+    def no_larger(value: object) -> object:
+        found = (
+            re.fullmatch(r"((?:[0-9]{1,3}[.]){3}[0-9]{1,3})/([0-9]{1,2})", value) if isinstance(value, str) else None
+        )
+        if found is None or not int(found[2]) < at_least:
+            return value
+        try:
+            small, large = (ip_network(f"{found[1]}/{size}", strict=False) for size in (USUAL_PREFIX, found[2]))
+        except ValueError:
+            return value
+        if str(large) == value:
+            return value
+        raise RuleError(
+            f"has host bits set, and from /{at_least} on is possible; a CIDR names the network itself", f"write {small}"
+        )
+
+    return no_larger
+
+
 def usable_range(network: IPv4Network) -> IPv4Network:
     """Not in a range that means something else to every machine."""
     first, last = int(network.network_address), int(network.broadcast_address)

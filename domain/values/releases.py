@@ -73,7 +73,7 @@ def image(value: str) -> str:
     tag, digest = r":[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", r"@sha256:[0-9a-f]{64}"
     if not re.fullmatch(rf"{name}({tag}({digest})?|{digest})", value, re.ASCII):
         raise RuleError("is not an image with a tag")
-    if value.endswith(":latest"):
+    if re.search(r"[:-]latest$", value):
         raise RuleError("is another image with each pull, so nobody knows what runs")
     return value
 

@@ -14,6 +14,8 @@ from types import ModuleType
 
 import pytest
 
+from cli.testing import PARTS
+
 WRAPPER = Path(__file__).resolve().parents[2] / "isthmus"
 ENVIRONMENT_TIMEOUT_SECONDS = 300.0
 """A venv with pip in it: some 5 s, and as long as a busy machine takes."""
@@ -104,6 +106,52 @@ def test_only_developers_commands_take_developers_packages(
     wrapper: ModuleType, arguments: list[str], names: list[str]
 ) -> None:
     assert wrapper.requirement_files(arguments) == names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unknown"),
+    [
+        (["test", "foo"], ["foo"]),
+        (["test", "--no-skips", "unit", "foo", "bar"], ["foo", "bar"]),
+        (["test", "unit", "link"], []),
+        (["test", "--list"], []),
+        (["plan", "foo"], []),
+        ([], []),
+    ],
+)
+def test_parts_of_the_tests_that_are_none(wrapper: ModuleType, arguments: list[str], unknown: list[str]) -> None:
+    assert wrapper.unknown_parts(arguments) == unknown
+    assert wrapper.TEST_PARTS == PARTS
+
+
+def test_of_a_part_that_is_none_it_says_so_and_installs_nothing(tmp_path: Path) -> None:
+    checkout = checkout_in(tmp_path / "checkout")
+    call = start(checkout, "test", "foo")
+    out, err = call.communicate(timeout=60)
+    assert (call.returncode, out) == (2, "")
+    assert err == "isthmus: there is no part foo; the parts are check, unit, engine, link\n"
+    assert not (checkout / ".venv.d").exists()
+
+
+def test_the_link_comes_back_where_somebody_took_it_away(wrapper: ModuleType, tmp_path: Path) -> None:
+    directory = write_stamp(wrapper, BASE)
+    assert wrapper.prepare(BASE) == str(directory)
+    assert (tmp_path / ".venv").resolve() == directory
+    (tmp_path / ".venv").unlink()
+    assert wrapper.prepare(BASE) == str(directory)
+    assert (tmp_path / ".venv").resolve() == directory
+
+
+def test_without_an_environment_no_link_is_made(wrapper: ModuleType, tmp_path: Path) -> None:
+    wrapper.mend_link(wrapper.environment_directory())
+    assert not (tmp_path / ".venv").is_symlink()
+
+
+def test_a_link_that_leads_elsewhere_stays(wrapper: ModuleType, tmp_path: Path) -> None:
+    write_stamp(wrapper, BASE)
+    (tmp_path / ".venv").symlink_to("somebody-elses")
+    wrapper.mend_link(wrapper.environment_directory())
+    assert (tmp_path / ".venv").readlink() == Path("somebody-elses")
 
 
 def write_stamp(wrapper: ModuleType, names: list[str]) -> Path:

@@ -22,6 +22,7 @@ import yaml
 from domain import (
     address_rules,
     agent_rules,
+    cilium_forms,
     cilium_rules,
     fleet,
     host_keys,
@@ -318,6 +319,7 @@ MODULES = {
         reading,
         address_rules,
         agent_rules,
+        cilium_forms,
         cilium_rules,
         fleet,
         host_keys,

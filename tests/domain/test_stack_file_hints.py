@@ -47,7 +47,18 @@ def at_the_top() -> str:
     return section + WHOLE[:start] + WHOLE[end:]
 
 
+WEB_SPACE: Final = (
+    "is not YAML: a space of a web page stands where only a plain one may; type the spaces of the line anew."
+)
+MARKDOWN: Final = "is not YAML: a line of Markdown stands in it; remove the lines that begin with ```."
 BAD: Final = {
+    "no-break spaces before a key": (
+        whole("    pod_cidr", "\u00a0\u00a0\u00a0\u00a0pod_cidr"),
+        f"{WEB_SPACE} [Pulumi.de.yaml:3]",
+    ),
+    "a no-break space behind a colon": (whole("pod_cidr: ", "pod_cidr:\u00a0"), f"{WEB_SPACE} [Pulumi.de.yaml:3]"),
+    "a fence of Markdown": (f"```yaml\n{WHOLE}```\n", f"{MARKDOWN} [Pulumi.de.yaml:1]"),
+    "a fence of Markdown at the end": (f"{WHOLE}```\n", f"{MARKDOWN} [Pulumi.de.yaml:34]"),
     "tab before a key": ("config:\n\tisthmus:peers: []\n", f"{TAB} [Pulumi.de.yaml:2]"),
     "tab in a deeper line": (whole("    pod_cidr", "\tpod_cidr"), f"{TAB} [Pulumi.de.yaml:3]"),
     "tab behind spaces": (whole("    service_cidr", "  \t service_cidr"), f"{TAB} [Pulumi.de.yaml:4]"),

@@ -29,6 +29,30 @@ def provider_word(value: str) -> str:
     return value
 
 
+_SYSTEMS: Final = {
+    "debian": r"[0-9]{2}",
+    "ubuntu": r"[0-9]{2}[.](04|10)",
+    "fedora": r"[0-9]{2}",
+    "rocky": r"[0-9]{1,2}",
+    "alma": r"[0-9]{1,2}",
+    "centos-stream": r"[0-9]{1,2}",
+    "opensuse": r"[0-9]{2}",
+}
+"""How Hetzner names the images of systems: name, hyphen, release (https://docs.hetzner.cloud/reference/cloud#images)."""
+
+
+def system_image(value: str) -> str:
+    """An image of a system has its release behind a hyphen; one of another name is anybody's."""
+    for system, release in _SYSTEMS.items():
+        found = re.fullmatch(rf"{system}[-_.]?([0-9.]*)", value)
+        if found and not re.fullmatch(rf"{system}-{release}", value):
+            example = {"debian": "debian-12", "ubuntu": "ubuntu-24.04"}.get(system, f"{system}-9")
+            right = re.fullmatch(release, found[1])
+            fix = f"write {system}-{found[1]}" if right else f"write it like {example}"
+            raise RuleError("is no image of Hetzner, which has the release behind a hyphen", fix)
+    return value
+
+
 def location_word(value: str) -> str:
     """A name of the provider's catalogue: location."""
     if not PROVIDER_WORD.fullmatch(value):
@@ -45,5 +69,6 @@ ServerImage = Annotated[
     StrictStr,
     BeforeValidator(server_image),
     AfterValidator(provider_word),
+    AfterValidator(system_image),
     WithJsonSchema({"type": ["string", "integer"]}),
 ]
