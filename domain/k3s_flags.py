@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final
 
 from domain.cilium_values import value_at
@@ -81,6 +82,8 @@ OLD_NAMES: Final = {
     "kube-cloud-controller-arg": "kube-cloud-controller-manager-arg",
 }
 """Names that k3s still takes and shows no more, with those that the rules of this program know them by."""
+ADDONS_LIMIT: Final = 100
+"""Entries of ``disable`` that are looked at; k3s has far fewer."""
 ADDONS: Final = (*NEEDED_ADDONS, *DISABLED_ADDONS, "local-storage", "metrics-server", "runtimes")
 """What k3s brings along and ``disable`` may name (https://docs.k3s.io/installation/packaged-components)."""
 
@@ -109,19 +112,18 @@ def k3s_names_meant(draft: StackDraft) -> Iterator[Problem]:
 
 
 def _addons_meant(stack: str, setting: str, value: object) -> Iterator[Problem]:
-    for entry in value if isinstance(value, tuple) else (str(value),):
-        for addon in dict.fromkeys(one.strip() for one in entry.split(",")):
-            if addon in ADDONS or not addon:
-                continue
-            parts = re.split(r"[\s;+|]+", addon.lower())
-            near = difflib.get_close_matches(addon.lower()[:60], ADDONS, n=1, cutoff=0.75)
-            rule = "is none of the add-ons that k3s brings along"
-            if len(parts) > 1 and any(part in ADDONS for part in parts):
-                yield Problem(stack, setting, shown(addon), rule, "write each as an entry of its own")
-            elif near and near[0] not in NEEDED_ADDONS:
-                yield Problem(stack, setting, shown(addon), rule, f"write {near[0]}")
-            elif near:
-                yield Problem(stack, setting, shown(addon), rule, f"remove it; {near[0]} is needed")
+    entries = value if isinstance(value, tuple) else (str(value),)
+    addons = dict.fromkeys(one.strip() for entry in entries for one in entry.split(","))
+    for addon in islice((one for one in addons if one and one not in ADDONS), ADDONS_LIMIT):
+        parts = re.split(r"[\s;+|]+", addon.lower())
+        near = difflib.get_close_matches(addon.lower()[:60], ADDONS, n=1, cutoff=0.75)
+        rule = "is none of the add-ons that k3s brings along"
+        if len(parts) > 1 and any(part in ADDONS for part in parts):
+            yield Problem(stack, setting, shown(addon), rule, "write each as an entry of its own")
+        elif near and near[0] not in NEEDED_ADDONS:
+            yield Problem(stack, setting, shown(addon), rule, f"write {near[0]}")
+        elif near:
+            yield Problem(stack, setting, shown(addon), rule, f"remove it; {near[0]} is needed")
 
 
 def k3s_settings_with_effect(draft: StackDraft) -> Iterator[Problem]:

@@ -26,6 +26,8 @@ _FORM: Final = re.compile("|".join(_FORMS), re.ASCII)
 _WORD: Final = re.compile(r"[A-Za-z0-9+/_=-]{40,}", re.ASCII)
 """Words so long that no setting has a readable one: Hetzner's tokens have 64 letters and digits, WireGuard's keys 44 of
 base64, clusterSecret 64 hexadecimal digits, and the lines of any key's base64 are longer than that."""
+_END: Final = re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{14,38}={1,2}(?![A-Za-z0-9+/=])", re.ASCII)
+"""The last line of a key's base64 may be short, and is known by what fills it up."""
 _PUBLIC: Final = re.compile(
     r"AAAA(B3NzaC1|C3NzaC1|E2VjZHNh)[A-Za-z0-9+/]+={0,3}|sha256:[0-9a-f]{64}|SHA256:[A-Za-z0-9+/]{43}", re.ASCII
 )
@@ -52,7 +54,8 @@ def holds_secret(text: str) -> bool:
         return False
     if len(text) > LIMIT or _FORM.search(text):
         return True
-    return len(text) >= 40 and any(_is_random(word) for word in _WORD.findall(_PUBLIC.sub(" ", text)))
+    text = _PUBLIC.sub(" ", text)
+    return any(_is_random(word) for form in (_WORD, _END) for word in form.findall(text))
 
 
 def _is_random(word: str) -> bool:

@@ -41,6 +41,7 @@ SECRETS: Final = {
     "OpenSSH, first line of its body": SSH_PRIVATE_KEY.splitlines()[1],
     "OpenSSH, a later line of its body": SSH_PRIVATE_KEY.splitlines()[3],
     "OpenSSH, only its head": "-----BEGIN OPENSSH PRIVATE KEY-----",
+    "OpenSSH, a short last line": "Zk3vQ9sT7uWx1Yz2AbCdEf==",
     "PKCS#8": PKCS8,
     "PKCS#8, its body": "".join(PKCS8.splitlines()[1:-1]),
     "PKCS#1 of RSA": PKCS1,
@@ -62,6 +63,8 @@ SECRETS: Final = {
 
 PLAIN: Final = (
     "",
+    "feature-gates=Aa1Bb2Cc3Dd4Ee5=true",
+    "an-argument-without-a-value=",
     "10.42.0.0/16",
     "astring-de.internal",
     "netbirdio/netbird:0.77.1",
