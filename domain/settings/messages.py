@@ -21,7 +21,10 @@ def guess(name: str, candidates: Collection[str], found: int) -> str:
     """What is meant, perhaps. ``found``: how many problems there are already; with many, nobody reads the guess, which
     takes its time.
     """
-    near = [] if found > PROBLEMS_LIMIT else [one for one in candidates if name in one.split("_")]
+    plain = name[:60].lower().replace("-", "").replace("_", "")
+    near = [one for one in candidates if one.lower().replace("_", "") == plain]
+    if not near and found <= PROBLEMS_LIMIT:
+        near = [one for one in candidates if name in one.split("_")]
     if len(near) != 1 and found <= PROBLEMS_LIMIT:
         near = difflib.get_close_matches(name[:60], candidates, n=1, cutoff=0.65)
     return f"did you mean {near[0]}?" if near else f"{THERE_ARE}{', '.join(sorted(candidates))}"
