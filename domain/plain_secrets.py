@@ -90,14 +90,6 @@ def no_secret_in_arguments(draft: StackDraft) -> Iterator[Problem]:
                     yield Problem(draft.stack, place, "", _PLAIN, f"remove it, and {_ANEW}")
 
 
-def no_secret_in_labels(draft: StackDraft) -> Iterator[Problem]:
-    """No secret stands in a label at Hetzner: whoever may look at the project sees it."""
-    for name, value in (known(draft.settings, "hetzner", "labels") or {}).items():
-        if value and (names_secret(name) or holds_secret(value)):
-            setting = f"hetzner.labels.{shown(name)}"
-            yield Problem(draft.stack, setting, "", _PLAIN, f"remove it, and {_ANEW}")
-
-
 def no_secret_in_registry(draft: StackDraft) -> Iterator[Problem]:
     """No user and password stand before the registry of k3s's own images, which is the name of a host."""
     for section in ("server_config", "agent_config"):
@@ -112,6 +104,5 @@ SECRET_RULES: Final = (
     no_secret_for_cilium,
     no_secret_in_environment,
     no_secret_in_arguments,
-    no_secret_in_labels,
     no_secret_in_registry,
 )

@@ -35,7 +35,6 @@ PROGRAM_HOSTS: Final = {
     "security.debian.org": _PACKAGES,
     "archive.ubuntu.com": _PACKAGES,
     "security.ubuntu.com": _PACKAGES,
-    "mirror.hetzner.com": _PACKAGES,
     "get.k3s.io": "from which k3s's installer comes",
     "public.ecr.aws": _IMAGES,
 }

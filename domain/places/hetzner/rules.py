@@ -26,6 +26,7 @@ from domain.places.hetzner.model import HETZNER_SERVER_LIMIT
 from domain.places.hetzner.nodes import AGENT_OFFSET, SERVER_OFFSET, node_count
 from domain.problems import Problem, shown
 from domain.ranges import example_subnet
+from domain.secret_texts import holds_secret, names_secret
 from domain.settings.draft import StackDraft, known
 
 GATEWAY: Final = IPv4Address("172.31.1.1")
@@ -232,6 +233,10 @@ def hetzner_labels(draft: StackDraft) -> Iterator[Problem]:
         elif name.startswith(RESERVED_LABELS):
             rule = f"begins with {RESERVED_LABELS}, which Hetzner keeps for itself"
             yield Problem(draft.stack, setting, "", rule, "take another name")
+        elif value and (names_secret(name) or holds_secret(value)):
+            rule = "is a secret, and stands here in plain text"
+            fix = "remove it, and make a new one, since this one has been in the file"
+            yield Problem(draft.stack, setting, "", rule, fix)
 
 
 HETZNER_RULES: Final = (
