@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pulumi
 
+from components.child_names import formerly
 from components.helm_records import RecoverRelease
 
 RELEASE_TIMEOUT_SECONDS: Final = 600
@@ -41,6 +42,7 @@ class ChartSource:
 
 
 def release(
+    resource_name: str,
     name: str,
     source: ChartSource,
     *,
@@ -52,12 +54,13 @@ def release(
 ) -> pulumi.CustomResource:
     """Installs a chart and waits until what it made is ready. ``values`` must be known in a preview.
 
-    ``name`` is also the name of the release in the cluster. A failed installation stays in place (no ``atomic``) and
-    the next ``up`` upgrades it: on a slow machine images that are already there are half of the way.
+    ``name`` is that of the release in the cluster, which earlier programs gave to the resource as well. A failed
+    installation stays in place (no ``atomic``) and the next ``up`` upgrades it: on a slow machine images that are
+    already there are half of the way.
     """
     return pulumi.CustomResource(
         "kubernetes:helm.sh/v3:Release",
-        name,
+        resource_name,
         {
             "name": name,
             "namespace": namespace,
@@ -73,7 +76,8 @@ def release(
             opts,
             pulumi.ResourceOptions(
                 custom_timeouts=pulumi.CustomTimeouts(create="15m", update="15m", delete="10m"),
-                hooks=recover.binding() if recover is not None else None,
+                hooks=recover.binding(resource_name) if recover is not None else None,
+                aliases=formerly(resource_name, name),
             ),
         ),
     )

@@ -12,6 +12,7 @@ import pulumi
 
 from components import waits
 from components.chart import ChartSource, release
+from components.child_names import formerly
 from components.helm_records import RecoverRelease
 from components.kubernetes_object import SKIP_AWAIT, KubernetesObject
 from components.waiting import Waiting
@@ -46,7 +47,9 @@ class Cilium(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: CiliumArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:cilium:Cilium", name, {"version": args.version}, opts)
+        agents_name, policy_name = f"{name}-agents", f"{name}-deny-metadata"
         installed = release(
+            f"isthmus-{name}",
             RELEASE,
             ChartSource(CHART, args.version, REPOSITORY),
             namespace=NAMESPACE,
@@ -57,7 +60,7 @@ class Cilium(pulumi.ComponentResource):
         )
         checksum = _checksum(args.version, args.values)
         agents = KubernetesObject(
-            "cilium-agents",
+            agents_name,
             {
                 "apiVersion": "apps/v1",
                 "kind": "DaemonSet",
@@ -73,13 +76,18 @@ class Cilium(pulumi.ComponentResource):
                 depends_on=[installed],
                 # The DaemonSet goes with the release.
                 retain_on_delete=True,
+                aliases=formerly(agents_name, "cilium-agents"),
             ),
         )
         self.ready = args.waiting.until(lambda client, _: waits.cilium_agents(client), after=agents)
         manifest = metadata_policy()
         # Cilium's operator makes the definitions, not the chart, and an agent is ready only when it has seen them.
         KubernetesObject(
-            manifest["metadata"]["name"], manifest, opts=pulumi.ResourceOptions(parent=self, depends_on=[self.ready])
+            policy_name,
+            manifest,
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=[self.ready], aliases=formerly(policy_name, "isthmus-deny-metadata")
+            ),
         )
         self.register_outputs({})
 

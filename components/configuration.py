@@ -102,13 +102,12 @@ def _refusal(problems: Sequence[Problem]) -> pulumi.RunError:
 
 def words_of_leave(stack: str, settings: StackSettings, machines: Mapping[str, str]) -> list[str]:
     """What a person should know of the machines that leave, before the engine tries to reach them."""
-    parent = "isthmus:on_premise:OnPremiseMachines$command:remote:Command"
     said = []
     for name, address in sorted(machines.items()):
-        urn = f"urn:pulumi:{stack}::{pulumi.get_project()}::{parent}::{name}"
         way = (
             f"k3s is taken off {address} over SSH, last of all. If that fails because the machine is gone for good, "
-            f"`pulumi state delete '{urn}' -s {stack}` and the same with '{urn}-uninstall' end it"
+            f"`pulumi state delete URN -s {stack}` ends it, for the two of {name} that `pulumi stack -s {stack} "
+            "--show-urns` lists: first without, then with '-uninstall' at its end"
             if settings.on_premise is not None
             else "its server is deleted"
         )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import pulumi
 
+from components.child_names import formerly
 from components.foreign_keys import ForeignKeys
 from components.kubernetes_object import KubernetesObject, type_token
 from domain.corefile import CUSTOM_CONFIG_MAP
@@ -49,20 +50,24 @@ class ClusterDns(pulumi.ComponentResource):
             "metadata": {"name": CUSTOM_CONFIG_MAP, "namespace": NAMESPACE},
             "data": dict(args.zones),
         }
+        zones_name, rollout_name = f"{name}-zones", f"{name}-coredns"
         zones = KubernetesObject(
-            CUSTOM_CONFIG_MAP,
+            zones_name,
             keys,
             patch=True,
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=list(args.after),
-                hooks=args.others.binding() if args.others is not None else None,
-                # Until 48c7c4d it was the whole object, whose end took the keys of others along.
-                aliases=[pulumi.Alias(type_=type_token(keys, patch=False))],
+                hooks=args.others.binding(zones_name) if args.others is not None else None,
+                aliases=[
+                    *formerly(zones_name, CUSTOM_CONFIG_MAP),
+                    # Until 48c7c4d it was the whole object, whose end took the keys of others along.
+                    pulumi.Alias(name=CUSTOM_CONFIG_MAP, type_=type_token(keys, patch=False)),
+                ],
             ),
         )
         KubernetesObject(
-            "coredns",
+            rollout_name,
             {
                 "apiVersion": "apps/v1",
                 "kind": "Deployment",
@@ -76,6 +81,7 @@ class ClusterDns(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[zones],
+                aliases=formerly(rollout_name, "coredns"),
                 custom_timeouts=pulumi.CustomTimeouts(create="10m", update="10m", delete="10m"),
             ),
         )

@@ -14,6 +14,7 @@ from typing import Any, Final
 import pulumi
 
 from components import waits
+from components.child_names import formerly
 from components.dns import CHECKSUM_ANNOTATION, checksum
 from components.kubernetes_object import SKIP_AWAIT, KubernetesObject
 from components.route_wait import ROUTER_NODES, TOLERATIONS, container
@@ -55,46 +56,49 @@ class DnsRelay(pulumi.ComponentResource):
         metadata = {"name": NAME, "namespace": NAMESPACE, "labels": LABELS}
         not_awaited = {**metadata, "annotations": SKIP_AWAIT}
         data = {"Corefile": args.corefile}
+        own_name = f"isthmus-{name}"
+        aliases = formerly(own_name, NAME)
         config = KubernetesObject(
-            NAME,
+            own_name,
             {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data},
-            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.after), aliases=aliases),
         )
         spec = daemon_set_spec(args.image, args.agent_image, checksum(data))
         relay = KubernetesObject(
-            NAME,
+            own_name,
             {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": not_awaited, "spec": spec},
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[config]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[config], aliases=aliases),
         )
         self.ready = args.waiting.until(lambda client, _: waits.relays(client), after=relay)
         if args.front is not None:
-            self.ready = self._fronts(args, args.front)
+            self.ready = self._fronts(f"isthmus-{name}-front", args, args.front)
         spec = service_spec(args.service_ip, fronts=args.front is not None)
         KubernetesObject(
-            NAME,
+            own_name,
             {"apiVersion": "v1", "kind": "Service", "metadata": not_awaited, "spec": spec},
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[self.ready]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[self.ready], aliases=aliases),
         )
         self.register_outputs({})
 
-    def _fronts(self, args: DnsRelayArgs, corefile: str) -> pulumi.Input[pulumi.Resource]:
+    def _fronts(self, name: str, args: DnsRelayArgs, corefile: str) -> pulumi.Input[pulumi.Resource]:
         metadata = {"name": FRONT, "namespace": NAMESPACE, "labels": FRONT_LABELS}
         data = {"Corefile": corefile}
+        aliases = formerly(name, FRONT)
         config = KubernetesObject(
-            FRONT,
+            name,
             {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data},
-            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.after), aliases=aliases),
         )
         spec = front_spec(args.image, checksum(data))
         front = KubernetesObject(
-            FRONT,
+            name,
             {
                 "apiVersion": "apps/v1",
                 "kind": "DaemonSet",
                 "metadata": {**metadata, "annotations": SKIP_AWAIT},
                 "spec": spec,
             },
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[config]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[config], aliases=aliases),
         )
         return args.waiting.until(lambda client, _: waits.fronts(client), after=front, beside=[self.ready])
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pulumi
 
 from components import route_waits
+from components.child_names import formerly
 from components.keeper_words import link_carries
 from components.kubernetes_object import KubernetesObject
 from components.netbird_api import NetbirdClaim, NetbirdPolicy
@@ -83,10 +84,12 @@ class EgressGateway(pulumi.ComponentResource):
         )
         manifest = egress_policy(peer, args.link.destinations)
         own = args.own_peers.apply(lambda peers: ",".join(sorted(peers.values())))
+        policy_name = f"isthmus-{name}"
+        aliases = formerly(policy_name, manifest["metadata"]["name"])
         self.policy = KubernetesObject(
-            manifest["metadata"]["name"],
+            policy_name,
             {**manifest, "metadata": {**manifest["metadata"], "annotations": {route_waits.SOURCES_ANNOTATION: own}}},
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[routed, *policies]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[routed, *policies], aliases=aliases),
         )
         if args.keepers is not None:
             args.waiting.until(

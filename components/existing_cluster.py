@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pulumi
 
+from components.child_names import formerly
 from components.cluster import Cluster
 from components.kubernetes_object import KubernetesObject
 from domain.nodes import Node
@@ -35,10 +36,10 @@ class NodeLabels(pulumi.ComponentResource):
         super().__init__("isthmus:existing_cluster:NodeLabels", name, {}, opts)
         self.ready = [
             KubernetesObject(
-                node.name,
+                f"{name}-{node.name}",
                 {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node.name, "labels": node.labels}},
                 patch=True,
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=pulumi.ResourceOptions(parent=self, aliases=formerly(f"{name}-{node.name}", node.name)),
             )
             for node in args.nodes
             if node.labels

@@ -34,9 +34,9 @@ class ForeignKeys:
         self._kubeconfig = kubeconfig
         self._context = context
 
-    def binding(self) -> pulumi.ResourceHookBinding:
-        """For the options of the resource whose ``data`` are the keys."""
-        hook = pulumi.ResourceHook("foreign-keys", self._before, pulumi.ResourceHookOptions(on_dry_run=True))
+    def binding(self, name: str) -> pulumi.ResourceHookBinding:
+        """For the options of the resource ``name``, whose ``data`` are the keys."""
+        hook = pulumi.ResourceHook(f"{name}-foreign-keys", self._before, pulumi.ResourceHookOptions(on_dry_run=True))
         return pulumi.ResourceHookBinding(before_create=[hook], before_update=[hook])
 
     def warn(self, ours: Mapping[str, str]) -> None:

@@ -89,8 +89,8 @@ def _forget(client: KubernetesClient, name: str, *, now: Callable[[], float], sl
     return True
 
 
-def former_node_hook(last: LastUpdate) -> pulumi.ResourceHook:
-    """For ``before_create`` of every server. Needs the engine: the SDK's mocks have no hooks."""
+def forget_before_create(last: LastUpdate) -> pulumi.ResourceHookFunction:
+    """The hook for ``before_create`` of every server."""
 
     async def before_create(args: pulumi.ResourceHookArgs) -> None:
         try:
@@ -104,4 +104,4 @@ def former_node_hook(last: LastUpdate) -> pulumi.ResourceHook:
         if deleted:
             pulumi.log.info(f"{last.stack}: {args.name} is made anew; its Node of before is deleted")
 
-    return pulumi.ResourceHook("hetzner-former-node", before_create)
+    return before_create

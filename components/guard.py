@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pulumi
 
+from components.child_names import formerly
 from components.kubernetes_object import SKIP_AWAIT, KubernetesObject
 from domain.guard import BOOT_DIRECTORY, HOST_ETC, guard_environment
 
@@ -43,15 +44,16 @@ class Guard(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: GuardArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:guard:Guard", name, {}, opts)
+        own_name = f"isthmus-{name}"
         self.there = KubernetesObject(
-            NAME,
+            own_name,
             {
                 "apiVersion": "apps/v1",
                 "kind": "DaemonSet",
                 "metadata": {"name": NAME, "namespace": NAMESPACE, "labels": LABELS, "annotations": SKIP_AWAIT},
                 "spec": daemon_set_spec(args),
             },
-            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.after), aliases=formerly(own_name, NAME)),
         )
         self.register_outputs({})
 

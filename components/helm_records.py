@@ -57,11 +57,11 @@ class RecoverRelease:
         self._kubeconfig = kubeconfig
         self._context = context
 
-    def binding(self) -> pulumi.ResourceHookBinding:
-        """For the options of the release."""
+    def binding(self, name: str) -> pulumi.ResourceHookBinding:
+        """For the options of the release, whose resource is called ``name``."""
         return pulumi.ResourceHookBinding(
-            before_create=[pulumi.ResourceHook(f"{self.release}-before-create", self._before_create)],
-            before_update=[pulumi.ResourceHook(f"{self.release}-before-update", self._before_update)],
+            before_create=[pulumi.ResourceHook(f"{name}-before-create", self._before_create)],
+            before_update=[pulumi.ResourceHook(f"{name}-before-update", self._before_update)],
         )
 
     async def _before_create(self, args: pulumi.ResourceHookArgs) -> None:

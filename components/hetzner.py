@@ -15,6 +15,7 @@ from typing import Final, Literal
 import pulumi
 import pulumi_hcloud as hcloud
 
+from components.child_names import formerly
 from components.cluster import Cluster, Shell, fetch_kubeconfig
 from components.cluster_start import allow_start
 from components.hetzner_leftovers import RemoveLeftovers
@@ -72,6 +73,7 @@ class HetznerMachines(pulumi.ComponentResource):
     def __init__(self, name: str, args: HetznerMachinesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:hetzner:HetznerMachines", name, {"cluster": args.cluster}, opts)
         self._args = args
+        self._own_name = name
         prefix = f"isthmus-{args.cluster}"
         labels: dict[str, pulumi.Input[str]] = {**args.labels, "isthmus-cluster": args.cluster}
         if args.leftovers is not None:
@@ -149,17 +151,19 @@ class HetznerMachines(pulumi.ComponentResource):
             f"({', '.join(map(str, args.ssh_allowed_cidrs))}) holds the public address that you come from, which a NAT "
             "may have changed since",
         )
-        hooks = None if args.leftovers is None else ssh_hooks(servers[0].ipv4_address, waited)
+        hooks = None if args.leftovers is None else ssh_hooks(name, servers[0].ipv4_address, waited)
         shell = Shell(servers[0].ipv4_address, args.ssh_private_key, first.host_key)
         addresses = [one.ipv4_address for one in servers[: len(control_plane)]]
         several = len(control_plane) > 1
         begins: list[pulumi.Resource] = []
         if several:
             # Those that join it may not be made yet.
-            opts = pulumi.ResourceOptions(parent=self, depends_on=[servers[0]])
-            begins = [allow_start(f"{prefix}-start", shell=shell, begun=args.begun, hooks=hooks, opts=opts)]
+            opts = pulumi.ResourceOptions(
+                parent=self, depends_on=[servers[0]], aliases=formerly(f"{name}-start", f"{prefix}-start")
+            )
+            begins = [allow_start(f"{name}-start", shell=shell, begun=args.begun, hooks=hooks, opts=opts)]
         kubeconfig, fetched = fetch_kubeconfig(
-            f"{prefix}-kubeconfig",
+            f"{name}-kubeconfig",
             shell=shell,
             address=servers[0].ipv4_address,
             context=args.cluster,
@@ -168,7 +172,11 @@ class HetznerMachines(pulumi.ComponentResource):
             others=addresses[1:] if args.leftovers else [],
             hooks=hooks,
             # On all of them, so that what is in the cluster goes before its machines do.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[*servers, *begins]),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[*servers, *begins],
+                aliases=formerly(f"{name}-kubeconfig", f"{prefix}-kubeconfig"),
+            ),
         )
         self.cluster = Cluster(kubeconfig, args.cluster, [fetched], machines=self, addresses=addresses)
         self.register_outputs({"kubeconfig": kubeconfig})
@@ -189,7 +197,7 @@ class HetznerMachines(pulumi.ComponentResource):
             depends_on=list(depends_on),
             ignore_changes=list(ignore_changes) or None,
             custom_timeouts=custom_timeouts,
-            hooks=leftovers.binding(kind) if leftovers is not None else None,
+            hooks=leftovers.binding(self._own_name, kind) if leftovers is not None else None,
         )
 
 

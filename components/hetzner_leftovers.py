@@ -17,7 +17,7 @@ from typing import Any, Final
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider
 
-from components.former_node import LastUpdate, former_node_hook
+from components.former_node import LastUpdate, forget_before_create
 from components.hetzner_client import HetznerClient, HetznerError, has_subnet
 
 INSTANCE_LABEL: Final = "isthmus-instance"
@@ -106,19 +106,25 @@ class RemoveLeftovers:
         """What every object has to carry."""
         return {INSTANCE_LABEL: self._instance}
 
-    def binding(self, kind: str) -> pulumi.ResourceHookBinding:
-        """For the options of a resource; ``kind`` as of :meth:`HetznerClient.by_name`, or ``subnets``."""
-        if kind not in self._hooks:
-            self._hooks[kind] = pulumi.ResourceHook(f"hetzner-leftover-{kind}", self._hook(kind))
-        binding = pulumi.ResourceHookBinding(before_create=[self._hooks[kind]])
-        if kind == "servers":
-            if "repair" not in self._hooks:
-                self._hooks["repair"] = pulumi.ResourceHook("hetzner-repair-server", self._repair)
-                self._hooks["former-node"] = former_node_hook(self._last)
-            binding.before_update = [self._hooks["repair"]]
+    def binding(self, name: str, kind: str) -> pulumi.ResourceHookBinding:
+        """For the options of a resource in component ``name``; ``kind`` as of :meth:`HetznerClient.by_name`, or
+        ``subnets``.
+        """
+        leftover = self._once(f"{name}-leftover-{kind}", self._hook(kind))
+        if kind != "servers":
+            return pulumi.ResourceHookBinding(before_create=[leftover])
+        former = self._once(f"{name}-former-node", forget_before_create(self._last))
+        return pulumi.ResourceHookBinding(
             # After the leftover, which may be the machine of that Node.
-            binding.before_create = [self._hooks[kind], self._hooks["former-node"]]
-        return binding
+            before_create=[leftover, former],
+            before_update=[self._once(f"{name}-repair-server", self._repair)],
+        )
+
+    def _once(self, name: str, function: pulumi.ResourceHookFunction) -> pulumi.ResourceHook:
+        """The engine knows a hook by its name, and takes each name once."""
+        if name not in self._hooks:
+            self._hooks[name] = pulumi.ResourceHook(name, function)
+        return self._hooks[name]
 
     async def _repair(self, args: pulumi.ResourceHookArgs) -> None:
         client = HetznerClient(str(await self._token.future()), self._endpoint)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import pulumi
 
+from components.child_names import formerly
 from components.keeper_key import KeeperKey
 from components.kubernetes_object import SKIP_AWAIT, KubernetesObject
 from components.route_wait import ROUTER_NODES, TOLERATIONS
@@ -65,27 +66,32 @@ class Keeper(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: KeeperArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:keeper:Keeper", name, {}, opts)
-        own = pulumi.ResourceOptions(parent=self, depends_on=list(args.after))
+
+        def named(earlier: str, after: Sequence[pulumi.Input[pulumi.Resource]]) -> tuple[str, pulumi.ResourceOptions]:
+            own_name = earlier.replace(NAME, f"isthmus-{name}", 1)
+            return own_name, pulumi.ResourceOptions(
+                parent=self, depends_on=list(after), aliases=formerly(own_name, earlier)
+            )
+
+        def own(earlier: str, manifest: dict[str, Any]) -> KubernetesObject:
+            own_name, own_opts = named(earlier, args.after)
+            return KubernetesObject(own_name, manifest, opts=own_opts)
+
         config = config_text(args.config)
         self.told = hashlib.sha256(config.encode()).hexdigest()
-        key = KeeperKey(KEY, pulumi.ResourceOptions(parent=self))
+        key = KeeperKey(*named(KEY, []))
         needed = [
-            KubernetesObject(NAME, _object("v1", "ConfigMap", NAME, data={CONFIG_FILE: config}), opts=own),
-            KubernetesObject(
+            own(NAME, _object("v1", "ConfigMap", NAME, data={CONFIG_FILE: config})),
+            own(
                 PROGRAM,
                 _object("v1", "ConfigMap", PROGRAM, binaryData={PROGRAM_FILE: base64.b64encode(args.program).decode()}),
-                opts=own,
             ),
-            KubernetesObject(
-                KEY, _object("v1", "Secret", KEY, stringData={KEY_FILE: pulumi.Output.secret(key.key)}), opts=own
-            ),
-            *(KubernetesObject(_unique(one), one, opts=own) for one in rights(args.policies, args.agents)),
+            own(KEY, _object("v1", "Secret", KEY, stringData={KEY_FILE: pulumi.Output.secret(key.key)})),
+            *(own(_unique(one), one) for one in rights(args.policies, args.agents)),
         ]
-        self.there = KubernetesObject(
-            NAME,
-            _object("apps/v1", "DaemonSet", NAME, annotations=SKIP_AWAIT, spec=daemon_set_spec(args)),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=needed),
-        )
+        own_name, own_opts = named(NAME, needed)
+        workload = _object("apps/v1", "DaemonSet", NAME, annotations=SKIP_AWAIT, spec=daemon_set_spec(args))
+        self.there = KubernetesObject(own_name, workload, opts=own_opts)
         self.register_outputs({})
 
 

@@ -11,6 +11,7 @@ import pulumi
 from components import waits
 from components.chart import ChartSource, release
 from components.chart_crds import with_crds
+from components.child_names import formerly
 from components.helm_records import RecoverRelease
 from components.kubernetes_object import KubernetesObject
 from components.waiting import Waiting
@@ -49,27 +50,34 @@ class NetbirdOperator(pulumi.ComponentResource):
     def __init__(self, name: str, args: NetbirdOperatorArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:netbird:NetbirdOperator", name, {"version": args.version}, opts)
         owner = {} if args.namespace_stays else {"labels": {OWNER_LABEL: OWNER}}
+        namespace_name, token_name = f"{name}-namespace", f"{name}-api-key"
         namespace = KubernetesObject(
-            NAMESPACE,
+            namespace_name,
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, **owner}},
             opts=pulumi.ResourceOptions(
-                parent=self, depends_on=list(args.after), retain_on_delete=args.namespace_stays
+                parent=self,
+                depends_on=list(args.after),
+                retain_on_delete=args.namespace_stays,
+                aliases=formerly(namespace_name, NAMESPACE),
             ),
         )
         api_token: pulumi.Output[str] = pulumi.Output.secret(args.api_token)
         token = KubernetesObject(
-            API_KEY_SECRET,
+            token_name,
             {
                 "apiVersion": "v1",
                 "kind": "Secret",
                 "metadata": {"name": API_KEY_SECRET, "namespace": NAMESPACE},
                 "stringData": {API_KEY_ENTRY: api_token},
             },
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[namespace]),
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=[namespace], aliases=formerly(token_name, API_KEY_SECRET)
+            ),
         )
         # In plain, else the preview of every value would be a secret.
         mark = pulumi.Output.unsecret(api_token.apply(lambda text: token_mark(text, args.cluster)))
         installed = release(
+            f"isthmus-{name}",
             RELEASE,
             ChartSource(CHART, args.version, CHART_HOME),
             namespace=NAMESPACE,

@@ -15,6 +15,7 @@ from typing import Any, cast
 import pulumi
 
 from components import waits
+from components.child_names import formerly
 from components.hetzner_leftovers import StackInstance
 from components.kubernetes_object import KubernetesObject
 from components.netbird_api import (
@@ -81,7 +82,8 @@ class NetbirdRouter(pulumi.ComponentResource):
     """The routing peers of one cluster, one a router node, and the pods and services behind them.
 
     ``peers`` is {router node: NetBird address}; ``ready`` is done when all are connected and offer these.
-    ``claim`` holds the cluster's names in the NetBird account.
+    ``claim`` holds the cluster's names in the NetBird account. The resources are called as in NetBird, where the
+    cluster's name is in each.
     """
 
     claim: NetbirdClaim
@@ -93,12 +95,16 @@ class NetbirdRouter(pulumi.ComponentResource):
         cluster = args.cluster
         group_name = overlay.pods_group(cluster)
         zone_name = netbird.dns_zone(cluster)
+        instance_name = f"{name}-instance"
 
         self.claim = NetbirdClaim(
             f"{overlay.router_name(cluster)}-claim",
             cluster=cluster,
             # In the state before anything is in NetBird, so that an interrupted run knows its own again.
-            instance=StackInstance("netbird-instance", pulumi.ResourceOptions(parent=self)).instance,
+            instance=StackInstance(
+                instance_name,
+                pulumi.ResourceOptions(parent=self, aliases=formerly(instance_name, "netbird-instance")),
+            ).instance,
             opts=pulumi.ResourceOptions(parent=self),
         )
         claimed = pulumi.ResourceOptions(parent=self, depends_on=[self.claim])

@@ -15,6 +15,7 @@ from typing import Final, Literal
 import pulumi
 import pulumi_command as command
 
+from components.child_names import formerly
 from components.cluster import Cluster, Shell, fetch_kubeconfig
 from components.cluster_start import allow_start
 from components.ssh_reachable import SshWait, ssh_hooks
@@ -90,6 +91,7 @@ class OnPremiseMachines(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: OnPremiseMachinesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:on_premise:OnPremiseMachines", name, {"cluster": args.cluster}, opts)
+        self._own_name = name
         self._bindings: dict[str, pulumi.ResourceHookBinding | None] = {}
         servers = [machine for machine in args.machines if machine.role == "server"]
         agents = [machine for machine in args.machines if machine.role == "agent"]
@@ -103,10 +105,13 @@ class OnPremiseMachines(pulumi.ComponentResource):
         several = len(servers) > 1
         begins: list[pulumi.Resource] = []
         if several:
-            opts = pulumi.ResourceOptions(parent=self, depends_on=[removals[servers[0].name]])
+            opts = pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[removals[servers[0].name]],
+                aliases=formerly(f"{name}-start", f"isthmus-{args.cluster}-start"),
+            )
             hooks = self._hooks(args, servers[0])
-            start = allow_start(f"isthmus-{args.cluster}-start", shell=shell, begun=args.begun, hooks=hooks, opts=opts)
-            begins = [start]
+            begins = [allow_start(f"{name}-start", shell=shell, begun=args.begun, hooks=hooks, opts=opts)]
         # One server after the other, or a restart would take etcd its majority; then the agents. An agent that is away
         # holds up few others, and nothing that is in the cluster.
         first = latest = self._install(args, servers[0], after=[removals[servers[0].name], *begins])
@@ -118,14 +123,18 @@ class OnPremiseMachines(pulumi.ComponentResource):
             lanes[lane] = self._install(args, machine, after=[removals[machine.name], lanes[lane]])
 
         kubeconfig, fetched = fetch_kubeconfig(
-            f"isthmus-{args.cluster}-kubeconfig",
+            f"{name}-kubeconfig",
             shell=shell,
             address=servers[0].address,
             context=args.cluster,
             fetched_again_with=first.id,
             kept=several,
             others=[machine.address for machine in servers[1:]] if args.hooks else [],
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[first, *removals.values()]),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[first, *removals.values()],
+                aliases=formerly(f"{name}-kubeconfig", f"isthmus-{args.cluster}-kubeconfig"),
+            ),
         )
         self.cluster = Cluster(kubeconfig, args.cluster, [fetched], machines=self)
         self.register_outputs({"kubeconfig": kubeconfig})
@@ -139,7 +148,7 @@ class OnPremiseMachines(pulumi.ComponentResource):
                 "start the machine, or take it out of on_premise.machines; with `pulumi up --continue-on-error` it "
                 "holds up the machines that come after it, and nothing else",
             )
-            self._bindings[machine.name] = ssh_hooks(machine.address, waited) if args.hooks else None
+            self._bindings[machine.name] = ssh_hooks(self._own_name, machine.address, waited) if args.hooks else None
         return self._bindings[machine.name]
 
     def _install(
@@ -147,8 +156,9 @@ class OnPremiseMachines(pulumi.ComponentResource):
     ) -> command.remote.Command:
         shell = Shell(machine.address, args.private_key, machine.host_key, args.user, args.port)
         bundle: pulumi.Output[bytes] = pulumi.Output.secret(machine.bundle)
+        resource_name = f"{self._own_name}-{machine.name}"
         return command.remote.Command(
-            machine.name,
+            resource_name,
             connection=shell.connection(dial_error_limit=DIALS),
             create=shell.as_root(INSTALL),
             update=shell.as_root(INSTALL),
@@ -162,6 +172,7 @@ class OnPremiseMachines(pulumi.ComponentResource):
                 depends_on=list(after),
                 additional_secret_outputs=["stdout", "stderr"],
                 custom_timeouts=pulumi.CustomTimeouts(create="30m", update="30m", delete="15m"),
+                aliases=formerly(resource_name, machine.name),
                 hooks=self._hooks(args, machine),
             ),
         )
@@ -174,8 +185,9 @@ class OnPremiseMachines(pulumi.ComponentResource):
         be there.
         """
         shell = Shell(machine.address, args.private_key, machine.host_key, args.user, args.port)
+        resource_name = f"{self._own_name}-{machine.name}-uninstall"
         return command.remote.Command(
-            f"{machine.name}-uninstall",
+            resource_name,
             connection=shell.connection(dial_error_limit=DIALS),
             delete=shell.as_root(UNINSTALL),
             logging=command.remote.Logging.STDERR,
@@ -185,5 +197,6 @@ class OnPremiseMachines(pulumi.ComponentResource):
                 depends_on=list(after),
                 additional_secret_outputs=["stdout", "stderr"],
                 custom_timeouts=pulumi.CustomTimeouts(delete="15m"),
+                aliases=formerly(resource_name, f"{machine.name}-uninstall"),
             ),
         )

@@ -103,8 +103,10 @@ def wait_for_ssh(
         sleep(LOOK_SECONDS)
 
 
-def ssh_hooks(host: pulumi.Input[str], waited: SshWait) -> pulumi.ResourceHookBinding:
-    """For the options of a command that runs on the machine. Needs the engine: the SDK's mocks have no hooks."""
+def ssh_hooks(name: str, host: pulumi.Input[str], waited: SshWait) -> pulumi.ResourceHookBinding:
+    """For the options of the commands of component ``name`` that run on the machine. Needs the engine: the SDK's mocks
+    have no hooks.
+    """
 
     async def before(_: pulumi.ResourceHookArgs) -> None:
         if (reason := why_no_agent(os.environ.get(AGENT))) is not None:
@@ -112,5 +114,5 @@ def ssh_hooks(host: pulumi.Input[str], waited: SshWait) -> pulumi.ResourceHookBi
         address = await pulumi.Output.from_input(host).future()
         await asyncio.to_thread(wait_for_ssh, str(address), waited, pulumi.log.info)
 
-    hook = pulumi.ResourceHook(f"ssh-{waited.machine}", before)
+    hook = pulumi.ResourceHook(f"{name}-ssh-{waited.machine}", before)
     return pulumi.ResourceHookBinding(before_create=[hook], before_update=[hook])

@@ -77,7 +77,7 @@ def on_nodes(changes: dict[str, Any], role: str, has: Any) -> dict[str, Effect]:
     number = 1 if role == "server" else 2
     return {
         "de": Effect(changes, f":Server de-{role}-1", has),
-        "mn": Effect(changes, f":Command mn-{number}", has),
+        "mn": Effect(changes, f":Command machines-mn-{number}", has),
     }
 
 
@@ -109,12 +109,12 @@ EFFECTS: dict[str, dict[str, Effect]] = {
         ),
     },
     "network.dns_zone": everywhere(
-        {"network.dns_zone": "other.internal"}, ":ConfigMapPatch coredns-custom",
+        {"network.dns_zone": "other.internal"}, ":ConfigMapPatch dns-zones",
         {"other.internal.server": "kubernetes other.internal {"},
     ),
     "network.cluster_dns": {
         "de": Effect({"network.cluster_dns": "10.43.0.11"}, ":Server de-server-1", {"cluster-dns": "10.43.0.11"}),
-        "mn": Effect({"network.cluster_dns": "10.53.0.11"}, ":Command mn-1", {"cluster-dns": "10.53.0.11"}),
+        "mn": Effect({"network.cluster_dns": "10.53.0.11"}, ":Command machines-mn-1", {"cluster-dns": "10.53.0.11"}),
         "given": Effect(
             {"network.cluster_dns": "10.53.0.11"}, ":ConfigMap isthmus-dns-relay",
             {"Corefile": "forward . 10.53.0.11 {"},
@@ -163,18 +163,23 @@ EFFECTS: dict[str, dict[str, Effect]] = {
         {"delete_protection": True}, ":Server de-agent-1", {"deleteProtection": True, "rebuildProtection": True}
     ),
     "on_premise.machines.N.name": {
-        "mn": Effect({"on_premise.machines.0.name": "mn-7"}, ":Command mn-7", {"node-name": "mn-7"}),
-        "given": Effect({"on_premise.machines.0.name": "worker-c"}, ":NodePatch worker-c", {"name": "worker-c"}),
+        "mn": Effect({"on_premise.machines.0.name": "mn-7"}, ":Command machines-mn-7", {"node-name": "mn-7"}),
+        "given": Effect(
+            {"on_premise.machines.0.name": "worker-c"}, ":NodePatch node-labels-worker-c", {"name": "worker-c"}
+        ),
     },
     "on_premise.machines.N.address": {
-        "mn": Effect({"on_premise.machines.0.address": "192.168.7.17"}, ":Command mn-1", {"host": "192.168.7.17"}),
+        "mn": Effect(
+            {"on_premise.machines.0.address": "192.168.7.17"},
+            ":Command machines-mn-1", {"host": "192.168.7.17"}
+        ),
         "given": Effect(
             {"on_premise.machines.0.address": "192.168.7.17"}, "output node_ips", {"worker-b": "192.168.7.17"}
         ),
     },
     "on_premise.machines.N.role": {
         "mn": Effect(
-            {"on_premise.machines.0.role": "agent", "on_premise.machines.1.role": "server"}, ":Command mn-1",
+            {"on_premise.machines.0.role": "agent", "on_premise.machines.1.role": "server"}, ":Command machines-mn-1",
             "ISTHMUS_K3S_ROLE=agent\n",
         ),
     },
@@ -192,17 +197,20 @@ EFFECTS: dict[str, dict[str, Effect]] = {
             ":NetbirdRouterPeers isthmus-mn-peers", {"hostnames": {"mn-1": "isthmus-mn-router-mn-1"}},
         ),
         "given": Effect(
-            {"on_premise.machines": TWO_GIVEN}, ":NodePatch worker-a", {"labels": {"isthmus.dev/router": "true"}}
+            {"on_premise.machines": TWO_GIVEN}, ":NodePatch node-labels-worker-a",
+            {"labels": {"isthmus.dev/router": "true"}}
         ),
     },
     "on_premise.machines.N.host_key": {
-        "mn": Effect({"on_premise.machines.0.host_key": HOST_KEYS[1]}, ":Command mn-1", {"hostKey": HOST_KEYS[1]}),
+        "mn": Effect(
+            {"on_premise.machines.0.host_key": HOST_KEYS[1]}, ":Command machines-mn-1", {"hostKey": HOST_KEYS[1]}
+        ),
     },
     "on_premise.ssh.user": {
-        "mn": Effect({"on_premise.ssh.user": "debian"}, ":Command mn-1", {"connection": {"user": "debian"}}),
+        "mn": Effect({"on_premise.ssh.user": "debian"}, ":Command machines-mn-1", {"connection": {"user": "debian"}}),
     },
     "on_premise.ssh.port": {
-        "mn": Effect({"on_premise.ssh.port": 2222}, ":Command mn-1", {"connection": {"port": 2222}}),
+        "mn": Effect({"on_premise.ssh.port": 2222}, ":Command machines-mn-1", {"connection": {"port": 2222}}),
     },
     "on_premise.kubeconfig.context": {
         "given": Effect(
@@ -263,16 +271,16 @@ EFFECTS: dict[str, dict[str, Effect]] = {
         {"image": "coredns/coredns:1.14.8"},
     ),
     "dns.record_ttl_seconds": everywhere(
-        {"dns": {"record_ttl_seconds": 6}}, ":ConfigMapPatch coredns-custom", "    ttl 6\n"
+        {"dns": {"record_ttl_seconds": 6}}, ":ConfigMapPatch dns-zones", "    ttl 6\n"
     ),
     "dns.cache_seconds": everywhere(
-        {"dns": {"cache_seconds": 31}}, ":ConfigMapPatch coredns-custom", "    cache 31 {\n"
+        {"dns": {"cache_seconds": 31}}, ":ConfigMapPatch dns-zones", "    cache 31 {\n"
     ),
     "dns.stale_seconds": everywhere(
-        {"dns": {"stale_seconds": 299}}, ":ConfigMapPatch coredns-custom", "    serve_stale 299s verify\n"
+        {"dns": {"stale_seconds": 299}}, ":ConfigMapPatch dns-zones", "    serve_stale 299s verify\n"
     ),
     "dns.forward_zones": everywhere(
-        {"dns": {"forward_zones": {"corp.example.com": ["192.168.9.53"]}}}, ":ConfigMapPatch coredns-custom",
+        {"dns": {"forward_zones": {"corp.example.com": ["192.168.9.53"]}}}, ":ConfigMapPatch dns-zones",
         {"corp.example.com.server": "forward . 192.168.9.53 {"},
     ),
     "mirrors.k3s": on_nodes(

@@ -11,7 +11,7 @@ import pulumi
 import pytest
 
 from components import former_node
-from components.former_node import GONE_SECONDS, LastUpdate, forget_former_node, former_node_hook
+from components.former_node import GONE_SECONDS, LastUpdate, forget_before_create, forget_former_node
 from components.kubernetes_client import KubernetesError
 from tests.components.recording import KUBECONFIG, run_stack
 from tests.domain.samples import DE, changed
@@ -118,10 +118,7 @@ def test_a_cluster_that_is_away_keeps_no_server_from_being_made(monkeypatch: pyt
     Cluster(set(LAST.addresses), {}).install(monkeypatch)
     warned: list[str] = []
     monkeypatch.setattr(pulumi.log, "warn", warned.append)
-    made: list[Any] = []
-    monkeypatch.setattr(pulumi, "ResourceHook", lambda name, function: made.append(function))
-    former_node_hook(LAST)
-    (hook,) = made
+    hook: Any = forget_before_create(LAST)
     asyncio.run(hook(pulumi.ResourceHookArgs(urn="u", id="", name="de-server-1", type="t")))
     (text,) = warned
     assert text.endswith("Where there is one, the new server joins once `kubectl delete node de-server-1` has been run")

@@ -137,7 +137,7 @@ class TestOperator:
         assert (namespace.retain_on_delete, namespace.inputs["metadata"]) == (stays, metadata)
 
     def test_token(self, mn: Run) -> None:
-        secret = mn.one("core/v1:Secret", "netbird-mgmt-api-key")
+        secret = mn.one("core/v1:Secret", "netbird-operator-api-key")
         assert secret.inputs["metadata"] == {"name": "netbird-mgmt-api-key", "namespace": "netbird"}
         assert secret.inputs["stringData"] == {"NB_API_KEY": "nbp_token_of_the_tests"}
 
@@ -281,8 +281,8 @@ def test_checksum_does_not_hang_on_the_order(data: dict[str, str]) -> None:
 
 class TestNames:
     def test_rollout_never_leaves_the_cluster_without_names(self, mn: Run) -> None:
-        patch = mn.one(":DeploymentPatch", "coredns")
-        zones = mn.one(":ConfigMapPatch", "coredns-custom").inputs["data"]
+        patch = mn.one(":DeploymentPatch", "dns-coredns")
+        zones = mn.one(":ConfigMapPatch", "dns-zones").inputs["data"]
         assert sorted(zones) == ["astring-de.internal.server", "astring-mn.internal.server"]
         assert patch.inputs["spec"] == {
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
@@ -294,7 +294,7 @@ class TestNames:
         assert service["clusterIP"] == "10.53.0.53"
         assert (
             "forward . 10.53.0.53"
-            in mn.one(":ConfigMapPatch", "coredns-custom").inputs["data"]["astring-de.internal.server"]
+            in mn.one(":ConfigMapPatch", "dns-zones").inputs["data"]["astring-de.internal.server"]
         )
         assert service["ports"] == [
             {"name": "dns-udp", "protocol": "UDP", "port": 53, "targetPort": 1053},
@@ -317,7 +317,7 @@ class TestNames:
     def test_of_several_routers_the_relays_stand_behind_fronts(self, two: Run, mn: Run) -> None:
         """CoreDNS asks the one of its own node; one router alone has none."""
         service = two.one("core/v1:Service").inputs["spec"]
-        front = two.one(":DaemonSet", "isthmus-dns-front").inputs["spec"]
+        front = two.one(":DaemonSet", "isthmus-dns-relay-front").inputs["spec"]
         assert service["selector"] == front["template"]["metadata"]["labels"] == front["selector"]["matchLabels"]
         assert service["internalTrafficPolicy"] == "Local"
         assert "internalTrafficPolicy" not in mn.one("core/v1:Service").inputs["spec"]
@@ -326,10 +326,10 @@ class TestNames:
         assert "nodeSelector" not in pod
         assert pod["tolerations"] == [{"operator": "Exists"}]
         assert "hostNetwork" not in pod, "the relay has the ports of a router's node"
-        corefile = two.one(":ConfigMap", "isthmus-dns-front").inputs["data"]["Corefile"]
+        corefile = two.one(":ConfigMap", "isthmus-dns-relay-front").inputs["data"]["Corefile"]
         assert "forward . 192.168.7.11:1053 192.168.7.12:1053 {" in corefile
-        assert not [item for item in mn.registrations if item.name == "isthmus-dns-front"]
-        asked = two.one(":ConfigMapPatch", "coredns-custom").inputs["data"]["astring-de.internal.server"]
+        assert not [item for item in mn.registrations if item.name == "isthmus-dns-relay-front"]
+        asked = two.one(":ConfigMapPatch", "dns-zones").inputs["data"]["astring-de.internal.server"]
         assert "max_connect_attempts 2\n" in asked
 
     def test_several_routers(self, two: Run) -> None:

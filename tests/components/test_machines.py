@@ -134,7 +134,7 @@ def _rule(rule: hcloud.FirewallRuleArgs) -> tuple[Any, ...]:
 
 class TestOnPremise:
     def test_commands(self, mn: Run) -> None:
-        command = mn.one("command:remote:Command", "mn-1")
+        command = mn.one("command:remote:Command", "machines-mn-1")
         assert command.inputs["create"] == command.inputs["update"] == INSTALL
         assert command.inputs["delete"] == (
             "if [ -d /usr/local/lib/isthmus ]; then touch /usr/local/lib/isthmus/leaves; fi"
@@ -147,7 +147,7 @@ class TestOnPremise:
         assert (connection["hostKey"], connection["privateKey"]) == (HOST_KEYS[0], SSH_PRIVATE_KEY)
 
     def test_machines_leave_by_a_command_that_runs_at_no_other_time(self, mn: Run) -> None:
-        command = mn.one("command:remote:Command", "mn-2-uninstall")
+        command = mn.one("command:remote:Command", "machines-mn-2-uninstall")
         assert {"create", "update", "stdin"}.isdisjoint(command.inputs)
         assert command.inputs["delete"] == (
             "if [ -e /usr/local/lib/isthmus/leaves ]; then "
@@ -159,15 +159,15 @@ class TestOnPremise:
         """Servers and agents wait for the first server; what is in the cluster waits for that one alone."""
         commands = {command.name: set(command.depends_on) for command in mn.of("command:remote:Command")}
         assert commands == {
-            "mn-1-uninstall": set(),
-            "mn-2-uninstall": {"mn-1-uninstall"},
-            "mn-1": {"mn-1-uninstall"},
-            "mn-2": {"mn-2-uninstall", "mn-1"},
-            "isthmus-mn-kubeconfig": {"mn-1", "mn-1-uninstall", "mn-2-uninstall"},
+            "machines-mn-1-uninstall": set(),
+            "machines-mn-2-uninstall": {"machines-mn-1-uninstall"},
+            "machines-mn-1": {"machines-mn-1-uninstall"},
+            "machines-mn-2": {"machines-mn-2-uninstall", "machines-mn-1"},
+            "machines-kubeconfig": {"machines-mn-1", "machines-mn-1-uninstall", "machines-mn-2-uninstall"},
         }
 
     def test_archive_holds_the_node(self, mn: Run) -> None:
-        command = mn.one("command:remote:Command", "mn-2")
+        command = mn.one("command:remote:Command", "machines-mn-2")
         assert "stdin" in command.secret_inputs
         archive = tarfile.open(fileobj=io.BytesIO(base64.b64decode(command.inputs["stdin"])))  # noqa: SIM115
         names = archive.getnames()
@@ -178,7 +178,7 @@ class TestOnPremise:
 
     def test_same_settings_same_bytes(self, mn: Run, tmp_path: Path) -> None:
         again = run_stack(tmp_path, "mn")
-        for name in ("mn-1", "mn-2"):
+        for name in ("machines-mn-1", "machines-mn-2"):
             first, second = (found.one("command:remote:Command", name).inputs["stdin"] for found in (mn, again))
             assert first == second
 
@@ -190,10 +190,10 @@ class TestOnPremise:
 
     def test_another_user_goes_by_sudo(self, tmp_path: Path) -> None:
         found = run_stack(tmp_path, "mn", config=changed(MN, {"on_premise.ssh": {"user": "admin", "port": 2222}}))
-        command = found.one("command:remote:Command", "mn-1")
+        command = found.one("command:remote:Command", "machines-mn-1")
         assert command.inputs["create"] == f"sudo -n sh -c '{INSTALL}'"
         assert command.inputs["connection"]["port"] == 2222.0
-        fetched = found.one("command:remote:Command", "isthmus-mn-kubeconfig")
+        fetched = found.one("command:remote:Command", "machines-kubeconfig")
         assert fetched.inputs["create"] == "sudo -n sh -c 'timeout -k 30 1260 sh -s -- 1200'"
 
     def test_install_unpacks_and_runs(self, tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ class TestExisting:
         assert provider.inputs["context"] == "mn"
         assert provider.inputs["kubeconfig"] == GIVEN_KUBECONFIG
         assert "kubeconfig" in provider.secret_inputs
-        assert "worker-b" in found.one("Release", "isthmus-cilium").depends_on
+        assert "node-labels-worker-b" in found.one("Release", "isthmus-cilium").depends_on
 
 
 def test_kubernetes_provider_survives_an_unknown_kubeconfig(de: Run) -> None:

@@ -57,7 +57,7 @@ def test_pending_peer_leaves_nothing_that_needs_it(tmp_path: Path, preview: bool
     assert found.of("CiliumEgressGatewayPolicy") == []
     assert found.of("DnsRelay") == []
     assert found.of("NetbirdPolicy") == []
-    assert list(found.one(":ConfigMapPatch", "coredns-custom").inputs["data"]) == ["astring-de.internal.server"]
+    assert list(found.one(":ConfigMapPatch", "dns-zones").inputs["data"]) == ["astring-de.internal.server"]
     assert not [item for item in found.registrations if "10.52." in item.raw or "astring-mn" in item.raw]
     status = found.outputs["links"].value["mn"]
     assert status == {
@@ -211,13 +211,13 @@ class TestOrder:
     @pytest.mark.parametrize(
         ("later", "earlier"),
         [
-            ("mn-2", "mn-1"),
-            ("isthmus-mn-kubeconfig", "mn-1"),
-            ("isthmus-mn-kubeconfig", "mn-2-uninstall"),
-            ("isthmus-cilium", "isthmus-mn-kubeconfig"),
-            ("isthmus-deny-metadata", "isthmus-cilium"),
+            ("machines-mn-2", "machines-mn-1"),
+            ("machines-kubeconfig", "machines-mn-1"),
+            ("machines-kubeconfig", "machines-mn-2-uninstall"),
+            ("isthmus-cilium", "machines-kubeconfig"),
+            ("cilium-deny-metadata", "isthmus-cilium"),
             ("isthmus-netbird-operator", "isthmus-cilium"),
-            ("isthmus-netbird-operator", "netbird-mgmt-api-key"),
+            ("isthmus-netbird-operator", "netbird-operator-api-key"),
             ("networkrouter-isthmus-mn", "isthmus-netbird-operator"),
             ("networkrouter-isthmus-mn", "mn.routers.isthmus.internal"),
             ("networkrouter-isthmus-mn", "isthmus-mn-routers"),
@@ -232,7 +232,7 @@ class TestOrder:
             ("isthmus-to-de", "isthmus-guard"),
             ("isthmus-dns-relay", "isthmus-guard"),
             ("isthmus-dns-relay", "isthmus-mn-peers"),
-            ("coredns", "coredns-custom"),
+            ("dns-coredns", "dns-zones"),
         ],
     )
     def test_after(self, mn: Run, later: str, earlier: str) -> None:

@@ -82,13 +82,13 @@ def test_machines_are_installed_one_after_the_other_and_agents_three_at_a_time(t
         if not command.name.endswith("-uninstall")
     }
     assert after == {
-        "isthmus-mn-start": set(),
-        "s-1": {"isthmus-mn-start"},
-        "s-2": {"s-1"},
-        "s-3": {"s-2"},
-        **{f"mn-{number}": {"s-3"} for number in (2, 3, 4)},
-        "mn-5": {"mn-2"},
-        "isthmus-mn-kubeconfig": {"s-1"},
+        "machines-start": set(),
+        "machines-s-1": {"machines-start"},
+        "machines-s-2": {"machines-s-1"},
+        "machines-s-3": {"machines-s-2"},
+        **{f"machines-mn-{number}": {"machines-s-3"} for number in (2, 3, 4)},
+        "machines-mn-5": {"machines-mn-2"},
+        "machines-kubeconfig": {"machines-s-1"},
     }
 
 
@@ -100,7 +100,7 @@ def test_the_first_server_may_begin_the_cluster_once(
     tmp_path: Path, stack: str, config: dict[str, Any], server: str
 ) -> None:
     found = run_stack(tmp_path, stack, config=config)
-    start = found.one(COMMAND, f"isthmus-{stack}-start")
+    start = found.one(COMMAND, "machines-start")
     assert start.inputs["create"] == PERMIT
     assert start.inputs["update"] == ":", "a new connection permits nothing"
     assert "create" in start.ignore_changes, "what is so once a cluster runs changes nothing"
@@ -108,8 +108,8 @@ def test_the_first_server_may_begin_the_cluster_once(
     host = start.inputs["connection"]["hostKey"]
     if stack == "de":
         assert server in start.depends_on
-        assert host == found.one(COMMAND, "isthmus-de-kubeconfig").inputs["connection"]["hostKey"]
-        assert "isthmus-de-start" in found.one(COMMAND, "isthmus-de-kubeconfig").depends_on
+        assert host == found.one(COMMAND, "machines-kubeconfig").inputs["connection"]["hostKey"]
+        assert "machines-start" in found.one(COMMAND, "machines-kubeconfig").depends_on
     else:
         assert start.inputs["connection"]["host"] == "192.168.7.1"
 
@@ -120,17 +120,15 @@ def test_no_server_may_where_a_cluster_runs_already(
 ) -> None:
     """Of a stack that was raised before there was a permission: its state has none."""
     access = "hetzner" if stack == "de" else "ssh"
-    start = run_again(tmp_path, stack, config, {"access": access, "servers": [server]}).one(
-        COMMAND, f"isthmus-{stack}-start"
-    )
+    start = run_again(tmp_path, stack, config, {"access": access, "servers": [server]}).one(COMMAND, "machines-start")
     assert start.inputs["create"] == ":"
 
 
 @pytest.mark.parametrize("stack", ["de", "mn"])
 def test_one_server_needs_no_permission(tmp_path: Path, stack: str) -> None:
     names = {command.name for command in run_stack(tmp_path, stack).some(COMMAND)}
-    assert f"isthmus-{stack}-kubeconfig" in names
-    assert f"isthmus-{stack}-start" not in names
+    assert "machines-kubeconfig" in names
+    assert "machines-start" not in names
 
 
 @pytest.mark.parametrize("theirs", [False, True])
@@ -155,14 +153,14 @@ def test_a_server_that_is_made_anew_takes_no_kubeconfig_along(
     tmp_path: Path, stack: str, config: dict[str, Any], server: str
 ) -> None:
     """With a dependency the engine would fetch it anew, from a server that is empty and joins the others."""
-    fetched = run_stack(tmp_path, stack, config=config).one(COMMAND, f"isthmus-{stack}-kubeconfig")
+    fetched = run_stack(tmp_path, stack, config=config).one(COMMAND, "machines-kubeconfig")
     assert fetched.inputs["triggers"] == [stack]
     assert fetched.ignore_changes == ("triggers",)
 
 
 @pytest.mark.parametrize("stack", ["de", "mn"])
 def test_the_only_server_made_anew_is_a_new_cluster(tmp_path: Path, stack: str) -> None:
-    fetched = run_stack(tmp_path, stack).one(COMMAND, f"isthmus-{stack}-kubeconfig")
+    fetched = run_stack(tmp_path, stack).one(COMMAND, "machines-kubeconfig")
     assert fetched.inputs["triggers"] != [stack]
     assert fetched.ignore_changes == ()
 

@@ -147,7 +147,7 @@ def test_hooks_run_before_a_command_is_made_or_changed(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(pulumi, "ResourceHook", Hook)
     monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "gone"))
-    binding = module.ssh_hooks("192.168.7.12", WAITED)
+    binding = module.ssh_hooks("machines", "192.168.7.12", WAITED)
     (hook,) = hooks
     assert binding.before_create == binding.before_update == [hook]
     assert not binding.before_delete

@@ -122,12 +122,12 @@ def kubernetes_changed(world: World) -> set[tuple[str, str]]:
     api.edit(METADATA, {"spec": {"egressDeny": []}})
     api.edit(NODE, {"metadata": {"labels": {"isthmus.dev/router": "no"}}})
     return {
-        ("update", "ConfigMapPatch coredns-custom"),
+        ("update", "ConfigMapPatch dns-zones"),
         ("update", "ConfigMap isthmus-dns-relay"),
         ("update", "DaemonSet isthmus-dns-relay"),
         ("update", "CiliumEgressGatewayPolicy isthmus-to-de"),
-        ("update", "CiliumClusterwideNetworkPolicy isthmus-deny-metadata"),
-        ("update", "NodePatch worker-b"),
+        ("update", "CiliumClusterwideNetworkPolicy cilium-deny-metadata"),
+        ("update", "NodePatch node-labels-worker-b"),
     }
 
 
@@ -137,13 +137,13 @@ def kubernetes_deleted(world: World) -> set[tuple[str, str]]:
     for path in (ROUTER, SETUP_KEY):
         until(partial(world.api.is_gone, path), f"{path} is gone")
     return {
-        ("create", "ConfigMapPatch coredns-custom"),
+        ("create", "ConfigMapPatch dns-zones"),
         ("create", "ConfigMap isthmus-dns-relay"),
         ("create", "DaemonSet isthmus-dns-relay"),
         ("create", "Service isthmus-dns-relay"),
         ("create", "CiliumEgressGatewayPolicy isthmus-to-de"),
-        ("create", "CiliumClusterwideNetworkPolicy isthmus-deny-metadata"),
-        ("create", "Secret netbird-mgmt-api-key"),
+        ("create", "CiliumClusterwideNetworkPolicy cilium-deny-metadata"),
+        ("create", "Secret netbird-operator-api-key"),
         ("create", "NetworkRouter networkrouter-isthmus-mn"),
         ("create", "SetupKey setupkey-isthmus-mn-router"),
         # What follows: the operator takes the router and the key out of NetBird, and Kubernetes the Deployment.
@@ -179,7 +179,7 @@ def test_another_stack_of_the_same_name(raised: World, engine: Engine, tmp_path:
     shutil.copy(raised.project.directory / "Pulumi.de.yaml", other.directory)
     other.init(STACK)
     other.init("de")
-    targets = ("**StackInstance::netbird-instance", "**NetbirdRouter::router", "**NetbirdClaim::isthmus-mn-claim")
+    targets = ("**StackInstance::router-instance", "**NetbirdRouter::router", "**NetbirdClaim::isthmus-mn-claim")
     up = ("up", "-s", STACK, "--yes", "--skip-preview", *(f"--target={one}" for one in targets))
 
     refused = other.run(*up).expect(1)

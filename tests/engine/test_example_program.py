@@ -17,14 +17,14 @@ pytestmark = pytest.mark.engine
 PLANNED = {
     "pulumi:providers:kubernetes office",
     "isthmus:cilium:Cilium network",
-    "kubernetes:helm.sh/v3:Release isthmus-cilium",
-    "kubernetes:apps/v1:DaemonSetPatch cilium-agents",
-    "kubernetes:cilium.io/v2:CiliumClusterwideNetworkPolicy isthmus-deny-metadata",
+    "kubernetes:helm.sh/v3:Release isthmus-network",
+    "kubernetes:apps/v1:DaemonSetPatch network-agents",
+    "kubernetes:cilium.io/v2:CiliumClusterwideNetworkPolicy network-deny-metadata",
     "isthmus:guard:Guard guard",
     "kubernetes:apps/v1:DaemonSet isthmus-guard",
     "isthmus:dns:ClusterDns names",
-    "kubernetes:core/v1:ConfigMapPatch coredns-custom",
-    "kubernetes:apps/v1:DeploymentPatch coredns",
+    "kubernetes:core/v1:ConfigMapPatch names-zones",
+    "kubernetes:apps/v1:DeploymentPatch names-coredns",
 }
 
 

@@ -60,7 +60,7 @@ class Names:
             "isthmus:before": str(before).lower(),
         }
         self._project.write("mn", config)
-        chosen = ("**coredns-custom", "**::dns", "**pulumi:providers:kubernetes::mn")
+        chosen = ("**::dns-zones", "**::coredns-custom", "**::dns", "**pulumi:providers:kubernetes::mn")
         target = [f"--target={one}" for one in chosen if command in ("preview", "up")]
         yes = () if command == "preview" else ("--yes", "--skip-preview")
         return self._project.run(command, "-s", "mn", *yes, *target, *arguments)
@@ -72,7 +72,11 @@ class Names:
     @property
     def types(self) -> list[str]:
         """The types of what the state has of the name."""
-        return [one["type"] for one in self._project.resources("mn") if one["urn"].endswith("::coredns-custom")]
+        return [
+            one["type"]
+            for one in self._project.resources("mn")
+            if one["urn"].endswith(("::dns-zones", "::coredns-custom"))
+        ]
 
 
 @pytest.fixture
@@ -149,7 +153,7 @@ def test_from_a_state_that_has_it_as_a_whole(names: Names, api: ApiServer) -> No
     assert names.types == ["kubernetes:core/v1:ConfigMap"]
 
     plan = names.run("preview", ZONES, "--json").expect(0).json
-    ops = {step["op"] for step in plan["steps"] if step["urn"].endswith("::coredns-custom")}
+    ops = {step["op"] for step in plan["steps"] if step["urn"].endswith(("::dns-zones", "::coredns-custom"))}
     assert ops == {"update"}
     names.up(ZONES)
 

@@ -18,7 +18,8 @@ def test_an_agent_that_is_gone(project: Project, tmp_path: Path) -> None:
     project.init("mn")
     gone = str(tmp_path / "agent")
     targets = [
-        f"--target=**{name}" for name in ("::command", "::machines", "mn-1-uninstall", "mn-2-uninstall", "::mn-1")
+        f"--target=**{name}"
+        for name in ("::command", "::machines", "mn-1-uninstall", "mn-2-uninstall", "::machines-mn-1")
     ]
     up = ("up", "-s", "mn", "--yes", "--skip-preview", *targets)
 
@@ -28,4 +29,4 @@ def test_an_agent_that_is_gone(project: Project, tmp_path: Path) -> None:
     refused.says("Run `unset SSH_AUTH_SOCK`, then the same command again")
     assert "Traceback" not in refused.output
     commands = {one["urn"].rpartition("::")[2] for one in project.resources("mn") if one["type"].endswith(":Command")}
-    assert commands <= {"mn-1-uninstall", "mn-2-uninstall"}
+    assert commands <= {"machines-mn-1-uninstall", "machines-mn-2-uninstall"}

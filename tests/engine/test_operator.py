@@ -85,7 +85,7 @@ class Operator:
     def run(self, command: str, *arguments: str, before: bool = False) -> Result:
         config = {"isthmus:kubeconfig": self._api.kubeconfig, "isthmus:before": str(before).lower()}
         self._project.write("mn", config)
-        chosen = ("**Namespace::netbird", "**::netbird-operator", "**pulumi:providers:kubernetes::mn")
+        chosen = ("**Namespace::netbird**", "**::netbird-operator", "**pulumi:providers:kubernetes::mn")
         target = [f"--target={one}" for one in chosen if command in ("preview", "up")]
         yes = () if command == "preview" else ("--yes", "--skip-preview")
         return self._project.run(command, "-s", "mn", *yes, *target, *arguments).expect(0)
@@ -145,7 +145,7 @@ def test_ours_of_an_earlier_release_stays_ours(operator: Operator, api: ApiServe
     operator.run("up", before=True)
     has_release(api, {})
     steps = operator.run("preview", "--json").json["steps"]
-    assert {step["op"] for step in steps if step["urn"].endswith("Namespace::netbird")} == {"update"}
+    assert {step["op"] for step in steps if step["urn"].endswith("Namespace::netbird-operator-namespace")} == {"update"}
     assert MADE not in operator.run("up").output
     assert labels(api) == {"isthmus.dev/made-by": "isthmus"}
     operator.run("destroy")

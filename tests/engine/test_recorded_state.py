@@ -18,7 +18,7 @@ from tests.recorded import data
 pytestmark = pytest.mark.engine
 
 NEW = {
-    ("create", "StackInstance netbird-instance"),
+    ("create", "StackInstance router-instance"),
     ("create", "NetbirdClaim isthmus-mn-claim"),
     ("create", "NetbirdSetupKey isthmus-mn-router-setup-key"),
     ("create", "Guard guard"),

@@ -61,7 +61,7 @@ def planned(world: World) -> set[tuple[str, str]]:
 
 def several(op: str) -> set[tuple[str, str]]:
     """What is there beside several routers only."""
-    return {(op, "ConfigMap isthmus-dns-front"), (op, "DaemonSet isthmus-dns-front")}
+    return {(op, "ConfigMap isthmus-dns-relay-front"), (op, "DaemonSet isthmus-dns-relay-front")}
 
 
 def labelled(world: World) -> set[str]:
@@ -157,16 +157,19 @@ def test_a_second_router_comes_and_goes_and_the_only_one_moves(raised: World) ->
     assert gateway(world) == "worker-b"
     assert peers(world) == {first: ("isthmus-mn-router-worker-b", True)}
 
-    assert moved(world, "worker-a", "worker-b") == {("create", "NodePatch worker-a"), *several("create")}
+    assert moved(world, "worker-a", "worker-b") == {("create", "NodePatch node-labels-worker-a"), *several("create")}
     both = outputs(world)["router_peers"]
     assert both["worker-b"] == first, "it keeps its identity"
     assert peers(world)[both["worker-a"]] == ("isthmus-mn-router-worker-a", True)
     assert gateway(world) == "worker-b", "nothing was taken from it"
 
-    assert moved(world, "worker-b") == {("delete", "NodePatch worker-a"), *several("delete")}
+    assert moved(world, "worker-b") == {("delete", "NodePatch node-labels-worker-a"), *several("delete")}
     assert peers(world) == {first: ("isthmus-mn-router-worker-b", True)}
 
-    assert moved(world, "worker-a") == {("create", "NodePatch worker-a"), ("delete", "NodePatch worker-b")}
+    assert moved(world, "worker-a") == {
+        ("create", "NodePatch node-labels-worker-a"),
+        ("delete", "NodePatch node-labels-worker-b"),
+    }
     assert outputs(world)["router_peers"]["worker-a"] != first
 
 
