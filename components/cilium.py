@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,14 +12,13 @@ from components import waits
 from components.chart import ChartSource, release
 from components.child_names import formerly
 from components.helm_records import RecoverRelease
-from components.kubernetes_object import SKIP_AWAIT, KubernetesObject
+from components.kubernetes_object import KubernetesObject
 from components.waiting import Waiting
 from domain.cilium_values import CHART, NAMESPACE, REPOSITORY
 from domain.metadata_policy import metadata_policy
+from domain.objects.cilium import agents_patch
 
 RELEASE: Final = "isthmus-cilium"
-AGENTS: Final = "cilium"
-"""The DaemonSet of the chart."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +55,10 @@ class Cilium(pulumi.ComponentResource):
             recover=args.recover,
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),
         )
-        checksum = _checksum(args.version, args.values)
         agents = KubernetesObject(
             agents_name,
-            {
-                "apiVersion": "apps/v1",
-                "kind": "DaemonSet",
-                "metadata": {
-                    "name": AGENTS,
-                    "namespace": NAMESPACE,
-                    "annotations": {"isthmus.dev/release-sha256": checksum, **SKIP_AWAIT},
-                },
-            },
+            agents_patch(args.version, args.values),
+            awaited=False,
             patch=True,
             opts=pulumi.ResourceOptions(
                 parent=self,
@@ -90,7 +79,3 @@ class Cilium(pulumi.ComponentResource):
             ),
         )
         self.register_outputs({})
-
-
-def _checksum(version: str, values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps([version, values], sort_keys=True).encode()).hexdigest()

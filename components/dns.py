@@ -7,8 +7,6 @@ one fails this ``up`` and not the next restart of the node.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,14 +16,7 @@ from components.child_names import formerly
 from components.foreign_keys import ForeignKeys
 from components.kubernetes_object import KubernetesObject, type_token
 from domain.corefile import CUSTOM_CONFIG_MAP
-from domain.foreign_keys import NAMESPACE
-
-CHECKSUM_ANNOTATION = "isthmus.dev/corefile-sha256"
-
-
-def checksum(data: Mapping[str, str]) -> str:
-    """A text that changes with any of the files."""
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+from domain.objects.cluster_dns import DEPLOYMENT, rollout_patch, zones_patch
 
 
 @dataclass(frozen=True)
@@ -44,12 +35,7 @@ class ClusterDns(pulumi.ComponentResource):
         super().__init__("isthmus:dns:ClusterDns", name, {}, opts)
         if args.others is not None:
             args.others.warn(args.zones)
-        keys = {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": CUSTOM_CONFIG_MAP, "namespace": NAMESPACE},
-            "data": dict(args.zones),
-        }
+        keys = zones_patch(args.zones)
         zones_name, rollout_name = f"{name}-zones", f"{name}-coredns"
         zones = KubernetesObject(
             zones_name,
@@ -68,20 +54,12 @@ class ClusterDns(pulumi.ComponentResource):
         )
         KubernetesObject(
             rollout_name,
-            {
-                "apiVersion": "apps/v1",
-                "kind": "Deployment",
-                "metadata": {"name": "coredns", "namespace": NAMESPACE},
-                "spec": {
-                    "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-                    "template": {"metadata": {"annotations": {CHECKSUM_ANNOTATION: checksum(args.zones)}}},
-                },
-            },
+            rollout_patch(args.zones),
             patch=True,
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[zones],
-                aliases=formerly(rollout_name, "coredns"),
+                aliases=formerly(rollout_name, DEPLOYMENT),
                 custom_timeouts=pulumi.CustomTimeouts(create="10m", update="10m", delete="10m"),
             ),
         )

@@ -13,6 +13,7 @@ from components.child_names import formerly
 from components.cluster import Cluster
 from components.kubernetes_object import KubernetesObject
 from domain.nodes import Node
+from domain.objects.node_labels import labels_patch
 
 
 def existing_cluster(kubeconfig: pulumi.Input[str], context: str) -> Cluster:
@@ -37,7 +38,7 @@ class NodeLabels(pulumi.ComponentResource):
         self.ready = [
             KubernetesObject(
                 f"{name}-{node.name}",
-                {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node.name, "labels": node.labels}},
+                labels_patch(node),
                 patch=True,
                 opts=pulumi.ResourceOptions(parent=self, aliases=formerly(f"{name}-{node.name}", node.name)),
             )

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from components import keeper
 from components.kubernetes_client import KubernetesClient, KubernetesError
 from components.waiting import Seen, Wait
 from components.waits import KEEPERS, is_ready, quoted
 from domain.keeper import KeeperStatus, read_status, why_not
+from domain.objects.keeper import CONTAINER
 
 LINK_SECONDS: Final = 30.0
 """From an egress policy to the keepers' word that the link carries: they look several times a second, and read of a new
@@ -30,7 +30,7 @@ def keepers_say(client: KubernetesClient, routers: Sequence[str]) -> dict[str, K
         if node not in routers or not is_ready(pod):
             continue
         try:
-            log = client.text(f"{PODS_PATH}/{name}/log?container={keeper.CONTAINER}&tailLines={_LINES}")
+            log = client.text(f"{PODS_PATH}/{name}/log?container={CONTAINER}&tailLines={_LINES}")
         except KubernetesError as error:
             if error.status is None:
                 raise

@@ -34,10 +34,18 @@ away, gives no reason, and is made only when the object changes.
 
 
 class KubernetesObject(pulumi.CustomResource):
-    """One object, from its manifest. With ``patch`` only its given fields, on an object that others make."""
+    """One object, from its manifest. With ``patch`` only its given fields, on an object that others make. The engine
+    waits for what is ``awaited``.
+    """
 
     def __init__(
-        self, name: str, manifest: Mapping[str, Any], *, patch: bool = False, opts: pulumi.ResourceOptions
+        self,
+        name: str,
+        manifest: Mapping[str, Any],
+        *,
+        patch: bool = False,
+        awaited: bool = True,
+        opts: pulumi.ResourceOptions,
     ) -> None:
         if manifest["kind"] == "Secret":
             secret = pulumi.ResourceOptions(additional_secret_outputs=["data", "stringData"])
@@ -45,6 +53,8 @@ class KubernetesObject(pulumi.CustomResource):
         # Nobody gives a status; named here, so that what the cluster answers comes back as an output.
         props = {**manifest, "status": None}
         added = FORCED if patch else {} if manifest["kind"] in _MAYBE_THEIRS else TAKEN_BACK
+        if not awaited:
+            added = {**SKIP_AWAIT, **added}
         if added:
             metadata = manifest["metadata"]
             props["metadata"] = {**metadata, "annotations": {**metadata.get("annotations", {}), **added}}

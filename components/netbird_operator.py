@@ -15,9 +15,8 @@ from components.child_names import formerly
 from components.helm_records import RecoverRelease
 from components.kubernetes_object import KubernetesObject
 from components.waiting import Waiting
-from domain.namespace_owner import OWNER, OWNER_LABEL
-from domain.netbird import API_KEY_ENTRY, API_KEY_SECRET, NAMESPACE
-from domain.operator_values import operator_values, token_mark
+from domain.netbird import API_KEY_SECRET, NAMESPACE
+from domain.operator_values import namespace_object, operator_values, token_mark, token_secret
 
 CHART: Final = "netbird-operator"
 CHART_HOME: Final = "oci://ghcr.io/netbirdio/helm-charts/netbird-operator"
@@ -49,11 +48,10 @@ class NetbirdOperator(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: NetbirdOperatorArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:netbird:NetbirdOperator", name, {"version": args.version}, opts)
-        owner = {} if args.namespace_stays else {"labels": {OWNER_LABEL: OWNER}}
         namespace_name, token_name = f"{name}-namespace", f"{name}-api-key"
         namespace = KubernetesObject(
             namespace_name,
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, **owner}},
+            namespace_object(theirs=args.namespace_stays),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=list(args.after),
@@ -64,12 +62,7 @@ class NetbirdOperator(pulumi.ComponentResource):
         api_token: pulumi.Output[str] = pulumi.Output.secret(args.api_token)
         token = KubernetesObject(
             token_name,
-            {
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "metadata": {"name": API_KEY_SECRET, "namespace": NAMESPACE},
-                "stringData": {API_KEY_ENTRY: api_token},
-            },
+            token_secret(api_token),
             opts=pulumi.ResourceOptions(
                 parent=self, depends_on=[namespace], aliases=formerly(token_name, API_KEY_SECRET)
             ),

@@ -146,7 +146,7 @@ class NetbirdRouter(pulumi.ComponentResource):
         patch = old_pod_first(cluster)
         deployment = KubernetesObject(
             patch["metadata"]["name"],
-            {"apiVersion": "apps/v1", "kind": "Deployment", **patch},
+            patch,
             patch=True,
             opts=pulumi.ResourceOptions(
                 parent=self,

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
-from components import guard
 from components.keeper_words import words_on
 from components.kubernetes_client import KubernetesClient, KubernetesError
 from components.netbird_client import NetbirdClient, NetbirdError
@@ -17,6 +16,7 @@ from components.waits import GUARDS, is_ready, nodes_away, quoted
 from domain.egress_policy import egress_policy_name
 from domain.guard import GuardState, read_state
 from domain.link_reason import why_no_route
+from domain.objects.guard import CONTAINER
 
 ROUTE_SECONDS: Final = 300.0
 """From the policies in NetBird to the route on the router: a second where all is well."""
@@ -94,7 +94,7 @@ class RoutersSeen(Seen):
 
 def guard_state(client: KubernetesClient, pod: str) -> GuardState | None:
     """What this guard saw last, None before the first look. Raises KubernetesError, also when its kubelet is away."""
-    return read_state(client.text(f"{GUARDS_PATH}/{pod}/log?container={guard.CONTAINER}&tailLines=20"))
+    return read_state(client.text(f"{GUARDS_PATH}/{pod}/log?container={CONTAINER}&tailLines=20"))
 
 
 def _routers_seen(client: KubernetesClient, wanted: RouteWanted) -> RoutersSeen:

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from components import guard, keeper
 from components.kubernetes_client import KubernetesClient
 from components.waiting import Seen, Wait
 from domain.names import FIELD_MANAGER
 from domain.netbird import NAMESPACE
+from domain.objects import cilium, dns_relay, guard, keeper
+from domain.objects.router_pods import NAMESPACE as SYSTEM
 
 CILIUM_SECONDS: Final = 900.0
 """The agents of all nodes: their image is half a gigabyte, and a slow machine starts one in minutes."""
@@ -23,8 +24,6 @@ KEEPER_SECONDS: Final = 600.0
 """The image of Python, and a start that takes a second or two."""
 OPERATOR_SECONDS: Final = 540.0
 """Less than Helm waits for it (:data:`components.chart.RELEASE_TIMEOUT_SECONDS`), and the engine for its router."""
-
-SYSTEM: Final = "kube-system"
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,11 @@ class DaemonSet:
     namespace: str = SYSTEM
 
 
-CILIUM: Final = DaemonSet("cilium", "k8s-app=cilium")
+CILIUM: Final = DaemonSet(cilium.AGENTS, cilium.AGENTS_SELECTOR)
 GUARDS: Final = DaemonSet(guard.NAME, f"app.kubernetes.io/name={guard.NAME}")
 KEEPERS: Final = DaemonSet(keeper.NAME, f"app.kubernetes.io/name={keeper.NAME}")
-RELAYS: Final = DaemonSet("isthmus-dns-relay", "app.kubernetes.io/name=isthmus-dns-relay")
-FRONTS: Final = DaemonSet("isthmus-dns-front", "app.kubernetes.io/name=isthmus-dns-front")
+RELAYS: Final = DaemonSet(dns_relay.NAME, f"app.kubernetes.io/name={dns_relay.NAME}")
+FRONTS: Final = DaemonSet(dns_relay.FRONT, f"app.kubernetes.io/name={dns_relay.FRONT}")
 OPERATOR: Final = "isthmus-netbird-operator"
 """The Deployment of the operator's chart."""
 OPERATOR_PODS: Final = "app.kubernetes.io/name=netbird-operator"

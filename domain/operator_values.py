@@ -9,12 +9,25 @@ from __future__ import annotations
 import hashlib
 from typing import Any, Final
 
-from domain.netbird import API_KEY_ENTRY, API_KEY_SECRET
+from domain.namespace_owner import OWNER, OWNER_LABEL
+from domain.netbird import API_KEY_ENTRY, API_KEY_SECRET, NAMESPACE
 
 SIDECARS_LABEL: Final = "isthmus.dev/netbird-sidecars"
 """On a namespace, with any value: the operator's pod webhook is asked for its pods, and so SidecarProfiles work."""
 TOKEN_ANNOTATION: Final = "isthmus.dev/netbird-token"
 """On the operator's pods, which read the token once, at their start: another value lets them start anew."""
+
+
+def namespace_object(*, theirs: bool) -> dict[str, Any]:
+    """The operator's namespace; without our mark where it is that of somebody else."""
+    owner = {} if theirs else {"labels": {OWNER_LABEL: OWNER}}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, **owner}}
+
+
+def token_secret(token: object) -> dict[str, Any]:
+    """The access token, which may be known later."""
+    metadata = {"name": API_KEY_SECRET, "namespace": NAMESPACE}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {API_KEY_ENTRY: token}}
 
 
 def operator_values(management_url: str, agent_image: str, token: Any) -> dict[str, Any]:

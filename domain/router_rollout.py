@@ -33,6 +33,8 @@ def alone_on_its_node(override: dict[str, Any], cluster: str) -> dict[str, Any]:
 def old_pod_first(cluster: str) -> dict[str, Any]:
     """The patch of the Deployment, which the custom resource has no field for. It restarts nothing by itself."""
     return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
         "metadata": {"name": router_deployment(cluster), "namespace": NAMESPACE},
         "spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}},
     }

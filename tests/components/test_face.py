@@ -99,3 +99,10 @@ def test_components_read_no_configuration() -> None:
     }
     # SSH_AUTH_SOCK and the switch of `destroy` are of the commands, and not settings.
     assert found - set(READERS) == {"netbird_provider", "ssh_reachable"}
+
+
+def test_components_render_nothing() -> None:
+    """What Kubernetes objects look like is data and comes from the domain."""
+    modules = list((ROOT / "components").glob("*.py"))
+    assert len(modules) > 40
+    assert [path.name for path in modules if '"apiVersion":' in path.read_text(encoding="utf-8")] == []

@@ -14,13 +14,13 @@ from hypothesis import strategies as some
 
 from components import waits
 from components.chart import ChartSource
-from components.dns import checksum
-from components.dns_relay import daemon_set_spec
 from components.kubernetes_object import TAKEN_BACK
 from components.netbird_operator import NetbirdOperator, NetbirdOperatorArgs
 from components.netbird_router import host_network_transform
 from components.waiting import Waiting
 from domain import netbird
+from domain.objects.cluster_dns import checksum
+from domain.objects.dns_relay import relay_spec
 from domain.operator_values import token_mark
 from domain.settings.installed import NetbirdSettings
 from tests.components.recording import NETBIRD_TOKEN, SECRET_VALUES, Run, run, run_stack
@@ -304,7 +304,7 @@ class TestNames:
         assert service["selector"] == labels
 
     def test_relay_pod(self) -> None:
-        spec = daemon_set_spec("coredns/coredns:1.14.7", "netbirdio/netbird:0.77.1", "sum")
+        spec = relay_spec("coredns/coredns:1.14.7", "netbirdio/netbird:0.77.1", "exit 0", "sum")
         pod = spec["template"]["spec"]
         assert (pod["hostNetwork"], pod["dnsPolicy"]) == (True, "Default")
         assert pod["nodeSelector"] == {"isthmus.dev/router": "true"}

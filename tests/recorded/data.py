@@ -5,6 +5,10 @@ commit made them; secret outputs are ``[secret]``. ``link.schema.json`` is its r
 has the resources of an existing cluster, linked, as that program left them with ``tests/engine/world.py``.
 
 Of 0e658f3, the first with a guard and waits that are no resources, there is the state of the same cluster.
+
+Of 569af63, whose resources did not carry their component's name, there are stack files and states of two linked stacks
+that a lab had raised: de at Hetzner, mn on machines over SSH. Long texts are cut; secrets stand in for theirs, and the
+public key at Hetzner is that of the tests.
 """
 
 from __future__ import annotations
@@ -17,12 +21,15 @@ import yaml
 
 FIRST: Final = "48c7c4d"
 WITH_A_GUARD: Final = "0e658f3"
+OF_A_LAB: Final = "569af63"
 DIRECTORY: Final = Path(__file__).parent / FIRST
 KINDS: Final = {"de": "de", "mn": "mn", "mn-existing-cluster": "mn"}
 """Kinds of clusters and their stacks: Hetzner, machines over SSH, an existing cluster."""
 
 CHARTS: Final = "https://mirror.example.net/charts"
 """The mirror in the state."""
+HETZNER: Final = "http://198.51.100.20/v1"
+"""Hetzner's API in the state of the lab."""
 
 
 def stack_config(kind: str) -> dict[str, Any]:
@@ -43,9 +50,20 @@ def link_schema() -> dict[str, Any]:
     return found
 
 
-def state(commit: str, *, kubeconfig: str, charts: str) -> list[dict[str, Any]]:
-    """The resources of an existing cluster's state as the program of a commit left it, for ``pulumi stack import``;
-    secrets are in plain in it. ``charts`` is the address of the mirror.
+def lab_config(stack: str, *, charts: str, hetzner: str) -> dict[str, Any]:
+    """The config of de's or mn's stack file in the lab, without secrets. ``charts`` is the address of the mirror,
+    ``hetzner`` that of Hetzner's API.
+    """
+    text = (DIRECTORY.parent / OF_A_LAB / f"{stack}.yaml").read_text(encoding="utf-8")
+    found: dict[str, Any] = yaml.safe_load(text.replace(CHARTS, charts).replace(HETZNER, hetzner))["config"]
+    return found
+
+
+def state(
+    commit: str, *, kubeconfig: str, charts: str, hetzner: str = "", file: str = "state.json"
+) -> list[dict[str, Any]]:
+    """The resources of a cluster's state as the program of a commit left it, for ``pulumi stack import``; secrets are
+    in plain in it. ``charts`` is the address of the mirror, ``hetzner`` that of Hetzner's API.
     """
     secret = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
 
@@ -58,6 +76,6 @@ def state(commit: str, *, kubeconfig: str, charts: str) -> list[dict[str, Any]]:
             return [filled(one) for one in value]
         return kubeconfig if value == "[kubeconfig]" else value
 
-    text = (DIRECTORY.parent / commit / "state.json").read_text(encoding="utf-8")
-    found: list[dict[str, Any]] = filled(json.loads(text.replace(CHARTS, charts)))
+    text = (DIRECTORY.parent / commit / file).read_text(encoding="utf-8")
+    found: list[dict[str, Any]] = filled(json.loads(text.replace(CHARTS, charts).replace(HETZNER, hetzner)))
     return found
