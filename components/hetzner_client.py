@@ -1,39 +1,48 @@
 """A small client of Hetzner's API: the calls that the provider does not make for this program.
 
-It owns the wire: authentication, time-outs, retries, pages and errors. It does not know Pulumi. Shapes and paths are
-those of https://docs.hetzner.cloud.
+It owns login, pages, the end of what was begun, and errors; the wire is ``http_client.py``'s. It does not know Pulumi.
+Shapes and paths are those of https://docs.hetzner.cloud.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
+
+from components.http_client import (
+    NOT_FOUND,
+    REQUEST_TIMEOUT_SECONDS,
+    RETRY_PAUSES_SECONDS,
+    HttpClient,
+    NoAnswer,
+    RequestError,
+    again_and_again,
+)
 
 DEFAULT_ENDPOINT: Final = "https://api.hetzner.cloud/v1"
 DEADLINE_SECONDS: Final = 120.0
 """For the end of an action or a deletion."""
-REQUEST_TIMEOUT_SECONDS: Final = 20.0
-RETRY_PAUSES_SECONDS: Final = (1.0, 2.0, 4.0, 8.0)
 PAGE_SIZE: Final = 50
 """The most that the API gives at once."""
 _POLL_SECONDS: Final = 1.0
+CONFLICT: Final = 409
+LOCKED: Final = 423
+"""Another action still runs on the object."""
 
 
-class HetznerError(Exception):
+class HetznerError(RequestError):
     """A request that Hetzner refused, in the API's own words, or an object that stands in the way.
 
-    ``status`` is that of the HTTP answer, None where there was none. The text never holds the token.
+    The text never holds the token.
     """
 
-    def __init__(self, message: str, status: int | None = None) -> None:
-        super().__init__(message)
-        self.status = status
+    @property
+    def worth_retrying(self) -> bool:
+        """Also when Hetzner is at work on the object."""
+        return super().worth_retrying or self.status in (CONFLICT, LOCKED)
 
 
 class HetznerClient:
@@ -53,11 +62,13 @@ class HetznerClient:
         timeout_seconds: float = REQUEST_TIMEOUT_SECONDS,
         pauses: Sequence[float] = RETRY_PAUSES_SECONDS,
     ) -> None:
-        self._token = token
-        self._endpoint = (endpoint or DEFAULT_ENDPOINT).rstrip("/")
+        self._http = HttpClient(
+            (endpoint or DEFAULT_ENDPOINT).rstrip("/"),
+            {"Authorization": f"Bearer {token}"},
+            timeout_seconds=timeout_seconds,
+        )
         self._sleep = sleep
         self._deadline_seconds = deadline_seconds
-        self._timeout_seconds = timeout_seconds
         self._pauses = tuple(pauses)
 
     def by_name(self, kind: str, name: str) -> list[dict[str, Any]]:
@@ -143,34 +154,28 @@ class HetznerClient:
         missing_is_fine: bool = False,
         locked_is_fine: bool = False,
     ) -> dict[str, Any] | None:
-        request = urllib.request.Request(
-            self._endpoint + path,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
-            method=method,
-        )
-        for pause in (*self._pauses, None):
-            status: int | None = None
-            try:
-                with urllib.request.urlopen(request, timeout=self._timeout_seconds) as response:
-                    status, text = response.status, response.read()
-                answer: dict[str, Any] = json.loads(text) if text else {}
-                return answer
-            except ValueError:
-                failure, retried = "the answer is not JSON; is the address in hcloud:endpoint right?", False
-            except urllib.error.HTTPError as error:
-                with error:
-                    status, said = error.code, error.read().decode("utf-8", "replace")
-                if (status == 404 and missing_is_fine) or (status == 423 and locked_is_fine):
-                    return None
-                failure = f"{status}: {said.strip()[:200]}"
-                retried = status in (409, 423, 429) or error.code >= 500
-            except (OSError, http.client.HTTPException) as error:
-                failure, retried = f"no answer: {getattr(error, 'reason', None) or error}", True
-            if not retried or pause is None:
-                break
-            self._sleep(pause)
-        raise HetznerError(f"Hetzner API: {method} {path}: {failure}", status)
+        fine = {NOT_FOUND} if missing_is_fine else set()
+        fine |= {LOCKED} if locked_is_fine else set()
+        return again_and_again(lambda: self._try(method, path, body, fine), self._pauses, self._sleep)
+
+    def _try(
+        self, method: str, path: str, body: Mapping[str, Any] | None, fine: Collection[int]
+    ) -> dict[str, Any] | None:
+        where = f"Hetzner API: {method} {path}"
+        try:
+            answer = self._http.ask(method, path, body)
+        except NoAnswer as reason:
+            raise HetznerError(f"{where}: no answer: {reason}") from None
+        if answer.status in fine:
+            return None
+        if answer.refused:
+            raise HetznerError(f"{where}: {answer.status}: {answer.text.strip()[:200]}", answer.status)
+        try:
+            found: dict[str, Any] = json.loads(answer.text) if answer.body else {}
+        except ValueError:
+            said = "the answer is not JSON; is the address in hcloud:endpoint right?"
+            raise HetznerError(f"{where}: {said}", answer.status) from None
+        return found
 
 
 def has_subnet(network: Mapping[str, Any] | None, ip_range: str) -> bool:

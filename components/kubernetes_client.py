@@ -7,16 +7,17 @@ kubeconfig that runs a program to log in (``exec``) is not supported; callers ge
 from __future__ import annotations
 
 import base64
-import contextlib
 import http.client
 import json
 import os
 import ssl
 import tempfile
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from components.http_client import NOT_FOUND, HttpClient, NoAnswer, RequestError
 from domain.kubeconfig import KubeconfigError, access
 from domain.names import FIELD_MANAGER
 
@@ -29,19 +30,15 @@ class UnsupportedKubeconfigError(Exception):
     """The kubeconfig logs in by a means that this client does not speak."""
 
 
-class KubernetesError(Exception):
-    """The API server refused a request, or can't be reached: then ``status`` is None."""
-
-    def __init__(self, message: str, status: int | None = None) -> None:
-        super().__init__(message)
-        self.status = status
+class KubernetesError(RequestError):
+    """The API server refused a request, or can't be reached. Nothing is tried again here: who waits looks anew."""
 
 
 class _Connection(http.client.HTTPSConnection):
     """HTTPS whose certificate may be for another name than the address (``tls-server-name`` of a kubeconfig)."""
 
-    def __init__(self, host: str, port: int, *, context: ssl.SSLContext, server_name: str) -> None:
-        super().__init__(host, port, timeout=TIMEOUT_SECONDS)
+    def __init__(self, host: str, *, timeout: float, context: ssl.SSLContext, server_name: str) -> None:
+        super().__init__(host, timeout=timeout)
         self._tls = context
         self._server_name = server_name
 
@@ -50,36 +47,58 @@ class _Connection(http.client.HTTPSConnection):
         self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._server_name)
 
 
+class _ByName(urllib.request.HTTPSHandler):
+    """Opens such connections."""
+
+    def __init__(self, context: ssl.SSLContext, server_name: str) -> None:
+        super().__init__(context=context)
+        self._tls = context
+        self._server_name = server_name
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        """As of :class:`urllib.request.HTTPSHandler`."""
+
+        def connection(host: str, /, *, timeout: float = TIMEOUT_SECONDS, **_: object) -> _Connection:
+            return _Connection(host, timeout=timeout, context=self._tls, server_name=self._server_name)
+
+        return self.do_open(connection, req)
+
+
 class KubernetesClient:
     """Requests to the API server of one context of a kubeconfig (its current context if none is given)."""
 
     def __init__(self, kubeconfig: str, context: str | None = None) -> None:
         try:
             found = access(kubeconfig, context)
-            self._host, self._port = found.address
+            host, port = found.address
         except KubeconfigError as error:
             raise UnsupportedKubeconfigError(str(error)) from None
         cluster, user = found.cluster, found.user
         if "certificate-authority-data" not in cluster:
             raise UnsupportedKubeconfigError("the cluster has no certificate-authority-data")
-        self._headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json"}
         if "token" in user:
-            self._headers["Authorization"] = f"Bearer {user['token']}"
+            headers["Authorization"] = f"Bearer {user['token']}"
         elif "client-certificate-data" not in user:
             raise UnsupportedKubeconfigError("the user has neither client-certificate-data nor token")
-        self._context = ssl.create_default_context(
-            cadata=base64.b64decode(cluster["certificate-authority-data"]).decode()
-        )
+        tls = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
         if "client-certificate-data" in user:
-            _load_client_certificate(self._context, user)
-        self._server_name = cluster.get("tls-server-name") or self._host
+            _load_client_certificate(tls, user)
+        self._where = f"Kubernetes API at {host}:{port}"
+        self._http = HttpClient(
+            f"https://{f'[{host}]' if ':' in host else host}:{port}",
+            headers,
+            timeout_seconds=TIMEOUT_SECONDS,
+            # By no proxy: a cluster's API is reached as the addresses in the kubeconfig say.
+            handlers=(urllib.request.ProxyHandler({}), _ByName(tls, cluster.get("tls-server-name") or host)),
+        )
 
     def get(self, path: str, *, accept: str | None = None) -> dict[str, Any] | None:
         """One object, None when there is none. Raises KubernetesError."""
         try:
             return self.request("GET", path, accept=accept)
         except KubernetesError as error:
-            if error.status == 404:
+            if error.status == NOT_FOUND:
                 return None
             raise
 
@@ -98,29 +117,30 @@ class KubernetesClient:
         accept: str | None = None,
     ) -> dict[str, Any]:
         """One request. Raises KubernetesError for a refusal and when the server can't be reached."""
-        headers = self._headers | ({"Accept": accept} if accept else {})
-        if body is not None:
-            headers["Content-Type"] = content_type
-        answer: dict[str, Any] = json.loads(self._ask(method, path, headers, body))
+        headers = {"Accept": accept} if accept else {}
+        answer: dict[str, Any] = json.loads(self._ask(method, path, headers, body, content_type))
         return answer
 
     def text(self, path: str) -> str:
         """What is no JSON: a log. Raises as :meth:`request` does."""
-        return self._ask("GET", path, self._headers, None).decode("utf-8", "replace")
+        return self._ask("GET", path).decode("utf-8", "replace")
 
-    def _ask(self, method: str, path: str, headers: Mapping[str, str], body: Mapping[str, Any] | None) -> bytes:
-        connection = _Connection(self._host, self._port, context=self._context, server_name=self._server_name)
-        where = f"Kubernetes API at {self._host}:{self._port}: {method} {path}"
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+    ) -> bytes:
+        where = f"{self._where}: {method} {path}"
         try:
-            with contextlib.closing(connection):
-                connection.request(method, path, None if body is None else json.dumps(body).encode(), headers)
-                response = connection.getresponse()
-                text = response.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise KubernetesError(f"{where}: {error or type(error).__name__}") from None
-        if response.status >= 400:
-            raise KubernetesError(f"{where}: {response.status} {_said(text) or response.reason}", response.status)
-        return text
+            answer = self._http.ask(method, path, body, content_type=content_type, headers=headers)
+        except NoAnswer as reason:
+            raise KubernetesError(f"{where}: {reason}") from None
+        if answer.refused:
+            raise KubernetesError(f"{where}: {answer.status} {_said(answer.body) or answer.reason}", answer.status)
+        return answer.body
 
 
 def _said(text: bytes) -> str:

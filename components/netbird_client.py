@@ -1,24 +1,26 @@
 """A small client of NetBird's REST API: what NetBird's operator has no custom resource for.
 
-It owns the wire: authentication, deadlines, retries and errors. It does not know Pulumi. Shapes and paths are those of
+It owns login and errors; the wire is ``http_client.py``'s. It does not know Pulumi. Shapes and paths are those of
 https://docs.netbird.io/api and of shared/management/http/api/openapi.yml in NetBird 0.77.1.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-REQUEST_TIMEOUT_SECONDS: Final = 20.0
-RETRY_PAUSES_SECONDS: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-"""Half a minute in all: outlasts a restart of a management server, not an outage that a person has to look at."""
-
-_RETRIED_STATUSES: Final = frozenset({429, 500, 502, 503, 504})
+from components.http_client import (
+    NOT_FOUND,
+    REQUEST_TIMEOUT_SECONDS,
+    RETRY_PAUSES_SECONDS,
+    Answer,
+    HttpClient,
+    NoAnswer,
+    RequestError,
+    again_and_again,
+)
 
 Json = dict[str, Any]
 _Objects = list[Json]
@@ -31,7 +33,7 @@ TOKEN_ADVICE: Final = (
 )
 
 
-class NetbirdError(Exception):
+class NetbirdError(RequestError):
     """A request that NetBird refused or did not answer. Carries the request, never the token.
 
     ``status`` is None when there was no answer at all.
@@ -40,16 +42,10 @@ class NetbirdError(Exception):
     def __init__(self, method: str, path: str, status: int | None, message: str) -> None:
         self.method = method
         self.path = path
-        self.status = status
         self.message = message
         outcome = f"{status}" if status is not None else "no answer"
         advice = f"; {TOKEN_ADVICE}" if status in (401, 403) else ""
-        super().__init__(f"NetBird API: {method} {path}: {outcome}: {message}{advice}")
-
-    @property
-    def worth_retrying(self) -> bool:
-        """Whether the same request may well succeed a moment later."""
-        return self.status is None or self.status in _RETRIED_STATUSES
+        super().__init__(f"NetBird API: {method} {path}: {outcome}: {message}{advice}", status)
 
 
 class NetbirdClient:
@@ -67,11 +63,18 @@ class NetbirdClient:
         pauses: Sequence[float] = RETRY_PAUSES_SECONDS,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._base = management_url.rstrip("/")
-        self._token = token
-        self._timeout_seconds = timeout_seconds
+        self._http = HttpClient(
+            f"{management_url.rstrip('/')}/api",
+            {"Authorization": f"Token {token}", "Accept": "application/json"},
+            timeout_seconds=timeout_seconds,
+        )
         self._pauses = tuple(pauses)
         self._sleep = sleep
+
+    @property
+    def address(self) -> str:
+        """Of the API, below which the paths are."""
+        return self._http.base
 
     def list(self, path: str) -> list[Json]:
         """All objects of a collection; NetBird answers ``null`` for an empty one."""
@@ -83,7 +86,7 @@ class NetbirdClient:
         try:
             answer: Json = self._retry(lambda: self._send("GET", path))
         except NetbirdError as error:
-            if error.status == 404:
+            if error.status == NOT_FOUND:
                 return None
             raise
         return answer
@@ -98,7 +101,7 @@ class NetbirdClient:
         try:
             self._retry(lambda: self._send("DELETE", path))
         except NetbirdError as error:
-            if error.status != 404:
+            if error.status != NOT_FOUND:
                 raise
 
     def ensure(
@@ -124,49 +127,29 @@ class NetbirdClient:
         self._sleep(seconds)
 
     def _retry(self, attempt: Callable[[], Any]) -> Any:
-        for pause in self._pauses:
-            try:
-                return attempt()
-            except NetbirdError as error:
-                if not error.worth_retrying:
-                    raise
-            self._sleep(pause)
-        return attempt()
+        return again_and_again(attempt, self._pauses, self._sleep)
 
     def _send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        headers = {"Authorization": f"Token {self._token}", "Accept": "application/json"}
-        data = None
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-            data = json.dumps(body).encode()
-        request = urllib.request.Request(f"{self._base}/api{path}", data=data, headers=headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=self._timeout_seconds) as response:
-                text = response.read()
-        except urllib.error.HTTPError as error:
-            with error:
-                raise NetbirdError(method, path, error.code, _message_of(error)) from None
-        except (OSError, http.client.HTTPException) as error:
-            reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+            answer = self._http.ask(method, path, body)
+        except NoAnswer as reason:
             raise NetbirdError(method, path, None, str(reason)) from None
-        if not text:
+        if answer.refused:
+            raise NetbirdError(method, path, answer.status, _message_of(answer))
+        if not answer.body:
             return None
         try:
-            return json.loads(text)
+            return json.loads(answer.text)
         except ValueError:
             raise NetbirdError(method, path, 200, "the answer is not JSON; is the management URL right?") from None
 
 
-def _message_of(error: urllib.error.HTTPError) -> str:
+def _message_of(answer: Answer) -> str:
     """What the server says: ``{"message": ..., "code": ...}`` from NetBird, anything from a proxy before it."""
     try:
-        text = error.read().decode("utf-8", "replace")
-    except (OSError, http.client.HTTPException):
-        return str(error.reason)
-    try:
-        parsed = json.loads(text)
+        parsed = json.loads(answer.text)
     except ValueError:
-        return text.strip()[:200] or str(error.reason)
+        return answer.text.strip()[:200] or answer.reason
     if isinstance(parsed, dict) and parsed.get("message"):
         return str(parsed["message"])
-    return text.strip()[:200]
+    return answer.text.strip()[:200]

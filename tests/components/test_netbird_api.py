@@ -612,4 +612,4 @@ def test_a_router_that_was_made_by_hand_is_not_put_into_the_group(netbird: Netbi
 def test_management_url_defaults_to_the_settings_default() -> None:
     provider = GroupProvider()
     provider.configure(ConfigureRequest(Config({"isthmus:netbirdApiToken": TOKEN}, "isthmus")))
-    assert provider._client._base == "https://api.netbird.io"
+    assert provider._client.address == "https://api.netbird.io/api"
