@@ -12,6 +12,7 @@ from typing import Any
 import pulumi
 
 from components.configuration import read_configuration
+from components.engine import ENGINE, Engine
 from components.hetzner_lookup import refuse_what_hetzner_lacks
 from components.joined_cluster import joined_cluster
 from components.peer_link import read_peer_link
@@ -19,21 +20,20 @@ from components.sdk_debug import leave_out_debug_messages
 from domain.plan import address_plan
 
 
-async def main(*, directory: Path | None = None, callbacks: bool = True) -> dict[str, Any]:
+async def main(*, directory: Path | None = None, engine: Engine = ENGINE) -> dict[str, Any]:
     """Registers everything of this stack and gives its outputs.
 
-    ``directory`` holds the stack files; by default it is the project's. ``callbacks`` is that of
-    :func:`components.joined_cluster.joined_cluster`.
+    ``directory`` holds the stack files; by default it is the project's. ``engine`` is who calls back.
     """
     configuration = await read_configuration(directory or Path.cwd())
     settings = configuration.settings
     plan = address_plan(settings)
-    if callbacks:  # the mocks know no Hetzner
+    if engine.calls_back:  # the mocks know no Hetzner
         await refuse_what_hetzner_lacks(configuration, plan)
     taken = settings.link.cluster_ips
     peers = await asyncio.gather(*(read_peer_link(peer, plan, cluster_ips=taken) for peer in settings.peers))
     # What is refused is refused by now, before anything exists.
-    return await joined_cluster(settings, plan, peers, last=configuration.outputs, callbacks=callbacks)
+    return await joined_cluster(settings, plan, peers, last=configuration.outputs, engine=engine)
 
 
 if __name__ == "__main__":

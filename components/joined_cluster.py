@@ -17,6 +17,7 @@ from components.cilium import Cilium, CiliumArgs
 from components.dns import ClusterDns, ClusterDnsArgs
 from components.dns_relay import DnsRelay, DnsRelayArgs
 from components.egress_gateway import EgressGateway, EgressGatewayArgs
+from components.engine import Engine
 from components.foreign_keys import ForeignKeys
 from components.former_node import API_ADDRESSES
 from components.guard import Guard, GuardArgs
@@ -47,27 +48,26 @@ from domain.version import PROGRAM, program_output
 
 
 async def joined_cluster(
-    settings: StackSettings, plan: AddressPlan, peers: Sequence[PeerLink], *, last: Mapping[str, Any], callbacks: bool
+    settings: StackSettings, plan: AddressPlan, peers: Sequence[PeerLink], *, last: Mapping[str, Any], engine: Engine
 ) -> dict[str, Any]:
     """Registers everything of this stack and gives its outputs.
 
     ``peers`` are those of the settings, as their own outputs have them. ``last`` are the outputs of this stack's last
-    update. ``callbacks`` False leaves out what the engine
-    calls back for (transforms and hooks): the mocks of the SDK can't.
+    update. ``engine`` is who calls back.
     """
     secrets = read_secrets(settings.stack)
-    running = running_cluster(settings, plan, secrets, last=last, hooks=callbacks)
+    running = running_cluster(settings, plan, secrets, last=last, engine=engine)
     cluster, in_cluster = running.cluster, running.in_cluster
-    if callbacks or pulumi.runtime.is_dry_run():
+    if engine.calls_back or pulumi.runtime.is_dry_run():
         warn_if_unreachable(cluster.kubeconfig, cluster.context)
-    if callbacks and settings.installs_k3s:
+    if engine.calls_back and settings.installs_k3s:
         at_hetzner = settings.hetzner is not None
         watch_nodes(cluster.kubeconfig, cluster.context, settings.stack, plan.nodes, at_hetzner=at_hetzner)
 
-    waiting = Waiting(settings.stack, cluster.kubeconfig, cluster.context, active=callbacks)
+    waiting = Waiting(settings.stack, cluster.kubeconfig, cluster.context, active=engine.calls_back)
 
     def recover(release: str, namespace: str) -> RecoverRelease | None:
-        return RecoverRelease(release, namespace, cluster.kubeconfig, cluster.context) if callbacks else None
+        return RecoverRelease(release, namespace, cluster.kubeconfig, cluster.context) if engine.calls_back else None
 
     values = cilium_values.cilium_values(plan, settings)
     cilium = Cilium(
@@ -93,7 +93,7 @@ async def joined_cluster(
             mirror=settings.mirrors.charts,
             recover=recover(OPERATOR_RELEASE, netbird.NAMESPACE),
             namespace_stays=await namespace_stays(
-                secrets.kubeconfig if callbacks and not settings.installs_k3s else None,
+                secrets.kubeconfig if engine.calls_back and not settings.installs_k3s else None,
                 *(cluster.context, netbird.NAMESPACE, OPERATOR_RELEASE),
             ),
             waiting=waiting,
@@ -115,7 +115,7 @@ async def joined_cluster(
                 lambda client, _: router_moves.routers_in_place(client, settings.stack, routers), after=operator.ready
             ),
             waiting=waiting,
-            transforms=callbacks,
+            engine=engine,
         ),
         opts=in_cluster,
     )
@@ -218,7 +218,7 @@ async def joined_cluster(
                 settings.dns,
                 front=len(routers) > 1,
             ),
-            others=ForeignKeys(cluster.kubeconfig, cluster.context) if callbacks else None,
+            others=ForeignKeys(cluster.kubeconfig, cluster.context) if engine.calls_back else None,
             after=[cilium.ready],
         ),
         opts=running.goes_with_machines,

@@ -14,6 +14,7 @@ import pulumi_command as command
 import pulumi_hcloud as hcloud
 
 from components.cluster import Cluster, kubernetes_provider
+from components.engine import Engine
 from components.existing_cluster import NodeLabels, NodeLabelsArgs, existing_cluster
 from components.former_node import LastUpdate
 from components.hetzner import HetznerMachines, HetznerMachinesArgs, HetznerServer
@@ -49,16 +50,16 @@ class RunningCluster:
 
 
 def running_cluster(
-    settings: StackSettings, plan: AddressPlan, secrets: Secrets, *, last: Mapping[str, Any], hooks: bool
+    settings: StackSettings, plan: AddressPlan, secrets: Secrets, *, last: Mapping[str, Any], engine: Engine
 ) -> RunningCluster:
     """Raises the machines and k3s on them, or takes the cluster that is there. ``last`` are the outputs of the
-    stack's last update; ``hooks`` as of :func:`program`.
+    stack's last update; ``engine`` as of :func:`components.joined_cluster.joined_cluster`.
     """
     match settings:
         case StackSettings(hetzner=HetznerSettings() as hetzner):
-            cluster = _at_hetzner(settings, hetzner, plan, secrets, last=last, hooks=hooks)
+            cluster = _at_hetzner(settings, hetzner, plan, secrets, last=last, engine=engine)
         case StackSettings(on_premise=OnPremiseSettings(ssh=SshSettings() as ssh)):
-            cluster = _over_ssh(settings, ssh, plan, secrets, last=last, hooks=hooks)
+            cluster = _over_ssh(settings, ssh, plan, secrets, last=last, engine=engine)
         case StackSettings(on_premise=OnPremiseSettings(kubeconfig=chosen)) if chosen is not None:
             cluster = existing_cluster(needed(secrets.kubeconfig, "kubeconfig"), chosen.context)
         case _:
@@ -80,7 +81,7 @@ def _at_hetzner(
     secrets: Secrets,
     *,
     last: Mapping[str, Any],
-    hooks: bool,
+    engine: Engine,
 ) -> Cluster:
     token = needed(secrets.hcloud_token, "hcloud:token")
     providers: dict[str, pulumi.ProviderResource] = {
@@ -94,7 +95,7 @@ def _at_hetzner(
         "command": command.Provider("command"),
     }
     leftovers = None
-    if hooks:
+    if engine.calls_back:
         instance = StackInstance("instance").instance
         leftovers = RemoveLeftovers(instance, token, settings.hcloud.endpoint, LastUpdate.of(settings.stack, last))
 
@@ -144,7 +145,7 @@ def _over_ssh(
     secrets: Secrets,
     *,
     last: Mapping[str, Any],
-    hooks: bool,
+    engine: Engine,
 ) -> Cluster:
     def machine(node: Node) -> OnPremiseMachine:
         def bundle(keys: ClusterKeys) -> bytes:
@@ -167,7 +168,7 @@ def _over_ssh(
             user=ssh.user,
             port=ssh.port,
             private_key=needed(secrets.ssh_private_key, "sshPrivateKey"),
-            hooks=hooks,
+            engine=engine,
         ),
         opts=pulumi.ResourceOptions(providers={"command": command.Provider("command")}),
     )

@@ -16,6 +16,7 @@ import pulumi
 
 from components import waits
 from components.child_names import formerly
+from components.engine import ENGINE, Engine
 from components.hetzner_leftovers import StackInstance
 from components.kubernetes_object import KubernetesObject
 from components.netbird_api import (
@@ -46,7 +47,7 @@ class NetbirdRouterArgs:
     """``nodes``: names of the router nodes. ``operator`` reconciles the custom resources. ``service_cidr`` is None
     where peers are not to reach services.
 
-    ``transforms`` False leaves transform and hooks out: the SDK's mocks can't run any.
+    ``engine`` runs transform and hooks.
     """
 
     cluster: str
@@ -57,7 +58,7 @@ class NetbirdRouterArgs:
     api_token: pulumi.Output[str]
     operator: pulumi.Input[pulumi.Resource]
     waiting: Waiting
-    transforms: bool = True
+    engine: Engine = ENGINE
 
 
 def host_network_transform(cluster: str, settings: NetbirdSettings, nodes: Sequence[str]) -> Transform:
@@ -120,8 +121,8 @@ class NetbirdRouter(pulumi.ComponentResource):
             WAIT_READY,
             # After the group, so that on destroy no agent is left when its peer goes.
             depends_on=[zone, routers, args.operator],
-            transforms=[host_network_transform(cluster, args.settings, args.nodes)] if args.transforms else None,
-            hooks=zone_hooks(zone_name, args.settings.management_url, args.api_token) if args.transforms else None,
+            transforms=args.engine.transforms(host_network_transform(cluster, args.settings, args.nodes)),
+            hooks=args.engine.hooks(lambda: zone_hooks(zone_name, args.settings.management_url, args.api_token)),
         )
         args.waiting.beside(
             lambda client: waits.operators_router(client, manifest["metadata"]["name"]),

@@ -18,6 +18,7 @@ import pulumi_command as command
 from components.child_names import formerly
 from components.cluster import Cluster, Shell, fetch_kubeconfig
 from components.cluster_start import allow_start
+from components.engine import ENGINE, Engine
 from components.ssh_reachable import SshWait, ssh_hooks
 from domain.names import INSTALL_SCRIPT, UNINSTALL_SCRIPT
 from domain.overlay import NETBIRD_INTERFACE
@@ -72,7 +73,7 @@ class OnPremiseMachine:
 @dataclass(frozen=True)
 class OnPremiseMachinesArgs:
     """``machines``: the first one with role ``server`` begins the cluster; ``begun`` as of
-    :func:`components.cluster_start.allow_start`, ``hooks`` as of the program.
+    :func:`components.cluster_start.allow_start`, ``engine`` runs the hooks.
     """
 
     cluster: str
@@ -81,7 +82,7 @@ class OnPremiseMachinesArgs:
     user: str
     port: int
     private_key: pulumi.Input[str]
-    hooks: bool
+    engine: Engine = ENGINE
 
 
 class OnPremiseMachines(pulumi.ComponentResource):
@@ -129,7 +130,7 @@ class OnPremiseMachines(pulumi.ComponentResource):
             context=args.cluster,
             fetched_again_with=first.id,
             kept=several,
-            others=[machine.address for machine in servers[1:]] if args.hooks else [],
+            others=[machine.address for machine in servers[1:]] if args.engine.calls_back else [],
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[first, *removals.values()],
@@ -148,7 +149,7 @@ class OnPremiseMachines(pulumi.ComponentResource):
                 "start the machine, or take it out of on_premise.machines; with `pulumi up --continue-on-error` it "
                 "holds up the machines that come after it, and nothing else",
             )
-            self._bindings[machine.name] = ssh_hooks(self._own_name, machine.address, waited) if args.hooks else None
+            self._bindings[machine.name] = args.engine.hooks(lambda: ssh_hooks(self._own_name, machine.address, waited))
         return self._bindings[machine.name]
 
     def _install(

@@ -24,6 +24,7 @@ from pulumi.runtime.proto import source_pb2
 from pulumi.runtime.settings import reset_options
 from pulumi.runtime.stack import run_pulumi_func
 
+from components.engine import MOCKS
 from domain import cloud_init, node_files
 from tests.domain.samples import CLUSTER_SECRET, DE, GIVEN, MN, SSH_PRIVATE_KEY, text
 
@@ -387,7 +388,7 @@ def run_stack(
     stacks = {name: {"link": link, **left} if linked else {} for name, link in LINKS.items() if name != stack}
     module = program()
     return run(
-        lambda: module.main(directory=directory, callbacks=False),
+        lambda: module.main(directory=directory, engine=MOCKS),
         stack=stack,
         config=values,
         preview=preview,

@@ -9,6 +9,7 @@ import pulumi
 import pytest
 
 from components.configuration import words_of_leave
+from components.engine import MOCKS
 from tests.components.recording import LINKS, engine_config_of, program, run, run_stack, write_stack_files
 from tests.domain.samples import DE, MN, changed, settings_of
 
@@ -26,7 +27,7 @@ def said_by(directory: Path, config: dict[str, Any], outputs: dict[str, Any], *,
 
     async def body() -> dict[str, Any] | None:
         try:
-            result: dict[str, Any] = await module.main(directory=directory, callbacks=False)
+            result: dict[str, Any] = await module.main(directory=directory, engine=MOCKS)
         except pulumi.RunError as refusal:
             said.append(str(refusal))
             return None

@@ -20,6 +20,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from components.engine import MOCKS
 from domain.fleet import check_files
 from domain.places.hetzner.model import HcloudSettings
 from domain.places.registry import StackSettings, sections
@@ -366,7 +367,7 @@ def registered(directory: Path, base: str, changes: dict[str, Any]) -> Run:
     write_stack_files(directory, **stacks)
     module = program()
     return run(
-        lambda: module.main(directory=directory, callbacks=False),
+        lambda: module.main(directory=directory, engine=MOCKS),
         stack=name,
         config=engine_config_of(stacks[name], {**SECRET_VALUES, "isthmus:kubeconfig": GIVEN_KUBECONFIG}),
         preview=True,

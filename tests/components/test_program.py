@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
+from components.engine import MOCKS
 from domain.keys import ClusterKeys
 from domain.version import VERSION
 from tests.components.recording import (
@@ -73,7 +74,7 @@ def test_no_services_where_one_end_has_none(tmp_path: Path, end: str) -> None:
     write_stack_files(tmp_path, mn=config)
     module = program()
     found = run(
-        lambda: module.main(directory=tmp_path, callbacks=False),
+        lambda: module.main(directory=tmp_path, engine=MOCKS),
         stack="mn",
         config=engine_config_of(config),
         preview=False,
@@ -98,7 +99,7 @@ def test_peer_without_a_stack_is_pending(tmp_path: Path) -> None:
     write_stack_files(tmp_path)
     module = program()
     found = run(
-        lambda: module.main(directory=tmp_path, callbacks=False),
+        lambda: module.main(directory=tmp_path, engine=MOCKS),
         stack="de",
         config=engine_config_of(DE),
         preview=True,
@@ -117,7 +118,7 @@ def test_a_computed_mtu_is_one_that_the_peer_takes(tmp_path: Path) -> None:
     write_stack_files(tmp_path, de=changed(DE, wide), mn=config)
     module = program()
     found = run(
-        lambda: module.main(directory=tmp_path, callbacks=False),
+        lambda: module.main(directory=tmp_path, engine=MOCKS),
         stack="mn",
         config=engine_config_of(config),
         preview=True,
@@ -266,7 +267,7 @@ class TestRefusals:
 
         async def body() -> None:
             with pytest.raises(pulumi.RunError) as refusal:
-                await module.main(directory=directory, callbacks=False)
+                await module.main(directory=directory, engine=MOCKS)
             caught.append(str(refusal.value))
 
         found = run(body, stack=stack, config=config, preview=True, stacks={"mn": {}, "de": {}})
@@ -349,7 +350,7 @@ class TestRefusals:
 
         async def body() -> None:
             with pytest.raises(pulumi.RunError) as refusal:
-                await module.main(directory=tmp_path, callbacks=False)
+                await module.main(directory=tmp_path, engine=MOCKS)
             caught.append(str(refusal.value))
 
         other = changed(DE, {"network.pod_cidr": "10.52.0.0/16"})
@@ -380,7 +381,7 @@ class TestRefusals:
 
         async def body() -> None:
             with pytest.raises(pulumi.RunError) as refusal:
-                await module.main(directory=tmp_path, callbacks=False)
+                await module.main(directory=tmp_path, engine=MOCKS)
             caught.append(str(refusal.value))
 
         stacks = {"mn": {"link": {**LINKS["mn"], **link}}}

@@ -16,6 +16,7 @@ import pytest
 
 from components.cluster import that_answers
 from components.cluster_start import PERMIT
+from components.engine import MOCKS
 from tests.components.recording import Run, engine_config_of, program, run, run_stack
 from tests.components.recording import write_stack_files as write
 from tests.domain.samples import DE, HOST_KEYS, MN, changed
@@ -47,7 +48,7 @@ def run_again(directory: Path, stack: str, config: Mapping[str, Any], raised_wit
     write(directory, **{stack: config})
     module = program()
     return run(
-        lambda: module.main(directory=directory, callbacks=False),
+        lambda: module.main(directory=directory, engine=MOCKS),
         stack=stack,
         config=engine_config_of(config),
         preview=False,

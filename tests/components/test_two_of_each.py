@@ -39,6 +39,7 @@ from components import (
     OnPremiseMachinesArgs,
     Waiting,
 )
+from components.engine import MOCKS
 from components.hetzner_leftovers import StackInstance
 from components.netbird_api import NetbirdClaim
 from domain.link import parse_link
@@ -144,7 +145,7 @@ def netbird_router(name: str, cluster: str) -> None:
         api_token=pulumi.Output.secret(NETBIRD_TOKEN),
         operator=StackInstance(f"operator-of-{name}"),
         waiting=waiting(),
-        transforms=False,
+        engine=MOCKS,
     )
     NetbirdRouter(name, args)
 
@@ -159,7 +160,7 @@ def on_premise_machines(name: str, cluster: str) -> None:
         OnPremiseMachine(f"node-{number}", "server", f"192.168.7.{number}", HOST_KEY, pulumi.Output.from_input(b"tar"))
         for number in (1, 2, 3)
     ]
-    args = OnPremiseMachinesArgs(cluster, False, machines, "root", 22, "of the tests", hooks=False)
+    args = OnPremiseMachinesArgs(cluster, False, machines, "root", 22, "of the tests", engine=MOCKS)
     OnPremiseMachines(name, args)
 
 

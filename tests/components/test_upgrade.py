@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from components.engine import MOCKS
 from domain.places.outputs import RAISED_WITH
 from domain.version import PROGRAM, VERSION
 from tests.components.recording import (
@@ -43,7 +44,7 @@ def up(directory: Path, stack: str, config: dict[str, Any], stacks: dict[str, di
     """An `up` by this program, with what the stacks' last updates left."""
     module = program()
     return run(
-        lambda: module.main(directory=directory, callbacks=False),
+        lambda: module.main(directory=directory, engine=MOCKS),
         stack=stack,
         config=engine_config_of(config, {"isthmus:kubeconfig": GIVEN_KUBECONFIG, **SECRET_VALUES}),
         preview=False,
