@@ -22,9 +22,11 @@ run, so that a patch that was interrupted leaves no manager behind.
 TAKEN_BACK: Final = {"pulumi.com/patchForce": "true"}
 """Annotation of an object that is ours: what somebody has changed in it by hand is put right."""
 _MAYBE_THEIRS: Final = ("Namespace", "Secret")
-"""Kinds without it. Their names are those of the operator's chart: there may be one of somebody's own, and an `up`
+"""Kinds without it, where the name is that of the operator's chart: there may be one of somebody's own, and an `up`
 stops before it changes what it did not make.
 """
+_OURS: Final = "isthmus-"
+"""The start of names that nobody else gives."""
 
 
 SKIP_AWAIT: Final = {"pulumi.com/skipAwait": "true"}
@@ -52,11 +54,12 @@ class KubernetesObject(pulumi.CustomResource):
             opts = pulumi.ResourceOptions.merge(opts, secret)
         # Nobody gives a status; named here, so that what the cluster answers comes back as an output.
         props = {**manifest, "status": None}
-        added = FORCED if patch else {} if manifest["kind"] in _MAYBE_THEIRS else TAKEN_BACK
+        metadata = manifest["metadata"]
+        theirs = manifest["kind"] in _MAYBE_THEIRS and not metadata["name"].startswith(_OURS)
+        added = FORCED if patch else {} if theirs else TAKEN_BACK
         if not awaited:
             added = {**SKIP_AWAIT, **added}
         if added:
-            metadata = manifest["metadata"]
             props["metadata"] = {**metadata, "annotations": {**metadata.get("annotations", {}), **added}}
         super().__init__(type_token(manifest, patch=patch), name, props, opts)
 

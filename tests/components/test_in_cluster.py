@@ -228,12 +228,16 @@ class TestEgress:
 
     def test_what_was_changed_by_hand_is_taken_back_unless_it_may_be_somebodys_own(self, mn: Run) -> None:
         annotated = {
-            item.type.rpartition(":")[2]: "pulumi.com/patchForce" in item.inputs["metadata"].get("annotations", {})
+            f"{item.type.rpartition(':')[2]} {item.inputs['metadata']['name']}": "pulumi.com/patchForce"
+            in item.inputs["metadata"].get("annotations", {})
             for item in mn.registrations
             if item.type.startswith("kubernetes:") and not item.type.endswith(":Release")
         }
-        assert {kind for kind, forced in annotated.items() if not forced} == {"Namespace", "Secret"}
-        assert annotated["CiliumEgressGatewayPolicy"] is annotated["DaemonSet"] is True
+        assert {one for one, forced in annotated.items() if not forced} == {
+            "Namespace netbird",
+            "Secret netbird-mgmt-api-key",
+        }
+        assert annotated["CiliumEgressGatewayPolicy isthmus-to-de"] is annotated["Secret isthmus-keeper-key"] is True
 
     def test_policies_follow_the_peers_routers(self, mn: Run) -> None:
         found = [

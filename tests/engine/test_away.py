@@ -17,7 +17,7 @@ from tests.engine.away import COMMANDS, FAULTS, GOES, GUARDS_POD, KEEPERS_POD, R
 from tests.engine.deadlines import shorter
 from tests.engine.kube_api import Refused
 from tests.engine.project import SECRETS, Result
-from tests.engine.test_drift import RELAY, ROUTER, SERVICE
+from tests.engine.test_drift import GUARD, RELAY, ROUTER, SERVICE
 from tests.engine.world import DEADLINE_SECONDS, STACK, World
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]
@@ -99,7 +99,7 @@ THERE = {
 """What mn has in NetBird, each of it once."""
 
 
-OURS = (ROUTER, SERVICE, RELAY, "/apis/apps/v1/namespaces/kube-system/daemonsets/isthmus-guard")
+OURS = (ROUTER, SERVICE, RELAY, GUARD)
 """Of what the program makes in the cluster: one of each component that is not a Helm release."""
 
 
@@ -207,6 +207,26 @@ def test_pods_that_come_too_late(world: World, pod: str, deadline: str, what: st
 
     with shorter(world.project, {deadline: 5.0}):
         judge(world.project.run(*COMMANDS["up"], deadline_seconds=DEADLINE_SECONDS), run)
+
+    world.kubelet.let_go()
+    judge(world.project.run(*COMMANDS["up"], deadline_seconds=DEADLINE_SECONDS), WELL)
+    world.project.run(*CLEAN, deadline_seconds=DEADLINE_SECONDS).expect(0)
+
+
+@pytest.mark.thorough
+def test_what_is_changed_back_after_a_change_that_failed_is_waited_for(world: World) -> None:
+    """The guards' image is the agents', so a change of that starts them anew."""
+    prepare(world, "changes")
+    judge(world.project.run(*COMMANDS["up"], deadline_seconds=DEADLINE_SECONDS), WELL)
+    guard = world.api.get(GUARD)["metadata"]["generation"]
+    in_vain = Run(("waited 5 s for the guard of each node, in vain: 0 of 1 ready", "ImagePullBackOff"))
+
+    world.kubelet.hold(GUARDS_POD)
+    with shorter(world.project, {"GUARD_SECONDS": 5.0}):
+        for change in (world.change, world.change_back):
+            change()
+            judge(world.project.run(*COMMANDS["up"], deadline_seconds=DEADLINE_SECONDS), in_vain)
+    assert world.api.get(GUARD)["metadata"]["generation"] == guard + 2
 
     world.kubelet.let_go()
     judge(world.project.run(*COMMANDS["up"], deadline_seconds=DEADLINE_SECONDS), WELL)

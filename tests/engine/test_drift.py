@@ -35,6 +35,11 @@ METADATA = "/apis/cilium.io/v2/ciliumclusterwidenetworkpolicies/isthmus-deny-met
 ROUTER = "/apis/netbird.io/v1alpha1/namespaces/netbird/networkrouters/isthmus-mn"
 SETUP_KEY = "/apis/netbird.io/v1alpha1/namespaces/netbird/setupkeys/isthmus-mn-router"
 NODE = "/api/v1/nodes/worker-b"
+GUARD = "/apis/apps/v1/namespaces/kube-system/daemonsets/isthmus-guard"
+KEEPER = "/apis/apps/v1/namespaces/kube-system/daemonsets/isthmus-keeper"
+KEEPERS_KEY = "/api/v1/namespaces/kube-system/secrets/isthmus-keeper-key"
+KEEPERS_ACCOUNT = "/api/v1/namespaces/kube-system/serviceaccounts/isthmus-keeper"
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
 COREDNS = "/apis/apps/v1/namespaces/kube-system/deployments/coredns"
 
 
@@ -131,6 +136,36 @@ def kubernetes_changed(world: World) -> set[tuple[str, str]]:
     }
 
 
+def guard_and_keeper_changed(world: World) -> set[tuple[str, str]]:
+    """What a person may do to what acts for the link: another pod, another key, more rights than it had."""
+    api = world.api
+    pods = {"spec": {"template": {"spec": {"priorityClassName": "system-cluster-critical"}}}}
+    everything = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
+    everybody = [{"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "system:authenticated"}]
+    api.edit(GUARD, pods)
+    api.edit(KEEPER, pods)
+    api.edit(f"{CONFIG_MAPS}/isthmus-keeper", {"data": {"keeper.json": "{}"}})
+    api.edit(f"{CONFIG_MAPS}/isthmus-keeper-program", {"binaryData": {"keeper.pyz": "YnkgaGFuZA=="}})
+    api.edit(KEEPERS_KEY, {"data": {"key": "YnkgaGFuZA=="}})
+    api.edit(KEEPERS_ACCOUNT, {"metadata": {"labels": {"app.kubernetes.io/name": "by-hand"}}})
+    api.edit(f"{RBAC}/clusterroles/isthmus-keeper", {"rules": everything})
+    api.edit(f"{RBAC}/clusterrolebindings/isthmus-keeper", {"subjects": everybody})
+    api.edit(f"{RBAC}/namespaces/netbird/roles/isthmus-keeper", {"rules": everything})
+    api.edit(f"{RBAC}/namespaces/netbird/rolebindings/isthmus-keeper", {"subjects": everybody})
+    return {
+        ("update", "DaemonSet isthmus-guard"),
+        ("update", "DaemonSet isthmus-keeper"),
+        ("update", "ConfigMap isthmus-keeper"),
+        ("update", "ConfigMap isthmus-keeper-program"),
+        ("update", "Secret isthmus-keeper-key"),
+        ("update", "ServiceAccount isthmus-keeper-serviceaccount"),
+        ("update", "ClusterRole isthmus-keeper-clusterrole"),
+        ("update", "ClusterRoleBinding isthmus-keeper-clusterrolebinding"),
+        ("update", "Role isthmus-keeper-role"),
+        ("update", "RoleBinding isthmus-keeper-rolebinding"),
+    }
+
+
 def kubernetes_deleted(world: World) -> set[tuple[str, str]]:
     for path in (DNS, COREFILE, RELAY, SERVICE, EGRESS, METADATA, TOKEN, ROUTER, SETUP_KEY):
         world.api.delete(path)
@@ -160,6 +195,7 @@ def kubernetes_deleted(world: World) -> set[tuple[str, str]]:
     [
         netbird_changed,
         kubernetes_changed,
+        pytest.param(guard_and_keeper_changed, marks=pytest.mark.thorough),
         pytest.param(netbird_deleted, marks=pytest.mark.thorough),
         pytest.param(kubernetes_deleted, marks=pytest.mark.thorough),
     ],

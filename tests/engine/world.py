@@ -119,6 +119,11 @@ class World:
         written["config"]["isthmus:netbird"]["agent_image"] = image
         self.project.write_text(STACK, yaml.safe_dump(written))
 
+    def change_back(self) -> None:
+        """The settings are what they were before :meth:`change`."""
+        self._changes -= 2
+        self.change()
+
     @property
     def _peers_stack(self) -> Path:
         return self.project.backend / ".pulumi" / "stacks" / "isthmus" / "de.json"
