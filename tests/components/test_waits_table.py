@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 
 TESTS: Final = Path(__file__).parents[1]
-COMPONENTS: Final = TESTS.parent / "components"
+FOLDERS: Final = (TESTS.parent / "components", TESTS.parent / "domain" / "objects")
 PAGE: Final = (TESTS.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
 TOO_LATE: Final = "test_pods_that_come_too_late"
 
@@ -121,9 +121,9 @@ NONE: Final = frozenset(
 
 
 def deadlines() -> dict[tuple[str, str], float]:
-    """Every constant of a component that is a time, by module and name, in seconds."""
+    """Every constant of a component, or of what one registers, that is a time, by module and name, in seconds."""
     found = {}
-    for path in COMPONENTS.glob("*.py"):
+    for path in [path for folder in FOLDERS for path in folder.glob("*.py")]:
         for statement in ast.parse(path.read_text(encoding="utf-8")).body:
             match statement:
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
