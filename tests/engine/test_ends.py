@@ -182,7 +182,7 @@ def test_what_goes_with_its_machines(project: Project, de: dict[str, Any], stack
     assert with_machines >= {
         ("Release", "isthmus-cilium"),
         ("Release", "isthmus-netbird-operator"),
-        ("CiliumClusterwideNetworkPolicy", "isthmus-deny-metadata"),
+        ("CiliumClusterwideNetworkPolicy", "cilium-deny-metadata"),
     }
     assert set(found.values()) == {"", "machines"}
     assert {kind for (kind, _), urn in found.items() if not urn} >= {"NetworkRouter", "SetupKey", "NetbirdGroup"}
