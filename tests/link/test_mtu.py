@@ -228,8 +228,8 @@ def test_the_planned_size_passes_everywhere_in_one_piece_and_one_byte_more_does_
 def transfer(world: World, source: str, target: str) -> None:
     """A second of TCP from pod to pod, in segments as large as they get.
 
-    The link has been seen to pause once more after all had passed, for 5 s (docs/evidence.md). What is asked here is the
-    size of what passes, so it is begun anew until it does.
+    The link has been seen to pause once more after all had passed, for 5 s (docs/evidence.md). What is asked here is
+    the size of what passes, so it is begun anew until it does.
     """
     address = world.probes[target].pod("other").address
     said: list[str] = []
