@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 from components.netbird_client import Json, NetbirdClient
-from components.netbird_provider import NetbirdProvider, group_id, tell
+from components.netbird_provider import NetbirdProvider, group_id, group_ids, tell
 from domain.netbird_marks import may_be_in, setup_key_into
 from domain.router_peers import RouterPeers, router_peers
 
@@ -69,10 +69,15 @@ class RouterPeersProvider(NetbirdProvider):
     def _remove(self, client: NetbirdClient, id_: str, props: Json) -> None:
         """An operator that ended between making a key and noting it has made two of a name (0.8.0). It deletes the one
         that it knows, and NetBird then refuses to delete the operator's group, which the other one names: the router
-        would never go. That a key is gone already is fine with the operator.
+        would never go. That a key is gone already is fine with the operator. The operator's keys are those that let
+        into our group as well; another of the name is somebody's own, and stays.
         """
-        name = setup_key_into(props["group"])
-        keys = [key for key in client.list("/setup-keys") if key["name"] == name]
+        name, ours = setup_key_into(props["group"]), {*group_ids(client, props["group"])}
+        keys = [
+            key
+            for key in client.list("/setup-keys")
+            if key["name"] == name and ours.intersection(key.get("auto_groups") or [])
+        ]
         for key in keys if len(keys) > 1 else []:
             client.delete(f"/setup-keys/{key['id']}")
             tell(f"NetBird: removed setup key {name} ({key['id']}), one of {len(keys)} of the name")

@@ -574,11 +574,20 @@ class TestRouterPeers:
 
     @pytest.mark.parametrize("doubled", [True, False])
     def test_two_setup_keys_of_a_name_would_hold_the_operators_group(self, netbird: Netbird, doubled: bool) -> None:
-        """One is the operator's business, which deletes the key that its status names."""
-        other = netbird.add("/setup-keys", name="isthmus-mn-router", valid=True)
-        keys = [netbird.add("/setup-keys", name="isthmus-de-router", valid=True) for _ in range(1 + doubled)]
+        """One is the operator's business, which deletes the key that its status names. Somebody's own key of that name
+        lets nobody into the group, and stays.
+        """
+        into = [netbird.group(self.GROUP)]
+        others = [
+            netbird.add("/setup-keys", name="isthmus-mn-router", valid=True),
+            netbird.add("/setup-keys", name="isthmus-de-router", valid=True),
+        ]
+        keys = [
+            netbird.add("/setup-keys", name="isthmus-de-router", valid=True, auto_groups=into)
+            for _ in range(1 + doubled)
+        ]
         configured(RouterPeersProvider(), netbird).delete(self.GROUP, {**self.PROPS, "peers": {}})
-        assert netbird.all("/setup-keys") == ([other] if doubled else [other, *keys])
+        assert netbird.all("/setup-keys") == (others if doubled else [*others, *keys])
 
     @pytest.mark.parametrize("skip", ["", "1"])
     def test_deleting_says_what_the_engine_waits_for_next(
