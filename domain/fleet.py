@@ -27,6 +27,7 @@ from domain.reading import read_stack, whole
 from domain.secret_rules import needed_secrets, secret_setting
 from domain.settings.draft import StackDraft, known, with_values
 from domain.stack_file import StackFile, Unreadable, parse_stack_file
+from domain.stack_name_rules import names_told_apart
 from domain.zone_rules import forward_servers_in_fleet, zones_over_hosts
 
 NO_PROJECT: Final = ProjectFile()
@@ -320,6 +321,11 @@ def linked_pairs(fleet: Fleet) -> Iterator[tuple[str, str]]:
     yield from sorted(pairs)
 
 
+def stack_names_told_apart(fleet: Fleet) -> Iterator[Problem]:
+    """No stack's name is such that what it has in NetBird could be another's."""
+    yield from names_told_apart(fleet.drafts)
+
+
 def one_checksum_of_a_release(fleet: Fleet) -> Iterator[Problem]:
     """A release of k3s has one checksum, in every stack file."""
     first: dict[str, tuple[str, str]] = {}
@@ -345,4 +351,5 @@ FLEET_RULES: Final[tuple[Callable[[Fleet], Iterator[Problem]], ...]] = (
     mtus_of_peers,
     one_netbird_server,
     one_checksum_of_a_release,
+    stack_names_told_apart,
 )

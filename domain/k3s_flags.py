@@ -14,6 +14,8 @@ from itertools import islice
 from typing import Any, Final
 
 from domain.cilium_values import value_at
+from domain.k3s_rules import SECRET_SETTING
+from domain.k3s_upgrades import release
 from domain.node_files import (
     DISABLED_ADDONS,
     FORBIDDEN_K3S_ARGUMENTS,
@@ -75,8 +77,10 @@ _EVERYWHERE: Final = frozenset(
         "datastore-keyfile", "kine-tls", "supervisor-metrics", "secrets-encryption-provider",
     }
 )  # fmt: skip
-"""Names that k3s has besides those of the other lists. A later release may have more, so a name that is like none of
-them is let through."""
+"""Names that k3s has besides those of the other lists."""
+LAST_MINOR: Final = 34
+"""The newest minor release of Kubernetes whose k3s has no other names than these lists (https://docs.k3s.io/cli/server).
+A later one may have more, so a name that is like none of them is let through there."""
 OLD_NAMES: Final = {
     "kube-controller-arg": "kube-controller-manager-arg",
     "kube-cloud-controller-arg": "kube-cloud-controller-manager-arg",
@@ -91,6 +95,7 @@ ADDONS: Final = (*NEEDED_ADDONS, *DISABLED_ADDONS, "local-storage", "metrics-ser
 def k3s_names_meant(draft: StackDraft) -> Iterator[Problem]:
     """No name of a setting or of an add-on is nearly one of k3s's, which would be without effect."""
     names = {*_EVERYWHERE, *SERVERS_ONLY, *_SINGULAR, *FORBIDDEN_K3S_SETTINGS, *BY_HAND, *GONE}
+    runs = release(known(draft.settings, "k3s", "version") or "")
     for section in ("server_config", "agent_config"):
         for name, value in (known(draft.settings, "k3s", section) or {}).items():
             setting = f"k3s.{section}.{name}"
@@ -109,6 +114,9 @@ def k3s_names_meant(draft: StackDraft) -> Iterator[Problem]:
                 yield Problem(draft.stack, setting, "", rule, fix)
             elif near := difflib.get_close_matches(name[:60], sorted(names), n=1, cutoff=0.88):
                 yield Problem(draft.stack, setting, "", "is no setting of k3s", f"did you mean {near[0]}?")
+            elif runs is not None and runs[0] <= LAST_MINOR and not SECRET_SETTING.search(name):
+                rule = "is no setting of k3s, which would pass it over"
+                yield Problem(draft.stack, setting, "", rule, "remove it, or write it as docs.k3s.io/cli/server does")
 
 
 def _addons_meant(stack: str, setting: str, value: object) -> Iterator[Problem]:

@@ -185,3 +185,33 @@ def test_another_cluster_moves_nothing(files: dict[str, str], at: int) -> None:
     before = plans(files)
     after = plans({**files, newcomer: text(changed(DE, {"peers": []}))})
     assert {name: after[name] for name in before} == before
+
+
+def test_a_stack_is_not_called_as_the_routers_of_another() -> None:
+    files = {"de": text(changed(DE, {"peers": []})), "de-router": text(changed(MN, {"peers": []}))}
+    assert [str(problem) for problem in check_files(files)] == [
+        (
+            "de-router: stack de-router begins as NetBird's names of the routers of de do; theirs could not be told apart; "
+            "take a name that does not begin with de-router. [Pulumi.de-router.yaml:1]"
+        )
+    ]
+    files["de-router-2"] = files.pop("de-router")
+    assert [problem.stack for problem in check_files(files)] == ["de-router-2"]
+    files["de-routers"] = files.pop("de-router-2")
+    assert check_files(files) == []
+
+
+def test_no_two_links_have_policies_of_one_name() -> None:
+    files = {
+        "a": text(changed(DE, {"peers": ["b-to-c"]})),
+        "b-to-c": text(changed(MN, {"peers": ["a"]})),
+        "a-to-b": text(changed(DE, {"peers": ["c"], "network.dns_zone": "a-to-b.internal"})),
+        "c": text(changed(MN, {"peers": ["a-to-b"], "network.dns_zone": "c.internal"})),
+    }
+    told = [str(problem) for problem in check_files(files) if "-to-" in problem.rule]
+    assert told == [
+        (
+            "a-to-b: peers.0 c would give the policies of the link the names of those from a to b-to-c, "
+            "isthmus-a-to-b-to-c-...; take a stack name without -to-. [Pulumi.a-to-b.yaml:8]"
+        )
+    ]
