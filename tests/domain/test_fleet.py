@@ -191,8 +191,8 @@ def test_a_stack_is_not_called_as_the_routers_of_another() -> None:
     files = {"de": text(changed(DE, {"peers": []})), "de-router": text(changed(MN, {"peers": []}))}
     assert [str(problem) for problem in check_files(files)] == [
         (
-            "de-router: stack de-router begins as NetBird's names of the routers of de do; theirs could not be told apart; "
-            "take a name that does not begin with de-router. [Pulumi.de-router.yaml:1]"
+            "de-router: stack de-router begins as NetBird's names of the routers of de do; "
+            "theirs could not be told apart; take a name that does not begin with de-router. [Pulumi.de-router.yaml:1]"
         )
     ]
     files["de-router-2"] = files.pop("de-router")
