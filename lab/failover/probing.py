@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +16,7 @@ from lab.commands import wait_until
 from lab.errors import LabError
 from lab.failover.gaps import KINDS, Kind, is_calm
 from lab.failover.pods import Pod
+from lab.piped import Piped
 
 PROBER: Final = Path(__file__).with_name("pod_prober.py")
 _ENTER: Final = (
@@ -56,25 +56,15 @@ class Prober:
     def __enter__(self) -> Prober:
         """Starts it, and returns when it answers others."""
         command = ["sh", "-c", _ENTER, "prober", self.pod.address, PROBER.read_text(encoding="utf-8")]
-        self._process = subprocess.Popen(
-            machines.exec_command(self.pod.node, command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            process_group=0,
-        )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        self._process = Piped(machines.exec_command(self.pod.node, command), self._read)
         try:
             wait_until(
-                lambda: self.now > 0 or self._process.poll() is not None,
+                lambda: self.now > 0 or self._process.has_ended(),
                 what=f"the prober on {self.pod.node} starts",
                 deadline_seconds=START_DEADLINE_SECONDS,
             )
-            if self._process.poll() is not None:
-                assert self._process.stderr is not None
-                raise LabError(f"the prober on {self.pod.node} ended: {self._process.stderr.read().strip()[-500:]}")
+            if self._process.has_ended():
+                raise LabError(f"the prober on {self.pod.node} ended: {self._process.complaint(500)}")
         except BaseException:
             self.__exit__()
             raise
@@ -82,36 +72,20 @@ class Prober:
 
     def __exit__(self, *_: object) -> None:
         """Ends it."""
-        process = self._process
-        assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
-        try:
-            process.wait(timeout=END_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        self._reader.join()
-        for stream in (process.stdout, process.stderr):
-            assert stream is not None
-            stream.close()
+        self._process.end(END_SECONDS)
 
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            told = json.loads(line)
-            with self._lock:
-                for key, times in told["answers"].items():
-                    self._answers.setdefault(key, []).extend(times)
-                self._failures += [(key, moment) for key, moment, _ in told["events"]]
-                self.now = told["now"]
+    def _read(self, line: str) -> None:
+        told = json.loads(line)
+        with self._lock:
+            for key, times in told["answers"].items():
+                self._answers.setdefault(key, []).extend(times)
+            self._failures += [(key, moment) for key, moment, _ in told["events"]]
+            self.now = told["now"]
 
     def _order(self, **order: object) -> None:
-        assert self._process.stdin is not None
         # One whose machine has lost its power hears nothing more.
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(order) + "\n")
-            self._process.stdin.flush()
+            self._process.tell(json.dumps(order))
 
     def start(self, flows: Mapping[str, str]) -> None:
         """Asks these addresses, by the flows' names."""

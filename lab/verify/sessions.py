@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import queue
-import subprocess
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -15,8 +13,10 @@ from typing import Any
 from lab import project
 from lab.errors import LabError
 from lab.kubernetes import Cluster
+from lab.piped import Piped
 
 AGENT = Path(__file__).with_name("pod_agent.py")
+END_SECONDS = 5.0
 SPARE_SECONDS = 20.0
 """An answer may take this much longer than the deadline that the request itself has."""
 
@@ -28,7 +28,7 @@ class Session:
         self.cluster = cluster
         self.pod = pod
         self._namespace = namespace
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Piped | None = None
         self._numbers = itertools.count()
         self._waiting: dict[int, queue.Queue[dict[str, Any] | None]] = {}
         """Who waits for an answer, by the request's id; None instead of it says that the agent has ended."""
@@ -40,50 +40,28 @@ class Session:
         command = self.cluster.command(
             "exec", "-i", f"--namespace={self._namespace}", self.pod, "--", "python3", "-u", "-c", AGENT.read_text()
         )
-        self._process = subprocess.Popen(
-            command,
-            env=project.environment(self.cluster.tools),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            process_group=0,
+        self._process = Piped(
+            command, self._read, ended=self._nobody_answers, environment=project.environment(self.cluster.tools)
         )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
         return self
 
     def __exit__(
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         """Ends the agent: it stops when its input ends."""
-        process = self._process
-        if process is None:
-            return
-        assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
-        try:
-            process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        self._reader.join()
-        for stream in (process.stdout, process.stderr):
-            assert stream is not None
-            stream.close()
+        if self._process is not None:
+            self._process.end(END_SECONDS)
         self._process = None
 
-    def _read(self) -> None:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            answer = json.loads(line)
-            with self._lock:
-                waiting = self._waiting.pop(answer.pop("id"), None)
-            # One that came too late has nobody who waits.
-            if waiting is not None:
-                waiting.put(answer)
+    def _read(self, line: str) -> None:
+        answer = json.loads(line)
+        with self._lock:
+            waiting = self._waiting.pop(answer.pop("id"), None)
+        # One that came too late has nobody who waits.
+        if waiting is not None:
+            waiting.put(answer)
+
+    def _nobody_answers(self) -> None:
         with self._lock:
             self._ended = True
             for waiting in self._waiting.values():
@@ -92,7 +70,7 @@ class Session:
     def ask(self, do: str, **request: Any) -> dict[str, Any]:
         """Sends a request and returns the answer; {"ok": False, "error": ...} when none comes."""
         process = self._process
-        if process is None or process.stdin is None:
+        if process is None:
             raise LabError(f"there is no open session with pod {self.pod} of {self.cluster.name}")
         number = next(self._numbers)
         mine: queue.Queue[dict[str, Any] | None] = queue.Queue()
@@ -101,8 +79,7 @@ class Session:
                 self._waiting[number] = mine
                 if self._ended:
                     mine.put(None)
-                process.stdin.write(json.dumps({"id": number, "do": do, **request}) + "\n")
-                process.stdin.flush()
+                process.tell(json.dumps({"id": number, "do": do, **request}))
             answer = mine.get(timeout=float(request.get("seconds", 0)) + float(request.get("lasts", 0)) + SPARE_SECONDS)
         except BrokenPipeError:
             answer = None
@@ -113,8 +90,7 @@ class Session:
                 self._waiting.pop(number, None)
         return self._how_it_ended(process) if answer is None else answer
 
-    def _how_it_ended(self, process: subprocess.Popen[str]) -> dict[str, Any]:
+    def _how_it_ended(self, process: Piped) -> dict[str, Any]:
         with self._lock:
-            ended = process.poll() is not None and process.stderr is not None
-            said = process.stderr.read().strip()[-300:] if ended and process.stderr is not None else ""
+            said = process.complaint(300)
         return {"ok": False, "error": f"the session with pod {self.pod} of {self.cluster.name} ended: {said}"}

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import ast
 import functools
-import importlib
 import pkgutil
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,30 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from domain import (
-    address_rules,
-    agent_rules,
-    cilium_forms,
-    cilium_rules,
-    fleet,
-    host_keys,
-    k3s_flags,
-    k3s_rules,
-    keeper_port,
-    keeper_rules,
-    mtu_rules,
-    netbird_rules,
-    peer_rules,
-    place_rules,
-    plain_secrets,
-    range_rules,
-    reading,
-    secret_rules,
-    settings,
-    tunnel_port,
-    values,
-    zone_rules,
-)
+from domain import settings, values
 from domain.places import hetzner, on_premise
 from domain.places.registry import StackSettings
 from domain.problems import Problem
@@ -306,9 +283,32 @@ def test_the_example_of_an_entry_is_right_there(setting: str) -> None:
 
 def modules_in(package: ModuleType) -> list[ModuleType]:
     names = sorted(found.name for found in pkgutil.iter_modules(package.__path__))
-    return [importlib.import_module(f"{package.__name__}.{name}") for name in names]
+    return [import_module(f"{package.__name__}.{name}") for name in names]
 
 
+RULE_MODULES = (
+    "address_rules",
+    "agent_rules",
+    "cilium_forms",
+    "cilium_rules",
+    "fleet",
+    "host_keys",
+    "k3s_flags",
+    "k3s_rules",
+    "keeper_port",
+    "keeper_rules",
+    "mtu_rules",
+    "netbird_rules",
+    "peer_rules",
+    "place_rules",
+    "plain_secrets",
+    "range_rules",
+    "reading",
+    "secret_rules",
+    "stack_name_rules",
+    "tunnel_port",
+    "zone_rules",
+)
 MODULES = {
     module.__name__.removeprefix("domain."): module
     for module in (
@@ -316,30 +316,12 @@ MODULES = {
         *modules_in(settings),
         *modules_in(hetzner),
         *modules_in(on_premise),
-        reading,
-        address_rules,
-        agent_rules,
-        cilium_forms,
-        cilium_rules,
-        fleet,
-        host_keys,
-        k3s_flags,
-        k3s_rules,
-        keeper_port,
-        keeper_rules,
-        mtu_rules,
-        netbird_rules,
-        peer_rules,
-        place_rules,
-        plain_secrets,
-        range_rules,
-        secret_rules,
-        tunnel_port,
-        zone_rules,
+        *(import_module(f"domain.{name}") for name in RULE_MODULES),
     )
 }
 ELSEWHERE = {
     "settings.messages.too_many": "test_large_files.py, whose lists are long",
+    "stack_name_rules.": "test_fleet.py, since it is of stacks of other names",
     "reading.read_stack": "test_stack_directory.py, since it is of the file's name",
     "settings.messages.problem_of: 'is not a possible value'": "test_text_that_is_no_unicode, which no file is",
     "places.hetzner.changes.": "test_changes.py, since it is of what runs",

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,14 +19,12 @@ import yaml
 
 from domain.names import INSTALL_SCRIPT, UNINSTALL_SCRIPT
 from domain.node_files import node_files
-from domain.places.registry import StackSettings
 from domain.plan import address_plan
-from lab import base, cgroups, images, machines, mirror, network, processes, programs, state
+from lab import machines
 from lab.commands import wait_until
-from lab.standins.k3s.layout import COREDNS_IMAGE, PAUSE_IMAGE, VERSION
+from lab.standins.k3s.layout import VERSION
 from lab.topology import PROBE_IMAGE
-from tests.domain.one_stack import parse_stack
-from toolchain import ensure
+from tests.lab.raised import TOKEN, a_lab, k3s_settings, lay, machine_at, own_network
 
 pytestmark = [
     pytest.mark.link,
@@ -36,13 +32,10 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="machines need root"),
 ]
 
-REPOSITORY = Path(__file__).parents[2]
 NETWORK = "isthmus-test-k3s"
 GATEWAY = IPv4Interface("10.77.1.1/24")
 SERVER, AGENT = "test-k3s-1", "test-k3s-2"
 ADDRESSES = {SERVER: IPv4Address("10.77.1.11"), AGENT: IPv4Address("10.77.1.12")}
-MIRROR = f"http://{GATEWAY.ip}"
-TOKEN = "0123456789abcdef0123456789abcdef"
 START_SECONDS = 60.0
 """Measured: 5 s for a server and 1 s for an agent, and the install script looks every 3 s."""
 
@@ -75,110 +68,36 @@ class Cluster:
         return json.loads(self.kubectl("get", "--output=json", *arguments))
 
 
-def settings(k3s_sha256: str) -> StackSettings:
-    host_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJd2gTWYGdEwEzvYjHAyO3XX9Cj4Z3wbqGPcBJ1HMGx7"
-    roles = {SERVER: "server", AGENT: "agent"}
-    secret = {"secure": "v1:bm9uY2U=:Y2lwaGVy"}
-    parsed = parse_stack(
-        "test",
-        {
-            "isthmus:network": {
-                "pod_cidr": "10.62.0.0/16",
-                "service_cidr": "10.63.0.0/16",
-                "node_cidr": str(GATEWAY.network),
-                "dns_zone": "test.internal",
-            },
-            "isthmus:peers": [],
-            "isthmus:on_premise": {
-                "machines": [
-                    {
-                        "name": name,
-                        "address": str(ADDRESSES[name]),
-                        "role": roles[name],
-                        "router": name == AGENT,
-                        "host_key": host_key,
-                    }
-                    for name in roles
-                ],
-                "ssh": {"user": "root", "port": 22},
-            },
-            "isthmus:k3s": {"version": VERSION, "sha256": k3s_sha256},
-            "isthmus:mirrors": {
-                "k3s": f"{MIRROR}/k3s",
-                "registries": {"docker.io": MIRROR, "registry.isthmus.lab": MIRROR},
-            },
-            "isthmus:clusterSecret": secret,
-            "isthmus:netbirdApiToken": secret,
-            "isthmus:sshPrivateKey": secret,
-        },
-    )
-    assert isinstance(parsed, StackSettings), [str(problem) for problem in parsed]
-    return parsed
-
-
 @pytest.fixture(scope="module")
 def lab() -> Iterator[None]:
-    base.ensure_machine_tree()
-    if state.read() is not None:
+    with a_lab():
         yield
-        return
-    with state.exclusive():
-        state.claim(REPOSITORY)
-        cgroups.join()
-        try:
-            yield
-        finally:
-            left = state.teardown()
-    assert left == []
 
 
 @pytest.fixture(scope="module")
 def cluster(lab: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     root = tmp_path_factory.mktemp("mirror")
-    references = [f"docker.io/{PAUSE_IMAGE}", f"docker.io/{COREDNS_IMAGE}", PROBE_IMAGE]
-    laid_out = mirror.prepare_mirror(root, k3s_version=VERSION, images=images.ensure_images(references))
-    programs.lay_out(ensure(list(programs.TOOLS)))
-    parsed = settings(laid_out.k3s_sha256)
-    plan = address_plan(parsed)
     seconds = {}
-    try:
-        network.create_bridge(NETWORK, address=GATEWAY)
-        processes.spawn(
-            "test-k3s-mirror",
-            [sys.executable, "-m", "lab.mirror", "--listen", f"{GATEWAY.ip}:80", "--root", str(root)],
-            netns=NETWORK,
-            directory=REPOSITORY,
+    with own_network(NETWORK, GATEWAY, root, tuple(ADDRESSES), PROBE_IMAGE) as k3s_sha256:
+        parsed = k3s_settings(
+            k3s_sha256,
+            pods="10.62.0.0/16",
+            services="10.63.0.0/16",
+            gateway=GATEWAY,
+            addresses=ADDRESSES,
+            servers=(SERVER,),
+            router=AGENT,
         )
+        plan = address_plan(parsed)
         for node in plan.nodes:
-            machines.create(
-                machines.MachineSpec(
-                    name=node.name,
-                    hostname=node.name,
-                    interfaces=(
-                        machines.Bridged(
-                            bridge_namespace=NETWORK,
-                            ifname="eth0",
-                            address=IPv4Interface(f"{node.address}/{GATEWAY.network.prefixlen}"),
-                            gateway=GATEWAY.ip,
-                        ),
-                    ),
-                    binds=(programs.bind(),),
-                )
-            )
+            machines.create(machine_at(node.name, node.address, NETWORK, GATEWAY))
             machines.start(node.name)
             machines.wait_boot(node.name)
-            for file in node_files(plan, node, parsed, TOKEN, "password"):
-                script = f'mkdir -p "$(dirname {file.path})" && cat > {file.path} && chmod {file.mode:o} {file.path}'
-                machines.exec(node.name, ["sh", "-c", script], text=file.content, check=True)
+            lay(node.name, node_files(plan, node, parsed, TOKEN, "password"))
             started = time.monotonic()
             machines.exec(node.name, [INSTALL_SCRIPT], check=True, deadline_seconds=300)
             seconds[node.name] = time.monotonic() - started
         yield Cluster(seconds)
-    finally:
-        for name in ADDRESSES:
-            machines.destroy(name)
-        processes.stop("test-k3s-mirror")
-        network.delete_namespace(NETWORK)
 
 
 def test_nodes_come_up_in_time(cluster: Cluster) -> None:

@@ -11,14 +11,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Interface
-from pathlib import Path
 from posixpath import dirname
 from typing import Final
 
@@ -29,12 +27,10 @@ from domain.names import INSTALL_SCRIPT, K3S_CONFIG, MAY_START
 from domain.node_files import NodeFile, node_files, script
 from domain.places.registry import StackSettings
 from domain.plan import AddressPlan, address_plan
-from lab import base, cgroups, images, machines, mirror, network, processes, programs, state
+from lab import machines
 from lab.commands import wait_until
 from lab.errors import LabError
-from lab.standins.k3s.layout import COREDNS_IMAGE, PAUSE_IMAGE, VERSION
-from tests.domain.one_stack import parse_stack
-from toolchain import ensure
+from tests.lab.raised import TOKEN, a_lab, k3s_settings, lay, machine_at, own_network
 
 pytestmark = [
     pytest.mark.link,
@@ -42,61 +38,18 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="machines need root"),
 ]
 
-REPOSITORY: Final = Path(__file__).parents[2]
 NETWORK: Final = "isthmus-test-ha"
 GATEWAY: Final = IPv4Interface("10.78.1.1/24")
 SERVERS: Final = ("test-ha-1", "test-ha-2", "test-ha-3")
 AGENT, LATER, REINSTALLED = "test-ha-4", "test-ha-5", "test-ha-6"
 AGENTS: Final = (AGENT, LATER, REINSTALLED)
 ADDRESSES: Final = {name: GATEWAY.network[10 + number] for number, name in enumerate((*SERVERS, *AGENTS), 1)}
-MIRROR: Final = f"http://{GATEWAY.ip}"
-TOKEN: Final = "0123456789abcdef0123456789abcdef"
 ANSWER_SECONDS: Final = 30.0
 """Within which another server answers when one has lost its power."""
 JOIN_SECONDS: Final = 240.0
 """A learner gets its vote at the leader's next look, every 15 s, and k3s that was refused starts again after 5 s."""
 ROUNDS_ALONE: Final = int(re.findall(r"^rounds_alone=([0-9]+)$", script("join-k3s.sh"), re.MULTILINE)[0])
 TLS: Final = "/var/lib/rancher/k3s/server/tls"
-
-
-def settings(k3s_sha256: str) -> StackSettings:
-    host_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJd2gTWYGdEwEzvYjHAyO3XX9Cj4Z3wbqGPcBJ1HMGx7"
-    secret = {"secure": "v1:bm9uY2U=:Y2lwaGVy"}
-    parsed = parse_stack(
-        "test",
-        {
-            "isthmus:network": {
-                "pod_cidr": "10.64.0.0/16",
-                "service_cidr": "10.65.0.0/16",
-                "node_cidr": str(GATEWAY.network),
-                "dns_zone": "test.internal",
-            },
-            "isthmus:peers": [],
-            "isthmus:on_premise": {
-                "machines": [
-                    {
-                        "name": name,
-                        "address": str(address),
-                        "role": "server" if name in SERVERS else "agent",
-                        "router": name == AGENT,
-                        "host_key": host_key,
-                    }
-                    for name, address in ADDRESSES.items()
-                ],
-                "ssh": {"user": "root", "port": 22},
-            },
-            "isthmus:k3s": {"version": VERSION, "sha256": k3s_sha256},
-            "isthmus:mirrors": {
-                "k3s": f"{MIRROR}/k3s",
-                "registries": {"docker.io": MIRROR, "registry.isthmus.lab": MIRROR},
-            },
-            "isthmus:clusterSecret": secret,
-            "isthmus:netbirdApiToken": secret,
-            "isthmus:sshPrivateKey": secret,
-        },
-    )
-    assert isinstance(parsed, StackSettings), [str(problem) for problem in parsed]
-    return parsed
 
 
 @dataclass
@@ -116,37 +69,18 @@ class Cluster:
     def make(self, name: str) -> None:
         """An empty machine of this name and address."""
         machines.destroy(name)
-        machines.create(
-            machines.MachineSpec(
-                name=name,
-                hostname=name,
-                interfaces=(
-                    machines.Bridged(
-                        bridge_namespace=NETWORK,
-                        ifname="eth0",
-                        address=IPv4Interface(f"{ADDRESSES[name]}/{GATEWAY.network.prefixlen}"),
-                        gateway=GATEWAY.ip,
-                    ),
-                ),
-                binds=(programs.bind(),),
-            )
-        )
+        machines.create(machine_at(name, ADDRESSES[name], NETWORK, GATEWAY))
         machines.start(name)
         machines.wait_boot(name)
 
-    def lay(self, name: str, files: Sequence[NodeFile]) -> None:
-        for file in files:
-            script = f'mkdir -p "$(dirname {file.path})" && cat > {file.path} && chmod {file.mode:o} {file.path}'
-            machines.exec(name, ["sh", "-c", script], text=file.content, check=True)
-
     def install(self, name: str, files: Sequence[NodeFile] | None = None) -> None:
         """What the program does on a machine; returns once k3s is up."""
-        self.lay(name, self.files(name) if files is None else files)
+        lay(name, self.files(name) if files is None else files)
         machines.exec(name, [INSTALL_SCRIPT], check=True, deadline_seconds=300)
 
     def begin(self, name: str, files: Sequence[NodeFile] | None = None) -> None:
         """The same, without waiting for k3s."""
-        self.lay(name, self.files(name) if files is None else files)
+        lay(name, self.files(name) if files is None else files)
         machines.exec(name, ["sh", "-c", f"setsid {INSTALL_SCRIPT} >/tmp/installed 2>&1 &"], check=True)
 
     def run(self, name: str, *argv: str, text: str = "") -> str:
@@ -229,34 +163,24 @@ def journals() -> str:
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[None]:
-    base.ensure_machine_tree()
-    if state.read() is not None:
+    with a_lab():
         yield
-        return
-    with state.exclusive():
-        state.claim(REPOSITORY)
-        cgroups.join()
-        try:
-            yield
-        finally:
-            left = state.teardown()
-    assert left == []
 
 
 @pytest.fixture(scope="module")
 def cluster(lab: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     root = tmp_path_factory.mktemp("mirror")
-    references = [f"docker.io/{PAUSE_IMAGE}", f"docker.io/{COREDNS_IMAGE}"]
-    laid_out = mirror.prepare_mirror(root, k3s_version=VERSION, images=images.ensure_images(references))
-    programs.lay_out(ensure(list(programs.TOOLS)))
-    made = Cluster(settings(laid_out.k3s_sha256))
-    try:
-        network.create_bridge(NETWORK, address=GATEWAY)
-        processes.spawn(
-            "test-ha-mirror",
-            [sys.executable, "-m", "lab.mirror", "--listen", f"{GATEWAY.ip}:80", "--root", str(root)],
-            netns=NETWORK,
-            directory=REPOSITORY,
+    with own_network(NETWORK, GATEWAY, root, tuple(ADDRESSES)) as k3s_sha256:
+        made = Cluster(
+            k3s_settings(
+                k3s_sha256,
+                pods="10.64.0.0/16",
+                services="10.65.0.0/16",
+                gateway=GATEWAY,
+                addresses=ADDRESSES,
+                servers=SERVERS,
+                router=AGENT,
+            )
         )
         with ThreadPoolExecutor() as pool:
             list(pool.map(made.make, (*SERVERS, AGENT)))
@@ -270,11 +194,6 @@ def cluster(lab: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clu
         is_so("three servers have a vote", lambda: made.members(SERVERS[0]) == VOTERS, 2 * JOIN_SECONDS)
         is_so("all are nodes", lambda: made.ready(SERVERS[0]) == {*SERVERS, AGENT})
         yield made
-    finally:
-        for name in ADDRESSES:
-            machines.destroy(name)
-        processes.stop("test-ha-mirror")
-        network.delete_namespace(NETWORK)
 
 
 def test_every_server_has_the_whole_cluster(cluster: Cluster) -> None:

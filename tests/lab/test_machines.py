@@ -16,11 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from lab import base, cgroups, line, machines, network, state, topology
+from lab import cgroups, line, machines, network, state, topology
 from lab.commands import run, wait_until
 from lab.errors import DeadlinePassed, MachineError
 from lab.firewall import FirewallRule
 from lab.machines import Bind, Bridged, MachineSpec, Public
+from tests.lab.raised import a_lab
 
 pytestmark = [
     pytest.mark.link,
@@ -90,19 +91,8 @@ def connects(namespace: str, address: IPv4Address, port: int) -> bool:
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[None]:
-    base.ensure_machine_tree()
-    if state.read() is not None:
+    with a_lab(networks=True):
         yield
-        return
-    with state.exclusive():
-        state.claim(Path(__file__).parents[2])
-        cgroups.join()
-        try:
-            network.create_all()
-            yield
-        finally:
-            left = state.teardown()
-    assert left == []
 
 
 @pytest.fixture(scope="module")

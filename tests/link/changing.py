@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -11,7 +12,10 @@ from typing import Any, Final
 import yaml
 
 from lab import project
+from lab import up as lab_up
+from lab.inside import http_request
 from lab.pulumi_command import Pulumi
+from lab.topology import HETZNER_ADDRESS, WORKSTATION_NAMESPACE
 from tests.domain.samples import changed
 
 UP_SECONDS: Final = 600.0
@@ -82,3 +86,49 @@ def changes_ahead(pulumi: Pulumi, stacks: Iterable[str]) -> dict[str, dict[str, 
     with ThreadPoolExecutor(max_workers=len(names)) as pool:
         found = dict(zip(names, pool.map(lambda stack: previewed(pulumi, stack), names), strict=True))
     return {stack: steps for stack, steps in found.items() if steps}
+
+
+def begin_up(pulumi: Pulumi, stack: str, *arguments: str) -> subprocess.Popen[str]:
+    """A `pulumi up` that goes on; all that it says is on its standard output."""
+    return subprocess.Popen(
+        pulumi.command("up", "--yes", "-s", stack, "--non-interactive", "--color", "never", *arguments),
+        env=project.environment(pulumi.tools),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+
+
+def at_hetzner(kind: str) -> list[dict[str, Any]]:
+    """All resources of a kind (``servers``, ``firewalls``...) at the Hetzner stand-in."""
+    token = lab_up.hetzner_token_file().read_text().strip()
+    answer = http_request(
+        WORKSTATION_NAMESPACE,
+        "GET",
+        str(HETZNER_ADDRESS),
+        80,
+        f"/v1/{kind}?per_page=50",
+        headers={"Authorization": f"Bearer {token}"},
+    )
+    assert answer.status == 200, answer
+    found: list[dict[str, Any]] = answer.json()[kind]
+    return found
+
+
+def policy_body(whole: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
+    """A policy of NetBird's API as the API takes it back, with changes to its rules."""
+    rules = []
+    for rule in whole["rules"]:
+        made = {key: value for key, value in rule.items() if value is not None}
+        for side in ("sources", "destinations"):
+            if side in made:
+                made[side] = [group["id"] for group in made[side]]
+        rules.append({**made, **changes})
+    return {
+        "name": whole["name"],
+        "description": whole.get("description", ""),
+        "enabled": changes.get("enabled", True),
+        "rules": rules,
+    }

@@ -16,19 +16,17 @@ from typing import Any, Final
 import pytest
 
 from lab import machines, project
-from lab import up as lab_up
-from lab.inside import call_inside, http_request
+from lab.inside import call_inside
 from lab.kubernetes import Cluster, is_ready
 from lab.pulumi_command import Pulumi
 from lab.topology import (
     DEFAULT,
-    HETZNER_ADDRESS,
     NETBIRD_ADDRESS,
     SERVICES_NAMESPACE,
     WORKSTATION_NAMESPACE,
 )
 from tests.link.assertions import ALL_BUT_THROUGHPUT, all_passed
-from tests.link.changing import UNCHANGED, change_settings, changes_ahead, config_of, stack_files_kept, up
+from tests.link.changing import UNCHANGED, at_hetzner, change_settings, changes_ahead, config_of, stack_files_kept, up
 from tests.link.conftest import Verify
 
 pytestmark = pytest.mark.link
@@ -98,22 +96,6 @@ def applied(pulumi: Pulumi, changes: Mapping[str, Mapping[str, Any]]) -> Iterato
         up(pulumi, STACKS)
 
 
-def hetzner(kind: str) -> list[dict[str, Any]]:
-    """All resources of a kind at the Hetzner API."""
-    token = lab_up.hetzner_token_file().read_text().strip()
-    answer = http_request(
-        WORKSTATION_NAMESPACE,
-        "GET",
-        str(HETZNER_ADDRESS),
-        80,
-        f"/v1/{kind}?per_page=50",
-        headers={"Authorization": f"Bearer {token}"},
-    )
-    assert answer.status == 200, answer
-    found: list[dict[str, Any]] = answer.json()[kind]
-    return found
-
-
 def servers() -> dict[str, dict[str, Any]]:
     """What makes a server the same one, by its name: id, time of its making, addresses, and how often it booted."""
     return {
@@ -124,7 +106,7 @@ def servers() -> dict[str, dict[str, Any]]:
             "private": [net["ip"] for net in one["private_net"]],
             "boots": machines.boots(one["name"]),
         }
-        for one in hetzner("servers")
+        for one in at_hetzner("servers")
     }
 
 
@@ -188,14 +170,14 @@ class TestApplied:
         assert servers() == applied.servers_before
 
     def test_labels_are_on_every_hetzner_resource(self, applied: Applied) -> None:
-        found = {kind: [one["labels"].get("team") for one in hetzner(kind)] for kind in LABELLED}
+        found = {kind: [one["labels"].get("team") for one in at_hetzner(kind)] for kind in LABELLED}
         assert found == {kind: ["platform"] * len(values) for kind, values in found.items()}
         assert {kind: len(values) for kind, values in found.items()} == {**dict.fromkeys(LABELLED, 1), "servers": 2}
 
     def test_the_firewall_lets_the_new_source_in_and_the_workstation_still(
         self, applied: Applied, changes: Mapping[str, Mapping[str, Any]]
     ) -> None:
-        (firewall,) = hetzner("firewalls")
+        (firewall,) = at_hetzner("firewalls")
         allowed = {rule["port"]: sorted(rule["source_ips"]) for rule in firewall["rules"] if rule["protocol"] == "tcp"}
         assert allowed == {
             "6443": sorted(changes["de"]["hetzner.api_allowed_cidrs"]),
@@ -319,6 +301,6 @@ def test_all_is_as_before(pulumi: Pulumi) -> None:
     (address,) = [one["address"] for name, one in servers().items() if name == "de-server-1"]
     assert reaches_api(WORKSTATION_NAMESPACE, address)
     assert not reaches_api(SERVICES_NAMESPACE, address)
-    labelled = {kind: hetzner(kind) for kind in LABELLED}
+    labelled = {kind: at_hetzner(kind) for kind in LABELLED}
     assert all(labelled.values())
     assert all("team" not in one["labels"] for found in labelled.values() for one in found)

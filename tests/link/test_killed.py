@@ -21,14 +21,14 @@ from typing import Any, Final
 
 import pytest
 
-from lab import kubernetes, project
+from lab import kubernetes
 from lab.kubernetes import Cluster
 from lab.netbird_api import NetBirdApi
 from lab.pulumi_command import Pulumi
 from lab.status import Status
 from lab.topology import VERIFY_NAMESPACE
 from tests.link.assertions import ALL_BUT_THROUGHPUT, all_passed
-from tests.link.changing import change_settings, changes_ahead, config_of, stack_files_kept
+from tests.link.changing import begin_up, change_settings, changes_ahead, config_of, stack_files_kept
 from tests.link.conftest import Verify
 from tests.link.test_recovery import complete, destroy, hetzner, names, whole
 from tests.link.test_restarts import wait_up
@@ -161,15 +161,7 @@ def killed_after(pulumi: Pulumi, stack: str, seconds: float) -> tuple[int, str]:
     It comes back once the plugins of the killed engine have ended, which may take minutes. An `up` that begins while
     they are still at work is in test_recovery.py.
     """
-    process = subprocess.Popen(
-        pulumi.command("up", "--yes", "--skip-preview", "-s", stack, "--non-interactive", "--color", "never"),
-        env=project.environment(pulumi.tools),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    )
+    process = begin_up(pulumi, stack, "--skip-preview")
     try:
         said, _ = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:

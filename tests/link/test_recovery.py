@@ -6,23 +6,21 @@ import json
 import os
 import re
 import signal
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
 
-from lab import kubernetes, machines, project
+from lab import kubernetes, machines
 from lab import up as lab_up
 from lab.commands import wait_until
-from lab.inside import http_request
 from lab.kubernetes import Cluster
 from lab.netbird_api import NetBirdApi
 from lab.pulumi_command import Pulumi
 from lab.status import Status
-from lab.topology import DEFAULT, HETZNER_ADDRESS, WORKSTATION_NAMESPACE
+from lab.topology import DEFAULT
 from tests.link.assertions import ALL_BUT_THROUGHPUT, all_passed, told
-from tests.link.changing import changes_ahead
+from tests.link.changing import at_hetzner, begin_up, changes_ahead
 from tests.link.conftest import Verify
 from tests.link.secret_search import ProcessLists, lab_secrets, shown, without_operator
 
@@ -48,20 +46,7 @@ SAID: list[str] = []
 
 def hetzner() -> dict[str, list[dict[str, Any]]]:
     """Everything that the Hetzner stand-in has, by kind."""
-    token = lab_up.hetzner_token_file().read_text().strip()
-    found = {}
-    for kind in HETZNER_KINDS:
-        answer = http_request(
-            WORKSTATION_NAMESPACE,
-            "GET",
-            str(HETZNER_ADDRESS),
-            80,
-            f"/v1/{kind}?per_page=50",
-            headers={"Authorization": f"Bearer {token}"},
-        )
-        assert answer.status == 200, answer
-        found[kind] = answer.json()[kind]
-    return found
+    return {kind: at_hetzner(kind) for kind in HETZNER_KINDS}
 
 
 def names(found: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[str]]:
@@ -88,15 +73,7 @@ def ours(found: Mapping[str, list[str]], *clusters: str) -> dict[str, list[str]]
 
 def up(pulumi: Pulumi, stack: str, *arguments: str, kill_at: str | None = None) -> tuple[int, str]:
     """One `pulumi up`; with ``kill_at`` it is killed with SIGKILL at the first line that matches. Code and output."""
-    process = subprocess.Popen(
-        pulumi.command("up", "--yes", "-s", stack, "--non-interactive", "--color", "never", *arguments),
-        env=project.environment(pulumi.tools),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    )
+    process = begin_up(pulumi, stack, *arguments)
     lines = []
     assert process.stdout is not None
     with process.stdout:

@@ -30,6 +30,7 @@ from lab.verify.causes import with_causes
 from lab.verify.checks import World, all_checks
 from lab.verify.run import make, world_of
 from tests.link.assertions import in_health, told
+from tests.link.changing import policy_body
 
 pytestmark = pytest.mark.link
 
@@ -238,23 +239,6 @@ def test_forwarding_switched_off(lab: Lab) -> None:
         assert lab.verified(status, "de-mn.other-other.icmp") == cause.sentence
 
 
-def rule_body(whole: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
-    """A policy as the API takes it, with changes to its rules."""
-    rules = []
-    for rule in whole["rules"]:
-        made = {key: value for key, value in rule.items() if value is not None}
-        for side in ("sources", "destinations"):
-            if side in made:
-                made[side] = [group["id"] for group in made[side]]
-        rules.append({**made, **changes})
-    return {
-        "name": whole["name"],
-        "description": whole.get("description", ""),
-        "enabled": changes.get("enabled", True),
-        "rules": rules,
-    }
-
-
 @contextlib.contextmanager
 def policy(lab: Lab, name: str, **changes: Any) -> Iterator[None]:
     """The policy changed in NetBird for the block."""
@@ -262,8 +246,8 @@ def policy(lab: Lab, name: str, **changes: Any) -> Iterator[None]:
     assert found is not None
     path = f"/api/policies/{found['id']}"
     whole = lab.netbird.call("GET", path)
-    with mended(lambda: lab.netbird.call("PUT", path, rule_body(whole))):
-        lab.netbird.call("PUT", path, rule_body(whole, **changes))
+    with mended(lambda: lab.netbird.call("PUT", path, policy_body(whole))):
+        lab.netbird.call("PUT", path, policy_body(whole, **changes))
         yield
 
 

@@ -21,6 +21,7 @@ from lab.verify.results import CheckResult
 from lab.verify.run import make, world_of
 from lab.verify.throughput import POD_PORT
 from lab.verify.workload import BACKEND_LABEL, BACKENDS, EMPTY, PLACEMENTS, STICKY
+from tests.link.changing import policy_body
 from tests.link.inside_pod import inside_pod, sending_up_to
 
 pytestmark = pytest.mark.link
@@ -137,18 +138,8 @@ def switching(netbird: NetBirdApi, name: str) -> Callable[..., None]:
     assert policy is not None
     whole = netbird.call("GET", f"/api/policies/{policy['id']}")
 
-    def body(*, enabled: bool) -> dict[str, Any]:
-        rules = []
-        for rule in whole["rules"]:
-            made = {key: value for key, value in rule.items() if value is not None}
-            for side in ("sources", "destinations"):
-                if side in made:
-                    made[side] = [group["id"] for group in made[side]]
-            rules.append({**made, "enabled": enabled})
-        return {"name": whole["name"], "description": whole.get("description", ""), "enabled": enabled, "rules": rules}
-
     def put(*, enabled: bool) -> None:
-        netbird.call("PUT", f"/api/policies/{policy['id']}", body(enabled=enabled))
+        netbird.call("PUT", f"/api/policies/{policy['id']}", policy_body(whole, enabled=enabled))
 
     return put
 
