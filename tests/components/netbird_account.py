@@ -54,6 +54,11 @@ POLICY: Final = {
 }
 
 
+def mark(instance: str = INSTANCE) -> str:
+    """The end of a description in NetBird."""
+    return f"(made by Isthmus, stack de, instance {instance})"
+
+
 def resource(network: str) -> dict[str, Any]:
     """Inputs of the network resource."""
     return {

@@ -108,6 +108,7 @@ class Registration:
     delete_before_replace: bool
     additional_secret_outputs: tuple[str, ...]
     retain_on_delete: bool
+    deleted_with: str
     timeouts: dict[str, str]
 
 
@@ -144,6 +145,7 @@ class Recorder(MockMonitor):
                     delete_before_replace=request.deleteBeforeReplace,
                     additional_secret_outputs=tuple(request.additionalSecretOutputs),
                     retain_on_delete=request.retainOnDelete,
+                    deleted_with=request.deletedWith,
                     timeouts={
                         key: getattr(request.customTimeouts, key)
                         for key in ("create", "update", "delete")
@@ -330,6 +332,7 @@ def run(
     config: Mapping[str, str],
     preview: bool,
     stacks: Mapping[str, Mapping[str, Any]] | None = None,
+    project: str = "isthmus",
 ) -> Run:
     """Runs a coroutine as the program of a stack. ``stacks`` are the outputs of the stacks that exist."""
     loop = asyncio.new_event_loop()
@@ -337,7 +340,7 @@ def run(
     reset_options()
     recorder = Recorder(preview=preview, stacks=stacks or {})
     set_mocks(
-        recorder.mocks, project="isthmus", stack=stack, preview=preview, monitor=recorder, organization="organization"
+        recorder.mocks, project=project, stack=stack, preview=preview, monitor=recorder, organization="organization"
     )
     set_all_config(dict(config))
     outputs: dict[str, Value] = {}

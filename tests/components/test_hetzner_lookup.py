@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components.hetzner_lookup import look_up
-from components.own_address import SOMEWHERE, own_address
 from domain.places.hetzner.offer import Judgement
 from domain.plan import address_plan
 from lab.standins.hetzner_api import catalog
@@ -128,10 +124,3 @@ def test_an_address_where_something_else_answers(hetzner: StandIn) -> None:
     assert found.problems == ()
     (remark,) = found.remarks
     assert remark.startswith(UNASKED)
-
-
-def test_the_own_address_is_that_of_the_way_out() -> None:
-    """As the system's own tool tells it; None where there is no way out."""
-    told = subprocess.run(["ip", "-4", "-json", "route", "get", SOMEWHERE[0]], capture_output=True, text=True)
-    expected = IPv4Address(json.loads(told.stdout)[0]["prefsrc"]) if told.returncode == 0 else None
-    assert own_address() == expected

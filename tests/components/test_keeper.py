@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from components.keeper_program import PACKAGE, program
-from components.peer_link import read_peer_link
 from domain import netbird
-from domain.keeper import PROGRAM_LIMIT
 from domain.settings.installed import NetbirdSettings
-from tests.components.recording import KEEPER_KEY, LINKS, Run, run, run_stack
-from tests.domain.samples import DE, GIVEN, MN, changed, plan_of
-
-
-@pytest.fixture(scope="module")
-def mn(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """mn, linked with de."""
-    return run_stack(tmp_path_factory.mktemp("mn"), "mn")
+from tests.components.recording import Run, run_stack
+from tests.domain.samples import DE, GIVEN, MN, changed
 
 
 def pod(found: Run) -> dict[str, Any]:
@@ -33,31 +21,6 @@ def pod(found: Run) -> dict[str, Any]:
 
 def environment(found: Run) -> dict[str, Any]:
     return {one["name"]: one.get("value") for one in pod(found)["containers"][0]["env"]}
-
-
-class TestProgram:
-    def test_it_is_the_package(self, mn: Run) -> None:
-        data = mn.one(":ConfigMap", "isthmus-keeper-program").inputs["binaryData"]
-        assert base64.b64decode(data["keeper.pyz"]) == program()
-        assert len(program()) < PROGRAM_LIMIT
-
-    def test_python_starts_it_without_anything_beside(self, tmp_path: Path) -> None:
-        (tmp_path / "keeper.pyz").write_bytes(program())
-        command = [sys.executable, "-I", "-S", str(tmp_path / "keeper.pyz"), "--help"]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={}, timeout=50)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert "--config" in done.stdout
-
-    def test_another_program_is_another_pod(self, mn: Run, tmp_path: Path) -> None:
-        changed_package = tmp_path / "keeper"
-        changed_package.mkdir()
-        for path in PACKAGE.glob("*.py"):
-            (changed_package / path.name).write_bytes(path.read_bytes())
-        assert program(changed_package) == program()
-        (changed_package / "__main__.py").write_bytes(b"# other\n")
-        assert program(changed_package) != program()
-        template = mn.one(":DaemonSet", "isthmus-keeper").inputs["spec"]["template"]
-        assert len(template["metadata"]["annotations"]["isthmus.dev/keeper-sha256"]) == 64
 
 
 class TestPod:
@@ -126,28 +89,6 @@ class TestTold:
         assert port(run_stack(tmp_path, "mn", config=changed(MN, {"keeper": {"enabled": False}}))) is None
 
 
-class TestPeer:
-    @pytest.mark.parametrize(
-        ("links", "back"),
-        [
-            ({"mn": {"status": "linked", "message": ""}}, True),
-            ({"mn": {"status": "pending", "message": ""}}, False),
-            ({"kz": {"status": "linked", "message": ""}}, False),
-            ({}, False),
-            (None, False),
-        ],
-    )
-    def test_whether_it_knows_our_link_and_its_keepers_answer(self, links: Any, back: bool) -> None:
-        found = []
-
-        async def body() -> None:
-            found.append(await read_peer_link("de", plan_of("mn", MN), cluster_ips=True))
-
-        outputs = {"link": LINKS["de"], "links": links, "keeper": {"port": 51900.0}}
-        run(body, stack="mn", config={}, preview=False, stacks={"de": outputs})
-        assert [(one.links_back, one.keeper_port) for one in found] == [(back, 51900)]
-
-
 class TestRights:
     def test_what_it_may_do(self, mn: Run) -> None:
         everywhere = mn.one(":ClusterRole").inputs["rules"]
@@ -180,14 +121,6 @@ class TestRights:
 
     def test_its_role_comes_after_the_namespace_of_the_agents(self, mn: Run) -> None:
         assert "isthmus-netbird-operator" in mn.one(":Role").depends_on
-
-
-class TestKey:
-    def test_it_is_secret(self, mn: Run) -> None:
-        secret = mn.one("core/v1:Secret", "isthmus-keeper-key")
-        assert secret.inputs["stringData"] == {"key": KEEPER_KEY}
-        assert "stringData" in secret.secret_inputs
-        assert mn.one(":KeeperKey").additional_secret_outputs == ("key",)
 
 
 class TestNone:

@@ -10,6 +10,7 @@ import pytest
 from components import waits
 from components.kubernetes_client import KubernetesClient
 from components.waiting import Seen
+from tests.components.recording import Run
 
 
 def daemon_set(*, desired: int = 2, observed: int = 4) -> dict[str, Any]:
@@ -215,3 +216,15 @@ def test_keepers_that_do_not_run_or_are_told_are_left_alone(ready: bool, mark: s
     api = Keepers(ready=ready, marks={"mn-1": mark, "mn-2": mark})
     assert waits.keepers(cast("KubernetesClient", api), "new").look().done is ready
     assert api.patched == []
+
+
+def test_what_the_waits_look_at_is_what_is_there(mn: Run) -> None:
+    for wanted, name in (
+        (waits.GUARDS, "isthmus-guard"),
+        (waits.KEEPERS, "isthmus-keeper"),
+        (waits.RELAYS, "isthmus-dns-relay"),
+    ):
+        there = mn.one(":DaemonSet", name).inputs
+        assert (wanted.name, wanted.namespace) == (there["metadata"]["name"], there["metadata"]["namespace"])
+        key, _, value = wanted.selector.partition("=")
+        assert there["spec"]["selector"]["matchLabels"] == {key: value}

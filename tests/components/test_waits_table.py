@@ -73,7 +73,7 @@ WAITS: Final = {
     ),
     ("netbird_networks", "ROUTER_DEADLINE_SECONDS"): Waited(
         "a routing peer in the operator's network",
-        (("components/test_netbird_api.py", "test_network_without_routing_peers"),),
+        (("components/test_netbird_networks.py", "test_network_without_routing_peers"),),
     ),
     ("node_watch", "JOIN_SECONDS"): Waited(
         "machines as nodes",
@@ -97,7 +97,7 @@ WAITS: Final = {
     ),
     ("hetzner_client", "DEADLINE_SECONDS"): Waited(
         "what a killed `up` left at Hetzner",
-        (("components/test_interrupted.py", "test_what_takes_too_long_is_named_and_the_next_time_it_goes_through"),),
+        (("components/test_hetzner_client.py", "test_what_takes_too_long_is_named_and_the_next_time_it_goes_through"),),
     ),
     ("former_node", "GONE_SECONDS"): Waited(
         "the former Node of a server", (("components/test_former_node.py", "test_in_vain"),)

@@ -1,4 +1,4 @@
-"""The program compares its settings with what runs, and refuses what a running cluster can't follow."""
+"""The settings of this stack as the program reads them: compared with the other files and with what runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ import pytest
 
 from components.configuration import words_of_leave
 from components.engine import MOCKS
-from tests.components.recording import LINKS, engine_config_of, program, run, run_stack, write_stack_files
+from tests.components.recording import (
+    LINKS,
+    engine_config_of,
+    program,
+    run,
+    run_stack,
+    write_stack_files,
+)
 from tests.domain.samples import DE, MN, changed, settings_of
 
 
@@ -82,3 +89,19 @@ def test_a_machine_that_leaves_is_named_with_the_way_past_one_that_is_gone() -> 
 
 def test_before_the_first_up_and_after_a_destroy_everything_may_change(tmp_path: Path) -> None:
     assert said_by(tmp_path, changed(MN, {"network.pod_cidr": "10.60.0.0/16"}), {}, preview=False) == ""
+
+
+def test_a_computed_mtu_is_one_that_the_peer_takes(tmp_path: Path) -> None:
+    """On its own mn would give Cilium 1480, of whose packets de's private network takes no more."""
+    wide = {"netbird": {"underlay_mtu": 1500}}
+    config = changed(MN, wide)
+    write_stack_files(tmp_path, de=changed(DE, wide), mn=config)
+    module = program()
+    found = run(
+        lambda: module.main(directory=tmp_path, engine=MOCKS),
+        stack="mn",
+        config=engine_config_of(config),
+        preview=True,
+        stacks={"de": {"link": LINKS["de"]}},
+    )
+    assert found.one("Release", "isthmus-cilium").inputs["values"]["MTU"] == 1450

@@ -1,23 +1,26 @@
-"""What the program does by itself, beside the engine: CRDs of a chart, a look at a namespace and at a zone."""
+"""The CRDs of a chart, kept at the version of its release."""
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Mapping
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import pulumi
 import pytest
 
-from components.chart_crds import CRDS, keep_crds
+from components.chart_crds import CRDS, CrdsNotKeptError, keep_crds, with_crds
+from components.helm_records import RecoverRelease
 from components.kubernetes_client import METADATA_ONLY
-from components.namespace_look import look_at_namespace
-from components.router_zone import MissingZoneError, require_zone
 from domain.chart_crds import MARK
-from tests.components.netbird_account import client_of
-from tests.components.netbird_server import running
+from tests.components.conftest import Told
 from tests.domain.test_chart_crds import crd, record
 
 RELEASE = "isthmus-netbird-operator"
+
+
 DEPLOYED = (
     "/api/v1/namespaces/netbird/secrets?labelSelector=owner%3Dhelm,name%3Disthmus-netbird-operator,status%3Ddeployed"
 )
@@ -86,33 +89,57 @@ class TestCrds:
             kept(Cluster([]))
 
 
-class TestNamespace:
-    PATH = "/api/v1/namespaces/netbird"
+class TestWithCrds:
+    """The release as its dependents wait for it."""
 
-    @pytest.mark.parametrize(
-        ("objects", "records", "theirs"),
-        [
-            ({}, [], False),
-            ({PATH: {"metadata": {"managedFields": [{"manager": "kubectl-create"}]}}}, [], True),
-            ({PATH: {"metadata": {"managedFields": [{"manager": "pulumi-kubernetes-1"}]}}}, [record({})], False),
-        ],
-    )
-    def test_whose_it_is(self, objects: dict[str, Any], records: list[dict[str, Any]], theirs: bool) -> None:
-        assert look_at_namespace(Cluster(records, objects), "netbird", RELEASE) is theirs  # type: ignore[arg-type]
+    def after(self, cluster: Cluster | None, *, there: bool = True) -> tuple[object, object]:
+        """The release, and what its dependents get."""
 
+        class Recover:
+            release, namespace = RELEASE, "netbird"
 
-class TestZone:
-    def test_a_zone_that_is_there(self) -> None:
-        with running() as netbird:
-            netbird.add("/dns/zones", name="mn.routers.isthmus.internal", domain="mn.routers.isthmus.internal")
-            require_zone(client_of(netbird), "mn.routers.isthmus.internal")
+            async def client(self) -> Cluster | None:
+                return cluster
 
-    def test_a_missing_zone_is_named_with_the_way_out(self) -> None:
-        with running() as netbird:
-            netbird.add("/dns/zones", name="de.routers.isthmus.internal", domain="de.routers.isthmus.internal")
-            with pytest.raises(MissingZoneError) as missing:
-                require_zone(client_of(netbird), "mn.routers.isthmus.internal")
-        assert str(missing.value) == (
-            "NetBird has no DNS zone mn.routers.isthmus.internal, without which its operator does nothing for the "
-            "router of this cluster; somebody deleted it. `pulumi up --refresh` sees that and makes it anew"
+        async def body() -> tuple[object, object]:
+            release = SimpleNamespace(id=pulumi.Output.from_input("1" if there else None))
+            recover: Any = Recover()
+            given: Any = with_crds(cast("pulumi.CustomResource", release), recover)
+            return release, await given
+
+        return asyncio.run(body())
+
+    def test_what_was_brought_up_to_date_is_told(self, told: Told) -> None:
+        release, given = self.after(Cluster([record(FILES)]))
+        assert given is release
+        assert told.info == [f"{RELEASE}: CRDs brought to chart netbird-operator 0.8.0: a, b"]
+
+    def test_what_is_in_order_is_not(self, told: Told) -> None:
+        cluster = Cluster([record(FILES)])
+        kept(cluster)
+        self.after(cluster)
+        assert told.info == []
+
+    def test_what_could_not_be_done_ends_the_up_with_a_way(self) -> None:
+        with pytest.raises(CrdsNotKeptError) as refusal:
+            self.after(Cluster([]))
+        assert str(refusal.value) == (
+            f"{RELEASE}: the CRDs of its chart were not brought up to date: Helm has no record of a release {RELEASE} "
+            "in namespace netbird that is deployed; the next `pulumi up` tries it again"
         )
+
+    def test_where_the_program_can_not_log_in_the_person_is_told_how(self, told: Told) -> None:
+        self.after(None)
+        (text,) = told.info
+        assert text.endswith("`kubectl apply --server-side --force-conflicts -f crds/`")
+
+    def test_a_release_that_is_left_out_is_not_looked_at(self, told: Told) -> None:
+        cluster = Cluster([record(FILES)])
+        self.after(cluster, there=False)
+        assert (cluster.applied, told.info) == ([], [])
+
+    def test_a_preview_does_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        release, recover = cast("pulumi.CustomResource", object()), cast("RecoverRelease", object())
+        assert with_crds(release, None) is release
+        monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: True)
+        assert with_crds(release, recover) is release

@@ -1,0 +1,57 @@
+"""What every cluster has: a login, a kubeconfig, and a provider."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.cluster import Shell, that_answers
+from tests.components.recording import Run, run_stack
+from tests.components.several_servers import CASES, COMMAND
+
+
+def test_kubernetes_provider_survives_an_unknown_kubeconfig(de: Run) -> None:
+    inputs = de.one("pulumi:providers:kubernetes").inputs
+    assert inputs["clusterIdentifier"] == "de"
+    assert inputs["enableConfigMapMutable"] == "true"
+    assert inputs["enableSecretMutable"] == "true"
+
+
+def test_a_shell_always_has_a_host_key() -> None:
+    with pytest.raises(TypeError, match="host_key"):
+        Shell("192.0.2.1", "key")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(("stack", "config", "server"), CASES)
+def test_a_server_that_is_made_anew_takes_no_kubeconfig_along(
+    tmp_path: Path, stack: str, config: dict[str, Any], server: str
+) -> None:
+    """With a dependency the engine would fetch it anew, from a server that is empty and joins the others."""
+    fetched = run_stack(tmp_path, stack, config=config).one(COMMAND, "machines-kubeconfig")
+    assert fetched.inputs["triggers"] == [stack]
+    assert fetched.ignore_changes == ("triggers",)
+
+
+@pytest.mark.parametrize("stack", ["de", "mn"])
+def test_the_only_server_made_anew_is_a_new_cluster(tmp_path: Path, stack: str) -> None:
+    fetched = run_stack(tmp_path, stack).one(COMMAND, "machines-kubeconfig")
+    assert fetched.inputs["triggers"] != [stack]
+    assert fetched.ignore_changes == ()
+
+
+def test_the_first_address_that_answers() -> None:
+    with socket.socket() as listening, socket.socket() as other:
+        listening.bind(("127.0.0.3", 0))
+        listening.listen()
+        port = listening.getsockname()[1]
+        addresses = ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"]
+        assert asyncio.run(that_answers(addresses, port)) == "127.0.0.3"
+        other.bind(("127.0.0.2", port))
+        other.listen()
+        assert asyncio.run(that_answers(addresses, port)) == "127.0.0.2", "the order counts, not who is quicker"
+        assert asyncio.run(that_answers(["127.0.0.1", "127.0.0.4"], port)) == "127.0.0.1", "nobody does"
+        assert asyncio.run(that_answers(["127.0.0.4"], port)) == "127.0.0.4"

@@ -1,0 +1,173 @@
+"""Machines over SSH: what is run on them, in which order, and what it leaves alone."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import subprocess
+import tarfile
+from pathlib import Path
+
+import yaml
+
+from components.on_premise import INSTALL, LEAVE, UNINSTALL
+from domain.keys import ClusterKeys
+from tests.components.recording import Run, run_stack
+from tests.components.several_servers import COMMAND, OVER_SSH
+from tests.domain.samples import CLUSTER_SECRET, HOST_KEYS, MN, SSH_PRIVATE_KEY, changed
+
+
+class TestOnPremise:
+    def test_commands(self, mn: Run) -> None:
+        command = mn.one("command:remote:Command", "machines-mn-1")
+        assert command.inputs["create"] == command.inputs["update"] == INSTALL
+        assert command.inputs["delete"] == (
+            "if [ -d /usr/local/lib/isthmus ]; then touch /usr/local/lib/isthmus/leaves; fi"
+        )
+        assert command.inputs["logging"] == "stderr"
+        assert command.timeouts == {"create": "30m", "update": "30m", "delete": "15m"}
+        assert "connection" in command.secret_inputs or "stdin" in command.secret_inputs
+        connection = command.inputs["connection"]
+        assert (connection["host"], connection["user"], connection["port"]) == ("192.168.7.11", "root", 22.0)
+        assert (connection["hostKey"], connection["privateKey"]) == (HOST_KEYS[0], SSH_PRIVATE_KEY)
+
+    def test_machines_leave_by_a_command_that_runs_at_no_other_time(self, mn: Run) -> None:
+        command = mn.one("command:remote:Command", "machines-mn-2-uninstall")
+        assert {"create", "update", "stdin"}.isdisjoint(command.inputs)
+        assert command.inputs["delete"] == (
+            "if [ -e /usr/local/lib/isthmus/leaves ]; then "
+            "exec timeout -k 30 600 /usr/local/lib/isthmus/uninstall-k3s; fi"
+        )
+        assert command.timeouts == {"delete": "15m"}
+
+    def test_a_machine_that_is_away_holds_up_nothing_but_itself(self, mn: Run) -> None:
+        """Servers and agents wait for the first server; what is in the cluster waits for that one alone."""
+        commands = {command.name: set(command.depends_on) for command in mn.of("command:remote:Command")}
+        assert commands == {
+            "machines-mn-1-uninstall": set(),
+            "machines-mn-2-uninstall": {"machines-mn-1-uninstall"},
+            "machines-mn-1": {"machines-mn-1-uninstall"},
+            "machines-mn-2": {"machines-mn-2-uninstall", "machines-mn-1"},
+            "machines-kubeconfig": {"machines-mn-1", "machines-mn-1-uninstall", "machines-mn-2-uninstall"},
+        }
+
+    def test_archive_holds_the_node(self, mn: Run) -> None:
+        command = mn.one("command:remote:Command", "machines-mn-2")
+        assert "stdin" in command.secret_inputs
+        archive = tarfile.open(fileobj=io.BytesIO(base64.b64decode(command.inputs["stdin"])))  # noqa: SIM115
+        names = archive.getnames()
+        assert "etc/rancher/k3s/config.yaml" in names
+        config = yaml.safe_load(archive.extractfile("etc/rancher/k3s/config.yaml").read())  # type: ignore[union-attr]
+        assert config["server"] == "https://192.168.7.11:6443"
+        assert config["token"] == ClusterKeys.derive(CLUSTER_SECRET, "mn").k3s_token
+
+    def test_same_settings_same_bytes(self, mn: Run, tmp_path: Path) -> None:
+        again = run_stack(tmp_path, "mn")
+        for name in ("machines-mn-1", "machines-mn-2"):
+            first, second = (found.one("command:remote:Command", name).inputs["stdin"] for found in (mn, again))
+            assert first == second
+
+    def test_nothing_secret_on_a_command_line(self, mn: Run) -> None:
+        token = ClusterKeys.derive(CLUSTER_SECRET, "mn").k3s_token
+        for command in mn.some("command:remote:Command"):
+            for key in ("create", "update", "delete"):
+                assert token not in str(command.inputs.get(key))
+
+    def test_another_user_goes_by_sudo(self, tmp_path: Path) -> None:
+        found = run_stack(tmp_path, "mn", config=changed(MN, {"on_premise.ssh": {"user": "admin", "port": 2222}}))
+        command = found.one("command:remote:Command", "machines-mn-1")
+        assert command.inputs["create"] == f"sudo -n sh -c '{INSTALL}'"
+        assert command.inputs["connection"]["port"] == 2222.0
+        fetched = found.one("command:remote:Command", "machines-kubeconfig")
+        assert fetched.inputs["create"] == "sudo -n sh -c 'timeout -k 30 1260 sh -s -- 1200'"
+
+    def test_install_unpacks_and_runs(self, tmp_path: Path) -> None:
+        """The command itself, with another root than /."""
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            text = b"#!/bin/sh\necho installed\n"
+            entry = tarfile.TarInfo("usr/local/lib/isthmus/install-k3s")
+            entry.mode, entry.size = 0o755, len(text)
+            tar.addfile(entry, io.BytesIO(text))
+
+        def run(given: bytes) -> subprocess.CompletedProcess[bytes]:
+            command = re.sub(r"/(usr|etc|sys)/", rf"{tmp_path}/\1/", INSTALL)
+            command = command.replace("--directory /", f"--directory {tmp_path}")
+            return subprocess.run(["sh", "-c", command], input=given, capture_output=True, timeout=20)
+
+        encoded = base64.b64encode(archive.getvalue())
+        done = run(encoded)
+        assert (done.returncode, done.stdout) == (0, b"installed\n"), done.stderr
+        assert run(encoded).returncode == 0
+        assert run(b"no archive").returncode != 0
+
+    def test_only_a_machine_that_was_told_to_leave_is_uninstalled(self, tmp_path: Path) -> None:
+        """An earlier version of the program deletes the resource that it doesn't know, of a cluster that stays."""
+        ours = tmp_path / "usr/local/lib/isthmus"
+
+        def run(command: str) -> str:
+            moved = re.sub(r"/(usr|etc|sys)/", rf"{tmp_path}/\1/", command).replace(
+                "--directory /", "--directory /dev/null"
+            )
+            done = subprocess.run(["sh", "-c", moved], input="", capture_output=True, text=True, timeout=20)
+            return done.stdout
+
+        assert run(LEAVE) == run(UNINSTALL) == "", "nothing was ever installed"
+        assert not ours.exists()
+        ours.mkdir(parents=True)
+        (ours / "uninstall-k3s").write_text("#!/bin/sh\necho uninstalled\n")
+        (ours / "uninstall-k3s").chmod(0o755)
+        assert run(UNINSTALL) == ""
+        run(LEAVE)
+        assert run(UNINSTALL) == "uninstalled\n"
+        run(INSTALL)  # it fails at the archive, and the machine is one that stays again
+        assert run(UNINSTALL) == ""
+
+    def test_k3s_of_somebody_else_stays_as_it_is(self, tmp_path: Path) -> None:
+        (tmp_path / "etc/rancher/k3s").mkdir(parents=True)
+        (tmp_path / "etc/rancher/k3s/config.yaml").write_text("token: theirs\n")
+        command = re.sub(r"/(usr|etc|sys)/", rf"{tmp_path}/\1/", INSTALL)
+        done = subprocess.run(["sh", "-c", command], input="", capture_output=True, text=True, timeout=20)
+        assert done.returncode == 1
+        assert done.stderr == (
+            f"k3s that was not put here by this program is on this machine, see {tmp_path}/etc/rancher/k3s: its data "
+            "would be lost. Give the cluster by on_premise.kubeconfig, or take k3s off the machine first\n"
+        )
+        assert [path.name for path in tmp_path.iterdir()] == ["etc"]
+
+    def test_netbird_of_somebody_else_stays_as_it_is(self, tmp_path: Path) -> None:
+        (tmp_path / "sys/class/net/wt0").mkdir(parents=True)
+        command = re.sub(r"/(usr|etc|sys)/", rf"{tmp_path}/\1/", INSTALL)
+        done = subprocess.run(["sh", "-c", command], input="", capture_output=True, text=True, timeout=20)
+        assert done.returncode == 1
+        assert done.stderr == (
+            "NetBird runs on this machine already, its interface wt0 is there: the agent of the router would share its "
+            "interface, routes and addresses. Take it off the machine first\n"
+        )
+        # On a machine of ours it is the router's own.
+        (tmp_path / "usr/local/lib/isthmus").mkdir(parents=True)
+        done = subprocess.run(["sh", "-c", command], input="x", capture_output=True, text=True, timeout=20)
+        assert "NetBird" not in done.stderr
+
+    def test_an_upload_that_was_cut_off_installs_nothing_of_somebody_else(self) -> None:
+        """The folder that marks a machine as ours comes first: what was unpacked in part is ours the next time."""
+        assert INSTALL.index("mkdir -p /usr/local/lib/isthmus") < INSTALL.index("tar --extract")
+
+
+def test_machines_are_installed_one_after_the_other_and_agents_three_at_a_time(tmp_path: Path) -> None:
+    found = run_stack(tmp_path, "mn", config=OVER_SSH)
+    after = {
+        command.name: {name for name in command.depends_on if not name.endswith("-uninstall")}
+        for command in found.some(COMMAND)
+        if not command.name.endswith("-uninstall")
+    }
+    assert after == {
+        "machines-start": set(),
+        "machines-s-1": {"machines-start"},
+        "machines-s-2": {"machines-s-1"},
+        "machines-s-3": {"machines-s-2"},
+        **{f"machines-mn-{number}": {"machines-s-3"} for number in (2, 3, 4)},
+        "machines-mn-5": {"machines-mn-2"},
+        "machines-kubeconfig": {"machines-s-1"},
+    }
