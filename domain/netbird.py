@@ -39,10 +39,17 @@ OPERATOR_ENVIRONMENT: Final = (
 operator merges it into a filled object, and without the names fields of one entry end up in another."""
 OPERATOR_VOLUMES: Final = ("netbird-run", "netbird-lib", "ssh-etc", "resolv-conf")
 """Volumes of operator 0.8.0's pod, in its order, repeated for the same reason."""
-OPERATOR_MOUNTS: Final = (
-    *("/var/run/netbird", "/var/lib/netbird", "/etc/ssh", "/etc/resolv.conf", "/etc/resolv.conf.original.netbird"),
-)
-"""Where operator 0.8.0 mounts them, in its order, likewise."""
+OPERATOR_MOUNTS: Final = {
+    "/var/run/netbird": "netbird-run",
+    "/var/lib/netbird": "netbird-lib",
+    "/etc/ssh": "ssh-etc",
+    "/etc/resolv.conf": "resolv-conf",
+    "/etc/resolv.conf.original.netbird": "resolv-conf",
+}
+"""Where operator 0.8.0 mounts them, in its order, likewise. It reads the override as a PodTemplateSpec
+(api/v1alpha1/networkrouter_types.go), whose mounts have a volume's name always: one that is left out is empty, and the
+API server refuses the router's Deployment.
+"""
 AGENT_STATE: Final = "/var/lib/netbird"
 """The one of these that is ours."""
 DRAIN_SECONDS: Final = 3
@@ -195,8 +202,8 @@ def pod_template_override(cluster: str, netbird: NetbirdSettings, nodes: Sequenc
                     "env": entries,
                     "volumeMounts": [
                         *(
-                            {"mountPath": path, **({"name": "state"} if path == AGENT_STATE else {})}
-                            for path in OPERATOR_MOUNTS
+                            {"name": "state" if path == AGENT_STATE else volume, "mountPath": path}
+                            for path, volume in OPERATOR_MOUNTS.items()
                         ),
                         {"name": "wireguard", "mountPath": WIREGUARD_SOCKETS},
                     ],

@@ -60,6 +60,8 @@ def test_override_repeats_the_operators_entries_first_and_in_order() -> None:
     assert [volume["name"] for volume in spec["volumes"]] == [*netbird.OPERATOR_VOLUMES, "state", "wireguard"]
     paths = [mount["mountPath"] for mount in container["volumeMounts"]]
     assert paths == [*netbird.OPERATOR_MOUNTS, "/var/run/wireguard"]
+    volumes = [mount.get("name") for mount in container["volumeMounts"]]
+    assert volumes == ["netbird-run", "state", "ssh-etc", "resolv-conf", "resolv-conf", "wireguard"]
 
 
 def test_adding_the_override_changes_nothing_given() -> None:

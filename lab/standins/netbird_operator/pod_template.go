@@ -65,12 +65,23 @@ func basePodTemplate(given podSettings) (*podTemplate, error) {
 // first, unless the override repeats the old ones before them), fields of one item are in another: an environment variable
 // with value and valueFrom, a volume with emptyDir and hostPath. The API server refuses those. An override that repeats the
 // items that are there, in their order, and then adds its own is safe.
+//
+// The operator's own kind has the override as a pod template, so what that has no field for is lost before the merge: a
+// directive such as $patch, or a field of a later Kubernetes.
 func mergePodTemplate(base *podTemplate, override json.RawMessage) error {
 	original, err := json.Marshal(base)
 	if err != nil {
 		return err
 	}
-	merged, err := strategicpatch.StrategicMergePatch(original, override, corev1.PodTemplateSpec{})
+	var known corev1.PodTemplateSpec
+	if err := json.Unmarshal(override, &known); err != nil {
+		return fmt.Errorf("podTemplate: %w", err)
+	}
+	patch, err := json.Marshal(known)
+	if err != nil {
+		return err
+	}
+	merged, err := strategicpatch.StrategicMergePatch(original, patch, corev1.PodTemplateSpec{})
 	if err != nil {
 		return fmt.Errorf("podTemplate: %w", err)
 	}

@@ -53,6 +53,9 @@ func faults(pod corev1.PodSpec) []string {
 		names[variable.Name] = true
 	}
 	for _, mount := range pod.Containers[0].VolumeMounts {
+		if mount.Name == "" {
+			found = append(found, "mount "+mount.MountPath+" has no volume")
+		}
 		if volume := strings.HasPrefix(mount.MountPath, "/etc/resolv.conf"); volume != (mount.SubPath != "") {
 			found = append(found, "mount "+mount.MountPath+" has subPath "+mount.SubPath)
 		}
@@ -144,6 +147,13 @@ func TestOverrideOfPlainFieldsIsSafe(t *testing.T) {
 	}
 }
 
+func TestDirectivesAndUnknownFieldsAreLost(t *testing.T) {
+	pod := mergedPod(t, "spec: {$patch: replace, later: x, containers: [{name: kube-egress-forwarder, $patch: delete}]}")
+	if len(pod.Containers) != 2 || len(pod.Volumes) != 4 || len(pod.InitContainers) != 1 {
+		t.Errorf("a directive counted: %v", pod)
+	}
+}
+
 func TestTrapsOfListsThatAreNotRepeated(t *testing.T) {
 	cases := map[string]struct {
 		override string
@@ -160,6 +170,10 @@ func TestTrapsOfListsThatAreNotRepeated(t *testing.T) {
 		"a new mount alone": {
 			"spec: {containers: [{name: netbird, volumeMounts: [{name: netbird-run, mountPath: /var/run/wireguard}]}]}",
 			[]string{"mount /etc/ssh has subPath resolv.conf"},
+		},
+		"a mount of the base without its volume": {
+			"spec: {containers: [{name: netbird, volumeMounts: [{mountPath: /var/run/netbird}]}]}",
+			[]string{"mount /var/run/netbird has no volume"},
 		},
 		"another source for a volume of the base": {
 			"spec: {volumes: [{name: netbird-lib, hostPath: {path: /state}}]}",
@@ -197,11 +211,11 @@ spec:
     - {name: NB_ENTRYPOINT_SERVICE_TIMEOUT}
     - {name: NB_HOSTNAME, value: router}
     volumeMounts:
-    - {mountPath: /var/run/netbird}
+    - {name: netbird-run, mountPath: /var/run/netbird}
     - {name: state, mountPath: /var/lib/netbird}
-    - {mountPath: /etc/ssh}
-    - {mountPath: /etc/resolv.conf}
-    - {mountPath: /etc/resolv.conf.original.netbird}
+    - {name: ssh-etc, mountPath: /etc/ssh}
+    - {name: resolv-conf, mountPath: /etc/resolv.conf}
+    - {name: resolv-conf, mountPath: /etc/resolv.conf.original.netbird}
     - {name: wireguard, mountPath: /var/run/wireguard}
     lifecycle: {preStop: {exec: {command: [bash, -c, ask]}}}
 `
