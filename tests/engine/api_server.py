@@ -54,6 +54,8 @@ class ApiServer:
         )  # fmt: skip
         self._start(
             tools["kubernetes"] / "kube-apiserver", f"--etcd-servers={etcd}", "--bind-address=127.0.0.1",
+            # Of no use to anybody here, and looked for in the machine's routes otherwise.
+            "--advertise-address=192.0.2.1",
             f"--secure-port={self._port}", f"--cert-dir={directory}", f"--token-auth-file={directory / 'tokens.csv'}",
             "--authorization-mode=AlwaysAllow", "--disable-admission-plugins=ServiceAccount", "--allow-privileged=true",
             f"--service-cluster-ip-range={services}", "--service-account-issuer=https://localhost",

@@ -44,8 +44,8 @@ def until(condition: Callable[[], object], what: str, deadline_seconds: float = 
 class KubeApi(ApiServer):
     """The API server with kube-controller-manager beside it."""
 
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory, services="10.53.0.0/16")
+    def __init__(self, directory: Path, *, services: str) -> None:
+        super().__init__(directory, services=services)
         self.kubeconfig_file = directory / "kubeconfig"
         self._away: list[str] | None = None
 

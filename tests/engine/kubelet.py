@@ -23,21 +23,21 @@ Start = Callable[[Json], Callable[[], None]]
 
 
 class Kubelet:
-    """One node, while it runs, and ``others`` (name -> address). ``programs`` are {start of a pod's name: what it
-    does}, ``logs`` what it writes.
+    """Nodes, while it runs: ``addresses`` by name, ``labels`` by name as well. ``programs`` are {start of a pod's name:
+    what it does}, ``logs`` what it writes.
     """
 
     def __init__(
         self,
         api: KubeApi,
-        node: str,
-        address: str,
+        addresses: Mapping[str, str],
         programs: dict[str, Start],
         logs: dict[str, Callable[[Json], str]],
-        others: Mapping[str, str] | None = None,
+        labels: Mapping[str, Mapping[str, str]],
     ) -> None:
         self._api = api
-        self._addresses = {node: address, **(others or {})}
+        self._addresses = addresses
+        self._labels = labels
         self._programs = programs
         self._logs = logs
         self._log_port = LogPort(self._log)
@@ -56,7 +56,8 @@ class Kubelet:
 
     def _register(self, node: str, address: str) -> None:
         api = self._api
-        api.post("/api/v1/nodes", {"metadata": {"name": node, "labels": {"kubernetes.io/hostname": node}}})
+        labels = {"kubernetes.io/hostname": node, **self._labels.get(node, {})}
+        api.post("/api/v1/nodes", {"metadata": {"name": node, "labels": labels}})
         status = {
             "addresses": [
                 {"type": "InternalIP", "address": address},

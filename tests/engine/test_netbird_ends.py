@@ -1,7 +1,8 @@
 """`destroy` of a stack on a cluster that exists, with a part of what it needs away: what is said is a way, and the way
 works. Nothing of the stack stays in NetBird that could be removed, nor in the state.
 
-At Hetzner and on machines of one's own it is ``test_ends.py``.
+What is away is the same at Hetzner and on machines of one's own in ``test_ends_of_sites.py``; a cluster that is gone is
+in ``test_ends.py`` there.
 """
 
 from __future__ import annotations
@@ -18,21 +19,29 @@ from tests.components.netbird_server import TOKEN as ANOTHER_TOKEN
 from tests.engine.kube_api import until
 from tests.engine.project import SECRETS, Running
 from tests.engine.test_drift import COREFILE, DNS, RELAY, ROUTER, SERVICE
-from tests.engine.world import STACK, World
+from tests.engine.world import DEADLINE_SECONDS, STACK, World
 from toolchain import ensure
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 OPERATOR = "/apis/apps/v1/namespaces/netbird/deployments/isthmus-netbird-operator"
 NAMESPACE = "/api/v1/namespaces/netbird"
-DESTROY = ("destroy", "-s", STACK, "--yes", "--skip-preview")
+
+
+def destroy(world: World) -> tuple[str, ...]:
+    return ("destroy", "-s", world.stack, "--yes", "--skip-preview")
+
+
+def router(world: World) -> str:
+    directory, _, _ = ROUTER.rpartition("/")
+    return f"{directory}/isthmus-{world.stack}"
 
 
 def shell(world: World, command: str) -> None:
     """What a person types, with the real kubectl."""
     path = os.pathsep.join([str(ensure(["kubernetes"])["kubernetes"]), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, "KUBECONFIG": str(world.api.kubeconfig_file)}
-    subprocess.run(["sh", "-c", command], env=environment, check=True, capture_output=True, timeout=60)
+    environment = {**os.environ, "PATH": path, "KUBECONFIG": str(world.persons_kubeconfig)}
+    subprocess.run(["sh", "-c", command], env=environment, check=True, capture_output=True, timeout=DEADLINE_SECONDS)
 
 
 def way_in(text: str) -> str:
@@ -49,7 +58,9 @@ def operators(world: World) -> list[str]:
 
 def let_go(world: World, running: Running) -> None:
     """The operator's objects wait for it in vain, and the person does what was printed."""
-    running.wait_for(lambda: "deletionTimestamp" in world.api.get(ROUTER)["metadata"], "the router goes", 120)
+    running.wait_for(
+        lambda: "deletionTimestamp" in world.api.get(router(world))["metadata"], "the router goes", DEADLINE_SECONDS
+    )
     shell(world, way_in(running.said))
 
 
@@ -57,7 +68,7 @@ def cluster_gone(world: World) -> None:
     world.api.away()
     world.destroy(code=1).says("PULUMI_K8S_DELETE_UNREACHABLE")
     gone = {"PULUMI_K8S_DELETE_UNREACHABLE": "true"}
-    world.project.run(*DESTROY, environment=gone)
+    world.project.run(*destroy(world), environment=gone)
     (release,) = [one["urn"] for one in world.project.resources(STACK) if one["urn"].endswith("::isthmus-cilium")]
     world.project.run("state", "delete", release, "-s", STACK, "--yes", "--target-dependents").expect(0)
     world.destroy(environment=gone)
@@ -74,17 +85,17 @@ def netbird_gone(world: World) -> None:
 
 def netbird_gone_for_good(world: World) -> None:
     world.netbird_away()
-    running = world.project.start(*DESTROY, environment={"ISTHMUS_SKIP_NETBIRD": "1"})
+    running = world.project.start(*destroy(world), environment={"ISTHMUS_SKIP_NETBIRD": "1"})
     let_go(world, running)
-    running.end(180).expect(0).says("left in NetBird as it is: peers of group isthmus-mn-routers")
+    running.end(DEADLINE_SECONDS).expect(0).says("left in NetBird as it is: peers of group isthmus-mn-routers")
 
 
 def operator_gone(world: World) -> None:
     world.api.edit(OPERATOR, {"spec": {"replicas": 0}})
     until(lambda: not operators(world), "the operator has no pod")
-    running = world.project.start(*DESTROY)
+    running = world.project.start(*destroy(world))
     let_go(world, running)
-    running.end(180).expect(0)
+    running.end(DEADLINE_SECONDS).expect(0)
 
 
 def token_revoked(world: World) -> None:
@@ -92,10 +103,10 @@ def token_revoked(world: World) -> None:
     refused = world.destroy(code=1)
     refused.says("401: token invalid; the token in netbirdApiToken is wrong, revoked or expired")
     refused.says("and then `pulumi up`, or `pulumi destroy --run-program`")
-    world.project.run("config", "set", "--secret", "netbirdApiToken", "-s", STACK, "--", ANOTHER_TOKEN).expect(0)
-    running = world.project.start(*DESTROY, "--run-program")
+    world.project.run("config", "set", "--secret", "netbirdApiToken", "-s", world.stack, "--", ANOTHER_TOKEN).expect(0)
+    running = world.project.start(*destroy(world), "--run-program")
     let_go(world, running)
-    running.end(180).expect(0)
+    running.end(DEADLINE_SECONDS).expect(0)
 
 
 @pytest.fixture
@@ -104,7 +115,9 @@ def raised(world: World) -> World:
     world.api.back()
     world.netbird_back()
     world.netbird.token = SECRETS["isthmus:netbirdApiToken"]
-    world.project.run("config", "set", "--secret", "netbirdApiToken", "-s", STACK, "--", world.netbird.token).expect(0)
+    world.project.run(
+        "config", "set", "--secret", "netbirdApiToken", "-s", world.stack, "--", world.netbird.token
+    ).expect(0)
     clean_cluster(world)
     world.up()
     return world

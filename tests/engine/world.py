@@ -1,4 +1,5 @@
-"""A whole stack that the engine raises in seconds: mn on a cluster that exists, linked with de.
+"""A whole stack that the engine raises in seconds: mn on a cluster that exists, linked with de; or on machines that
+``machines.py`` plays.
 
 Real are the engine, its providers, the Kubernetes API and its controllers, Helm; the lab's stand-in for NetBird's
 operator works in it. Played are the node, its pods (``kubelet.py``) and NetBird's server
@@ -15,6 +16,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,7 +26,7 @@ import yaml
 
 from lab.mirror import pack_chart
 from tests.components.netbird_server import Netbird, running
-from tests.domain.samples import DE, GIVEN, changed
+from tests.domain.samples import DE, GIVEN, MN, changed
 from tests.engine.api_server import free_port
 from tests.engine.kube_api import Json, KubeApi
 from tests.engine.kubelet import Kubelet
@@ -40,32 +42,63 @@ OPERATOR_CHART: Final = REPOSITORY / "lab" / "standins" / "netbird_operator" / "
 CILIUM_KINDS: Final = (("CiliumClusterwideNetworkPolicy", "Cluster"), ("CiliumEgressGatewayPolicy", "Cluster"))
 
 
+@dataclass(frozen=True)
+class Site:
+    """What a stack is raised on, and its peer. ``settings`` are those of its stack file, given the address of the
+    mirror; ``nodes`` are name -> address, ``labels`` those that nobody but their k3s sets, by node. ``services`` is
+    the range of the API server.
+    """
+
+    stack: str
+    peer: str
+    settings: Callable[[str], Mapping[str, Any]]
+    nodes: Mapping[str, str]
+    services: str
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+EXISTING: Final = Site(STACK, "de", lambda _: GIVEN, {NODE: "192.168.7.12"}, "10.53.0.0/16")
+
+
 class World:
-    """Cluster, NetBird, project. Nothing is raised yet. ``others`` are nodes besides :data:`NODE`, name -> address."""
+    """Cluster, NetBird, project. Nothing is raised yet. ``others`` are nodes besides those of the site, name ->
+    address.
+    """
 
     def __init__(
-        self, engine: Engine, directory: Path, stack: ExitStack, others: Mapping[str, str] | None = None
+        self,
+        engine: Engine,
+        directory: Path,
+        stack: ExitStack,
+        others: Mapping[str, str] | None = None,
+        site: Site = EXISTING,
     ) -> None:
+        self.stack = site.stack
+        self._peer_stack = site.peer
         self._operators_program = ensure(["netbird-operator"])["netbird-operator"] / "netbird-operator"
         self.netbird = Netbird(token=SECRETS["isthmus:netbirdApiToken"])
         self._serving: ExitStack | None = None
         stack.callback(self.netbird_away)
         self.netbird_back()
-        self.api = KubeApi(directory / "kubernetes")
+        self.api = KubeApi(directory / "kubernetes", services=site.services)
         stack.callback(self.api.stop)
         self.api.wait()
+        self.persons_kubeconfig = self.api.kubeconfig_file
+        """What a person's kubectl gets."""
         self.kubelet = Kubelet(
-            self.api, NODE, "192.168.7.12",
-            {"isthmus-netbird-operator-": self._operator, "networkrouter-isthmus-mn-": self._router},
+            self.api, {**site.nodes, **(others or {})},
+            {"isthmus-netbird-operator-": self._operator, f"networkrouter-isthmus-{site.stack}-": self._router},
             {"isthmus-guard-": self._guard, "isthmus-keeper-": self._keeper},
-            others,
+            site.labels,
         )  # fmt: skip
         stack.callback(self.kubelet.stop)
         self.kubelet.start()
         _cluster_dns(self.api)
         charts = stack.enter_context(chart_mirror(directory / "charts"))
         self.project = Project(engine, directory / "isthmus")
-        for name in ("isthmus-de-pods", "isthmus-de-routers"):
+        self._first = {f"isthmus-{site.peer}-pods", f"isthmus-{site.peer}-routers"}
+        """What is in the account before anything is raised."""
+        for name in sorted(self._first):
             self.netbird.group(name)
         given = {"netbird.management_url": self.netbird.url, "mirrors.charts": charts}
         self._identities: dict[str, str] = {}
@@ -87,12 +120,15 @@ class World:
         """Whether routers have a route to the peer."""
         self.unrouted: set[str] = set()
         """Nodes whose router has none."""
-        self.project.write(STACK, changed(GIVEN, given))
-        self.project.write("de", changed(DE, {"netbird.management_url": self.netbird.url}))
-        self.project.init(STACK)
-        self.project.init("de")
-        self.project.run("config", "set", "--secret", "kubeconfig", "-s", STACK, "--", self.api.kubeconfig).expect(0)
-        self._raise_peer(directory / "de.json")
+        self.project.write(site.stack, changed(site.settings(charts), given))
+        peer = {"de": DE, "mn": MN}[site.peer]
+        self.project.write(site.peer, changed(peer, {"netbird.management_url": self.netbird.url}))
+        self.project.init(site.stack)
+        self.project.init(site.peer)
+        if site is EXISTING:
+            kubeconfig = ("config", "set", "--secret", "kubeconfig", "-s", site.stack, "--", self.api.kubeconfig)
+            self.project.run(*kubeconfig).expect(0)
+        self._raise_peer(directory / "peer.json")
 
     def netbird_away(self) -> None:
         """The management server goes; what it knows stays."""
@@ -113,11 +149,11 @@ class World:
         guard and the relay.
         """
         self._changes += 1
-        file = self.project.directory / f"Pulumi.{STACK}.yaml"
+        file = self.project.directory / f"Pulumi.{self.stack}.yaml"
         written = yaml.safe_load(file.read_text(encoding="utf-8"))
         image = f"registry.example/netbirdio/netbird:0.77.{self._changes}"
         written["config"]["isthmus:netbird"]["agent_image"] = image
-        self.project.write_text(STACK, yaml.safe_dump(written))
+        self.project.write_text(self.stack, yaml.safe_dump(written))
 
     def change_back(self) -> None:
         """The settings are what they were before :meth:`change`."""
@@ -126,7 +162,7 @@ class World:
 
     @property
     def _peers_stack(self) -> Path:
-        return self.project.backend / ".pulumi" / "stacks" / "isthmus" / "de.json"
+        return self.project.backend / ".pulumi" / "stacks" / "isthmus" / f"{self._peer_stack}.json"
 
     def peer_away(self) -> None:
         """The peer's stack is gone from the backend."""
@@ -139,22 +175,22 @@ class World:
             away.rename(self._peers_stack)
 
     def up(self, *arguments: str, code: int = 0) -> Result:
-        """`pulumi up` of mn."""
-        command = ("up", "-s", STACK, "--yes", "--skip-preview", *arguments)
+        """`pulumi up` of the stack."""
+        command = ("up", "-s", self.stack, "--yes", "--skip-preview", *arguments)
         return self.project.run(*command, deadline_seconds=DEADLINE_SECONDS).expect(code)
 
     def refresh(self) -> Result:
-        """`pulumi refresh` of mn."""
-        return self.project.run("refresh", "-s", STACK, "--yes", "--skip-preview").expect(0)
+        """`pulumi refresh` of the stack."""
+        return self.project.run("refresh", "-s", self.stack, "--yes", "--skip-preview").expect(0)
 
     def destroy(self, *arguments: str, code: int = 0, environment: dict[str, str] | None = None) -> Result:
-        """`pulumi destroy` of mn."""
-        command = ("destroy", "-s", STACK, "--yes", "--skip-preview", *arguments)
+        """`pulumi destroy` of the stack."""
+        command = ("destroy", "-s", self.stack, "--yes", "--skip-preview", *arguments)
         return self.project.run(*command, deadline_seconds=DEADLINE_SECONDS, environment=environment).expect(code)
 
     def drifted(self) -> set[tuple[str, str]]:
         """What a preview that looks at the world would do, as operation and resource."""
-        preview = self.project.preview(STACK, "--refresh")
+        preview = self.project.preview(self.stack, "--refresh")
         return {
             (step.op, f"{step.type.rpartition(':')[2]} {step.name}")
             for step in steps(preview)
@@ -163,24 +199,24 @@ class World:
 
     def in_netbird(self) -> dict[str, list[str]]:
         """The names of all that is in the account, without what was there first."""
-        first = {"isthmus-de-pods", "isthmus-de-routers"}
         found = {}
         for path, items in self.netbird.objects.items():
-            names = {str(one.get("name", one["id"])) for one in items} - first
+            names = {str(one.get("name", one["id"])) for one in items} - self._first
             if names:
                 found[path] = sorted(names)
         return found
 
     def _raise_peer(self, file: Path) -> None:
+        peer = self._peer_stack
         stack = {
-            "urn": "urn:pulumi:de::isthmus::pulumi:pulumi:Stack::isthmus-de", "type": "pulumi:pulumi:Stack",
+            "urn": f"urn:pulumi:{peer}::isthmus::pulumi:pulumi:Stack::isthmus-{peer}", "type": "pulumi:pulumi:Stack",
             "custom": False,
-            "outputs": {"link": data.outputs("de")["link"], "links": {STACK: {"status": "linked", "message": ""}}},
+            "outputs": {"link": data.outputs(peer)["link"], "links": {self.stack: {"status": "linked", "message": ""}}},
         }  # fmt: skip
         file.write_text(
             json.dumps({"version": 3, "deployment": {"manifest": {}, "resources": [stack]}}), encoding="utf-8"
         )
-        self.project.run("stack", "import", "-s", "de", "--file", str(file)).expect(0)
+        self.project.run("stack", "import", "-s", peer, "--file", str(file)).expect(0)
 
     def _operator(self, pod: Json) -> Callable[[], None]:
         """The operator's pod: the lab's stand-in as a process, with the arguments and files of the container."""
@@ -302,7 +338,7 @@ class World:
         """The keeper's pod: that the link carries, or what a test lets it say."""
         assert pod["spec"]["containers"][0]["command"][0] == "python3"
         said = {"good": not self.keeper_says, "reason": self.keeper_says}
-        return f"STATUS {json.dumps({'self_ok': True, 'self_reasons': [], 'peers': {'de': said}})}\n"
+        return f"STATUS {json.dumps({'self_ok': True, 'self_reasons': [], 'peers': {self._peer_stack: said}})}\n"
 
 
 def _filled(argument: str, variables: dict[str, str]) -> str:

@@ -1,0 +1,48 @@
+#!/bin/sh
+# systemctl of a machine of the tests (machine.py): it knows the two units of k3s. While k3s.service runs, the API of the
+# tests is served at port 6443 of the machine, by way of systemd's own proxy.
+set -eu
+
+tests=/srv/tests
+units=/run/units # the process of each that runs
+mkdir -p "$units"
+
+start() {
+    [ ! -e "$units/$1" ] || return 0
+    [ -e "/etc/systemd/system/$1" ] || { echo "Unit $1 not found." >&2; exit 5; }
+    /usr/local/bin/k3s --version >/dev/null
+    echo none >"$units/$1"
+    [ "$1" = k3s.service ] || return 0
+    umask 077
+    cp "$tests/kubeconfig" /etc/rancher/k3s/k3s.yaml
+    api=$(sed -n 's|.*"server": "https://\([^"]*\)".*|\1|p' "$tests/kubeconfig")
+    setsid /usr/bin/systemd-socket-activate --listen="$(cat "$tests/address")" /lib/systemd/systemd-socket-proxyd "$api" \
+        </dev/null >/dev/null 2>&1 &
+    echo "$!" >"$units/$1"
+}
+
+stop() {
+    if [ -e "$units/$1" ]; then
+        read -r process <"$units/$1"
+        [ "$process" = none ] || kill "$process" 2>/dev/null || true
+        rm "$units/$1"
+    fi
+}
+
+command=$1
+shift
+unit=
+for argument; do
+    case $argument in
+    -*) ;;
+    *) unit=$argument ;;
+    esac
+done
+case "$command $*" in
+"is-active --quiet "*) [ -e "$units/$unit" ] ;;
+"is-active "*) if [ -e "$units/$unit" ]; then echo active; else echo inactive && exit 3; fi ;;
+"start "* | "restart "*) start "$unit" ;;
+"stop "* | "kill "* | "disable --now "*) stop "$unit" ;;
+"daemon-reload "* | "enable "* | "disable "* | "reset-failed "*) ;;
+*) echo "systemctl of the tests knows no: $command $*" >&2 && exit 1 ;;
+esac

@@ -1,0 +1,159 @@
+"""Whole stacks as in ``world.py``, on machines of their own: mn on machines that are reached by SSH, de at Hetzner.
+
+Real in addition are the logins, the machines' files and processes (``machine.py``), Hetzner's provider and the lab's
+stand-in for Hetzner's API. All of it is in a network of its own, whose loopback interface has every address: that of a
+machine in its LAN, at Hetzner the public and the private one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_ssh_private_key,
+)
+
+from lab.base import ensure_machine_tree
+from lab.standins.hetzner_api.backend import MemoryBackend
+from tests.domain.samples import DE, MN, SSH_PRIVATE_KEY, changed, plan_of
+from tests.engine.conftest import at
+from tests.engine.machine import K3S, Login, Machine
+from tests.engine.netbird_program import own_network
+from tests.engine.project import Engine
+from tests.engine.world import Site, World
+from tests.lab.hetzner_api.conftest import StandIn
+from toolchain import ensure
+
+PUBLIC: Final = tuple(f"198.51.100.{number}" for number in range(101, 105))
+"""What the stand-in gives out first."""
+VERSION: Final = "v1.34.8+k3s1"
+"""Another one than the peer's: of one version all clusters have the same file."""
+
+
+class Servers(MemoryBackend):
+    """Servers at Hetzner as machines: cloud-init's part is done at the first boot. ``world`` is set before any is
+    made.
+    """
+
+    world: World
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self._directory = directory
+        self.booted: dict[str, Machine] = {}
+
+    def start(self, name: str) -> None:
+        """Boots it; one that ran before is not asked for in these tests."""
+        super().start(name)
+        request = self.machines[name].request
+        assert name not in self.booted
+        assert request.user_data is not None
+        keys = yaml.safe_load(request.user_data)["ssh_keys"]
+        self.booted[name] = Machine(
+            request.hostname,
+            self._directory / name,
+            address=str(request.public_address),
+            login=Login(keys["ed25519_private"], request.authorized_keys),
+            kubeconfig=self.world.api.kubeconfig,
+            user_data=request.user_data,
+        )
+
+    def destroy(self, name: str) -> None:
+        """It is gone, and its processes with it."""
+        super().destroy(name)
+        if name in self.booted:
+            self.booted.pop(name).stop()
+
+    def stop_all(self) -> None:
+        """What a failed test has left."""
+        for machine in self.booted.values():
+            machine.stop()
+
+
+@contextmanager
+def on_machines(engine: Engine, directory: Path) -> Iterator[tuple[World, list[Machine]]]:
+    """mn, not raised yet, and its machines, which have nothing but an SSH server."""
+    given = MN["isthmus:on_premise"]["machines"]
+    keys = [Ed25519PrivateKey.generate() for _ in given]
+    config = changed(MN, {f"on_premise.machines.{n}.host_key": public(key) for n, key in enumerate(keys)})
+    with ExitStack() as stack:
+        stack.enter_context(_network([one["address"] for one in given]))
+        world = _world(engine, directory, stack, "mn", config)
+        may_come = public(load_ssh_private_key(SSH_PRIVATE_KEY.encode(), None))
+        machines = []
+        for key, one in zip(keys, given, strict=True):
+            private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+            login = Login(private, (may_come,))
+            machine = Machine(
+                one["name"], directory, address=one["address"], login=login, kubeconfig=world.api.kubeconfig
+            )
+            stack.callback(machine.stop)
+            machines.append(machine)
+        yield world, machines
+
+
+@contextmanager
+def at_hetzner(engine: Engine, directory: Path) -> Iterator[tuple[World, StandIn]]:
+    """de, not raised yet, and Hetzner's API."""
+    with ExitStack() as stack:
+        private = [str(node.address) for node in plan_of("de", DE).nodes]
+        stack.enter_context(_network([*PUBLIC, *private]))
+        servers = Servers(directory / "servers")
+        hetzner = StandIn(directory / "hetzner", servers, first_public_address=IPv4Address(PUBLIC[0]))
+        stack.callback(servers.stop_all)
+        stack.callback(hetzner.stop)
+        servers.world = _world(engine, directory, stack, "de", at(hetzner))
+        yield servers.world, hetzner
+
+
+def public(key: Any) -> str:
+    """The public key in a line."""
+    return str(key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode())
+
+
+@contextmanager
+def _network(addresses: Sequence[str]) -> Iterator[None]:
+    """For this thread, with these addresses."""
+    if os.geteuid() != 0:
+        pytest.skip("machines need a network of the tests' own, and that root")
+    # What may have to be fetched first.
+    ensure(["etcd", "kubernetes", "netbird-operator"])
+    ensure_machine_tree()
+    with own_network():
+        for address in addresses:
+            subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
+        yield
+
+
+def _world(engine: Engine, directory: Path, stack: ExitStack, name: str, config: Mapping[str, Any]) -> World:
+    plan = plan_of(name, config)
+
+    def settings(mirror: str) -> Mapping[str, Any]:
+        k3s = {"version": VERSION, "sha256": hashlib.sha256(K3S).hexdigest()}
+        return changed(config, {"mirrors.k3s": f"{mirror}/k3s", "k3s": k3s})
+
+    site = Site(
+        name, "mn" if name == "de" else "de", settings,
+        {node.name: str(node.address) for node in plan.nodes},
+        str(plan.service_cidr),
+        {node.name: node.labels for node in plan.nodes},
+    )  # fmt: skip
+    world = World(engine, directory, stack, site=site)
+    release = directory / "charts" / "k3s" / VERSION
+    release.mkdir(parents=True)
+    (release / "k3s").write_bytes(K3S)
+    return world
