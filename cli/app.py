@@ -245,6 +245,24 @@ def k3s_checksum(
     return run(version, mirror)
 
 
+@app.command("preflight")
+@guarded(when_interrupted="Nothing was changed.")
+def preflight(
+    stack: Annotated[str, typer.Argument(metavar="STACK", help="A stack on machines of your own.")],
+    directory: _Directory = None,
+    key: Annotated[
+        Path | None,
+        typer.Option("--key", metavar="FILE", help="The SSH private key. Default: the stack's own, asked of pulumi."),
+    ] = None,
+    json: _Json = False,
+) -> int:
+    """Look at a stack's machines over SSH and say all that keeps them from becoming nodes; nothing is changed."""
+    from cli.directory import project_directory
+    from cli.preflight import preflight as run
+
+    return run(project_directory(directory), stack, key=key, as_json=json)
+
+
 @app.command("schema")
 @guarded()
 def schema(

@@ -40,11 +40,13 @@ def read_fleet(directory: Path) -> Fleet:
         cannot(f"{directory} can't be read: {error.strerror}.")
 
 
-def print_problems(problems: Sequence[Problem]) -> None:
-    """One line a problem, then how many there are."""
+def print_problems(
+    problems: Sequence[Problem], closing: str = "in the stack files; `pulumi up` would refuse, and change nothing."
+) -> None:
+    """One line a problem, then how many there are, and what that means: ``closing``."""
     out = console.results()
     for problem in problems:
         out.print(Text(str(problem)))
     number = count_of(problems)
     count = "1 problem" if number == 1 else f"{number} problems"
-    out.print(Text(f"{count} in the stack files; `pulumi up` would refuse, and change nothing.", style="bold red"))
+    out.print(Text(f"{count} {closing}", style="bold red"))

@@ -1,0 +1,97 @@
+"""What a machine says of itself (domain/files/look-at-machine.sh), as data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Final
+
+LINES_LIMIT: Final = 5000
+"""More lines than any machine has facts."""
+
+
+@dataclass(frozen=True)
+class MachineFacts:
+    """``seconds`` is its clock, since 1970; sizes are in KiB. What it could not tell is None. ``units`` are those that
+    run of the ones that matter, ``listens`` the TCP ports where somebody listens, ``silent`` the places of other nodes,
+    ADDRESS:PORT, from where nothing came back, not even a refusal. ``ours`` says that this program has been at work.
+    """
+
+    user: str
+    root: bool
+    architecture: str
+    kernel: str
+    systemd: bool
+    hostname: str
+    machine_id: str
+    seconds: int | None
+    memory_kib: int | None
+    disk_kib: int | None
+    memory_cgroup: bool
+    vxlan: bool
+    tun: bool
+    ours: bool
+    foreign_routes: bool
+    addresses: frozenset[IPv4Address]
+    links: frozenset[str]
+    units: frozenset[str]
+    there: tuple[str, ...]
+    missing: tuple[str, ...]
+    listens: frozenset[int]
+    silent: frozenset[str]
+
+
+def machine_facts(said: str) -> MachineFacts | None:
+    """The facts in what the script said; None where it did not come to its end."""
+    facts: dict[str, list[str]] = {}
+    for line in said.splitlines()[:LINES_LIMIT]:
+        name, _, value = line.partition(" ")
+        facts.setdefault(name, []).append(value.strip())
+    if "end" not in facts:
+        return None
+
+    def one(name: str) -> str:
+        return facts.get(name, [""])[0]
+
+    def number(name: str) -> int | None:
+        return int(one(name)) if one(name).isdecimal() else None
+
+    off = {"ufw"} if "ufw" in facts else set()
+    return MachineFacts(
+        user=one("user"),
+        root=one("root") == "yes",
+        architecture=one("architecture"),
+        kernel=one("kernel"),
+        systemd=one("systemd") == "yes",
+        hostname=one("hostname"),
+        machine_id=one("machine_id"),
+        seconds=number("time"),
+        memory_kib=number("memory_kib"),
+        disk_kib=number("disk_kib"),
+        memory_cgroup=one("memory_cgroup") == "yes",
+        vxlan=one("vxlan") == "yes",
+        tun=one("tun") == "yes",
+        ours=one("ours") == "yes",
+        foreign_routes=one("foreign_routes") == "yes",
+        addresses=frozenset(_addresses(facts.get("address", ()))),
+        links=frozenset(facts.get("link", ())),
+        units=frozenset(facts.get("unit", ())) - off,
+        there=tuple(facts.get("there", ())),
+        missing=tuple(facts.get("missing", ())),
+        listens=frozenset(int(port, 16) for port in facts.get("listens", ()) if _is_port(port)),
+        silent=frozenset(facts.get("silent", ())),
+    )
+
+
+def _addresses(found: Sequence[str]) -> list[IPv4Address]:
+    return [IPv4Address(one) for one in found if _is_address(one)]
+
+
+def _is_address(text: str) -> bool:
+    parts = text.split(".")
+    return len(parts) == 4 and all(part.isdecimal() and len(part) < 4 and int(part) < 256 for part in parts)
+
+
+def _is_port(text: str) -> bool:
+    return 0 < len(text) < 5 and all(character in "0123456789abcdefABCDEF" for character in text)
