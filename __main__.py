@@ -15,6 +15,7 @@ from components.configuration import read_configuration
 from components.engine import ENGINE, Engine
 from components.hetzner_lookup import refuse_what_hetzner_lacks
 from components.joined_cluster import joined_cluster
+from components.machine_preflight import refuse_unfit_machines
 from components.peer_link import read_peer_link
 from components.sdk_debug import leave_out_debug_messages
 from domain.plan import address_plan
@@ -28,8 +29,10 @@ async def main(*, directory: Path | None = None, engine: Engine = ENGINE) -> dic
     configuration = await read_configuration(directory or Path.cwd())
     settings = configuration.settings
     plan = address_plan(settings)
-    if engine.calls_back:  # the mocks know no Hetzner
+    if engine.calls_back:  # the mocks know no Hetzner, and no machines
         await refuse_what_hetzner_lacks(configuration, plan)
+        if not pulumi.runtime.is_dry_run():
+            await refuse_unfit_machines(configuration)
     taken = settings.link.cluster_ips
     peers = await asyncio.gather(*(read_peer_link(peer, plan, cluster_ips=taken) for peer in settings.peers))
     # What is refused is refused by now, before anything exists.

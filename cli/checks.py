@@ -68,7 +68,7 @@ def all_checks(repository: Path = REPOSITORY) -> tuple[list[Check], list[str]]:
 
 def _typed(repository: Path) -> Iterator[str]:
     """What mypy reads: our packages and the tests; `__main__.py` and the wrapper by themselves."""
-    for name in ("__main__.py", "domain", "components", "cli", "lab", "toolchain", "keeper", "tests"):
+    for name in ("__main__.py", "domain", "components", "cli", "lab", "toolchain", "keeper", "preflight", "tests"):
         if (repository / name).exists():
             yield name
 

@@ -46,9 +46,9 @@ class StackConfiguration:
     values: Mapping[str, str] = field(repr=False)
     outputs: Mapping[str, Any] = field(repr=False)
 
-    def refusal(self, problems: Sequence[Problem]) -> pulumi.RunError:
+    def refusal(self, problems: Sequence[Problem], where: str = "in the stack files") -> pulumi.RunError:
         """The error that tells problems which show later, in the form of all others."""
-        return _refusal(place_problems(self.fleet, problems))
+        return _refusal(place_problems(self.fleet, problems), where)
 
 
 async def read_configuration(directory: Path) -> StackConfiguration:
@@ -94,10 +94,10 @@ async def read_configuration(directory: Path) -> StackConfiguration:
     return StackConfiguration(settings, fleet, values, outputs)
 
 
-def _refusal(problems: Sequence[Problem]) -> pulumi.RunError:
+def _refusal(problems: Sequence[Problem], where: str = "in the stack files") -> pulumi.RunError:
     number = count_of(problems)
     count = "a problem" if number == 1 else f"{number} problems"
-    return pulumi.RunError("\n".join([f"{count} in the stack files; nothing was changed:", *map(str, problems)]))
+    return pulumi.RunError("\n".join([f"{count} {where}; nothing was changed:", *map(str, problems)]))
 
 
 def words_of_leave(stack: str, settings: StackSettings, machines: Mapping[str, str]) -> list[str]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parent.parent
 PAGE = (REPOSITORY / "docs/architecture.md").read_text(encoding="utf-8")
-PATH = re.compile(r"`((?:domain|components|cli|lab|keeper|tests|docs)/[\w./*-]+|pyproject\.toml)`")
-PACKAGES = ("components", "domain", "cli", "lab", "toolchain", "keeper")
+PATH = re.compile(r"`((?:domain|components|cli|lab|keeper|preflight|tests|docs)/[\w./*-]+|pyproject\.toml)`")
+PACKAGES = ("components", "domain", "cli", "lab", "toolchain", "keeper", "preflight")
 ARROW = re.compile(r"^ *(\w+)(?:\[[^]]*\])? (-->|-\.->) (\w+)", re.MULTILINE)
 MAY_TOUCH = 4
 WANTED = ("cloud", "check", "setting", "Corefile", "keeps watch inside the cluster")

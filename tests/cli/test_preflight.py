@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.preflight import why_not_asked
 from domain.places.on_premise.model import Machine, SshSettings
+from preflight.asking import why_not_asked
 from tests.cli.test_plan import called
 from tests.domain.samples import DE, GIVEN, HOST_KEYS, MN, changed, text
 

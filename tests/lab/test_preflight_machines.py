@@ -156,8 +156,8 @@ def test_every_fault_of_every_machine_in_one_run(site: Site) -> None:
 def test_a_user_who_may_not_become_root_and_a_key_that_is_not_taken(site: Site) -> None:
     name = NAMES[2]
     script = (
-        "useradd --create-home --shell /bin/sh person; install -d -o person -m 700 /home/person/.ssh;"
-        "install -o person -m 600 /root/.ssh/authorized_keys /home/person/.ssh/authorized_keys"
+        "useradd --create-home --shell /bin/sh person; install -d -o person -m 700 ~person/.ssh;"
+        "install -o person -m 600 /root/.ssh/authorized_keys ~person/.ssh/authorized_keys"
     )
     machines.exec(name, ["sh", "-euc", script], check=True)
     site.stack(host_keys(), **{"on_premise.ssh": {"user": "person", "port": 22}})
