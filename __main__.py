@@ -13,6 +13,7 @@ import pulumi
 
 from components.configuration import read_configuration
 from components.engine import ENGINE, Engine
+from components.given_cluster_look import refuse_unfit_cluster
 from components.hetzner_lookup import refuse_what_hetzner_lacks
 from components.joined_cluster import joined_cluster
 from components.machine_preflight import refuse_unfit_machines
@@ -29,8 +30,9 @@ async def main(*, directory: Path | None = None, engine: Engine = ENGINE) -> dic
     configuration = await read_configuration(directory or Path.cwd())
     settings = configuration.settings
     plan = address_plan(settings)
-    if engine.calls_back:  # the mocks know no Hetzner, and no machines
+    if engine.calls_back:  # the mocks know no Hetzner, no cluster and no machines
         await refuse_what_hetzner_lacks(configuration, plan)
+        await refuse_unfit_cluster(configuration)
         if not pulumi.runtime.is_dry_run():
             await refuse_unfit_machines(configuration)
     taken = settings.link.cluster_ips

@@ -33,8 +33,9 @@ def preflight(directory: Path, stack: str, *, key: Path | None, as_json: bool) -
         return FAILED
     section = settings.on_premise
     if section is None or section.ssh is None:
-        what = "makes its machines at Hetzner itself" if section is None else "is given by its kubeconfig"
-        cannot(f"{stack} {what}; there is nothing to look at over SSH.")
+        if section is None:
+            cannot(f"{stack} makes its machines at Hetzner itself; there is nothing to look at over SSH.")
+        cannot(f"{stack} is given by its kubeconfig; `pulumi preview -s {stack}` looks at that cluster.")
     with tempfile.TemporaryDirectory(prefix="isthmus-preflight-") as held:
         key = key or private_file(Path(held), _stored_key(stack, directory))
         if not key.is_file():

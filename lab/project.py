@@ -22,7 +22,7 @@ from lab.own_settings import Artifacts, own_settings, with_own
 from lab.topology import HetznerSite, OnPremiseSite, Site, Topology
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-LINKED = ("Pulumi.yaml", "__main__.py", "components", "domain", "keeper", ".venv", "requirements.txt")
+LINKED = ("Pulumi.yaml", "__main__.py", "components", "domain", "keeper", "preflight", ".venv", "requirements.txt")
 NAME = "isthmus"
 
 HETZNER_TOKEN_LENGTH = 64

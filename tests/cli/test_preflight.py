@@ -57,7 +57,7 @@ def test_a_login_in_vain(code: int, complaint: str, rule: str, fix: str) -> None
     ("stack", "said"),
     [
         ("de", "de makes its machines at Hetzner itself; there is nothing to look at over SSH."),
-        ("kz", "kz is given by its kubeconfig; there is nothing to look at over SSH."),
+        ("kz", "kz is given by its kubeconfig; `pulumi preview -s kz` looks at that cluster."),
         ("fr", "there is no Pulumi.fr.yaml in {directory}; stacks there: de, kz, mn."),
         ("mn", "there is no `pulumi` on PATH, which keeps the SSH key; name the key's file with --key."),
     ],

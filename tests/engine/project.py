@@ -26,7 +26,7 @@ from tests.domain.samples import CLUSTER_SECRET, SECRET, SSH_PRIVATE_KEY
 from toolchain import pulumi_bin, pulumi_home
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
-PROGRAM: Final = ("Pulumi.yaml", "__main__.py", "components", "domain", "keeper")
+PROGRAM: Final = ("Pulumi.yaml", "__main__.py", "components", "domain", "keeper", "preflight")
 NAME: Final = "isthmus"
 PASSPHRASE: Final = "passphrase-of-the-engine-tests"
 COMMAND_DEADLINE_SECONDS: Final = 180.0
