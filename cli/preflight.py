@@ -7,7 +7,6 @@ What is asked is ``preflight/asking.py``'s, what the answers mean is ``domain/pl
 from __future__ import annotations
 
 import json
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from rich.text import Text
 from cli import console
 from cli.directory import print_problems, read_fleet
 from cli.errors import FAILED, cannot
-from cli.running import PULUMI_DEADLINE_SECONDS
+from cli.running import ask_pulumi
 from domain.fleet import check_fleet, place_problems
 from domain.places.machines import SSH_PRIVATE_KEY
 from domain.places.on_premise.preflight import faults, remarks
@@ -82,20 +81,7 @@ def _settings(directory: Path, stack: str, *, as_json: bool) -> StackSettings | 
 def _stored_key(stack: str, directory: Path) -> str:
     """The stack's own SSH key, out of Pulumi's configuration."""
     command = ["pulumi", "config", "get", SSH_PRIVATE_KEY.key, "--non-interactive", "--stack", stack]
-    try:
-        done = subprocess.run(
-            command,
-            cwd=directory,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=PULUMI_DEADLINE_SECONDS,
-        )
-    except FileNotFoundError:
-        cannot("there is no `pulumi` on PATH, which keeps the SSH key; name the key's file with --key.")
-    except subprocess.TimeoutExpired:
-        cannot(f"`{' '.join(command)}` has not answered within {PULUMI_DEADLINE_SECONDS:.0f} s; --key names a file.")
+    done = ask_pulumi(command, directory, without="which keeps the SSH key; name the key's file with --key")
     if done.returncode != 0:
         cannot(f"`{' '.join(command)}` failed: {done.stderr.strip()}\nThe key's file can be named with --key.")
     return done.stdout

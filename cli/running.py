@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,8 +29,21 @@ def changes(fleet: Fleet, directory: Path) -> list[Problem]:
 def stack_outputs(stack: str, directory: Path) -> Mapping[str, Any]:
     """The outputs of the stack's last update, none where there was none. Secrets stay hidden."""
     command = ["pulumi", "stack", "output", "--json", "--non-interactive", "--stack", stack]
+    done = ask_pulumi(command, directory, without="which knows what runs; leave out --running")
+    if done.returncode != 0:
+        if NO_STACK in done.stderr:
+            return {}
+        cannot(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
+    outputs = json.loads(done.stdout or "{}")
+    return outputs if isinstance(outputs, Mapping) else {}
+
+
+def ask_pulumi(command: Sequence[str], directory: Path, *, without: str) -> subprocess.CompletedProcess[str]:
+    """What Pulumi says to a command of the project in ``directory``. ``without`` ends the sentence that there is none:
+    what it is for, and how to do without.
+    """
     try:
-        done = subprocess.run(
+        return subprocess.run(
             command,
             cwd=directory,
             stdin=subprocess.DEVNULL,
@@ -40,12 +53,6 @@ def stack_outputs(stack: str, directory: Path) -> Mapping[str, Any]:
             timeout=PULUMI_DEADLINE_SECONDS,
         )
     except FileNotFoundError:
-        cannot("there is no `pulumi` on PATH, which knows what runs; leave out --running.")
+        cannot(f"there is no `pulumi` on PATH, {without}.")
     except subprocess.TimeoutExpired:
         cannot(f"`{' '.join(command)}` has not answered within {PULUMI_DEADLINE_SECONDS:.0f} s.")
-    if done.returncode != 0:
-        if NO_STACK in done.stderr:
-            return {}
-        cannot(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
-    outputs = json.loads(done.stdout or "{}")
-    return outputs if isinstance(outputs, Mapping) else {}
