@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
-from lab.standins.hetzner_api import errors
+from lab.standins.hetzner_api import errors, requests
 from lab.standins.hetzner_api.records import (
     Action,
     ActionError,
@@ -131,6 +131,17 @@ def require_unique_name(items: Mapping[int, AnyResource], kind: str, name: str, 
     """Raise ApiError `uniqueness_error` when another resource has the name."""
     if any(item.name == name and item.id != own_id for item in items.values()):
         raise errors.uniqueness_error(f"{kind} name is already used", "name")
+
+
+def set_name_and_labels(
+    items: Mapping[int, AnyResource], kind: str, one: AnyResource, body: requests.Update | requests.UpdateServer
+) -> None:
+    """Change both at once, as far as the body has them. Raises ApiError `uniqueness_error` as above."""
+    if body.name is not None:
+        require_unique_name(items, kind, body.name, one.id)
+        one.name = body.name
+    if body.labels is not None:
+        one.labels = dict(body.labels)
 
 
 def progress_percent(action: Action, now: datetime, expected_seconds: float) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from lab.standins.hetzner_api import errors, labels, requests
-from lab.standins.hetzner_api.cloud import Cloud, require_unique_name
+from lab.standins.hetzner_api.cloud import Cloud, require_unique_name, set_name_and_labels
 from lab.standins.hetzner_api.errors import ApiError
 from lab.standins.hetzner_api.records import Action, AppliedTo, EnforceFirewall, Firewall, Rule, Server
 
@@ -34,11 +34,7 @@ def create(cloud: Cloud, body: requests.CreateFirewall, now: datetime) -> tuple[
 
 def update(cloud: Cloud, firewall: Firewall, body: requests.Update) -> Firewall:
     """Change name and labels at once."""
-    if body.name is not None:
-        require_unique_name(cloud.state.firewalls, "firewall", body.name, firewall.id)
-        firewall.name = body.name
-    if body.labels is not None:
-        firewall.labels = dict(body.labels)
+    set_name_and_labels(cloud.state.firewalls, "firewall", firewall, body)
     return firewall
 
 

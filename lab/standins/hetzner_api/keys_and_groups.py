@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from lab.standins.hetzner_api import errors, formats, requests
-from lab.standins.hetzner_api.cloud import Cloud, require_unique_name
+from lab.standins.hetzner_api.cloud import Cloud, require_unique_name, set_name_and_labels
 from lab.standins.hetzner_api.records import PlacementGroup, SshKey
 
 
@@ -30,11 +30,7 @@ def create_ssh_key(cloud: Cloud, body: requests.CreateSshKey, now: datetime) -> 
 
 def update_ssh_key(cloud: Cloud, key: SshKey, body: requests.Update) -> SshKey:
     """Change name and labels at once."""
-    if body.name is not None:
-        require_unique_name(cloud.state.ssh_keys, "SSH key", body.name, key.id)
-        key.name = body.name
-    if body.labels is not None:
-        key.labels = dict(body.labels)
+    set_name_and_labels(cloud.state.ssh_keys, "SSH key", key, body)
     return key
 
 
@@ -54,11 +50,7 @@ def create_placement_group(cloud: Cloud, body: requests.CreatePlacementGroup, no
 
 def update_placement_group(cloud: Cloud, group: PlacementGroup, body: requests.Update) -> PlacementGroup:
     """Change name and labels at once."""
-    if body.name is not None:
-        require_unique_name(cloud.state.placement_groups, "placement group", body.name, group.id)
-        group.name = body.name
-    if body.labels is not None:
-        group.labels = dict(body.labels)
+    set_name_and_labels(cloud.state.placement_groups, "placement group", group, body)
     return group
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from lab.standins.hetzner_api import errors, requests
 from lab.standins.hetzner_api.catalog import NETWORK_ZONES
-from lab.standins.hetzner_api.cloud import Cloud, require_unique_name
+from lab.standins.hetzner_api.cloud import Cloud, require_unique_name, set_name_and_labels
 from lab.standins.hetzner_api.records import (
     Action,
     AddRoute,
@@ -52,11 +52,7 @@ def create(cloud: Cloud, body: requests.CreateNetwork, now: datetime) -> Network
 def update(cloud: Cloud, network: Network, body: requests.UpdateNetwork) -> Network:
     """Change name, labels and vSwitch exposure at once."""
     cloud.require_unchanging_network(network)
-    if body.name is not None:
-        require_unique_name(cloud.state.networks, "network", body.name, network.id)
-        network.name = body.name
-    if body.labels is not None:
-        network.labels = dict(body.labels)
+    set_name_and_labels(cloud.state.networks, "network", network, body)
     if body.expose_routes_to_vswitch is not None:
         network.expose_routes_to_vswitch = body.expose_routes_to_vswitch
     return network

@@ -6,7 +6,7 @@ import ipaddress
 from datetime import datetime
 
 from lab.standins.hetzner_api import catalog, errors, requests
-from lab.standins.hetzner_api.cloud import PUBLIC_RANGE, Cloud, require_unique_name
+from lab.standins.hetzner_api.cloud import PUBLIC_RANGE, Cloud, require_unique_name, set_name_and_labels
 from lab.standins.hetzner_api.records import Action, PrimaryIp, Server
 
 
@@ -55,11 +55,7 @@ def new_address(cloud: Cloud, name: str | None, location: str, now: datetime) ->
 
 def update(cloud: Cloud, address: PrimaryIp, body: requests.UpdatePrimaryIp) -> PrimaryIp:
     """Change name, labels and automatic deletion at once."""
-    if body.name is not None:
-        require_unique_name(cloud.state.primary_ips, "primary IP", body.name, address.id)
-        address.name = body.name
-    if body.labels is not None:
-        address.labels = dict(body.labels)
+    set_name_and_labels(cloud.state.primary_ips, "primary IP", address, body)
     if body.auto_delete is not None:
         address.auto_delete = body.auto_delete
     return address

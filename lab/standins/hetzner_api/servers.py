@@ -9,7 +9,7 @@ from datetime import datetime
 
 from lab.standins.hetzner_api import catalog, errors, firewalls, primary_ips, private_nets, requests
 from lab.standins.hetzner_api.catalog import Image, Location, ServerType
-from lab.standins.hetzner_api.cloud import Cloud, require_unique_name
+from lab.standins.hetzner_api.cloud import Cloud, require_unique_name, set_name_and_labels
 from lab.standins.hetzner_api.records import (
     Action,
     CreateMachine,
@@ -97,12 +97,9 @@ def create(cloud: Cloud, body: requests.CreateServer, now: datetime, taken_machi
 
 def update(cloud: Cloud, server: Server, body: requests.UpdateServer, now: datetime) -> list[Action]:
     """Change name and labels at once; changed labels can start firewall actions. The machine keeps its host name."""
-    if body.name is not None:
-        require_unique_name(cloud.state.servers, "server", body.name, server.id)
-        server.name = body.name
+    set_name_and_labels(cloud.state.servers, "server", server, body)
     if body.labels is None:
         return []
-    server.labels = dict(body.labels)
     return firewalls.reconcile(cloud, now)
 
 
