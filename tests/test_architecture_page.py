@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.parsing import parsed
+
 REPOSITORY = Path(__file__).parent.parent
 PAGE = (REPOSITORY / "docs/architecture.md").read_text(encoding="utf-8")
 PATH = re.compile(r"`((?:domain|components|cli|lab|keeper|preflight|tests|docs)/[\w./*-]+|pyproject\.toml)`")
@@ -28,7 +30,7 @@ def test_every_file_that_the_page_names_is_there() -> None:
 
 def imported(source: str) -> Iterator[str]:
     """The packages of ours that a module imports, wherever in it."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and node.level == 0:
             modules = [str(node.module)]

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.parsing import parsed
+
 TOP = Path(__file__).parents[1]
 MIRRORED = ("components", "keeper", "cli", "toolchain")
 
@@ -55,7 +57,7 @@ def own_tests(module: str) -> Path:
 
 def count_of_tests(path: Path) -> int:
     """How many tests a file has: a case of several counts once."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path.read_text(encoding="utf-8"))
     found = [one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
     return sum(one.name.startswith("test_") for one in found)
 

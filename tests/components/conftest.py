@@ -20,7 +20,7 @@ from tests.domain.samples import MN, changed
 @pytest.fixture(scope="module", autouse=True)
 def _collected() -> Iterator[None]:
     """Else it is collected at any time later, and CPython 3.11 does not stand that while it parses source:
-    "SystemError: AST constructor recursion depth mismatch", from whatever imports or reads a module next.
+    "SystemError: AST constructor recursion depth mismatch". Our own tests parse by :func:`tests.parsing.parsed`.
     """
     yield
     gc.collect()

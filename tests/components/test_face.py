@@ -15,6 +15,7 @@ import pytest
 
 import components
 from tests.components.recording import ROOT
+from tests.parsing import parsed
 
 MODULES = sorted(path.stem for path in (ROOT / "components").glob("*.py") if path.stem != "__init__")
 
@@ -47,7 +48,7 @@ def test_every_name_of_the_face_is_there_and_documented() -> None:
 
 def test_what_the_checker_of_types_sees_is_what_is_loaded() -> None:
     """The face says each name twice: for type checkers, and for the interpreter."""
-    tree = ast.parse((ROOT / "components" / "__init__.py").read_text(encoding="utf-8"))
+    tree = parsed((ROOT / "components" / "__init__.py").read_text(encoding="utf-8"))
     seen = {
         (node.module, alias.name)
         for node in ast.walk(tree)
@@ -81,7 +82,7 @@ def test_a_component_takes_a_name_typed_arguments_and_options(name: str) -> None
 
 @pytest.mark.parametrize("name", sorted(all_components()))
 def test_a_component_registers_its_outputs_last(name: str) -> None:
-    (function,) = ast.parse(textwrap.dedent(inspect.getsource(all_components()[name].__init__))).body
+    (function,) = parsed(textwrap.dedent(inspect.getsource(all_components()[name].__init__))).body
     assert isinstance(function, ast.FunctionDef)
     assert ast.unparse(function.body[-1]).startswith("self.register_outputs(")
 
@@ -97,8 +98,8 @@ def test_components_read_no_configuration() -> None:
         for path in (ROOT / "components").glob("*.py")
         if any(one in path.read_text(encoding="utf-8") for one in asks)
     }
-    # SSH_AUTH_SOCK and the switch of `destroy` are of the commands, and not settings.
-    assert found - set(READERS) == {"netbird_provider", "ssh_reachable"}
+    # SSH_AUTH_SOCK and the switches of `destroy` and of the look at machines are of the commands, and not settings.
+    assert found - set(READERS) == {"machine_preflight", "netbird_provider", "ssh_reachable"}
 
 
 def test_components_render_nothing() -> None:

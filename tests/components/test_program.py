@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import gc
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +36,7 @@ from tests.components.recording import (
     write_stack_files,
 )
 from tests.domain.samples import CLUSTER_SECRET, DE, GIVEN, MN, REMOVE, SSH_PRIVATE_KEY, changed
+from tests.parsing import parsed
 
 BOTH = pytest.mark.parametrize("preview", [False, True], ids=["up", "preview"])
 
@@ -212,7 +212,7 @@ NOBODYS_ADDRESSES = {
 
 def constants(source: str) -> Iterator[str]:
     """The texts of a program, without docstrings and without what only shows how to write a setting."""
-    tree = ast.parse(source)
+    tree = parsed(source)
     skipped: set[ast.AST] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
@@ -226,7 +226,6 @@ def constants(source: str) -> Iterator[str]:
 
 def test_the_program_names_no_stack_and_no_address() -> None:
     """What differs between clusters is in their stack files. A sentence may give an example."""
-    gc.collect()  # what the runs above left; see conftest.py
     files = [ROOT / "__main__.py", *(ROOT / "components").glob("*.py"), *(ROOT / "domain").rglob("*.py")]
     assert len(files) > 40
     found = [

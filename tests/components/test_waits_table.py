@@ -14,6 +14,8 @@ from typing import Final
 
 import pytest
 
+from tests.parsing import parsed
+
 TESTS: Final = Path(__file__).parents[1]
 FOLDERS: Final = (TESTS.parent / "components", TESTS.parent / "domain" / "objects")
 PAGE: Final = (TESTS.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -124,7 +126,7 @@ def deadlines() -> dict[tuple[str, str], float]:
     """Every constant of a component, or of what one registers, that is a time, by module and name, in seconds."""
     found = {}
     for path in [path for folder in FOLDERS for path in folder.glob("*.py")]:
-        for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+        for statement in parsed(path.read_text(encoding="utf-8")).body:
             match statement:
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
                     pass

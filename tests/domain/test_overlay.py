@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from domain.overlay import NETBIRD_INTERFACE, NETBIRD_RANGE
+from tests.parsing import parsed
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -18,7 +19,7 @@ def test_interface_and_range_are_written_down_once(value: str) -> None:
         str(path.relative_to(REPOSITORY))
         for package in ("domain", "components", "cli")
         for path in sorted((REPOSITORY / package).rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(parsed(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and node.value == value
     ]
     assert written == ["domain/overlay.py"]

@@ -30,6 +30,7 @@ from domain.settings.stack import CommonSettings
 from domain.settings_reference import settings_reference
 from domain.values.addresses import HostAddress
 from tests.domain.samples import DE, MN, REMOVE, SECRET, changed, said, settings_of, text
+from tests.parsing import parsed
 
 DOMAIN = Path(__file__).parents[2] / "domain"
 
@@ -158,7 +159,7 @@ KNOW_HETZNER = {
 
 
 def _said_outside_of_docstrings(source: str) -> Iterator[str]:
-    tree = ast.parse(source)
+    tree = parsed(source)
     texts = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in texts:

@@ -40,6 +40,7 @@ from tests.domain.samples import (
     said,
     text,
 )
+from tests.parsing import parsed
 
 HERE = Path(__file__).parent
 BASES = {"de": ("de", DE), "mn": ("mn", MN), "given": ("mn", GIVEN)}
@@ -327,6 +328,8 @@ ELSEWHERE = {
     "places.hetzner.changes.": "test_changes.py, since it is of what runs",
     "places.hetzner.offer.": "test_hetzner_offer.py, since it is of what Hetzner says",
     "places.on_premise.changes.": "test_changes.py, since it is of what runs",
+    "places.on_premise.given_cluster.": "test_given_cluster.py, since it is of what a cluster's API says",
+    "places.on_premise.preflight.": "test_preflight.py, since it is of what machines say",
     "secret_rules.secret_value_problems": "test_keys.py, since it is of decrypted values",
     "fleet.no_secret_in_project": "test_project_file.py, since it is of the project's file",
 }
@@ -337,7 +340,7 @@ def branches() -> dict[tuple[str, int], str]:
     """Every place that makes a message, by module and line: all lines of a call lead to the call's name here."""
     found: dict[tuple[str, int], str] = {}
     for name, module in MODULES.items():
-        functions = ast.walk(ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8")))
+        functions = ast.walk(parsed(Path(str(module.__file__)).read_text(encoding="utf-8")))
         for function in (one for one in functions if isinstance(one, ast.FunctionDef)):
             for call in ast.walk(function):
                 if isinstance(call, ast.Call) and ast.unparse(call.func) in ("Problem", "RuleError", "without_effect"):

@@ -70,7 +70,9 @@ def _machines_are_nodes(stack: str, found: GivenCluster, machines: Sequence[Mach
     there = ", ".join([shown(name) for name in names[:PLACES_SHOWN]] + ["..."] * (len(names) > PLACES_SHOWN)) or "none"
     return [
         Problem(
-            *(stack, f"on_premise.machines.{index}.name", machine.name),
+            stack,
+            f"on_premise.machines.{index}.name",
+            machine.name,
             "has no Node of its name in the cluster",
             f"take one of these: {there}",
         )
@@ -108,7 +110,9 @@ def _no_other_network(stack: str, found: GivenCluster) -> list[Problem]:
         networks.add("flannel")
     return [
         Problem(
-            *(stack, "on_premise.kubeconfig", ""),
+            stack,
+            "on_premise.kubeconfig",
+            "",
             f"leads to a cluster with {whose} as its network of pods, and Cilium can't stand beside it",
             "take a cluster without one (k3s: --flannel-backend=none --disable-network-policy), or take it out first",
         )

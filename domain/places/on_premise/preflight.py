@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
+from domain.overlay import NETBIRD_INTERFACE
 from domain.places.on_premise.machine_facts import MachineFacts
 from domain.places.on_premise.model import Machine
 from domain.problems import Problem
@@ -253,9 +254,10 @@ def nothing_is_left(look: Look) -> Iterator[Problem]:
         if links:
             rule = f"has interfaces of another network of pods: {', '.join(links[:3])}"
             yield look.fault(place, machine, rule, f"remove them: `ip link delete {links[0]}`, or reboot")
-        if "wt0" in facts.links and "netbird" not in facts.units:
-            rule = "has an interface wt0 already, which the router's agent makes"
-            yield look.fault(place, machine, rule, "find whose it is: `ip -d link show wt0`, and remove it")
+        if NETBIRD_INTERFACE in facts.links and "netbird" not in facts.units:
+            rule = f"has an interface {NETBIRD_INTERFACE} already, which the router's agent makes"
+            fix = f"find whose it is: `ip -d link show {NETBIRD_INTERFACE}`, and remove it"
+            yield look.fault(place, machine, rule, fix)
 
 
 def ports_are_free(look: Look) -> Iterator[Problem]:
