@@ -14,7 +14,7 @@ pytestmark = pytest.mark.engine
 
 
 def test_a_cluster_that_does_not_fit_is_refused_by_preview_and_up(project: Project, tmp_path: Path) -> None:
-    api = KubeApi(tmp_path / "kubernetes")
+    api = KubeApi(tmp_path / "kubernetes", services="10.53.0.0/16")
     try:
         api.wait()
         node = {"metadata": {"name": "worker-b"}, "spec": {"podCIDR": "10.244.1.0/24"}}
