@@ -30,6 +30,10 @@ NO_TESTS_COLLECTED: Final = 5
 """pytest's exit code when nothing was collected."""
 UNIT_PROCESSES: Final = (os.cpu_count() or 1) + 1
 """One more than there are cores: some tests wait for a process or a clock."""
+ENGINE_PROCESSES: Final = 3
+"""Such a test waits for a provider, a cluster or a deadline much of its time: two at a time left two cores idle for a
+third of it. Most have an API server of their own, so there are no more where there are more cores.
+"""
 TEST_PACKAGES: Final = ("iputils-ping",)
 """Debian packages that the tests use on this machine, besides those of the lab."""
 OF_THE_LINK: Final = "tests/link"
@@ -67,7 +71,7 @@ def run_parts(parts: Sequence[str], *, no_skips: bool, thorough: bool = False, o
             "engine",
             tiers.selection("engine", thorough=thorough),
             f"--ignore={OF_THE_LINK}",
-            "--numprocesses=2",
+            f"--numprocesses={ENGINE_PROCESSES}",
             "--dist=worksteal",
         ),
         "link": lambda: _link(tiers.selection("link", thorough=thorough)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import secrets
 import socket
 import ssl
 import subprocess
@@ -24,13 +25,23 @@ from toolchain import ensure
 TOKEN: Final = "token-of-the-api-server-of-the-engine-tests"
 START_SECONDS: Final = 180.0
 _APPLY: Final = "application/apply-patch+yaml"
+_GIVEN: Final[set[int]] = set()
 
 
 def free_port() -> int:
-    """A port of loopback that nobody has."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    """A port of loopback that nobody has, of those that the kernel gives to no connection (32768 and more) before it is
+    used, and hardly another process of the tests. In this process nobody gets it twice.
+    """
+    while True:
+        port = 12000 + secrets.randbelow(18000)
+        with socket.socket() as one:
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in _GIVEN:
+            _GIVEN.add(port)
+            return port
 
 
 class ApiServer:
