@@ -58,10 +58,13 @@ def collected(*arguments: str) -> list[Listed]:
     """All tests in the order in which they run. ``arguments`` are pytest's. Raises RuntimeError with what it said."""
     with tempfile.TemporaryDirectory() as directory:
         target = Path(directory) / "collected.json"
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), _TARGET: str(target)}
+        # Compiled modules are kept: pytest's own of the tests' assertions are half of what a list takes.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-p", "cli.tiers", "--collect-only", "-q", *arguments],
             cwd=REPOSITORY,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY), _TARGET: str(target)},
+            env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -61,7 +61,7 @@ def link() -> list[Listed]:
     return collected("tests/lab", "tests/link")
 
 
-def test_the_tiers_are_told_apart_by_the_marker(tmp_path: Path) -> None:
+def test_the_tiers_are_told_apart_by_the_marker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert selection("unit", thorough=True) == "not engine and not link"
     assert selection("unit", thorough=False) == "(not engine and not link) and not thorough"
     file = tmp_path / "test_two.py"
@@ -71,7 +71,9 @@ def test_the_tiers_are_told_apart_by_the_marker(tmp_path: Path) -> None:
         "def test_one(n): pass\n"
         "def test_other(): pass\n"
     )
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     found = [(one.test.rpartition("/")[2], one.part, one.thorough) for one in collected(str(file))]
+    assert list((tmp_path / "__pycache__").glob("*.pyc")), "what was compiled is kept for the next list"
     assert found == [
         ("test_two.py::test_one[1]", "engine", False),
         ("test_two.py::test_one[2]", "engine", True),
