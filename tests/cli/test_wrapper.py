@@ -316,7 +316,10 @@ def failing(made: Path, wrapper: ModuleType, monkeypatch: pytest.MonkeyPatch) ->
     def copy(command: list[str], **_options: object) -> subprocess.CompletedProcess[str]:
         assert command[1:3] == ["-m", "venv"]
         nothing_of = shutil.ignore_patterns(wrapper.STAMP_NAME)
-        shutil.copytree(environment, command[3], symlinks=True, ignore=nothing_of, dirs_exist_ok=True)
+        # Hard links: there are some thousand files, and nobody writes into one.
+        shutil.copytree(
+            environment, command[3], symlinks=True, ignore=nothing_of, dirs_exist_ok=True, copy_function=os.link
+        )
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(subprocess, "run", copy)

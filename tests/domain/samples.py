@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import os
 from collections.abc import Mapping
@@ -120,8 +121,13 @@ Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def text(config: Mapping[str, Any]) -> str:
     """The stack file that holds the config."""
-    without_shared_parts = json.loads(json.dumps({"config": config}))  # else YAML makes aliases of them
-    written: str = yaml.dump(without_shared_parts, Dumper=_Dumper, sort_keys=False)
+    return _text(json.dumps({"config": config}))
+
+
+@functools.lru_cache(maxsize=64)
+def _text(without_shared_parts: str) -> str:
+    """As JSON, since YAML makes aliases of shared parts. Of two stacks mostly one is as it was before."""
+    written: str = yaml.dump(json.loads(without_shared_parts), Dumper=_Dumper, sort_keys=False)
     return written
 
 

@@ -59,6 +59,15 @@ LISTS = {
     "a list under a long name": ("isthmus:cilium", f"{{values: {{{'x' * 100_000}: [", "1,", "]}}"),
     "a list under long names": ("isthmus:cilium", "{values: " + f"{{{'x' * 250}: " * 28 + "[", "1,", "]" + "}" * 29),
 }
+LIKE_ANOTHER = (
+    "one peer again and again",
+    "machines of one key",
+    "labels that are numbers",
+    "environment",
+    "servers of one zone",
+    "a list under a long name",
+)
+"""Of each there is one more of its kind, which always runs."""
 LONG_SETTINGS = ("network.pod_cidr", "network.dns_zone", "netbird.management_url", "netbird.agent_image",
                  "on_premise.machines.0.host_key")  # fmt: skip
 LONG_PARTS = ("a", "a.", "a/", "a:", "@", "ssh-rsa ")
@@ -80,9 +89,15 @@ def check(content: str) -> None:
     assert max(map(len, lines), default=0) < 1000
 
 
-@pytest.mark.parametrize("parts", LISTS.values(), ids=LISTS)
-def test_long_lists_and_objects(parts: tuple[str, str, str, str]) -> None:
-    check(filled(*parts))
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.thorough if kind in LIKE_ANOTHER else ()) for kind in LISTS]
+)
+def test_long_lists_and_objects(kind: str) -> None:
+    check(filled(*LISTS[kind]))
+
+
+def test_what_is_like_another_is_there() -> None:
+    assert set(LIKE_ANOTHER) < set(LISTS)
 
 
 @pytest.mark.parametrize(("setting", "part"), TEXTS)

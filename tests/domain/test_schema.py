@@ -35,8 +35,13 @@ def reference() -> str:
 
 def errors(config: dict[str, Any]) -> list[str]:
     """Where the schema refuses a stack file with this config."""
-    found = VALIDATOR.iter_errors(data_of(text(config)))
-    return [".".join(map(str, error.absolute_path)) for error in found]
+    return _errors(text(config))
+
+
+@functools.lru_cache(maxsize=64)
+def _errors(written: str) -> list[str]:
+    """Of two stacks mostly one is as it was before."""
+    return [".".join(map(str, error.absolute_path)) for error in VALIDATOR.iter_errors(data_of(written))]
 
 
 def test_the_schema_in_the_repository_is_current() -> None:
