@@ -15,10 +15,12 @@ from components.configuration import read_configuration
 from components.engine import ENGINE, Engine
 from components.given_cluster_look import refuse_unfit_cluster
 from components.hetzner_lookup import refuse_what_hetzner_lacks
-from components.joined_cluster import joined_cluster
+from components.joined_cluster import JoinedCluster, JoinedClusterArgs
 from components.machine_preflight import refuse_unfit_machines
+from components.netbird_operator import operators_namespace_stays
 from components.peer_link import read_peer_link
 from components.sdk_debug import leave_out_debug_messages
+from components.secrets import read_secrets
 from domain.plan import address_plan
 
 
@@ -38,7 +40,20 @@ async def main(*, directory: Path | None = None, engine: Engine = ENGINE) -> dic
     taken = settings.link.cluster_ips
     peers = await asyncio.gather(*(read_peer_link(peer, plan, cluster_ips=taken) for peer in settings.peers))
     # What is refused is refused by now, before anything exists.
-    return await joined_cluster(settings, plan, peers, last=configuration.outputs, engine=engine)
+    secrets = read_secrets(settings.stack)
+    cluster = JoinedCluster(
+        settings.stack,
+        JoinedClusterArgs(
+            settings=settings,
+            secrets=secrets,
+            peers=peers,
+            last=configuration.outputs,
+            namespace_stays=engine.calls_back and await operators_namespace_stays(settings, secrets.kubeconfig),
+            engine=engine,
+            bare_names=True,
+        ),
+    )
+    return dict(cluster.outputs)
 
 
 if __name__ == "__main__":

@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from components.helm_records import RecoverRelease
     from components.hetzner import HetznerMachines, HetznerMachinesArgs, HetznerServer
     from components.hetzner_leftovers import RemoveLeftovers, StackInstance
+    from components.joined_cluster import JoinedCluster, JoinedClusterArgs
     from components.keeper import Keeper, KeeperArgs
     from components.netbird_operator import NetbirdOperator, NetbirdOperatorArgs
     from components.netbird_router import NetbirdRouter, NetbirdRouterArgs
     from components.on_premise import OnPremiseMachine, OnPremiseMachines, OnPremiseMachinesArgs
+    from components.peer_link import PeerLink
+    from components.secrets import Secrets
     from components.waiting import Waiting
 
 __all__ = [
@@ -46,6 +49,8 @@ __all__ = [
     "HetznerMachines",
     "HetznerMachinesArgs",
     "HetznerServer",
+    "JoinedCluster",
+    "JoinedClusterArgs",
     "Keeper",
     "KeeperArgs",
     "NetbirdOperator",
@@ -57,8 +62,10 @@ __all__ = [
     "OnPremiseMachine",
     "OnPremiseMachines",
     "OnPremiseMachinesArgs",
+    "PeerLink",
     "RecoverRelease",
     "RemoveLeftovers",
+    "Secrets",
     "StackInstance",
     "Waiting",
     "existing_cluster",
@@ -77,10 +84,13 @@ _HOMES: Final = {
     "helm_records": ("RecoverRelease",),
     "hetzner": ("HetznerMachines", "HetznerMachinesArgs", "HetznerServer"),
     "hetzner_leftovers": ("RemoveLeftovers", "StackInstance"),
+    "joined_cluster": ("JoinedCluster", "JoinedClusterArgs"),
     "keeper": ("Keeper", "KeeperArgs"),
     "netbird_operator": ("NetbirdOperator", "NetbirdOperatorArgs"),
     "netbird_router": ("NetbirdRouter", "NetbirdRouterArgs"),
     "on_premise": ("OnPremiseMachine", "OnPremiseMachines", "OnPremiseMachinesArgs"),
+    "peer_link": ("PeerLink",),
+    "secrets": ("Secrets",),
     "waiting": ("Waiting",),
 }
 

@@ -13,6 +13,7 @@ import pulumi
 import pulumi_command as command
 import pulumi_hcloud as hcloud
 
+from components.child_names import Children
 from components.cluster import Cluster, kubernetes_provider
 from components.engine import Engine
 from components.existing_cluster import NodeLabels, NodeLabelsArgs, existing_cluster
@@ -35,7 +36,7 @@ from domain.plan import AddressPlan
 
 @dataclass(frozen=True)
 class RunningCluster:
-    """A cluster and the options with which resources are put into it, as children of the stack.
+    """A cluster and the options with which resources are put into it.
 
     ``in_cluster`` is for what has to be deleted there, because its deletion clears up elsewhere: in NetBird. What is in
     the cluster alone is made with ``goes_with_machines``: a `destroy` that takes the machines does not ask the cluster
@@ -50,27 +51,35 @@ class RunningCluster:
 
 
 def running_cluster(
-    settings: StackSettings, plan: AddressPlan, secrets: Secrets, *, last: Mapping[str, Any], engine: Engine
+    settings: StackSettings,
+    plan: AddressPlan,
+    secrets: Secrets,
+    *,
+    children: Children,
+    last: Mapping[str, Any],
+    engine: Engine,
 ) -> RunningCluster:
-    """Raises the machines and k3s on them, or takes the cluster that is there. ``last`` are the outputs of the
-    stack's last update; ``engine`` as of :func:`components.joined_cluster.joined_cluster`.
+    """Raises the machines and k3s on them, or takes the cluster that is there. ``last`` and ``engine`` as of
+    :class:`components.joined_cluster.JoinedClusterArgs`.
     """
     match settings:
         case StackSettings(hetzner=HetznerSettings() as hetzner):
-            cluster = _at_hetzner(settings, hetzner, plan, secrets, last=last, engine=engine)
+            cluster = _at_hetzner(settings, hetzner, plan, secrets, children=children, last=last, engine=engine)
         case StackSettings(on_premise=OnPremiseSettings(ssh=SshSettings() as ssh)):
-            cluster = _over_ssh(settings, ssh, plan, secrets, last=last, engine=engine)
+            cluster = _over_ssh(settings, ssh, plan, secrets, children=children, last=last, engine=engine)
         case StackSettings(on_premise=OnPremiseSettings(kubeconfig=chosen)) if chosen is not None:
             cluster = existing_cluster(needed(secrets.kubeconfig, "kubeconfig"), chosen.context)
         case _:
             raise ValueError(f"{settings.stack}: the settings name no machines")
-    provider = kubernetes_provider(settings.stack, cluster)
-    in_cluster = pulumi.ResourceOptions(providers={"kubernetes": provider})
+    provider = kubernetes_provider(children.called(settings.stack), cluster, opts=children.options())
+    in_cluster = children.options(pulumi.ResourceOptions(providers={"kubernetes": provider}))
     ready = list(cluster.ready)
     if not settings.installs_k3s:
-        ready += NodeLabels("node-labels", NodeLabelsArgs(plan.nodes), opts=in_cluster).ready
+        ready += NodeLabels(children.called("node-labels"), NodeLabelsArgs(plan.nodes), opts=in_cluster).ready
     # The engine hands it down to the children. Without machines of ours it says nothing.
-    goes_with_machines = pulumi.ResourceOptions(providers={"kubernetes": provider}, deleted_with=cluster.machines)
+    goes_with_machines = children.options(
+        pulumi.ResourceOptions(providers={"kubernetes": provider}, deleted_with=cluster.machines)
+    )
     return RunningCluster(cluster, in_cluster, goes_with_machines, ready)
 
 
@@ -80,23 +89,25 @@ def _at_hetzner(
     plan: AddressPlan,
     secrets: Secrets,
     *,
+    children: Children,
     last: Mapping[str, Any],
     engine: Engine,
 ) -> Cluster:
     token = needed(secrets.hcloud_token, "hcloud:token")
     providers: dict[str, pulumi.ProviderResource] = {
         "hcloud": hcloud.Provider(
-            "hcloud",
+            children.called("hcloud"),
             token=token,
             endpoint=settings.hcloud.endpoint,
             poll_interval=settings.hcloud.pollInterval,
             poll_function=settings.hcloud.pollFunction,
+            opts=children.options(),
         ),
-        "command": command.Provider("command"),
+        "command": command.Provider(children.called("command"), opts=children.options()),
     }
     leftovers = None
     if engine.calls_back:
-        instance = StackInstance("instance").instance
+        instance = StackInstance(children.called("instance"), children.options()).instance
         leftovers = RemoveLeftovers(instance, token, settings.hcloud.endpoint, LastUpdate.of(settings.stack, last))
 
     def server(node: Node) -> HetznerServer:
@@ -114,7 +125,7 @@ def _at_hetzner(
         )
 
     machines = HetznerMachines(
-        "machines",
+        children.called("machines"),
         HetznerMachinesArgs(
             cluster=settings.stack,
             begun=RAISED_WITH in last,
@@ -133,7 +144,7 @@ def _at_hetzner(
             delete_protection=hetzner.delete_protection,
             leftovers=leftovers,
         ),
-        opts=pulumi.ResourceOptions(providers=providers),
+        opts=children.options(pulumi.ResourceOptions(providers=providers)),
     )
     return machines.cluster
 
@@ -144,6 +155,7 @@ def _over_ssh(
     plan: AddressPlan,
     secrets: Secrets,
     *,
+    children: Children,
     last: Mapping[str, Any],
     engine: Engine,
 ) -> Cluster:
@@ -159,8 +171,9 @@ def _over_ssh(
             bundle=secrets.keys.apply(bundle),
         )
 
+    provider = command.Provider(children.called("command"), opts=children.options())
     machines = OnPremiseMachines(
-        "machines",
+        children.called("machines"),
         OnPremiseMachinesArgs(
             cluster=settings.stack,
             begun=RAISED_WITH in last,
@@ -170,6 +183,6 @@ def _over_ssh(
             private_key=needed(secrets.ssh_private_key, "sshPrivateKey"),
             engine=engine,
         ),
-        opts=pulumi.ResourceOptions(providers={"command": command.Provider("command")}),
+        opts=children.options(pulumi.ResourceOptions(providers={"command": provider})),
     )
     return machines.cluster

@@ -1,4 +1,6 @@
-"""The secrets of a stack, out of its configuration. They leave this module as secret Outputs only."""
+"""The secrets of a cluster, and how a stack has them in its configuration. They leave this module as secret Outputs
+only.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +25,27 @@ class Secrets:
     kubeconfig: pulumi.Output[str] | None
     hcloud_token: pulumi.Output[str] | None
 
+    @classmethod
+    def of(
+        cls,
+        cluster: str,
+        *,
+        netbird_api_token: pulumi.Input[str],
+        cluster_secret: pulumi.Input[str] | None = None,
+        ssh_private_key: pulumi.Input[str] | None = None,
+        kubeconfig: pulumi.Input[str] | None = None,
+        hcloud_token: pulumi.Input[str] | None = None,
+    ) -> Secrets:
+        """From the values that the settings of the same names describe. What is given may come from other resources."""
+        secret = _secret(cluster_secret)
+        return cls(
+            derived=None if secret is None else secret.apply(lambda text: ClusterKeys.derive(text, cluster)),
+            netbird_api_token=pulumi.Output.secret(netbird_api_token),
+            ssh_private_key=_secret(ssh_private_key),
+            kubeconfig=_secret(kubeconfig),
+            hcloud_token=_secret(hcloud_token),
+        )
+
     @property
     def keys(self) -> pulumi.Output[ClusterKeys]:
         """Token and keys, derived from ``clusterSecret``, for a stack that installs k3s."""
@@ -37,14 +60,18 @@ def read_secrets(stack: str) -> Secrets:
     def secret(name: str) -> pulumi.Output[str] | None:
         return next((found for bag in bags if (found := bag.get_secret(name)) is not None), None)
 
-    cluster_secret = secret("clusterSecret")
-    return Secrets(
-        derived=None if cluster_secret is None else cluster_secret.apply(lambda text: ClusterKeys.derive(text, stack)),
+    return Secrets.of(
+        stack,
+        cluster_secret=secret("clusterSecret"),
         netbird_api_token=needed(secret("netbirdApiToken"), "netbirdApiToken"),
         ssh_private_key=secret("sshPrivateKey"),
         kubeconfig=secret("kubeconfig"),
         hcloud_token=pulumi.Config("hcloud").get_secret("token"),
     )
+
+
+def _secret(value: pulumi.Input[str] | None) -> pulumi.Output[str] | None:
+    return None if value is None else pulumi.Output.secret(value)
 
 
 def needed(secret: pulumi.Output[T] | None, name: str) -> pulumi.Output[T]:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pulumi
 import pytest
 
+from components import JoinedCluster, JoinedClusterArgs, PeerLink, Secrets
 from components.engine import MOCKS
+from domain.link import parse_link
 from tests.components.recording import (
     CASES,
+    HCLOUD_TOKEN,
+    KUBECONFIG,
     LINKS,
+    NETBIRD_TOKEN,
     STACK_URN,
     Run,
     engine_config_of,
@@ -19,7 +26,7 @@ from tests.components.recording import (
     run_stack,
     write_stack_files,
 )
-from tests.domain.samples import MN, changed, golden
+from tests.domain.samples import CLUSTER_SECRET, DE, MN, SSH_PRIVATE_KEY, changed, golden, settings_of
 
 BOTH = pytest.mark.parametrize("preview", [False, True], ids=["up", "preview"])
 
@@ -116,9 +123,12 @@ def test_nothing_uses_a_default_provider(tmp_path: Path, stack: str, config: dic
 def test_children_belong_to_their_components(tmp_path: Path, stack: str, config: dict[str, Any]) -> None:
     found = run_stack(tmp_path, stack, config=config)
     at_the_top = {item.type for item in found.registrations if item.parent == STACK_URN.format(stack=stack)}
-    assert at_the_top
-    allowed = ("isthmus:", "pulumi:providers:", "pulumi:pulumi:StackReference")
-    assert {kind for kind in at_the_top if not kind.startswith(allowed)} == set()
+    assert at_the_top == {"isthmus:joined_cluster:JoinedCluster"}
+    (whole,) = found.of(":JoinedCluster")
+    below = {item.type for item in found.registrations if item.parent == whole.urn}
+    assert len(below) > 5
+    allowed = ("isthmus:", "pulumi:providers:", "pulumi-python:dynamic/isthmus:StackInstance")
+    assert {kind for kind in below if not kind.startswith(allowed)} == set()
 
 
 class TestOrder:
@@ -175,3 +185,73 @@ def test_several_routers(two: Run) -> None:
     assert two.one(":NetworkRouter").inputs["spec"]["workloadOverride"]["replicas"] == 2
     assert [router["node"] for router in two.outputs["link"].value["routers"]] == ["mn-1", "mn-2"]
     assert two.outputs["router_peers"].value == {"mn-1": "100.92.0.9", "mn-2": "100.92.0.8"}
+
+
+# --- several, in a program of one's own, which has no configuration and is no stack of ours ---------------------------
+
+CLUSTERS = {"de": ("office", DE, "mn"), "mn": ("plant", MN, "de")}
+"""Cluster -> name of its component, settings, peer."""
+
+
+def whole(cluster: str) -> JoinedCluster:
+    name, config, peer = CLUSTERS[cluster]
+    secrets = Secrets.of(
+        cluster,
+        netbird_api_token=pulumi.Output.from_input(NETBIRD_TOKEN),
+        cluster_secret=pulumi.Output.from_input(CLUSTER_SECRET),
+        ssh_private_key=pulumi.Output.from_input(SSH_PRIVATE_KEY),
+        hcloud_token=pulumi.Output.from_input(HCLOUD_TOKEN),
+    )
+    peers = [PeerLink(peer, parse_link(LINKS[peer], peer), "linked", keeper_port=51823)]
+    return JoinedCluster(name, JoinedClusterArgs(settings_of(cluster, config), secrets, peers, engine=MOCKS))
+
+
+@pytest.fixture(scope="module")
+def both() -> Run:
+    """Two clusters that are linked with each other, of one program."""
+
+    async def body() -> Mapping[str, Any]:
+        return {cluster: whole(cluster).outputs for cluster in CLUSTERS}
+
+    return run(body, stack="sites", config={}, preview=False)  # type: ignore[arg-type]
+
+
+def test_everything_is_below_one_of_them_and_carries_its_name(both: Run) -> None:
+    tops = {item.urn: item for item in both.of(":JoinedCluster")}
+    assert {item.name: item.inputs for item in tops.values()} == {
+        "office": {"cluster": "de"},
+        "plant": {"cluster": "mn"},
+    }
+    children = [item for item in both.registrations if item.parent in tops]
+    assert len(children) > 20
+    assert [item.name for item in children if not item.name.startswith(f"{tops[item.parent].name}-")] == []
+    assert [item.name for item in both.registrations if "::pulumi:pulumi:Stack::" in item.parent] == ["office", "plant"]
+    assert len({item.urn for item in both.registrations}) == len(both.registrations)
+
+
+def test_each_says_what_peers_read(both: Run) -> None:
+    for cluster in CLUSTERS:
+        found = both.outputs[cluster].value
+        assert found["link"] == LINKS[cluster] | {"node_ips": found["link"]["node_ips"]}
+        assert "server: https://" in found["kubeconfig"]
+        assert found["kubeconfig"] != KUBECONFIG
+    assert both.outputs["de"].secret
+
+
+def test_what_is_in_a_cluster_is_made_by_its_own_provider(both: Run) -> None:
+    providers = {item.urn: item.name for item in both.of("pulumi:providers:kubernetes")}
+    assert sorted(providers.values()) == ["office-de", "plant-mn"]
+    used = {
+        (item.urn.rpartition("::")[2], providers[item.provider.rpartition("::")[0]])
+        for item in both.registrations
+        if item.type.startswith("kubernetes:")
+    }
+    assert {(name, provider) for name, provider in used if name.startswith(("office", "plant"))} >= {
+        ("office-cilium-agents", "office-de"),
+        ("plant-cilium-agents", "plant-mn"),
+        ("office-dns-zones", "office-de"),
+        ("plant-dns-zones", "plant-mn"),
+    }
+    assert not [
+        pair for pair in used if pair[0].partition("-")[0] in ("office", "plant") and pair[0][:5] != pair[1][:5]
+    ]

@@ -26,6 +26,8 @@ from components import (
     HetznerMachines,
     HetznerMachinesArgs,
     HetznerServer,
+    JoinedCluster,
+    JoinedClusterArgs,
     Keeper,
     KeeperArgs,
     NetbirdOperator,
@@ -37,6 +39,8 @@ from components import (
     OnPremiseMachine,
     OnPremiseMachines,
     OnPremiseMachinesArgs,
+    PeerLink,
+    Secrets,
     Waiting,
 )
 from components.engine import MOCKS
@@ -47,6 +51,7 @@ from domain.nodes import Node
 from domain.settings.installed import KeeperSettings, NetbirdSettings
 from tests.components.recording import LINKS, NETBIRD_TOKEN, run
 from tests.components.test_face import all_components
+from tests.domain.samples import CLUSTER_SECRET, MN, SSH_PRIVATE_KEY, settings_of
 
 PODS, SERVICES = IPv4Network("10.52.0.0/16"), IPv4Network("10.53.0.0/16")
 IMAGE = "netbirdio/netbird:0.77.1"
@@ -122,6 +127,22 @@ def hetzner_machines(name: str, cluster: str) -> None:
     HetznerMachines(name, args)
 
 
+def joined_cluster(name: str, cluster: str) -> None:
+    """Of two clusters, each with machines of its own and linked with one and the same."""
+    args = JoinedClusterArgs(
+        settings=settings_of(cluster, MN),
+        secrets=Secrets.of(
+            cluster,
+            netbird_api_token=NETBIRD_TOKEN,
+            cluster_secret=CLUSTER_SECRET,
+            ssh_private_key=pulumi.Output.from_input(SSH_PRIVATE_KEY),
+        ),
+        peers=[PeerLink("de", parse_link(LINKS["de"], "de"), "linked", keeper_port=51823)],
+        engine=MOCKS,
+    )
+    JoinedCluster(name, args)
+
+
 def keeper(name: str, cluster: str) -> None:
     args = KeeperArgs(KeeperSettings(), {"version": 1}, b"PK", ["isthmus-to-de"], None, "netbird", after=[])
     Keeper(name, args)
@@ -171,13 +192,14 @@ MAKERS: dict[str, Callable[[str, str], None]] = {
     "EgressGateway": egress_gateway,
     "Guard": guard,
     "HetznerMachines": hetzner_machines,
+    "JoinedCluster": joined_cluster,
     "Keeper": keeper,
     "NetbirdOperator": netbird_operator,
     "NetbirdRouter": netbird_router,
     "NodeLabels": node_labels,
     "OnPremiseMachines": on_premise_machines,
 }
-OF_TWO_CLUSTERS = ("EgressGateway", "HetznerMachines", "NetbirdRouter")
+OF_TWO_CLUSTERS = ("EgressGateway", "HetznerMachines", "JoinedCluster", "NetbirdRouter")
 """What an account of others knows by the cluster's name, which refuses a second one."""
 
 

@@ -215,7 +215,10 @@ def test_another_stack_of_the_same_name(raised: World, engine: Engine, tmp_path:
     shutil.copy(raised.project.directory / "Pulumi.de.yaml", other.directory)
     other.init(STACK)
     other.init("de")
-    targets = ("**StackInstance::router-instance", "**NetbirdRouter::router", "**NetbirdClaim::isthmus-mn-claim")
+    targets = (
+        *("**JoinedCluster::mn", "**StackInstance::router-instance"),
+        *("**NetbirdRouter::router", "**NetbirdClaim::isthmus-mn-claim"),
+    )
     up = ("up", "-s", STACK, "--yes", "--skip-preview", *(f"--target={one}" for one in targets))
 
     refused = other.run(*up).expect(1)

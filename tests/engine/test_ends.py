@@ -15,14 +15,14 @@ import pytest
 from tests.domain.samples import MN, changed
 from tests.engine.conftest import StartHetzner, is_empty
 from tests.engine.project import KUBECONFIG, Project
-from tests.engine.test_hetzner import finish, prepare
+from tests.engine.test_hetzner import COMPONENTS, finish, prepare
 from tests.lab.hetzner_api.conftest import StandIn
 
 pytestmark = pytest.mark.engine
 
 DESTROY: Final = ("destroy", "-s", "de", "--yes", "--skip-preview")
 GONE: Final = {"PULUMI_K8S_DELETE_UNREACHABLE": "true"}
-MACHINES: Final = "urn:pulumi:de::isthmus::isthmus:hetzner:HetznerMachines::machines"
+MACHINES: Final = f"urn:pulumi:de::isthmus::{COMPONENTS}::machines"
 
 
 @pytest.fixture

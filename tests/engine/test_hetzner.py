@@ -23,7 +23,9 @@ from tests.lab.hetzner_api.conftest import StandIn
 
 pytestmark = pytest.mark.engine
 
+COMPONENTS: Final = "isthmus:joined_cluster:JoinedCluster$isthmus:hetzner:HetznerMachines"
 TARGETS: Final = (
+    "--target=**JoinedCluster::de",
     "--target=**providers:hcloud::hcloud",
     "--target=**StackInstance::instance",
     "--target=**HetznerMachines::machines",
@@ -154,10 +156,7 @@ def test_a_server_that_fails_while_it_is_made(raised: Project, hetzner: StandIn)
 
     incomplete = raised.run(*UP).expect(1)
 
-    urns = [
-        f"urn:pulumi:de::isthmus::isthmus:hetzner:HetznerMachines$hcloud:index/server:Server::{name}"
-        for name in SERVERS
-    ]
+    urns = [f"urn:pulumi:de::isthmus::{COMPONENTS}$hcloud:index/server:Server::{name}" for name in SERVERS]
     for urn in urns:
         incomplete.says(f"Hetzner can't complete this server, make it anew: `pulumi up --replace '{urn}'`")
     # The old entries stay in the state until an `up` without targets ends well, so only Hetzner's side is looked at.

@@ -19,7 +19,10 @@ def test_an_agent_that_is_gone(project: Project, tmp_path: Path) -> None:
     gone = str(tmp_path / "agent")
     targets = [
         f"--target=**{name}"
-        for name in ("::command", "::machines", "mn-1-uninstall", "mn-2-uninstall", "::machines-mn-1")
+        for name in (
+            *("JoinedCluster::mn", "::command", "::machines"),
+            *("mn-1-uninstall", "mn-2-uninstall", "::machines-mn-1"),
+        )
     ]
     up = ("up", "-s", "mn", "--yes", "--skip-preview", *targets)
 

@@ -1,10 +1,13 @@
 """Two linked stacks that a lab had raised with 569af63, de at Hetzner and mn on machines over SSH, previewed by this
-program: what has another name now is the same resource, and nothing is replaced, deleted or made anew.
+program: what has another name or another parent now is the same resource, and nothing is replaced, deleted or made
+anew.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,8 +35,33 @@ RENAMED = {
 """Some of what was called otherwise and is updated, with the secrets and addresses of the tests."""
 
 
-@pytest.mark.parametrize("stack", ["de", "mn"])
-def test_it_is_updated_in_place(project: Project, engine: Engine, hetzner: StandIn, tmp_path: Path, stack: str) -> None:
+COMPONENT = "isthmus:joined_cluster:JoinedCluster"
+
+
+def killed_half_way(stack: str, resources: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The state as a first `up` leaves it that was killed: every second component is below the new one. Their children
+    have the new type, by the engine, and the name of before.
+    """
+    first = next(index for index, one in enumerate(resources) if one["type"] == "pulumi:pulumi:Stack")
+    top = resources[first]
+    component = f"urn:pulumi:{stack}::isthmus::{COMPONENT}::{stack}"
+    moved = [one for one in resources if one.get("parent") == top["urn"] and one["type"].startswith("isthmus:")][::2]
+    assert len(moved) > 3
+    whole = {"urn": component, "type": COMPONENT, "custom": False, "parent": top["urn"]}
+    for one in moved:
+        one["parent"] = component
+    text = json.dumps([*resources[: first + 1], whole, *resources[first + 1 :]])
+    for kind in {one["type"] for one in moved}:
+        text = text.replace(f"::isthmus::{kind}", f"::isthmus::{COMPONENT}${kind}")
+    found: list[dict[str, Any]] = json.loads(text)
+    assert len([one for one in found if f"{COMPONENT}$" in one["urn"]]) > 2 * len(moved)
+    return found
+
+
+@pytest.mark.parametrize(("stack", "killed"), [("de", False), ("mn", False), ("mn", True)])
+def test_it_is_updated_in_place(
+    project: Project, engine: Engine, hetzner: StandIn, tmp_path: Path, stack: str, killed: bool
+) -> None:
     with chart_mirror(tmp_path / "charts") as charts:
         for name in ("de", "mn"):
             config = data.lab_config(name, charts=charts, hetzner=hetzner.endpoint)
@@ -42,9 +70,13 @@ def test_it_is_updated_in_place(project: Project, engine: Engine, hetzner: Stand
                 data.OF_A_LAB, kubeconfig=KUBECONFIG, charts=charts, hetzner=hetzner.endpoint, file=f"state-{name}.json"
             )
             assert len(resources) > 60
+            if killed:
+                resources = killed_half_way(name, resources)
             bring(project, engine, name, resources, tmp_path / f"{name}.json")
         found = [(step.op, f"{step.type.rpartition(':')[2]} {step.name}") for step in steps(project.preview(stack))]
 
     assert len(found) > 30
-    assert [step for step in found if step[0] not in ("same", "update", "read")] == []
+    # The one that all others are below now.
+    made = [] if killed else [("create", f"JoinedCluster {stack}")]
+    assert [step for step in found if step[0] not in ("same", "update", "read")] == made
     assert {step for _, step in found} >= RENAMED["both"] | RENAMED[stack]

@@ -1,4 +1,6 @@
-"""States that earlier programs left, previewed by this one: nothing is replaced, and only a wait is deleted."""
+"""States that earlier programs left, previewed by this one: nothing is replaced, and only a wait is deleted. Only what
+those did not have is made.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +33,7 @@ SERVICES = {
 }
 """What neither had."""
 KEEPER = {
+    ("create", "JoinedCluster mn"),
     ("create", "Keeper keeper"),
     ("create", "KeeperKey isthmus-keeper-key"),
     ("create", "ConfigMap isthmus-keeper"),
@@ -43,7 +46,7 @@ KEEPER = {
     ("create", "RoleBinding isthmus-keeper-rolebinding"),
     ("create", "DaemonSet isthmus-keeper"),
 }
-"""What programs before the keeper did not have."""
+"""What programs before the keeper did not have: all else lay at the top of the stack."""
 GONE = {("delete", "Job isthmus-wait-de")}
 """What no program has any more."""
 
