@@ -9,6 +9,7 @@ from pathlib import Path
 import pulumi
 import pytest
 
+from components.child_names import Children
 from components.engine import MOCKS
 from components.machines import running_cluster
 from components.secrets import Secrets
@@ -60,7 +61,8 @@ def test_settings_without_machines_are_a_fault_of_the_checks() -> None:
 
     async def body() -> None:
         secrets = Secrets(None, token("x"), None, None, None)
-        running_cluster(none, plan_of("mn", MN), secrets, last={}, engine=MOCKS)
+        children = Children(pulumi.ComponentResource("isthmus:test:Whole", "whole"), "whole", bare=True)
+        running_cluster(none, plan_of("mn", MN), secrets, children=children, last={}, engine=MOCKS)
 
     with pytest.raises(ValueError, match=r"^mn: the settings name no machines$"):
         run(body, stack="mn", config={}, preview=False)
