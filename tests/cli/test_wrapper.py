@@ -282,8 +282,10 @@ def test_modules_of_another_project_do_not_come_in_by_the_environment(made: Path
     assert out.endswith(f" ['plan'] {(made / '.venv').resolve()}\n")
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(ENVIRONMENT_TIMEOUT_SECONDS)
 def test_a_process_that_runs_keeps_its_environment_while_another_is_made(made: Path) -> None:
+    """With processes and a second environment; that what is held stays, and that the hold is inherited, is above."""
     program, lock_file = made / "cli/__main__.py", made / "requirements.txt"
     before = program.read_text()
     program.write_text("import sys; print(sys.prefix, flush=True); input(); import colorsys")
