@@ -16,14 +16,16 @@ from components.child_names import formerly
 from components.foreign_keys import ForeignKeys
 from components.kubernetes_object import KubernetesObject, type_token
 from domain.corefile import CUSTOM_CONFIG_MAP
-from domain.objects.cluster_dns import DEPLOYMENT, rollout_patch, zones_patch
+from domain.objects.cluster_dns import DEPLOYMENT, checksum, rollout_patch, zones_patch
 
 
 @dataclass(frozen=True)
 class ClusterDnsArgs:
-    """``zones``: our keys of ``coredns-custom``. ``others`` looks at those of others; None under mocks."""
+    """``zones``: our keys of ``coredns-custom``, which are known. What they hold may come from other resources.
+    ``others`` looks at those of others; None under mocks.
+    """
 
-    zones: Mapping[str, str]
+    zones: Mapping[str, pulumi.Input[str]]
     others: ForeignKeys | None
     after: Sequence[pulumi.Input[pulumi.Resource]]
 
@@ -36,6 +38,7 @@ class ClusterDns(pulumi.ComponentResource):
         if args.others is not None:
             args.others.warn(args.zones)
         keys = zones_patch(args.zones)
+        texts: pulumi.Output[Mapping[str, str]] = pulumi.Output.all(**args.zones)
         zones_name, rollout_name = f"{name}-zones", f"{name}-coredns"
         zones = KubernetesObject(
             zones_name,
@@ -54,7 +57,7 @@ class ClusterDns(pulumi.ComponentResource):
         )
         KubernetesObject(
             rollout_name,
-            rollout_patch(args.zones),
+            rollout_patch(texts.apply(checksum)),
             patch=True,
             opts=pulumi.ResourceOptions(
                 parent=self,

@@ -23,14 +23,14 @@ from domain.objects import dns_relay as objects
 @dataclass(frozen=True)
 class DnsRelayArgs:
     """``service_ip`` is fixed by the address plan, because the cluster's Corefile names it. ``front`` is the Corefile
-    of the fronts, None where one relay is asked by itself.
+    of the fronts, None where one relay is asked by itself. All of it may come from other resources.
     """
 
-    corefile: str
-    front: str | None
-    image: str
-    agent_image: str
-    service_ip: IPv4Address
+    corefile: pulumi.Input[str]
+    front: pulumi.Input[str] | None
+    image: pulumi.Input[str]
+    agent_image: pulumi.Input[str]
+    service_ip: pulumi.Input[IPv4Address | str]
     waiting: Waiting
     after: Sequence[pulumi.Input[pulumi.Resource]]
 
@@ -52,7 +52,7 @@ class DnsRelay(pulumi.ComponentResource):
         script = (files("components") / "files" / "wait-for-route.sh").read_text(encoding="utf-8")
         relay = KubernetesObject(
             own_name,
-            objects.relay(args.image, args.agent_image, script, args.corefile),
+            objects.relay(args.image, args.agent_image, script, _mark(args.corefile)),
             awaited=False,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[config], aliases=aliases),
         )
@@ -61,13 +61,13 @@ class DnsRelay(pulumi.ComponentResource):
             self.ready = self._fronts(f"isthmus-{name}-front", args, args.front)
         KubernetesObject(
             own_name,
-            objects.service(args.service_ip, fronts=args.front is not None),
+            objects.service(pulumi.Output.from_input(args.service_ip).apply(str), fronts=args.front is not None),
             awaited=False,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.ready], aliases=aliases),
         )
         self.register_outputs({})
 
-    def _fronts(self, name: str, args: DnsRelayArgs, corefile: str) -> pulumi.Input[pulumi.Resource]:
+    def _fronts(self, name: str, args: DnsRelayArgs, corefile: pulumi.Input[str]) -> pulumi.Input[pulumi.Resource]:
         aliases = formerly(name, objects.FRONT)
         config = KubernetesObject(
             name,
@@ -76,8 +76,13 @@ class DnsRelay(pulumi.ComponentResource):
         )
         front = KubernetesObject(
             name,
-            objects.front(args.image, corefile),
+            objects.front(args.image, _mark(corefile)),
             awaited=False,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[config], aliases=aliases),
         )
         return args.waiting.until(lambda client, _: waits.fronts(client), after=front, beside=[self.ready])
+
+
+def _mark(corefile: pulumi.Input[str]) -> pulumi.Output[str]:
+    text: pulumi.Output[str] = pulumi.Output.from_input(corefile)
+    return text.apply(objects.mark)

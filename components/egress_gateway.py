@@ -28,19 +28,20 @@ class EgressGatewayArgs:
     new address needs a new look. ``router`` has to be up, ``guards`` on every node. ``routers`` are the names of the
     router nodes, ``api_token`` is secret: NetBird is asked when the route does not come. ``keeper_port`` is that of the
     peer's keepers; None where one side has none. ``keepers`` are ours once they run: they say whether the link carries;
-    None where the peer can't answer them.
+    None where the peer can't answer them. The own addresses and the token may come from other resources; all else says
+    which policies there are.
     """
 
     cluster: str
     claim: NetbirdClaim
     link: Link
     routers: Sequence[str]
-    own_peers: pulumi.Output[dict[str, str]]
+    own_peers: pulumi.Input[dict[str, str]]
     router: Sequence[pulumi.Resource]
     guards: pulumi.Input[pulumi.Resource]
     waiting: Waiting
     management_url: str
-    api_token: pulumi.Output[str]
+    api_token: pulumi.Input[str]
     keeper_port: int | None = None
     keepers: pulumi.Input[pulumi.Resource] | None = None
 
@@ -83,7 +84,8 @@ class EgressGateway(pulumi.ComponentResource):
             values=pulumi.Output.all(own=args.own_peers, token=args.api_token),
         )
         manifest = egress_policy(peer, args.link.destinations)
-        own = args.own_peers.apply(lambda peers: ",".join(sorted(peers.values())))
+        own_peers: pulumi.Output[dict[str, str]] = pulumi.Output.from_input(args.own_peers)
+        own = own_peers.apply(lambda peers: ",".join(sorted(peers.values())))
         policy_name = f"isthmus-{name}"
         aliases = formerly(policy_name, manifest["metadata"]["name"])
         self.policy = KubernetesObject(

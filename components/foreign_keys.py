@@ -9,7 +9,7 @@ again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -30,8 +30,8 @@ class KeysTakenError(Exception):
 class ForeignKeys:
     """Both looks. They need the engine: the SDK's mocks have no hooks."""
 
-    def __init__(self, kubeconfig: pulumi.Output[str], context: str | None) -> None:
-        self._kubeconfig = kubeconfig
+    def __init__(self, kubeconfig: pulumi.Input[str], context: str | None) -> None:
+        self._kubeconfig = pulumi.Output.from_input(kubeconfig)
         self._context = context
 
     def binding(self, name: str) -> pulumi.ResourceHookBinding:
@@ -39,10 +39,11 @@ class ForeignKeys:
         hook = pulumi.ResourceHook(f"{name}-foreign-keys", self._before, pulumi.ResourceHookOptions(on_dry_run=True))
         return pulumi.ResourceHookBinding(before_create=[hook], before_update=[hook])
 
-    def warn(self, ours: Mapping[str, str]) -> None:
-        """Warns of zones that are served twice, once the kubeconfig is known, beside all else."""
+    def warn(self, zones: Mapping[str, pulumi.Input[str]]) -> None:
+        """Warns of zones that are served twice, once kubeconfig and zones are known, beside all else."""
 
-        async def look(kubeconfig: str) -> str:
+        async def look(known: Sequence[Any]) -> str:
+            kubeconfig, ours = known
             try:
                 live = await asyncio.to_thread(self._live, kubeconfig)
             except (KubernetesError, UnsupportedKubeconfigError) as error:
@@ -53,7 +54,7 @@ class ForeignKeys:
             return ""
 
         # The program does not end before what it has begun.
-        _looked: pulumi.Output[str] = self._kubeconfig.apply(look)
+        _looked: pulumi.Output[str] = pulumi.Output.all(self._kubeconfig, dict(zones)).apply(look)
 
     def _live(self, kubeconfig: str) -> dict[str, Any] | None:
         """The ConfigMap, None when there is none. A preview does not wait long for an API that is out of its reach."""

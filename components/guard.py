@@ -15,21 +15,21 @@ import pulumi
 from components.child_names import formerly
 from components.kubernetes_object import KubernetesObject
 from domain.guard import guard_environment
-from domain.objects.guard import NAME, daemon_set
+from domain.objects.guard import NAME, daemon_set, environment_of
 
 
 @dataclass(frozen=True)
 class GuardArgs:
     """``ranges`` of the peers; ``image`` has iproute2 and iptables, which that of NetBird's agent has. ``keeper_port``
-    is None without keepers.
+    is None without keepers. All of it may come from other resources.
     """
 
-    ranges: Sequence[IPv4Network]
-    pod_cidr: IPv4Network
-    service_cidr: IPv4Network
-    image: str
+    ranges: Sequence[pulumi.Input[IPv4Network | str]]
+    pod_cidr: pulumi.Input[IPv4Network | str]
+    service_cidr: pulumi.Input[IPv4Network | str]
+    image: pulumi.Input[str]
     after: Sequence[pulumi.Input[pulumi.Resource]]
-    keeper_port: int | None = None
+    keeper_port: pulumi.Input[int] | None = None
 
 
 class Guard(pulumi.ComponentResource):
@@ -40,7 +40,8 @@ class Guard(pulumi.ComponentResource):
     def __init__(self, name: str, args: GuardArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:guard:Guard", name, {}, opts)
         own_name = f"isthmus-{name}"
-        environment = guard_environment(args.ranges, args.pod_cidr, args.service_cidr, args.keeper_port)
+        given = pulumi.Output.all(list(args.ranges), args.pod_cidr, args.service_cidr, args.keeper_port)
+        environment = given.apply(lambda known: environment_of(guard_environment(*known)))
         script = (files("components") / "files" / "guard.sh").read_text(encoding="utf-8")
         self.there = KubernetesObject(
             own_name,

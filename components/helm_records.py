@@ -51,10 +51,10 @@ def _secrets(namespace: str) -> str:
 class RecoverRelease:
     """The hooks that make one release survive an interruption. Needs the engine: the SDK's mocks have no hooks."""
 
-    def __init__(self, release: str, namespace: str, kubeconfig: pulumi.Output[str], context: str | None) -> None:
+    def __init__(self, release: str, namespace: str, kubeconfig: pulumi.Input[str], context: str | None) -> None:
         self.release = release
         self.namespace = namespace
-        self._kubeconfig = kubeconfig
+        self._kubeconfig = pulumi.Output.from_input(kubeconfig)
         self._context = context
 
     def binding(self, name: str) -> pulumi.ResourceHookBinding:

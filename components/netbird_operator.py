@@ -37,14 +37,15 @@ async def operators_namespace_stays(settings: StackSettings, kubeconfig: pulumi.
 
 @dataclass(frozen=True)
 class NetbirdOperatorArgs:
-    """``cluster`` is the stack, ``api_token`` is secret. ``namespace_stays``: it is not deleted with the stack.
-    ``after`` has to be there first: without a pod network the operator never gets ready.
+    """``cluster`` is the stack, ``api_token`` is secret; it, the URL and the image may come from other resources.
+    ``namespace_stays``: it is not deleted with the stack. ``after`` has to be there first: without a pod network the
+    operator never gets ready.
     """
 
     cluster: str
     version: str
-    management_url: str
-    agent_image: str
+    management_url: pulumi.Input[str]
+    agent_image: pulumi.Input[str]
     api_token: pulumi.Input[str]
     mirror: str | None
     recover: RecoverRelease | None

@@ -121,9 +121,9 @@ async def watch_until(
 class Waiting:
     """The waits of one program run. Not ``active``, it hands on what would be waited for."""
 
-    def __init__(self, stack: str, kubeconfig: pulumi.Output[str], context: str | None, *, active: bool) -> None:
+    def __init__(self, stack: str, kubeconfig: pulumi.Input[str], context: str | None, *, active: bool) -> None:
         self._stack = stack
-        self._kubeconfig = kubeconfig
+        self._kubeconfig = pulumi.Output.from_input(kubeconfig)
         self._context = context
         self._active = active and not pulumi.runtime.is_dry_run()
         self._answers = True

@@ -30,8 +30,8 @@ def token_secret(token: object) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {API_KEY_ENTRY: token}}
 
 
-def operator_values(management_url: str, agent_image: str, token: Any) -> dict[str, Any]:
-    """The values. ``token`` is what :func:`token_mark` makes of the access token, also as an Output.
+def operator_values(management_url: object, agent_image: object, token: object) -> dict[str, Any]:
+    """The values, each of which may be known later. ``token`` is what :func:`token_mark` makes of the access token.
 
     Without cert-manager the chart makes a certificate authority for its webhook. ``keepTLSSecret``, which it reads at
     the root (templates/_helpers.tpl:95), keeps that over upgrades; with a new one the API server trusts a certificate

@@ -22,8 +22,8 @@ def checksum(data: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
-def zones_patch(zones: Mapping[str, str]) -> dict[str, Any]:
-    """Our keys."""
+def zones_patch(zones: Mapping[str, object]) -> dict[str, Any]:
+    """Our keys. What they hold may be known later."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -32,14 +32,14 @@ def zones_patch(zones: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def rollout_patch(zones: Mapping[str, str]) -> dict[str, Any]:
-    """Other keys are other pods, one after the other."""
+def rollout_patch(mark: object) -> dict[str, Any]:
+    """Other keys are other pods, one after the other. ``mark`` is their :func:`checksum`, which may be known later."""
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": DEPLOYMENT, "namespace": NAMESPACE},
         "spec": {
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-            "template": {"metadata": {"annotations": {CHECKSUM_ANNOTATION: checksum(zones)}}},
+            "template": {"metadata": {"annotations": {CHECKSUM_ANNOTATION: mark}}},
         },
     }

@@ -1,8 +1,10 @@
-"""The DNS relay's objects and those of the fronts; their Corefiles come from ``domain/corefile.py``."""
+"""The DNS relay's objects and those of the fronts; their Corefiles come from ``domain/corefile.py``.
+
+Images, Corefiles, the :func:`mark` of these, and the address may be known later.
+"""
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
 from typing import Any, Final
 
 from domain.corefile import FRONT_HEALTH_PORT, FRONT_READY_PORT, HEALTH_ADDRESS, HOST_IP_VARIABLE, READY_ADDRESS
@@ -18,23 +20,28 @@ INTERFACE_DEADLINE_SECONDS: Final = 120
 """Of one try; the kubelet goes on trying."""
 
 
-def corefile_map(name: str, corefile: str) -> dict[str, Any]:
+def corefile_map(name: str, corefile: object) -> dict[str, Any]:
     """The Corefile of the relay or of the fronts, by which ``name`` says."""
     return _object("v1", "ConfigMap", name, data={"Corefile": corefile})
 
 
-def relay(image: str, agent_image: str, script: str, corefile: str) -> dict[str, Any]:
+def mark(corefile: str) -> str:
+    """Of a pod: another Corefile is another pod."""
+    return checksum({"Corefile": corefile})
+
+
+def relay(image: object, agent_image: object, script: str, mark: object) -> dict[str, Any]:
     """The relays. ``script`` is ``components/files/wait-for-route.sh``, which runs in the agent's image."""
-    spec = relay_spec(image, agent_image, script, checksum({"Corefile": corefile}))
+    spec = relay_spec(image, agent_image, script, mark)
     return _object("apps/v1", "DaemonSet", NAME, spec=spec)
 
 
-def front(image: str, corefile: str) -> dict[str, Any]:
+def front(image: object, mark: object) -> dict[str, Any]:
     """The fronts."""
-    return _object("apps/v1", "DaemonSet", FRONT, spec=front_spec(image, checksum({"Corefile": corefile})))
+    return _object("apps/v1", "DaemonSet", FRONT, spec=front_spec(image, mark))
 
 
-def service(service_ip: IPv4Address, *, fronts: bool) -> dict[str, Any]:
+def service(service_ip: object, *, fronts: bool) -> dict[str, Any]:
     """What the cluster's DNS asks."""
     return _object("v1", "Service", NAME, spec=service_spec(service_ip, fronts=fronts))
 
@@ -45,7 +52,7 @@ def _object(version: str, kind: str, name: str, **content: Any) -> dict[str, Any
     return {"apiVersion": version, "kind": kind, "metadata": metadata, **content}
 
 
-def service_spec(service_ip: IPv4Address, *, fronts: bool = False) -> dict[str, Any]:
+def service_spec(service_ip: object, *, fronts: bool = False) -> dict[str, Any]:
     """Port 53 of a fixed address, to the relay's own port; or to that of the front on the node of whoever asks, which
     is gone only together with its node.
     """
@@ -54,7 +61,7 @@ def service_spec(service_ip: IPv4Address, *, fronts: bool = False) -> dict[str, 
         "type": "ClusterIP",
         # A kubelet that is away makes its pods not ready, and they answer all the same.
         "publishNotReadyAddresses": True,
-        "clusterIP": str(service_ip),
+        "clusterIP": service_ip,
         "selector": FRONT_LABELS if fronts else LABELS,
         "ports": [
             {"name": f"dns-{protocol.lower()}", "protocol": protocol, "port": 53, "targetPort": RELAY_PORT}
@@ -63,7 +70,7 @@ def service_spec(service_ip: IPv4Address, *, fronts: bool = False) -> dict[str, 
     }
 
 
-def relay_spec(image: str, agent_image: str, script: str, corefile_checksum: str) -> dict[str, Any]:
+def relay_spec(image: object, agent_image: object, script: str, corefile_checksum: object) -> dict[str, Any]:
     """One relay a router node. A changed Corefile restarts it, so that what runs is what was applied."""
     return {
         "selector": {"matchLabels": LABELS},
@@ -107,7 +114,7 @@ def relay_spec(image: str, agent_image: str, script: str, corefile_checksum: str
     }
 
 
-def front_spec(image: str, corefile_checksum: str) -> dict[str, Any]:
+def front_spec(image: object, corefile_checksum: object) -> dict[str, Any]:
     """One front a node, wherever the cluster's CoreDNS may be. The old one goes when the new one answers."""
     ports = [
         {"name": f"dns-{protocol.lower()}", "containerPort": RELAY_PORT, "protocol": protocol}

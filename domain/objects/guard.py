@@ -13,9 +13,14 @@ LABELS: Final = {"app.kubernetes.io/name": NAME}
 CONTAINER: Final = "guard"
 
 
-def daemon_set(image: str, script: str, environment: Mapping[str, str]) -> dict[str, Any]:
+def environment_of(variables: Mapping[str, str]) -> list[dict[str, str]]:
+    """What :func:`domain.guard.guard_environment` says, as a pod has it."""
+    return [{"name": name, "value": value} for name, value in variables.items()]
+
+
+def daemon_set(image: object, script: str, environment: object) -> dict[str, Any]:
     """One guard a node, also where nothing else may run. ``script`` is ``components/files/guard.sh``, ``environment``
-    as of :func:`domain.guard.guard_environment`.
+    as of :func:`environment_of`; it and the image may be known later.
     """
     return {
         "apiVersion": "apps/v1",
@@ -25,7 +30,7 @@ def daemon_set(image: str, script: str, environment: Mapping[str, str]) -> dict[
     }
 
 
-def _spec(image: str, script: str, environment: Mapping[str, str]) -> dict[str, Any]:
+def _spec(image: object, script: str, environment: object) -> dict[str, Any]:
     """One guard a node, also where nothing else may run. Changed ranges are another pod template."""
     return {
         "selector": {"matchLabels": LABELS},
@@ -46,7 +51,7 @@ def _spec(image: str, script: str, environment: Mapping[str, str]) -> dict[str, 
                         "name": CONTAINER,
                         "image": image,
                         "command": ["/bin/sh", "-c", script],
-                        "env": [{"name": name, "value": value} for name, value in environment.items()],
+                        "env": environment,
                         # Namespaces, their settings below /proc/sys, and the node's packet filter.
                         "securityContext": {"privileged": True},
                         "volumeMounts": [

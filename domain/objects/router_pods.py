@@ -22,7 +22,7 @@ TOLERATIONS: Final = [{"operator": "Exists"}]
 
 
 def waiting_container(
-    name: str, image: str, script: str, routes: Sequence[IPv4Address], deadline_seconds: int
+    name: str, image: object, script: str, routes: Sequence[IPv4Address], deadline_seconds: int
 ) -> dict[str, Any]:
     """A container that ends well once the interface is up and the routes are there, and badly at the deadline.
     ``script`` is ``components/files/wait-for-route.sh``, whose head says what it takes from the environment.

@@ -7,6 +7,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 import pulumi
+from pulumi_kubernetes.core.v1 import Service
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # Isthmus is a checkout, and no package
 
@@ -59,10 +60,25 @@ def main() -> None:
         ),
         opts,
     )
+    # Names of the office are asked there: the zone takes the address from it, and so is made after it.
+    resolver = Service(
+        "resolver",
+        metadata={"name": "resolver", "namespace": "kube-system"},
+        spec={
+            "cluster_ip": "10.53.0.54",
+            "selector": {"app": "resolver"},
+            "ports": [{"port": 53, "protocol": "UDP"}],
+        },
+        opts=pulumi.ResourceOptions(provider=provider),
+    )
     ClusterDns(
         "names",
         ClusterDnsArgs(
-            zones={f"{ZONE}.server": f"{ZONE}:53 {{\n    forward . {config.require('resolver')}\n}}\n"},
+            zones={
+                f"{ZONE}.server": resolver.spec.cluster_ip.apply(
+                    lambda address: f"{ZONE}:53 {{\n    forward . {address}\n}}\n"
+                )
+            },
             others=ForeignKeys(kubeconfig, None),
             after=[network.ready],
         ),

@@ -22,6 +22,7 @@ PLANNED = {
     "kubernetes:cilium.io/v2:CiliumClusterwideNetworkPolicy network-deny-metadata",
     "isthmus:guard:Guard guard",
     "kubernetes:apps/v1:DaemonSet isthmus-guard",
+    "kubernetes:core/v1:Service resolver",
     "isthmus:dns:ClusterDns names",
     "kubernetes:core/v1:ConfigMapPatch names-zones",
     "kubernetes:apps/v1:DeploymentPatch names-coredns",
@@ -46,7 +47,6 @@ def test_preview(parts: Project, engine: Engine, tmp_path: Path) -> None:
     with chart_mirror(tmp_path / "charts") as charts:
         config = {
             "parts:kubeconfig": engine.encrypted["isthmus:kubeconfig"],
-            "parts:resolver": "192.168.9.53",
             "parts:charts": charts,
         }
         parts.write_text("office", yaml.safe_dump({"encryptionsalt": engine.salt, "config": config}))
@@ -56,5 +56,7 @@ def test_preview(parts: Project, engine: Engine, tmp_path: Path) -> None:
     assert {f"{one['type']} {one['urn'].rpartition('::')[2]}" for one in planned} == PLANNED
     assert {step["op"] for step in plan["steps"]} == {"create"}
     assert all(one["urn"].startswith("urn:pulumi:office::parts::") for one in planned)
-    (zones,) = [one["inputs"]["data"] for one in planned if one["type"].endswith(":ConfigMapPatch")]
-    assert zones == {"office.example.server": "office.example:53 {\n    forward . 192.168.9.53\n}\n"}
+    (zones,) = [one for one in planned if one["type"].endswith(":ConfigMapPatch")]
+    assert zones["inputs"]["data"] == {"office.example.server": "office.example:53 {\n    forward . 10.53.0.54\n}\n"}
+    # The address is an Output of a resource beside it.
+    assert [urn.rpartition("::")[2] for urn in zones["propertyDependencies"]["data"]] == ["resolver"]
