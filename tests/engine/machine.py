@@ -1,9 +1,10 @@
 """Machines to log in to: the tree that the lab's machines boot from, its real sshd, and the program's own scripts, run
-as they ship. Played are systemd and k3s (``files/systemctl.sh``, ``files/k3s.sh``): the API that a server serves at its
-port 6443 is that of :class:`tests.engine.kube_api.KubeApi`, for as long as its unit runs.
+as they ship. Played are systemd and k3s (``files/systemctl.sh``, ``files/k3s.sh``), and what the kernel has: the API
+that a server serves at its port 6443 is that of :class:`tests.engine.kube_api.KubeApi`, for as long as its unit runs.
 
-A machine has a file system and processes of its own, and ends with the process that started it. Its network is that of
-the thread that starts it. Scripts on it delete ip rules and interfaces, so that has to be a network of the tests'.
+A machine has a name, a file system and processes of its own, and ends with the process that started it. Its network is
+that of the thread that starts it. Scripts on it delete ip rules and interfaces, so that has to be a network of the
+tests'.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ OF_THE_TESTS: Final = "/srv/tests"
 START: Final = """
 set -eu
 tree=$1 files=$2 place=$3 address=$4
-mount -t tmpfs tmpfs "$place"
+hostname "$5"
+mount -t tmpfs -o size=64g tmpfs "$place"
 mkdir "$place/upper" "$place/work" "$place/root"
 mount -t overlay overlay -o "lowerdir=$tree,upperdir=$place/upper,workdir=$place/work" "$place/root"
 root=$place/root
@@ -75,10 +77,11 @@ class Machine:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content if isinstance(content, bytes) else content.encode())
             file.chmod(mode)
-        for path in ("run/sshd", "run/systemd/system"):
+        # What the kernel has is not asked of the machine that runs the tests.
+        for path in ("run/sshd", "run/systemd/system", "sys/module/vxlan", "sys/module/tun"):
             (files / path).mkdir(parents=True)
-        unshare = ("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child")
-        script = ("sh", "-c", START, "sh", str(ensure_machine_tree()), str(files), str(self._place), address)
+        unshare = ("unshare", "--mount", "--propagation", "private", "--pid", "--uts", "--fork", "--kill-child")
+        script = ("sh", "-c", START, "sh", str(ensure_machine_tree()), str(files), str(self._place), address, name)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen((*unshare, *script), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         until(self._serves, f"{name}: sshd listens")
