@@ -391,7 +391,7 @@ def test(
     parts: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[PART]...", help="check, unit, engine, link; all of them without one.", show_default=False
+            metavar="[PART]...", help="check, unit, engine, link: all without one; or coverage.", show_default=False
         ),
     ] = None,
     no_skips: Annotated[

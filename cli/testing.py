@@ -1,7 +1,8 @@
 """`./isthmus test`: the parts of the tests, each timed, counted and judged. In CI a skip is a failure.
 
 Parts: ``check`` (cli/checks.py), ``unit`` (no marker), ``engine`` (the real Pulumi engine), ``link`` (raises the lab,
-runs the tests in it, takes it down). Which tests of a part run always is in cli/tiers.py.
+runs the tests in it, takes it down). Which tests of a part run always is in cli/tiers.py. ``coverage`` is the unit
+tests of both tiers measured (cli/branch_coverage.py). It takes longer and runs by its name alone.
 """
 
 from __future__ import annotations
@@ -11,21 +12,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from rich.text import Text
 
-from cli import checks, console, tiers
+from cli import branch_coverage, checks, console, tiers
 from cli.results import PartResult, Skip, print_results, read_report
 from lab import state
 from lab.up import ensure_packages
 from toolchain import Printer
 
 REPOSITORY: Final = checks.REPOSITORY
-PARTS: Final = ("check", "unit", "engine", "link")
+PARTS: Final = ("check", "unit", "engine", "link", "coverage")
+ALWAYS: Final = ("check", "unit", "engine", "link")
+"""What runs without a part being named."""
 NO_TESTS_COLLECTED: Final = 5
 """pytest's exit code when nothing was collected."""
 UNIT_PROCESSES: Final = (os.cpu_count() or 1) + 1
@@ -34,6 +37,8 @@ ENGINE_PROCESSES: Final = 3
 """Such a test waits for a provider, a cluster or a deadline much of its time: two at a time left two cores idle for a
 third of it. Most have an API server of their own, so there are no more where there are more cores.
 """
+MEASURED_TIMEOUT_SECONDS: Final = 240
+"""For a test that has 60 s without being measured (pyproject.toml); the longest run takes some three times as long."""
 TEST_PACKAGES: Final = ("iputils-ping",)
 """Debian packages that the tests use on this machine, besides those of the lab."""
 OF_THE_LINK: Final = "tests/link"
@@ -43,7 +48,7 @@ IN_THE_LAB: Final = "tests/lab/hetzner_api"
 
 
 def run_parts(parts: Sequence[str], *, no_skips: bool, thorough: bool = False, only_list: bool = False) -> int:
-    """Runs the parts (all without one), prints their results, returns the exit code.
+    """Runs the parts (those that protect main without one), prints their results, returns the exit code.
 
     ``thorough`` takes the tests of the second tier as well; ``only_list`` shows both tiers and runs nothing.
     """
@@ -55,18 +60,13 @@ def run_parts(parts: Sequence[str], *, no_skips: bool, thorough: bool = False, o
         )
         return 2
     if only_list:
-        tiers.print_list([one for one in tiers.collected() if not parts or one.part in parts])
+        shown = {"unit" if part == "coverage" else part for part in parts}
+        tiers.print_list([one for one in tiers.collected() if not shown or one.part in shown])
         return 0
     run: dict[str, Callable[[], PartResult]] = {
         "check": _check,
-        # Who is done first takes over what another still has before it: the tests last from 1 ms to 7 s.
-        "unit": lambda: run_pytest(
-            "unit",
-            tiers.selection("unit", thorough=thorough),
-            f"--ignore={OF_THE_LINK}",
-            f"--numprocesses={UNIT_PROCESSES}",
-            "--dist=worksteal",
-        ),
+        "unit": lambda: _unit("unit", thorough=thorough),
+        "coverage": _coverage,
         "engine": lambda: run_pytest(
             "engine",
             tiers.selection("engine", thorough=thorough),
@@ -77,7 +77,7 @@ def run_parts(parts: Sequence[str], *, no_skips: bool, thorough: bool = False, o
         "link": lambda: _link(tiers.selection("link", thorough=thorough)),
     }
     results = []
-    for part in parts or PARTS:
+    for part in parts or ALWAYS:
         out.print(Text(f"\n== {part}", style="bold"))
         start = time.monotonic()
         made = run[part]()
@@ -100,12 +100,45 @@ def _check() -> PartResult:
     )
 
 
-def run_pytest(part: str, marker: str, *arguments: str) -> PartResult:
-    """Runs the tests that the marker expression selects; counts come from pytest's own JUnit report."""
+def _unit(part: str, *arguments: str, thorough: bool, environment: Mapping[str, str] | None = None) -> PartResult:
+    # Who is done first takes over what another still has before it: the tests last from 1 ms to 7 s.
+    return run_pytest(
+        part,
+        tiers.selection("unit", thorough=thorough),
+        f"--ignore={OF_THE_LINK}",
+        f"--numprocesses={UNIT_PROCESSES}",
+        "--dist=worksteal",
+        *arguments,
+        added=environment,
+    )
+
+
+def _coverage() -> PartResult:
+    """The unit tests of both tiers, measured; what they do not run any more is a failure of the part."""
+    with tempfile.TemporaryDirectory(prefix="isthmus-coverage-") as name:
+        directory = Path(name)
+        timeout = f"--timeout={MEASURED_TIMEOUT_SECONDS}"
+        result = _unit("coverage", timeout, thorough=True, environment=branch_coverage.environment(directory))
+        try:
+            reached = branch_coverage.measured(directory)
+        except RuntimeError as error:
+            return replace(result, notes=(*result.notes, str(error)))
+    held = branch_coverage.floors()
+    branch_coverage.print_table(reached, held)
+    # Tests that failed run less: the figures would say the same a second time.
+    wrong = [] if result.failed or result.notes else branch_coverage.judged(reached, held)
+    return replace(result, notes=(*result.notes, *wrong))
+
+
+def run_pytest(part: str, marker: str, *arguments: str, added: Mapping[str, str] | None = None) -> PartResult:
+    """Runs the tests that the marker expression selects; counts come from pytest's own JUnit report.
+
+    ``added`` are variables for their environment.
+    """
     with tempfile.TemporaryDirectory() as directory:
         report = Path(directory) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-m", marker, f"--junit-xml={report}", *arguments]
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), **(added or {})}
         # Compiled modules are kept: the tests start the command line some two hundred times.
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         code = subprocess.run(command, cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL).returncode

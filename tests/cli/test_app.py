@@ -88,7 +88,7 @@ def test_without_a_lab_one_sentence_says_what_to_do(command: tuple[str, ...], tm
 def test_a_test_part_that_does_not_exist() -> None:
     done = called("test", "everything")
     assert done.returncode == 2
-    assert done.stderr == "error: there is no part everything; the parts are check, unit, engine, link\n"
+    assert done.stderr == "error: there is no part everything; the parts are check, unit, engine, link, coverage\n"
 
 
 def exit_code_of(command: Callable[[], int | None]) -> int:

@@ -129,7 +129,7 @@ def test_of_a_part_that_is_none_it_says_so_and_installs_nothing(tmp_path: Path) 
     call = start(checkout, "test", "foo")
     out, err = call.communicate(timeout=60)
     assert (call.returncode, out) == (2, "")
-    assert err == "isthmus: there is no part foo; the parts are check, unit, engine, link\n"
+    assert err == "isthmus: there is no part foo; the parts are check, unit, engine, link, coverage\n"
     assert not (checkout / ".venv.d").exists()
 
 
