@@ -7,10 +7,10 @@ rendered by ``domain`` and comes in as user data. Hetzner's words: https://docs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import pulumi
 import pulumi_hcloud as hcloud
@@ -30,13 +30,13 @@ ANYWHERE: Final = ["0.0.0.0/0", "::/0"]
 @dataclass(frozen=True)
 class HetznerServer:
     """One server. ``user_data`` is secret: it carries the server's own host key and the k3s token. ``role`` is that of
-    its node.
+    its node. Name and role say what there is, so they are known; all else may come from other resources.
     """
 
     name: str
     role: Literal["server", "agent"]
-    server_type: str
-    address: IPv4Address
+    server_type: pulumi.Input[str]
+    address: pulumi.Input[IPv4Address | str]
     user_data: pulumi.Input[str]
     host_key: pulumi.Input[str]
 
@@ -44,23 +44,24 @@ class HetznerServer:
 @dataclass(frozen=True)
 class HetznerMachinesArgs:
     """``servers``: those that run the control plane come first; the very first is where the kubeconfig comes from.
-    ``begun`` as of :func:`components.cluster_start.allow_start`.
+    ``begun`` as of :func:`components.cluster_start.allow_start`. ``delete_protection`` is an option of the engine as
+    well, and ``ssh_allowed_cidrs`` stand in a message, so they are known.
     """
 
     cluster: str
     begun: bool
-    location: str
-    network_zone: str
-    network_cidr: IPv4Network
-    node_cidr: IPv4Network
-    image: str
+    location: pulumi.Input[str]
+    network_zone: pulumi.Input[str]
+    network_cidr: pulumi.Input[IPv4Network | str]
+    node_cidr: pulumi.Input[IPv4Network | str]
+    image: pulumi.Input[str]
     servers: Sequence[HetznerServer]
-    api_allowed_cidrs: Sequence[IPv4Network]
+    api_allowed_cidrs: Sequence[pulumi.Input[IPv4Network | str]]
     ssh_allowed_cidrs: Sequence[IPv4Network]
-    wireguard_port: int
+    wireguard_port: pulumi.Input[int]
     ssh_public_key: pulumi.Input[str]
     ssh_private_key: pulumi.Input[str]
-    labels: dict[str, str]
+    labels: Mapping[str, pulumi.Input[str]]
     delete_protection: bool
     leftovers: RemoveLeftovers | None
 
@@ -82,7 +83,7 @@ class HetznerMachines(pulumi.ComponentResource):
         network = hcloud.Network(
             prefix,
             name=prefix,
-            ip_range=str(args.network_cidr),
+            ip_range=_text(args.network_cidr),
             labels=labels,
             delete_protection=args.delete_protection,
             opts=self._options("networks", protect=args.delete_protection),
@@ -93,7 +94,7 @@ class HetznerMachines(pulumi.ComponentResource):
             network_id=network_id,
             type="cloud",
             network_zone=args.network_zone,
-            ip_range=str(args.node_cidr),
+            ip_range=_text(args.node_cidr),
             opts=self._options("subnets"),
         )
         firewall = hcloud.Firewall(
@@ -123,7 +124,7 @@ class HetznerMachines(pulumi.ComponentResource):
                 ssh_keys=[ssh_key.id],
                 firewall_ids=[firewall.id.apply(int)],
                 placement_group_id=placement_group.id.apply(int),
-                networks=[hcloud.ServerNetworkArgs(network_id=network_id, ip=str(server.address), alias_ips=[])],
+                networks=[hcloud.ServerNetworkArgs(network_id=network_id, ip=_text(server.address), alias_ips=[])],
                 public_nets=[hcloud.ServerPublicNetArgs(ipv4_enabled=True, ipv6_enabled=False)],
                 labels=labels,
                 delete_protection=args.delete_protection,
@@ -202,19 +203,23 @@ class HetznerMachines(pulumi.ComponentResource):
 
 
 def firewall_rules(
-    api_allowed: Sequence[IPv4Network], ssh_allowed: Sequence[IPv4Network], wireguard_port: int
+    api_allowed: Sequence[pulumi.Input[IPv4Network | str]],
+    ssh_allowed: Sequence[IPv4Network],
+    wireguard_port: pulumi.Input[int],
 ) -> list[hcloud.FirewallRuleArgs]:
     """What may come in on the public addresses; everything may go out. The private network is not filtered by Hetzner.
 
     NetBird works without an open port, but with one a peer behind a NAT finds the direct way more often.
     """
 
-    def allow(description: str, protocol: str, port: int | None, sources: Sequence[str]) -> hcloud.FirewallRuleArgs:
+    def allow(
+        description: str, protocol: str, port: pulumi.Input[int] | None, sources: Sequence[pulumi.Input[str]]
+    ) -> hcloud.FirewallRuleArgs:
         return hcloud.FirewallRuleArgs(
             description=description,
             direction="in",
             protocol=protocol,
-            port=None if port is None else str(port),
+            port=None if port is None else _text(port),
             source_ips=list(sources),
         )
 
@@ -224,7 +229,15 @@ def firewall_rules(
     ]
     # Hetzner refuses a rule without sources; no sources means that nobody may.
     if api_allowed:
-        rules.append(allow("Kubernetes API", "tcp", API_PORT, [str(source) for source in api_allowed]))
+        rules.append(allow("Kubernetes API", "tcp", API_PORT, [_text(source) for source in api_allowed]))
     if ssh_allowed:
         rules.append(allow("SSH", "tcp", 22, [str(source) for source in ssh_allowed]))
     return rules
+
+
+def _text(value: pulumi.Input[IPv4Address | IPv4Network | str | int]) -> pulumi.Input[str]:
+    """As Hetzner takes it; at once where it is known."""
+    if isinstance(value, IPv4Address | IPv4Network | str | int):
+        return str(value)
+    given: pulumi.Output[Any] = pulumi.Output.from_input(value)
+    return given.apply(str)
