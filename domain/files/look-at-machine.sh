@@ -18,6 +18,14 @@ kernel_part() {
     [ -d "/sys/module/$1" ] || modprobe --dry-run --quiet "$1"
 }
 
+counts_memory() {
+    awk '$1 == "memory" && $4 == 1 { found = 1 } END { exit !found }' /proc/cgroups
+}
+
+leaves_foreign_routes() {
+    systemd-analyze cat-config systemd/networkd.conf | grep -Eqi '^ManageForeignRoutes=(no|false|0|off)'
+}
+
 active() {
     [ "$(systemctl is-active "$1" 2>/dev/null)" = active ]
 }
@@ -35,7 +43,7 @@ fact disk_kib "$(df -Pk /var/lib | awk 'NR == 2 { print $4 }')"
 if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
     fact memory_cgroup "$(yes_or_no grep -qw memory /sys/fs/cgroup/cgroup.controllers)"
 else
-    fact memory_cgroup "$(yes_or_no awk '$1 == "memory" && $4 == 1 { found = 1 } END { exit !found }' /proc/cgroups)"
+    fact memory_cgroup "$(yes_or_no counts_memory)"
 fi
 fact vxlan "$(yes_or_no kernel_part vxlan)"
 if [ -c /dev/net/tun ]; then fact tun yes; else fact tun "$(yes_or_no kernel_part tun)"; fi
@@ -56,9 +64,7 @@ done
 for file in /etc/cni/net.d/*; do
     if [ -e "$file" ]; then fact there "$file"; fi
 done
-if networkd=$(systemd-analyze cat-config systemd/networkd.conf 2>/dev/null); then
-    fact foreign_routes "$(yes_or_no sh -c 'printf "%s\n" "$1" | grep -Eqi "^ManageForeignRoutes=(no|false|0|off)"' - "$networkd")"
-fi
+fact foreign_routes "$(yes_or_no leaves_foreign_routes)"
 for tool in base64 tar flock sha256sum timeout ip awk; do
     command -v "$tool" >/dev/null 2>&1 || fact missing "$tool"
 done
