@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -79,12 +80,16 @@ TEXTS = [
 ]
 
 
+MEASURED = "COVERAGE_PROCESS_START" in os.environ
+"""Whether each line is counted, which costs half to all of the time again."""
+
+
 def check(content: str) -> None:
     assert SIZE_LIMIT - 20 < len(content.encode()) <= SIZE_LIMIT
     start = time.process_time()
     problems = check_files({"de": text(DE), "mn": content})
     lines = [str(problem) for problem in problems]
-    assert time.process_time() - start < DEADLINE_SECONDS
+    assert time.process_time() - start < DEADLINE_SECONDS * (2 if MEASURED else 1)
     assert len([problem for problem in problems if problem.stack == "mn"]) <= PROBLEMS_LIMIT + 1
     assert max(map(len, lines), default=0) < 1000
 
