@@ -5,21 +5,24 @@ NetBird knows no owner of an object, so ours are told by their names (``overlay.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
-from domain.overlay import router_hostname
+from domain.overlay import router_hostname, router_name
 from domain.problems import Problem
 from domain.settings.draft import StackDraft, known
 
 
 def names_told_apart(drafts: Mapping[str, StackDraft]) -> Iterator[Problem]:
     """No stack is named so that its routers, or its policies, are called as those of another could be."""
+    routers = router_hostname("").removeprefix(router_name(""))
     for name in drafts:
-        for other in drafts:
-            routers = router_hostname(other)
-            if name != other and f"{router_hostname(name)}-".startswith(f"{routers}-"):
+        # Not each with each: a fleet may have a thousand.
+        for found in re.finditer(rf"(?={re.escape(routers)}(-|$))", name):
+            other = name[: found.start()]
+            if other in drafts:
                 rule = f"begins as NetBird's names of the routers of {other} do; theirs could not be told apart"
-                yield Problem(name, "stack", name, rule, f"take a name that does not begin with {other}-router")
+                yield Problem(name, "stack", name, rule, f"take a name that does not begin with {other}{routers}")
     pairs: dict[str, tuple[str, str]] = {}
     for name, draft in drafts.items():
         for index, peer in enumerate(known(draft.settings, "peers") or ()):
