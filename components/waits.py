@@ -107,8 +107,14 @@ def _of_daemon_set(client: KubernetesClient, wanted: DaemonSet, what: str, deadl
 
 
 def look_at_daemon_set(client: KubernetesClient, wanted: DaemonSet) -> Seen:
-    """Whether all of its pods on nodes that are there run the newest template and are ready."""
-    there = client.request("GET", f"/apis/apps/v1/namespaces/{wanted.namespace}/daemonsets/{wanted.name}")
+    """Whether all of its pods on nodes that are there run the newest template and are ready.
+
+    One that is gone is not waited for: it was made before the wait began, unless this is a `destroy --run-program`
+    after one that was broken off.
+    """
+    there = client.get(f"/apis/apps/v1/namespaces/{wanted.namespace}/daemonsets/{wanted.name}")
+    if there is None:
+        return Seen(True, "gone", (f"{wanted.name} is not in the cluster any more, and was not waited for",))
     pods = client.request("GET", f"/api/v1/namespaces/{wanted.namespace}/pods?labelSelector={quoted(wanted.selector)}")
     revisions = client.request(
         "GET",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, cast
+from unittest import mock
 
 import pytest
 
@@ -181,13 +182,15 @@ class Keepers:
         self.ready, self.marks = ready, marks
         self.patched: list[tuple[str, Any]] = []
 
+    def get(self, path: str) -> Any:
+        assert path.endswith("/daemonsets/isthmus-keeper")
+        return daemon_set()
+
     def request(self, method: str, path: str, *, body: Any = None, content_type: str = "") -> Any:
         if method == "PATCH":
             assert content_type == "application/merge-patch+json"
             self.patched.append((path, body))
             return {}
-        if path.endswith("/daemonsets/isthmus-keeper"):
-            return daemon_set()
         if "controllerrevisions" in path:
             return REVISIONS
         if path == "/api/v1/nodes":
@@ -228,3 +231,12 @@ def test_what_the_waits_look_at_is_what_is_there(mn: Run) -> None:
         assert (wanted.name, wanted.namespace) == (there["metadata"]["name"], there["metadata"]["namespace"])
         key, _, value = wanted.selector.partition("=")
         assert there["spec"]["selector"]["matchLabels"] == {key: value}
+
+
+def test_what_is_gone_is_said_and_not_waited_for() -> None:
+    """As in a `destroy --run-program` after one that was broken off: in an `up` it was made before the wait began."""
+    client = mock.create_autospec(KubernetesClient, instance=True)
+    client.get.return_value = None
+    seen = waits.relays(client).look()
+    assert seen == Seen(True, "gone", ("isthmus-dns-relay is not in the cluster any more, and was not waited for",))
+    client.request.assert_not_called()
