@@ -12,6 +12,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -57,8 +58,16 @@ async def refuse_unfit_machines(configuration: StackConfiguration) -> None:
 
 
 def _of_new(look: Look, new: set[str]) -> Look:
-    """What concerns those machines alone, without those that may only be switched off."""
+    """What concerns those machines alone, without those that may only be switched off, and without the silence of
+    whatever machine could not be asked: it is away, and holds up no other.
+    """
     unasked = {
         name: why for name, why in look.unasked.items() if name in new and not why[0].startswith(CANNOT_BE_REACHED)
     }
-    return Look(look.stack, look.machines, {name: one for name, one in look.facts.items() if name in new}, unasked)
+    away = {str(machine.address) for machine in look.machines if machine.name in look.unasked}
+    facts = {
+        name: replace(one, silent=frozenset(place for place in one.silent if place.rpartition(":")[0] not in away))
+        for name, one in look.facts.items()
+        if name in new
+    }
+    return Look(look.stack, look.machines, facts, unasked)

@@ -98,8 +98,23 @@ def test_nodes_are_left_alone_and_a_new_machine_beside_them_is_looked_at(machine
 
 def test_a_machine_that_can_not_be_reached_is_waited_for_later(machines: Path, logged: list[str]) -> None:
     (machines / "192.168.7.12.failed").write_text("ssh: connect to host 192.168.7.12 port 22: No route to host\n")
+    # Nothing of it reaches the others either.
+    (machines / "192.168.7.11").write_text(said(SERVER, "silent 192.168.7.12:10250"), encoding="utf-8")
     look()
     assert asked(machines) == ["192.168.7.11", "192.168.7.12"]
+
+
+def test_a_node_that_is_away_keeps_no_new_machine_out(machines: Path, logged: list[str]) -> None:
+    (machines / "192.168.7.11.failed").write_text("ssh: connect to host 192.168.7.11 port 22: No route to host\n")
+    (machines / "192.168.7.12").write_text(said(AGENT, "silent 192.168.7.11:10250"), encoding="utf-8")
+    look(outputs={"node_ips": {"mn-1": "192.168.7.11"}})
+    assert logged == ["mn: looking at mn-2 before anything is changed there"]
+
+
+def test_silence_of_a_machine_that_answers_is_refused(machines: Path, logged: list[str]) -> None:
+    (machines / "192.168.7.11").write_text(said(SERVER, "silent 192.168.7.12:10250"), encoding="utf-8")
+    with pytest.raises(pulumi.RunError, match="mn-1 gets no answer from mn-2 on TCP port 10250"):
+        look()
 
 
 def test_remarks_are_warnings(machines: Path, logged: list[str]) -> None:

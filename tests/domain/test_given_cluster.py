@@ -66,6 +66,8 @@ def test_flannel_within_k3s_is_seen_by_its_annotation() -> None:
     (sentence,) = told([*NODES, node("mn-4", None, **{FLANNEL: "vxlan"})])
     assert "with flannel as its network of pods" in sentence
     assert "--flannel-backend=none" in sentence
+    # The mark outlasts flannel, so there is a way past it.
+    assert sentence.endswith("`kubectl annotate nodes --all flannel.alpha.coreos.com/backend-type-`.")
 
 
 def test_kube_proxy_is_a_remark() -> None:

@@ -26,6 +26,11 @@ NETWORKS: Final = {
 """DaemonSets of other networks of pods, by name, with whose they are."""
 FLANNEL: Final = "flannel.alpha.coreos.com/backend-type"
 """The annotation that flannel leaves on a Node; in k3s it is the only trace, since flannel runs within k3s itself."""
+WITHOUT: Final = "take a cluster without one, or take it out first"
+WITHOUT_FLANNEL: Final = (
+    "take it out first (k3s: --flannel-backend=none --disable-network-policy); where it is gone, its mark stays on the "
+    f"Nodes: `kubectl annotate nodes --all {FLANNEL}-`"
+)
 PLACES_SHOWN: Final = 5
 
 
@@ -114,7 +119,7 @@ def _no_other_network(stack: str, found: GivenCluster) -> list[Problem]:
             "on_premise.kubeconfig",
             "",
             f"leads to a cluster with {whose} as its network of pods, and Cilium can't stand beside it",
-            "take a cluster without one (k3s: --flannel-backend=none --disable-network-policy), or take it out first",
+            WITHOUT_FLANNEL if whose == "flannel" else WITHOUT,
         )
         for whose in sorted(networks)
     ]
