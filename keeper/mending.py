@@ -1,8 +1,9 @@
 """Whether the own node is in order, and what is done when it is not. Pure.
 
 What somebody took away and what is known to the byte is laid again: forwarding, NetBird's ip rules, its interface set
-up and the routes that went with that. What only NetBird's agent can lay, its packet filter, needs the agent started
-anew. The barrier and the second packet filter are the guard's (components/files/guard.sh).
+up and the routes that went with that, and its tables of nftables. What only NetBird's agent can lay, like chains of
+iptables, needs the agent started anew. The barrier and the second packet filter are the guard's
+(components/files/guard.sh).
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from keeper.netlink import Interface, Route, Rule
+from keeper.nftables import Piece, lost
 
 FILTER_SECONDS: Final = 0.6
 """An agent that starts, or lays its filter again, has none for a moment."""
+REFUSED_SECONDS: Final = 2.0
+"""Where its tables were known, and the kernel has refused them so long."""
 SILENT_SECONDS: Final = 1.0
 """After the first question that the agent has not answered within its time, where nothing comes through the tunnel
 either. A busy machine's agent is late with an answer, and goes on carrying packets.
@@ -28,14 +32,14 @@ FIRST_WAIT_SECONDS: Final = 60.0
 LONGEST_WAIT_SECONDS: Final = 600.0
 """Between two starts of the agent, growing: where it does not help, it must not do harm."""
 
-What = Literal["forwarding", "ip rules", "interface", "agent"]
+What = Literal["forwarding", "ip rules", "interface", "packet filter", "agent"]
 
 
 @dataclass(frozen=True)
 class NodeFacts:
     """What was found on the node. ``rules`` are NetBird's own, ``routes`` those of its table; ``filtering`` is whether
-    nftables has chains of NetBird's; ``silent`` whether the agent has its socket open and does not answer; ``unheard``
-    since how many seconds nothing came through the tunnel.
+    nftables has chains of NetBird's, ``tables`` what those of a table of its own are; ``silent`` whether the agent has
+    its socket open and does not answer; ``unheard`` since how many seconds nothing came through the tunnel.
     """
 
     forwarding: bool
@@ -44,18 +48,20 @@ class NodeFacts:
     rules: tuple[Rule, ...] = ()
     routes: tuple[Route, ...] = ()
     filtering: bool = False
+    tables: tuple[Piece, ...] = ()
     silent: bool = False
     unheard: float = 0.0
 
 
 @dataclass(frozen=True)
 class Mend:
-    """``raw``: rules or routes to lay again, or nothing."""
+    """What is to be laid again as it was, or nothing."""
 
     what: What
     reason: str
     rules: tuple[bytes, ...] = ()
     routes: tuple[bytes, ...] = ()
+    tables: tuple[Piece, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ class MendMemory:
     rules: tuple[Rule, ...] = ()
     routes: tuple[Route, ...] = ()
     filtering: bool = False
+    tables: tuple[Piece, ...] = ()
     since: dict[str, float] = field(default_factory=dict)
     started_at: float | None = None
     wait: float = FIRST_WAIT_SECONDS
@@ -85,8 +92,10 @@ def faults(interface: str, memory: MendMemory, facts: NodeFacts, now: float) -> 
         found.append(f"{interface} has no address")
     if _stopped(memory, facts, now):
         found.append("NetBird's agent does not answer")
-    if memory.filtering and not facts.filtering and facts.interface is not None:
+    if memory.filtering and not facts.filtering and facts.interface:
         found.append("NetBird's packet filter is gone")
+    elif facts.interface and lost(memory.tables, facts.tables):
+        found.append("parts of NetBird's packet filter are gone")
     return tuple(found)
 
 
@@ -102,7 +111,7 @@ def mend(interface: str, memory: MendMemory, facts: NodeFacts, now: float) -> tu
     index = facts.interface.index if facts.interface else 0
     if index and index != memory.index:
         # Another interface: NetBird lays all of it anew, and what was before counts no more.
-        memory = replace(memory, index=index, was_up=False, rules=(), routes=(), filtering=False, since={})
+        memory = replace(memory, index=index, was_up=False, rules=(), routes=(), filtering=False, tables=(), since={})
     actions: list[Mend] = []
     if not facts.forwarding:
         actions.append(Mend("forwarding", "net.ipv4.ip_forward was 0"))
@@ -111,9 +120,10 @@ def mend(interface: str, memory: MendMemory, facts: NodeFacts, now: float) -> tu
         actions.append(Mend("interface", f"{interface} was down", routes=routes))
     present = {(rule.priority, rule.table) for rule in facts.rules}
     gone = tuple(rule for rule in memory.rules if (rule.priority, rule.table) not in present)
+    tables = lost(memory.tables, facts.tables)
     wrong = {
         "ip rules": bool(gone and facts.interface),
-        "filter": memory.filtering and not facts.filtering and facts.interface is not None,
+        "filter": bool((tables or (memory.filtering and not facts.filtering)) and facts.interface),
         "silent": facts.silent,
         "routes": bool(memory.routes and not facts.routes and facts.interface and facts.interface.up),
     }
@@ -122,8 +132,11 @@ def mend(interface: str, memory: MendMemory, facts: NodeFacts, now: float) -> tu
     # Not in the first look: an agent that ends takes its rules away, and then its interface.
     if "ip rules" in memory.since and gone and facts.interface:
         actions.append(Mend("ip rules", "ip rules of NetBird were gone", rules=tuple(rule.raw for rule in gone)))
+    filter_lasted = lasted.get("filter", 0.0)
+    if tables and facts.interface and filter_lasted >= FILTER_SECONDS:
+        actions.append(Mend("packet filter", "NetBird's packet filter was gone", tables=tables))
     reason = ""
-    if lasted.get("filter", 0.0) >= FILTER_SECONDS:
+    if filter_lasted >= (REFUSED_SECONDS if tables else FILTER_SECONDS):
         reason = "NetBird's packet filter was gone"
     elif lasted.get("silent", 0.0) >= STUCK_SECONDS:
         reason = "NetBird's agent did not answer"
@@ -143,5 +156,6 @@ def mend(interface: str, memory: MendMemory, facts: NodeFacts, now: float) -> tu
             rules=facts.rules or memory.rules,
             routes=facts.routes or memory.routes,
             filtering=facts.filtering or memory.filtering,
+            tables=facts.tables,
         )
     return memory, tuple(actions)

@@ -17,6 +17,7 @@ from typing import Final
 REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
 CREATE, EXCLUSIVE = 0x400, 0x200
 DONE, ERROR = 3, 2
+BATCH_BEGIN, BATCH_END = 16, 17
 NETLINK_ROUTE, NETLINK_NETFILTER, NETLINK_GENERIC = 0, 12, 16
 NEWLINK, GETLINK, GETADDR = 16, 18, 22
 NEWROUTE, GETROUTE, NEWRULE, GETRULE = 24, 26, 32, 34
@@ -102,29 +103,56 @@ class Netlink:
         """A change, which the kernel acknowledges."""
         self._exchange(kind, payload, REQUEST | ACK | flags)
 
+    def tell_all(self, subsystem: int, changes: list[tuple[int, bytes, int]]) -> None:
+        """Changes of one of netfilter's subsystems as (kind, payload, flags), at least one: all are made, or none."""
+        around = struct.pack("=BB", 0, 0) + struct.pack(">H", subsystem)
+        *others, (kind, payload, flags) = changes
+        # Refusals come before the one acknowledgement, and one for each of a thousand changes is more than fits.
+        last = (kind, payload, flags | ACK)
+        batch, first = b"", self._sequence + 1
+        for kind, payload, flags in [(BATCH_BEGIN, around, 0), *others, last, (BATCH_END, around, 0)]:
+            self._sequence += 1
+            content = payload + b"\0" * (-len(payload) % 4)
+            batch += struct.pack("=IHHII", 16 + len(content), kind, REQUEST | flags, self._sequence, 0) + content
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * len(batch) + (1 << 16))
+        self._socket.send(batch)
+        while True:
+            for answered, _, sequence, content in _parts(self._socket.recv(1 << 17)):
+                if answered == ERROR and first <= sequence <= self._sequence:
+                    _refused(content)
+                    return
+
     def _exchange(self, kind: int, payload: bytes, flags: int) -> list[tuple[int, bytes]]:
         self._sequence += 1
         self._socket.send(struct.pack("=IHHII", 16 + len(payload), kind, flags, self._sequence, 0) + payload)
         found: list[tuple[int, bytes]] = []
         while True:
-            data = self._socket.recv(1 << 17)
-            at = 0
-            while at + 16 <= len(data):
-                length, answered, answer_flags, sequence, _ = struct.unpack_from("=IHHII", data, at)
-                content = data[at + 16 : at + length]
-                at += (max(length, 16) + 3) & ~3
+            for answered, answer_flags, sequence, content in _parts(self._socket.recv(1 << 17)):
                 if sequence != self._sequence:
                     continue  # Of an earlier question that took too long.
                 if answered == DONE:
                     return found
                 if answered == ERROR:
-                    (number,) = struct.unpack_from("=i", content)
-                    if number:
-                        raise OSError(-number, os.strerror(-number))
+                    _refused(content)
                     return found
                 found.append((answered, content))
                 if not answer_flags & 0x2:
                     return found
+
+
+def _refused(content: bytes) -> None:
+    (number,) = struct.unpack_from("=i", content)
+    if number:
+        raise OSError(-number, os.strerror(-number))
+
+
+def _parts(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """(kind, flags, sequence, content) of each message in what came."""
+    at = 0
+    while at + 16 <= len(data):
+        length, kind, flags, sequence, _ = struct.unpack_from("=IHHII", data, at)
+        yield kind, flags, sequence, data[at + 16 : at + length]
+        at += (max(length, 16) + 3) & ~3
 
 
 # --- interfaces, rules, routes ----------------------------------------------------------------------------------------

@@ -8,9 +8,10 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Final
 
-from keeper import netlink, wireguard
+from keeper import netlink, nftables, wireguard
 from keeper.mending import Mend, NodeFacts
 from keeper.netlink import NETLINK_NETFILTER, Netlink, Rule
+from keeper.nftables import Piece
 from keeper.wireguard import AgentSilent, Device
 
 NETBIRD_TABLE: Final = 7120
@@ -30,6 +31,7 @@ class OwnNode:
         self._forwarding = [path for path in forwarding if path.exists()]
         self._route = Netlink()
         self._filter: Netlink | None = None
+        self._tables: tuple[bytes, tuple[Piece, ...]] = (b"", ())
         with contextlib.suppress(OSError):
             self._filter = Netlink(NETLINK_NETFILTER)
 
@@ -51,6 +53,7 @@ class OwnNode:
             rules=tuple(rule for rule in netlink.rules(self._route) if _netbirds(rule)),
             routes=tuple(netlink.routes(self._route, NETBIRD_TABLE)),
             filtering=self._filtering(),
+            tables=self._taken_down(),
             silent=silent,
         )
         return facts, device
@@ -76,6 +79,8 @@ class OwnNode:
             netlink.add_rule(self._route, raw)
         for raw in action.routes:
             netlink.add_route(self._route, raw)
+        if action.tables and self._filter is not None:
+            nftables.lay(self._filter, action.tables)
 
     def _forwards(self) -> bool:
         return not self._forwarding or self._forwarding[-1].read_text().strip() != "0"
@@ -100,6 +105,18 @@ class OwnNode:
         except OSError:
             return True
         return any("netbird" in table.lower() or "netbird" in chain.lower() for table, chain in found)
+
+    def _taken_down(self) -> tuple[Piece, ...]:
+        """NetBird's tables of nftables, read only after a change of any rules, and as they were while they change."""
+        if self._filter is None:
+            return ()
+        with contextlib.suppress(OSError):
+            at, found = nftables.generation(self._filter), None
+            if at != self._tables[0]:
+                found = nftables.taken_down(self._filter, lambda name: "netbird" in name.lower())
+            if found is not None:
+                self._tables = (at, found)
+        return self._tables[1]
 
 
 def _netbirds(rule: Rule) -> bool:

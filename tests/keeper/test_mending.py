@@ -14,7 +14,8 @@ from keeper.mending import (
     faults,
     mend,
 )
-from keeper.netlink import Interface, Route, Rule
+from keeper.netlink import Interface, Route, Rule, attribute
+from keeper.nftables import DELTABLE, NEWRULE, NEWTABLE, Piece
 
 FIRST, SECOND = Rule(105, 254, "", b"105"), Rule(110, 7120, "", b"110")
 GOOD = NodeFacts(
@@ -125,6 +126,51 @@ def test_the_agent_is_started_anew_for_what_only_it_can_lay(
     assert waits[0] == pytest.approx(FIRST_WAIT_SECONDS, abs=1)
     assert waits == sorted(waits)
     assert waits[-1] == pytest.approx(LONGEST_WAIT_SECONDS, abs=1)
+
+
+TABLE = Piece(NEWTABLE, 2, attribute(1, b"netbird\0"))
+RULE = Piece(NEWRULE, 2, attribute(1, b"netbird\0") + attribute(7, b"first"))
+FILTERED = replace(GOOD, tables=(TABLE, RULE))
+
+
+@pytest.mark.parametrize(
+    ("change", "fault", "laid"),
+    [
+        ({"filtering": False, "tables": ()}, "NetBird's packet filter is gone", (TABLE, RULE)),
+        (
+            {"tables": (TABLE,)},
+            "parts of NetBird's packet filter are gone",
+            (Piece(DELTABLE, 2, attribute(1, b"netbird\0")), TABLE, RULE),
+        ),
+    ],
+)
+def test_tables_that_are_known_are_laid_again(change: dict[str, object], fault: str, laid: tuple[Piece, ...]) -> None:
+    wrong = replace(FILTERED, **change)  # type: ignore[arg-type]
+    memory, _ = mend("wt0", MendMemory(), FILTERED, 0.0)
+    assert faults("wt0", memory, wrong, 1.0) == (fault,)
+    memory, actions = mend("wt0", memory, wrong, 1.0)
+    assert actions == ()
+    memory, actions = mend("wt0", memory, wrong, 1.6)
+    assert actions == (Mend("packet filter", "NetBird's packet filter was gone", tables=laid),)
+    again, _ = mend("wt0", memory, FILTERED, 1.7)
+    assert faults("wt0", again, FILTERED, 1.7) == ()
+    # The kernel takes them not.
+    memory, actions = mend("wt0", memory, wrong, 2.9)
+    assert [action.what for action in actions] == ["packet filter"]
+    memory, actions = mend("wt0", memory, wrong, 3.0)
+    assert [action.what for action in actions] == ["packet filter", "agent"]
+
+
+def test_the_tables_that_count_are_those_of_the_last_look_in_order() -> None:
+    memory, _ = mend("wt0", MendMemory(), FILTERED, 0.0)
+    more = replace(FILTERED, tables=(TABLE, RULE, replace(RULE, content=attribute(1, b"netbird\0"))))
+    memory, _ = mend("wt0", memory, more, 1.0)
+    assert memory.tables == more.tables
+    memory, _ = mend("wt0", memory, replace(more, tables=()), 2.0)
+    assert memory.tables == more.tables
+    # Another interface: another agent, which lays its own.
+    memory, actions = mend("wt0", memory, replace(more, interface=Interface(8, up=True), tables=()), 9.0)
+    assert (memory.tables, actions) == ((), ())
 
 
 def test_a_moment_without_filter_or_routes_is_none() -> None:

@@ -26,6 +26,10 @@ def ip(*words: str) -> str:
     return subprocess.run(["ip", *words], check=True, capture_output=True, text=True).stdout
 
 
+def sh_of(text: str) -> str:
+    return subprocess.run(["sh", "-ec", text], check=True, capture_output=True, text=True).stdout
+
+
 def sh(text: str) -> None:
     subprocess.run(["sh", "-ec", text], check=True)
 
@@ -129,14 +133,35 @@ def test_what_can_not_be_written_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("nft") is None, reason="there is no nft here")
-def test_netbirds_packet_filter_is_missed_when_it_is_flushed() -> None:
+def test_netbirds_packet_filter_is_laid_again_when_it_is_flushed() -> None:
     a_router()
-    sh("nft add table ip netbird; nft add chain ip netbird netbird-rt-fwd; nft add table ip filter")
-    memory, found, _ = settle(MendMemory())
-    assert (memory.filtering, found) == (True, ())
+    sh(
+        "nft add table ip netbird; nft add chain ip netbird netbird-rt-fwd;"
+        "nft add rule ip netbird netbird-rt-fwd iifname wt0 drop; nft add table ip filter"
+    )
+    memory, found, done = settle(MendMemory())
+    assert (memory.filtering, found, done) == (True, (), [])
+    before = sh_of("nft list table ip netbird")
     sh("nft flush ruleset")
+    assert faults("wt0", memory, look(), 0.0) == ("NetBird's packet filter is gone",)
+    memory, found, done = settle(memory)
+    assert (found, done) == ((), ["packet filter"])
+    assert sh_of("nft list ruleset") == before
+    # Its rules alone.
+    sh("nft flush table ip netbird")
+    assert faults("wt0", memory, look(), 0.0) == ("parts of NetBird's packet filter are gone",)
+    assert settle(memory)[1:] == ((), ["packet filter"])
+    assert sh_of("nft list ruleset") == before
+
+
+@pytest.mark.skipif(shutil.which("iptables") is None, reason="there is no iptables here")
+def test_netbirds_chains_of_iptables_are_missed_when_they_are_flushed() -> None:
+    a_router()
+    sh("iptables -N NETBIRD-RT-FWD-IN")
+    memory, found, _ = settle(MendMemory())
+    assert (memory.filtering, memory.tables, found) == (True, (), ())
+    sh("iptables -X NETBIRD-RT-FWD-IN")
     facts = look()
-    assert faults("wt0", memory, facts, 0.0) == ("NetBird's packet filter is gone",)
     memory, actions = mend("wt0", memory, facts, 10.0)
     assert actions == ()
     memory, (action,) = mend("wt0", memory, facts, 11.0)
