@@ -14,24 +14,25 @@ import pulumi
 
 from components.child_names import formerly
 from components.helm_records import RecoverRelease
+from components.inputs import once_known
 
 RELEASE_TIMEOUT_SECONDS: Final = 600
 
 
 @dataclass(frozen=True)
 class ChartSource:
-    """A chart by name and version. ``home`` is the URL of a chart repository, or an ``oci://`` address that ends in
-    the name.
+    """A chart by name and version, which may be known later. ``home`` is the URL of a chart repository, or an
+    ``oci://`` address that ends in the name.
     """
 
     name: str
-    version: str
+    version: pulumi.Input[str]
     home: str
 
-    def location(self, mirror: str | None) -> dict[str, Any]:
+    def location(self, mirror: pulumi.Input[str] | None) -> dict[str, Any]:
         """The inputs of a Release that say where the chart is. A mirror holds ``NAME-VERSION.tgz`` files."""
         if mirror is not None:
-            return {"chart": f"{mirror.rstrip('/')}/{self.name}-{self.version}.tgz"}
+            return {"chart": once_known(self._in_mirror, mirror, self.version)}
         if self.home.startswith("oci://"):
             return {"chart": self.home, "version": self.version}
         return {
@@ -39,6 +40,9 @@ class ChartSource:
             "version": self.version,
             "repositoryOpts": {"repo": self.home},
         }
+
+    def _in_mirror(self, mirror: str, version: str) -> str:
+        return f"{mirror.rstrip('/')}/{self.name}-{version}.tgz"
 
 
 def release(
@@ -48,7 +52,7 @@ def release(
     *,
     namespace: pulumi.Input[str],
     values: Mapping[str, Any],
-    mirror: str | None,
+    mirror: pulumi.Input[str] | None,
     recover: RecoverRelease | None,
     opts: pulumi.ResourceOptions,
 ) -> pulumi.CustomResource:

@@ -16,21 +16,23 @@ from components.kubernetes_object import KubernetesObject
 from components.waiting import Waiting
 from domain.cilium_values import CHART, NAMESPACE, REPOSITORY
 from domain.metadata_policy import metadata_policy
-from domain.objects.cilium import agents_patch
+from domain.objects.cilium import agents_patch, release_mark
 
 RELEASE: Final = "isthmus-cilium"
 
 
 @dataclass(frozen=True)
 class CiliumArgs:
-    """``values`` are plain data, so that a preview knows them."""
+    """``values`` of the chart. They, what is in them, the version and the mirror may come from other resources; a
+    preview that does not know them yet does not look into the chart.
+    """
 
-    version: str
-    values: Mapping[str, Any]
-    mirror: str | None
+    version: pulumi.Input[str]
+    values: Mapping[str, pulumi.Input[Any]]
+    mirror: pulumi.Input[str] | None
     recover: RecoverRelease | None
     waiting: Waiting
-    after: Sequence[pulumi.Resource]
+    after: Sequence[pulumi.Input[pulumi.Resource]]
 
 
 class Cilium(pulumi.ComponentResource):
@@ -55,9 +57,10 @@ class Cilium(pulumi.ComponentResource):
             recover=args.recover,
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.after)),
         )
+        mark = pulumi.Output.all(args.version, dict(args.values)).apply(lambda known: release_mark(*known))
         agents = KubernetesObject(
             agents_name,
-            agents_patch(args.version, args.values),
+            agents_patch(mark),
             awaited=False,
             patch=True,
             opts=pulumi.ResourceOptions(

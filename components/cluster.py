@@ -12,7 +12,9 @@ import pulumi
 import pulumi_command as command
 import pulumi_kubernetes as kubernetes
 
+from components.inputs import once_known
 from components.reachability import why_unreachable
+from components.ssh_reachable import SSH_PORT
 from domain import kubeconfig as kubeconfigs
 from domain.names import API_PORT
 
@@ -43,8 +45,8 @@ class Shell:
     host: pulumi.Input[str]
     private_key: pulumi.Input[str]
     host_key: pulumi.Input[str]
-    user: str = "root"
-    port: int = 22
+    user: pulumi.Input[str] = "root"
+    port: pulumi.Input[int] = SSH_PORT
 
     def connection(self, *, dial_error_limit: int = 60) -> command.remote.ConnectionArgs:
         """What the command provider connects with. By default the tries, with growing pauses, outlast the first boot of
@@ -60,9 +62,9 @@ class Shell:
             per_dial_timeout=15,
         )
 
-    def as_root(self, text: str) -> str:
+    def as_root(self, text: str) -> pulumi.Input[str]:
         """The command, by way of sudo for another user than root. ``text`` has no single quotes in it."""
-        return text if self.user == "root" else f"sudo -n sh -c '{text}'"
+        return once_known(lambda user: text if user == "root" else f"sudo -n sh -c '{text}'", self.user)
 
 
 def fetch_kubeconfig(

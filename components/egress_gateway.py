@@ -28,8 +28,8 @@ class EgressGatewayArgs:
     new address needs a new look. ``router`` has to be up, ``guards`` on every node. ``routers`` are the names of the
     router nodes, ``api_token`` is secret: NetBird is asked when the route does not come. ``keeper_port`` is that of the
     peer's keepers; None where one side has none. ``keepers`` are ours once they run: they say whether the link carries;
-    None where the peer can't answer them. The own addresses and the token may come from other resources; all else says
-    which policies there are.
+    None where the peer can't answer them. The link and the peer's port are read before anything is registered, and with
+    the names they say which policies there are; the own addresses, the URL and the token may come from other resources.
     """
 
     cluster: str
@@ -37,10 +37,10 @@ class EgressGatewayArgs:
     link: Link
     routers: Sequence[str]
     own_peers: pulumi.Input[dict[str, str]]
-    router: Sequence[pulumi.Resource]
+    router: Sequence[pulumi.Input[pulumi.Resource]]
     guards: pulumi.Input[pulumi.Resource]
     waiting: Waiting
-    management_url: str
+    management_url: pulumi.Input[str]
     api_token: pulumi.Input[str]
     keeper_port: int | None = None
     keepers: pulumi.Input[pulumi.Resource] | None = None
@@ -75,13 +75,12 @@ class EgressGateway(pulumi.ComponentResource):
             destinations=args.link.destinations,
             routers=args.routers,
             peer_routers=args.link.router_addresses,
-            management_url=args.management_url,
         )
         routed = args.waiting.until(
-            lambda client, known: route_waits.route(client, wanted, known["own"], known["token"]),
+            lambda client, known: route_waits.route(client, wanted, *known),
             after=args.guards,
             beside=policies,
-            values=pulumi.Output.all(own=args.own_peers, token=args.api_token),
+            values=pulumi.Output.all(args.own_peers, args.management_url, args.api_token),
         )
         manifest = egress_policy(peer, args.link.destinations)
         own_peers: pulumi.Output[dict[str, str]] = pulumi.Output.from_input(args.own_peers)

@@ -23,7 +23,7 @@ def existing_cluster(kubeconfig: pulumi.Input[str], context: str) -> Cluster:
 
 @dataclass(frozen=True)
 class NodeLabelsArgs:
-    """``nodes``: those with labels of ours get them."""
+    """``nodes``: those with labels of ours get them. They are known: each is a resource called after it."""
 
     nodes: Sequence[Node]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import pulumi
 import pulumi_hcloud as hcloud
@@ -19,7 +19,8 @@ from components.child_names import formerly
 from components.cluster import Cluster, Shell, fetch_kubeconfig
 from components.cluster_start import allow_start
 from components.hetzner_leftovers import RemoveLeftovers
-from components.ssh_reachable import SshWait, ssh_hooks
+from components.inputs import text_of
+from components.ssh_reachable import SSH_PORT, SshWait, ssh_hooks
 from domain.names import API_PORT
 
 SSH_SECONDS: Final = 600.0
@@ -83,7 +84,7 @@ class HetznerMachines(pulumi.ComponentResource):
         network = hcloud.Network(
             prefix,
             name=prefix,
-            ip_range=_text(args.network_cidr),
+            ip_range=text_of(args.network_cidr),
             labels=labels,
             delete_protection=args.delete_protection,
             opts=self._options("networks", protect=args.delete_protection),
@@ -94,7 +95,7 @@ class HetznerMachines(pulumi.ComponentResource):
             network_id=network_id,
             type="cloud",
             network_zone=args.network_zone,
-            ip_range=_text(args.node_cidr),
+            ip_range=text_of(args.node_cidr),
             opts=self._options("subnets"),
         )
         firewall = hcloud.Firewall(
@@ -124,7 +125,7 @@ class HetznerMachines(pulumi.ComponentResource):
                 ssh_keys=[ssh_key.id],
                 firewall_ids=[firewall.id.apply(int)],
                 placement_group_id=placement_group.id.apply(int),
-                networks=[hcloud.ServerNetworkArgs(network_id=network_id, ip=_text(server.address), alias_ips=[])],
+                networks=[hcloud.ServerNetworkArgs(network_id=network_id, ip=text_of(server.address), alias_ips=[])],
                 public_nets=[hcloud.ServerPublicNetArgs(ipv4_enabled=True, ipv6_enabled=False)],
                 labels=labels,
                 delete_protection=args.delete_protection,
@@ -146,13 +147,12 @@ class HetznerMachines(pulumi.ComponentResource):
         first, control_plane = args.servers[0], [server for server in args.servers if server.role == "server"]
         waited = SshWait(
             first.name,
-            22,
             SSH_SECONDS,
             "look at the server's console at Hetzner, and whether hetzner.ssh_allowed_cidrs "
             f"({', '.join(map(str, args.ssh_allowed_cidrs))}) holds the public address that you come from, which a NAT "
             "may have changed since",
         )
-        hooks = None if args.leftovers is None else ssh_hooks(name, servers[0].ipv4_address, waited)
+        hooks = None if args.leftovers is None else ssh_hooks(name, servers[0].ipv4_address, SSH_PORT, waited)
         shell = Shell(servers[0].ipv4_address, args.ssh_private_key, first.host_key)
         addresses = [one.ipv4_address for one in servers[: len(control_plane)]]
         several = len(control_plane) > 1
@@ -219,7 +219,7 @@ def firewall_rules(
             description=description,
             direction="in",
             protocol=protocol,
-            port=None if port is None else _text(port),
+            port=None if port is None else text_of(port),
             source_ips=list(sources),
         )
 
@@ -229,15 +229,7 @@ def firewall_rules(
     ]
     # Hetzner refuses a rule without sources; no sources means that nobody may.
     if api_allowed:
-        rules.append(allow("Kubernetes API", "tcp", API_PORT, [_text(source) for source in api_allowed]))
+        rules.append(allow("Kubernetes API", "tcp", API_PORT, [text_of(source) for source in api_allowed]))
     if ssh_allowed:
-        rules.append(allow("SSH", "tcp", 22, [str(source) for source in ssh_allowed]))
+        rules.append(allow("SSH", "tcp", SSH_PORT, [str(source) for source in ssh_allowed]))
     return rules
-
-
-def _text(value: pulumi.Input[IPv4Address | IPv4Network | str | int]) -> pulumi.Input[str]:
-    """As Hetzner takes it; at once where it is known."""
-    if isinstance(value, IPv4Address | IPv4Network | str | int):
-        return str(value)
-    given: pulumi.Output[Any] = pulumi.Output.from_input(value)
-    return given.apply(str)

@@ -134,7 +134,11 @@ class JoinedCluster(pulumi.ComponentResource):
                 pod_cidr=plan.pod_cidr,
                 service_cidr=plan.service_cidr if settings.link.cluster_ips else None,
                 nodes=routers,
-                settings=settings.netbird,
+                management_url=settings.netbird.management_url,
+                agent_image=settings.netbird.agent_image,
+                wireguard_port=settings.netbird.wireguard_port,
+                mtu=settings.netbird.mtu,
+                agent_env=settings.netbird.agent_env,
                 api_token=secrets.netbird_api_token,
                 operator=waiting.until(
                     lambda client, _: router_moves.routers_in_place(client, settings.stack, routers),
@@ -171,7 +175,7 @@ class JoinedCluster(pulumi.ComponentResource):
             keeper = Keeper(
                 children.called("keeper"),
                 KeeperArgs(
-                    settings=settings.keeper,
+                    image=settings.keeper.image,
                     config=keeper_config(plan, keeper_port, links, peers_keepers),
                     program=program(),
                     policies=[egress_policy_name(link.cluster) for link in links],
@@ -182,8 +186,7 @@ class JoinedCluster(pulumi.ComponentResource):
                 opts=running.goes_with_machines,
             )
             # No link stands on it: it is there without its keepers.
-            told = keeper.told
-            keepers = waiting.until(lambda client, _: waits.keepers(client, told), after=keeper.there)
+            keepers = waiting.until(waits.keepers, after=keeper.there, values=keeper.told)
         gateways = [
             EgressGateway(
                 children.called(f"to-{link.cluster}"),

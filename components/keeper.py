@@ -14,27 +14,29 @@ from typing import Any
 import pulumi
 
 from components.child_names import formerly
+from components.inputs import text_of
 from components.keeper_key import KeeperKey
 from components.kubernetes_object import KubernetesObject
 from domain.keeper import config_text
 from domain.objects import keeper as objects
-from domain.settings.installed import KeeperSettings
 
 
 @dataclass(frozen=True)
 class KeeperArgs:
-    """``config`` is the content of keeper.json, ``program`` the archive, ``policies`` the names of the egress policies
-    that the keeper steers. ``api`` is host and port where a node reaches the API; None where Kubernetes says it itself.
+    """``config`` is the content of keeper.json, ``program`` the archive, which is made of a package here, ``policies``
+    the names of the egress policies that the keeper steers. ``api`` is host and port where a node reaches the API; None
+    where Kubernetes says it itself.
 
-    ``agents`` is the namespace of NetBird's agents, ``after`` has to be there first, that namespace as well.
+    ``agents`` is the namespace of NetBird's agents, ``after`` has to be there first, that namespace as well. All but
+    the program may come from other resources.
     """
 
-    settings: KeeperSettings
-    config: Mapping[str, Any]
+    image: pulumi.Input[str]
+    config: Mapping[str, pulumi.Input[Any]]
     program: bytes
-    policies: Sequence[str]
-    api: tuple[str, int] | None
-    agents: str
+    policies: Sequence[pulumi.Input[str]]
+    api: tuple[pulumi.Input[str], pulumi.Input[int]] | None
+    agents: pulumi.Input[str]
     after: Sequence[pulumi.Input[pulumi.Resource]]
 
 
@@ -44,7 +46,7 @@ class Keeper(pulumi.ComponentResource):
     """
 
     there: pulumi.Resource
-    told: str
+    told: pulumi.Output[str]
 
     def __init__(self, name: str, args: KeeperArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("isthmus:keeper:Keeper", name, {}, opts)
@@ -59,8 +61,9 @@ class Keeper(pulumi.ComponentResource):
             own_name, own_opts = named(earlier, args.after)
             return KubernetesObject(own_name, manifest, opts=own_opts)
 
-        config = config_text(args.config)
-        self.told = hashlib.sha256(config.encode()).hexdigest()
+        given: pulumi.Output[dict[str, Any]] = pulumi.Output.from_input(dict(args.config))
+        config = given.apply(config_text)
+        self.told = config.apply(lambda text: hashlib.sha256(text.encode()).hexdigest())
         key = KeeperKey(*named(objects.KEY, []))
         secret_key: pulumi.Output[str] = pulumi.Output.secret(key.key)
         needed = [
@@ -70,6 +73,7 @@ class Keeper(pulumi.ComponentResource):
             *(own(objects.resource_name(one), one) for one in objects.rights(args.policies, args.agents)),
         ]
         own_name, own_opts = named(objects.NAME, needed)
-        workload = objects.daemon_set(args.settings.image, args.program, args.api)
+        api = None if args.api is None else (args.api[0], text_of(args.api[1]))
+        workload = objects.daemon_set(args.image, args.program, api)
         self.there = KubernetesObject(own_name, workload, awaited=False, opts=own_opts)
         self.register_outputs({})

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pulumi
 from pulumi.dynamic import Resource
 
+from components.inputs import text_of
 from components.netbird_claim import ClaimProvider, SetupKeyProvider
 from components.netbird_networks import NetworkResourceProvider
 from components.netbird_objects import DnsZoneProvider, GroupProvider, PolicyProvider
@@ -125,7 +126,7 @@ class NetbirdNetworkResource(Resource, module="isthmus", name="NetbirdNetworkRes
             "name": resource.name,
             "network": resource.network,
             "network_id": network_id,
-            "address": str(resource.address),
+            "address": text_of(resource.address),
             "group": group,
             "router_uid": router_uid,
             "description": resource.description,

@@ -37,17 +37,17 @@ async def operators_namespace_stays(settings: StackSettings, kubeconfig: pulumi.
 
 @dataclass(frozen=True)
 class NetbirdOperatorArgs:
-    """``cluster`` is the stack, ``api_token`` is secret; it, the URL and the image may come from other resources.
-    ``namespace_stays``: it is not deleted with the stack. ``after`` has to be there first: without a pod network the
-    operator never gets ready.
+    """``cluster`` is the stack, ``api_token`` is secret; it, the version, the mirror, the URL and the image may come
+    from other resources. ``namespace_stays``: it is not deleted with the stack, which is an option of the engine.
+    ``after`` has to be there first: without a pod network the operator never gets ready.
     """
 
     cluster: str
-    version: str
+    version: pulumi.Input[str]
     management_url: pulumi.Input[str]
     agent_image: pulumi.Input[str]
     api_token: pulumi.Input[str]
-    mirror: str | None
+    mirror: pulumi.Input[str] | None
     recover: RecoverRelease | None
     namespace_stays: bool
     waiting: Waiting

@@ -18,6 +18,7 @@ from components import waits
 from components.child_names import formerly
 from components.engine import ENGINE, Engine
 from components.hetzner_leftovers import StackInstance
+from components.inputs import text_of
 from components.kubernetes_object import KubernetesObject
 from components.netbird_api import (
     NetbirdClaim,
@@ -31,7 +32,6 @@ from components.router_zone import zone_hooks
 from components.waiting import Waiting
 from domain import netbird, overlay
 from domain.router_rollout import alone_on_its_node, old_pod_first
-from domain.settings.installed import NetbirdSettings
 
 Transform = pulumi.ResourceTransform
 
@@ -45,25 +45,31 @@ RENEWALS = "isthmus.dev/setup-key-renewals"
 @dataclass(frozen=True)
 class NetbirdRouterArgs:
     """``nodes``: names of the router nodes. ``operator`` reconciles the custom resources. ``service_cidr`` is None
-    where peers are not to reach services.
+    where peers are not to reach services. ``mtu`` is that of the tunnel, ``agent_env`` further environment of the
+    agents.
 
-    ``engine`` runs transform and hooks.
+    ``engine`` runs transform and hooks. The cluster's name is in all names in NetBird, and the nodes say how many
+    agents there are and how they call themselves, so they are known; all else may come from other resources.
     """
 
     cluster: str
-    pod_cidr: IPv4Network
-    service_cidr: IPv4Network | None
+    pod_cidr: pulumi.Input[IPv4Network | str]
+    service_cidr: pulumi.Input[IPv4Network | str] | None
     nodes: Sequence[str]
-    settings: NetbirdSettings
-    api_token: pulumi.Output[str]
+    management_url: pulumi.Input[str]
+    agent_image: pulumi.Input[str]
+    wireguard_port: pulumi.Input[int]
+    mtu: pulumi.Input[int]
+    agent_env: Mapping[str, pulumi.Input[str]]
+    api_token: pulumi.Input[str]
     operator: pulumi.Input[pulumi.Resource]
     waiting: Waiting
     engine: Engine = ENGINE
 
 
-def host_network_transform(cluster: str, settings: NetbirdSettings, nodes: Sequence[str]) -> Transform:
+def host_network_transform(cluster: str, agent: netbird.Agent, nodes: Sequence[str]) -> Transform:
     """Adds hostNetwork, the router nodes and the lasting identity to the NetworkRouter (its pod template override)."""
-    override = alone_on_its_node(netbird.pod_template_override(cluster, settings, nodes), cluster)
+    override = alone_on_its_node(netbird.pod_template_override(cluster, agent, nodes), cluster)
 
     def transform(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:
         if not args.type_.endswith(":NetworkRouter"):
@@ -115,14 +121,15 @@ class NetbirdRouter(pulumi.ComponentResource):
         )
         routers_name = overlay.router_group(cluster)
         routers = NetbirdGroup(routers_name, name=routers_name, owns_peers=True, opts=claimed)
-        manifest = netbird.network_router(cluster, args.settings, len(args.nodes))
+        agent = netbird.Agent(text_of(args.wireguard_port), text_of(args.mtu), args.agent_env)
+        manifest = netbird.network_router(cluster, args.agent_image, len(args.nodes))
         router = self._custom_resource(
             manifest,
             WAIT_READY,
             # After the group, so that on destroy no agent is left when its peer goes.
             depends_on=[zone, routers, args.operator],
-            transforms=args.engine.transforms(host_network_transform(cluster, args.settings, args.nodes)),
-            hooks=args.engine.hooks(lambda: zone_hooks(zone_name, args.settings.management_url, args.api_token)),
+            transforms=args.engine.transforms(host_network_transform(cluster, agent, args.nodes)),
+            hooks=args.engine.hooks(lambda: zone_hooks(zone_name, args.management_url, args.api_token)),
         )
         args.waiting.beside(
             lambda client: waits.operators_router(client, manifest["metadata"]["name"]),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from posixpath import dirname
 from typing import Final, Literal
 
@@ -19,6 +20,7 @@ from components.child_names import formerly
 from components.cluster import Cluster, Shell, fetch_kubeconfig
 from components.cluster_start import allow_start
 from components.engine import ENGINE, Engine
+from components.inputs import text_of
 from components.ssh_reachable import SshWait, ssh_hooks
 from domain.names import INSTALL_SCRIPT, UNINSTALL_SCRIPT
 from domain.overlay import NETBIRD_INTERFACE
@@ -61,26 +63,29 @@ it with the cluster still there.
 
 @dataclass(frozen=True)
 class OnPremiseMachine:
-    """One machine. ``bundle`` is the tar archive with its files; it is secret, because the k3s token is in it."""
+    """One machine. ``bundle`` is the tar archive with its files; it is secret, because the k3s token is in it. Name and
+    role say what there is and in which order, so they are known; all else may come from other resources.
+    """
 
     name: str
     role: Literal["server", "agent"]
-    address: str
-    host_key: str
-    bundle: pulumi.Output[bytes]
+    address: pulumi.Input[IPv4Address | str]
+    host_key: pulumi.Input[str]
+    bundle: pulumi.Input[bytes]
 
 
 @dataclass(frozen=True)
 class OnPremiseMachinesArgs:
     """``machines``: the first one with role ``server`` begins the cluster; ``begun`` as of
-    :func:`components.cluster_start.allow_start`, ``engine`` runs the hooks.
+    :func:`components.cluster_start.allow_start`, ``engine`` runs the hooks. User, port and key may come from other
+    resources; how many machines there are is known, and so is the cluster's name, which names the kubeconfig's context.
     """
 
     cluster: str
     begun: bool
     machines: Sequence[OnPremiseMachine]
-    user: str
-    port: int
+    user: pulumi.Input[str]
+    port: pulumi.Input[int]
     private_key: pulumi.Input[str]
     engine: Engine = ENGINE
 
@@ -102,7 +107,7 @@ class OnPremiseMachines(pulumi.ComponentResource):
         removals = of_servers | {
             machine.name: self._uninstall(args, machine, after=list(of_servers.values())) for machine in agents
         }
-        shell = Shell(servers[0].address, args.private_key, servers[0].host_key, args.user, args.port)
+        shell = _shell(args, servers[0])
         several = len(servers) > 1
         begins: list[pulumi.Resource] = []
         if several:
@@ -126,11 +131,11 @@ class OnPremiseMachines(pulumi.ComponentResource):
         kubeconfig, fetched = fetch_kubeconfig(
             f"{name}-kubeconfig",
             shell=shell,
-            address=servers[0].address,
+            address=shell.host,
             context=args.cluster,
             fetched_again_with=first.id,
             kept=several,
-            others=[machine.address for machine in servers[1:]] if args.engine.calls_back else [],
+            others=[text_of(machine.address) for machine in servers[1:]] if args.engine.calls_back else [],
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[first, *removals.values()],
@@ -144,18 +149,19 @@ class OnPremiseMachines(pulumi.ComponentResource):
         if machine.name not in self._bindings:
             waited = SshWait(
                 machine.name,
-                args.port,
                 SSH_SECONDS,
                 "start the machine, or take it out of on_premise.machines; with `pulumi up --continue-on-error` it "
                 "holds up the machines that come after it, and nothing else",
             )
-            self._bindings[machine.name] = args.engine.hooks(lambda: ssh_hooks(self._own_name, machine.address, waited))
+            self._bindings[machine.name] = args.engine.hooks(
+                lambda: ssh_hooks(self._own_name, text_of(machine.address), args.port, waited)
+            )
         return self._bindings[machine.name]
 
     def _install(
         self, args: OnPremiseMachinesArgs, machine: OnPremiseMachine, *, after: Sequence[pulumi.Resource]
     ) -> command.remote.Command:
-        shell = Shell(machine.address, args.private_key, machine.host_key, args.user, args.port)
+        shell = _shell(args, machine)
         bundle: pulumi.Output[bytes] = pulumi.Output.secret(machine.bundle)
         resource_name = f"{self._own_name}-{machine.name}"
         return command.remote.Command(
@@ -185,7 +191,7 @@ class OnPremiseMachines(pulumi.ComponentResource):
         its own because what is in the cluster has to go before its machines, and yet must not wait for all of them to
         be there.
         """
-        shell = Shell(machine.address, args.private_key, machine.host_key, args.user, args.port)
+        shell = _shell(args, machine)
         resource_name = f"{self._own_name}-{machine.name}-uninstall"
         return command.remote.Command(
             resource_name,
@@ -201,3 +207,7 @@ class OnPremiseMachines(pulumi.ComponentResource):
                 aliases=formerly(resource_name, f"{machine.name}-uninstall"),
             ),
         )
+
+
+def _shell(args: OnPremiseMachinesArgs, machine: OnPremiseMachine) -> Shell:
+    return Shell(text_of(machine.address), args.private_key, machine.host_key, args.user, args.port)

@@ -39,13 +39,13 @@ class RouteWanted:
     destinations: Sequence[IPv4Network]
     routers: Sequence[str]
     peer_routers: Sequence[IPv4Address]
-    management_url: str
 
 
 def route(
     client: KubernetesClient,
     wanted: RouteWanted,
     own_peers: Mapping[str, str],
+    management_url: str,
     token: str,
     *,
     now: Callable[[], float] = time.monotonic,
@@ -60,7 +60,9 @@ def route(
     begun = now()
 
     def reason(seen: RoutersSeen) -> str:
-        in_netbird = _reason(wanted, {node: own_peers[node] for node in seen.without if node in own_peers}, token)
+        own = {node: own_peers[node] for node in seen.without if node in own_peers}
+        netbird = NetbirdClient(management_url, token, timeout_seconds=NETBIRD_ANSWER_SECONDS, pauses=())
+        in_netbird = _reason(wanted, own, netbird)
         return ". ".join(one for one in (words_on(client, seen.without, wanted.peer), in_netbird) if one)
 
     def look() -> RoutersSeen:
@@ -160,8 +162,7 @@ def _in_place(client: KubernetesClient, peer: str, destinations: Sequence[IPv4Ne
     )
 
 
-def _reason(wanted: RouteWanted, own: Mapping[str, str], token: str) -> str:
-    netbird = NetbirdClient(wanted.management_url, token, timeout_seconds=NETBIRD_ANSWER_SECONDS, pauses=())
+def _reason(wanted: RouteWanted, own: Mapping[str, str], netbird: NetbirdClient) -> str:
     try:
         networks = netbird.list("/networks")
         resources = {one["id"]: netbird.list(f"/networks/{one['id']}/resources") for one in networks}

@@ -29,12 +29,13 @@ def require_zone(client: NetbirdClient, zone: str) -> None:
         raise MissingZoneError(zone)
 
 
-def zone_hooks(zone: str, management_url: str, token: pulumi.Output[str]) -> pulumi.ResourceHookBinding:
+def zone_hooks(zone: str, management_url: pulumi.Input[str], token: pulumi.Input[str]) -> pulumi.ResourceHookBinding:
     """For the options of the router: it is neither made nor changed without its zone. Needs the engine."""
 
     async def look(args: pulumi.ResourceHookArgs) -> None:
-        client = NetbirdClient(management_url, str(await token.future()))
-        await asyncio.to_thread(require_zone, client, zone)
+        known = await pulumi.Output.all(management_url, token).future()
+        if known is not None:
+            await asyncio.to_thread(require_zone, NetbirdClient(known[0], known[1]), zone)
 
     hook = pulumi.ResourceHook(f"zone-of-{zone}", look)
     return pulumi.ResourceHookBinding(before_create=[hook], before_update=[hook])

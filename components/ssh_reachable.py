@@ -20,6 +20,8 @@ import pulumi
 ANSWER_SECONDS: Final = 10.0
 LOOK_SECONDS: Final = 2.0
 TELL_SECONDS: Final = 10.0
+SSH_PORT: Final = 22
+"""Where nothing else is said."""
 AGENT: Final = "SSH_AUTH_SOCK"
 
 
@@ -32,7 +34,6 @@ class SshWait:
     """How long to wait for which machine. ``fix`` says what to look at when it does not come, as a clause."""
 
     machine: str
-    port: int
     deadline_seconds: float
     fix: str
 
@@ -77,6 +78,7 @@ def why_no_agent(path: str | None) -> str | None:
 
 def wait_for_ssh(
     host: str,
+    port: int,
     waited: SshWait,
     say: Callable[[str], None],
     *,
@@ -87,23 +89,25 @@ def wait_for_ssh(
     """Returns when the SSH server answers. Raises :class:`UnreachableError` at the deadline."""
     begun = now()
     told, told_at = "", begun
-    while (reason := look(host, waited.port)) is not None:
+    while (reason := look(host, port)) is not None:
         passed = now() - begun
         if passed >= waited.deadline_seconds:
             raise UnreachableError(
-                f"{waited.machine}: no SSH at {host}:{waited.port} within {waited.deadline_seconds:.0f} s: {reason}; "
+                f"{waited.machine}: no SSH at {host}:{port} within {waited.deadline_seconds:.0f} s: {reason}; "
                 f"{waited.fix}. Nothing of this stands in the way of the next `pulumi up`"
             )
         if reason != told or now() - told_at >= TELL_SECONDS:
             say(
-                f"{waited.machine}: waiting for SSH at {host}:{waited.port} ({passed:.0f} of "
+                f"{waited.machine}: waiting for SSH at {host}:{port} ({passed:.0f} of "
                 f"{waited.deadline_seconds:.0f} s): {reason}"
             )
             told, told_at = reason, now()
         sleep(LOOK_SECONDS)
 
 
-def ssh_hooks(name: str, host: pulumi.Input[str], waited: SshWait) -> pulumi.ResourceHookBinding:
+def ssh_hooks(
+    name: str, host: pulumi.Input[str], port: pulumi.Input[int], waited: SshWait
+) -> pulumi.ResourceHookBinding:
     """For the options of the commands of component ``name`` that run on the machine. Needs the engine: the SDK's mocks
     have no hooks.
     """
@@ -111,8 +115,9 @@ def ssh_hooks(name: str, host: pulumi.Input[str], waited: SshWait) -> pulumi.Res
     async def before(_: pulumi.ResourceHookArgs) -> None:
         if (reason := why_no_agent(os.environ.get(AGENT))) is not None:
             raise UnreachableError(f"{waited.machine}: {reason}")
-        address = await pulumi.Output.from_input(host).future()
-        await asyncio.to_thread(wait_for_ssh, str(address), waited, pulumi.log.info)
+        known = await pulumi.Output.all(host, port).future()
+        if known is not None:
+            await asyncio.to_thread(wait_for_ssh, str(known[0]), int(known[1]), waited, pulumi.log.info)
 
     hook = pulumi.ResourceHook(f"{name}-ssh-{waited.machine}", before)
     return pulumi.ResourceHookBinding(before_create=[hook], before_update=[hook])

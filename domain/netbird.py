@@ -8,12 +8,12 @@ identity that lasts) goes in through the pod template override.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from domain.names import KEEPER_STATUS_PORT, ROUTER_LABEL, ROUTER_LABEL_VALUE
 from domain.overlay import WIREGUARD_SOCKETS, router_group, router_hostname, router_hostnames, router_name
-from domain.settings.installed import NetbirdSettings
 
 NAMESPACE: Final = "netbird"
 API_VERSION: Final = "netbird.io/v1alpha1"
@@ -85,9 +85,20 @@ def dns_zone(cluster: str) -> str:
 # --- custom resources ------------------------------------------------------------------------------------------------
 
 
-def network_router(cluster: str, netbird: NetbirdSettings, routers: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Agent:
+    """What differs between the agents of clusters: WireGuard's UDP port and the MTU of its interface, as texts, and
+    further ``environment``. They may be known later.
+    """
+
+    wireguard_port: object
+    mtu: object
+    environment: Mapping[str, object]
+
+
+def network_router(cluster: str, image: object, routers: int) -> dict[str, Any]:
     """The NetworkRouter, with an agent for each of so many nodes, without the override, which :func:`with_override`
-    adds.
+    adds. The agent's image may be known later.
     """
     return {
         "apiVersion": API_VERSION,
@@ -95,7 +106,7 @@ def network_router(cluster: str, netbird: NetbirdSettings, routers: int) -> dict
         "metadata": {"name": router_name(cluster), "namespace": NAMESPACE},
         "spec": {
             "dnsZoneRef": {"name": dns_zone(cluster)},
-            "image": netbird.agent_image,
+            "image": image,
             "workloadOverride": {"replicas": routers},
         },
     }
@@ -106,7 +117,7 @@ def with_override(spec: dict[str, Any], override: dict[str, Any]) -> dict[str, A
     return {**spec, "workloadOverride": {**spec.get("workloadOverride", {}), "podTemplate": override}}
 
 
-def owned_environment(cluster: str, netbird: NetbirdSettings, nodes: Sequence[str]) -> dict[str, str]:
+def owned_environment(cluster: str, agent: Agent, nodes: Sequence[str]) -> dict[str, object]:
     """The agent's environment that this program sets, besides the operator's and :data:`NODE_VARIABLE`. ``nodes`` are
     those with a router.
     """
@@ -117,8 +128,8 @@ def owned_environment(cluster: str, netbird: NetbirdSettings, nodes: Sequence[st
         "NB_EXTRA_IFACE_BLACKLIST": "cilium_,lxc",  # else ICE picks cilium_host: a tunnel in the tunnel (netbird#7353)
         "NB_LAZY_CONN": "off",  # else the link sleeps after 15 minutes and loses the first packets
         "NB_DISABLE_DNS": "true",  # else the agent writes into the resolver's settings of the node
-        "NB_WIREGUARD_PORT": str(netbird.wireguard_port),
-        "NB_MTU": str(netbird.mtu),
+        "NB_WIREGUARD_PORT": agent.wireguard_port,
+        "NB_MTU": agent.mtu,
         # Else an agent that has run before connects by itself, with the settings that its state holds, and the `up`
         # of its entrypoint only says "Already connected": a changed MTU or port would never reach it.
         "NB_DISABLE_AUTO_CONNECT": "true",
@@ -169,7 +180,7 @@ def drain_script() -> str:
     )
 
 
-def pod_template_override(cluster: str, netbird: NetbirdSettings, nodes: Sequence[str]) -> dict[str, Any]:
+def pod_template_override(cluster: str, agent: Agent, nodes: Sequence[str]) -> dict[str, Any]:
     """``workloadOverride.podTemplate``: the node's network, on the router nodes (``nodes``), with an identity that
     lasts: that of the node, whose directory holds it. It is the same for one router and for several, so that one that
     comes or goes lets no other start anew.
@@ -181,7 +192,7 @@ def pod_template_override(cluster: str, netbird: NetbirdSettings, nodes: Sequenc
     }
     # The operator says true, and with that agents from 0.77 on refuse `netbird up`: the router would never log in.
     environment["NB_DISABLE_UPDATE_SETTINGS"]["value"] = "false"
-    ours = owned_environment(cluster, netbird, nodes) | dict(sorted(netbird.agent_env.items()))
+    ours = owned_environment(cluster, agent, nodes) | dict(sorted(agent.environment.items()))
     entries.append({"name": NODE_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}})
     entries += [{"name": name, "value": value} for name, value in ours.items()]
     return {

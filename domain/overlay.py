@@ -75,11 +75,13 @@ def services_group(cluster: str) -> str:
 
 @dataclass(frozen=True)
 class NetworkResource:
-    """A network resource: a range of the cluster, in its group, in the operator's network."""
+    """A network resource: a range of the cluster (``address``, which may be known later), in its group, in the
+    operator's network.
+    """
 
     name: str
     network: str
-    address: IPv4Network
+    address: object
     group: str
     description: str
 
@@ -97,7 +99,7 @@ class Policy:
     bidirectional: bool = False
 
 
-def pods_resource(cluster: str, pod_cidr: IPv4Network) -> NetworkResource:
+def pods_resource(cluster: str, pod_cidr: object) -> NetworkResource:
     """The cluster's pods as NetBird routes to them."""
     return NetworkResource(
         name=pods_group(cluster),
@@ -108,7 +110,7 @@ def pods_resource(cluster: str, pod_cidr: IPv4Network) -> NetworkResource:
     )
 
 
-def services_resource(cluster: str, service_cidr: IPv4Network) -> NetworkResource:
+def services_resource(cluster: str, service_cidr: object) -> NetworkResource:
     """The cluster's services as NetBird routes to them."""
     return NetworkResource(
         name=services_group(cluster),

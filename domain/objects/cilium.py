@@ -15,8 +15,12 @@ AGENTS_SELECTOR: Final = "k8s-app=cilium"
 RELEASE_ANNOTATION: Final = "isthmus.dev/release-sha256"
 
 
-def agents_patch(version: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Version and values of the release, so that another release is another patch."""
-    checksum = hashlib.sha256(json.dumps([version, values], sort_keys=True).encode()).hexdigest()
-    metadata = {"name": AGENTS, "namespace": NAMESPACE, "annotations": {RELEASE_ANNOTATION: checksum}}
+def release_mark(version: str, values: Mapping[str, Any]) -> str:
+    """Version and values of a release, so that another release is another mark."""
+    return hashlib.sha256(json.dumps([version, values], sort_keys=True).encode()).hexdigest()
+
+
+def agents_patch(mark: object) -> dict[str, Any]:
+    """``mark`` as of :func:`release_mark`; it may be known later."""
+    metadata = {"name": AGENTS, "namespace": NAMESPACE, "annotations": {RELEASE_ANNOTATION: mark}}
     return {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": metadata}

@@ -28,8 +28,8 @@ KEY_FILE: Final = "key"
 _RBAC: Final = "rbac.authorization.k8s.io/v1"
 
 
-def settings_map(text: str) -> dict[str, Any]:
-    """What the keeper is told, as :func:`domain.keeper.config_text` says it."""
+def settings_map(text: object) -> dict[str, Any]:
+    """What the keeper is told, as :func:`domain.keeper.config_text` says it, which may be known later."""
     return _object("v1", "ConfigMap", NAME, data={CONFIG_FILE: text})
 
 
@@ -43,8 +43,10 @@ def key_secret(key: object) -> dict[str, Any]:
     return _object("v1", "Secret", KEY, stringData={KEY_FILE: key})
 
 
-def daemon_set(image: str, program: bytes, api: tuple[str, int] | None) -> dict[str, Any]:
-    """``api`` is host and port where a node reaches the API; None where Kubernetes says it itself."""
+def daemon_set(image: object, program: bytes, api: tuple[object, object] | None) -> dict[str, Any]:
+    """``api`` is host and port, as texts, where a node reaches the API; None where Kubernetes says it itself. They and
+    the image may be known later.
+    """
     return _object("apps/v1", "DaemonSet", NAME, spec=_spec(image, program, api))
 
 
@@ -53,7 +55,7 @@ def _object(
     kind: str,
     name: str,
     *,
-    namespace: str | None = NAMESPACE,
+    namespace: object = NAMESPACE,
     **content: Any,
 ) -> dict[str, Any]:
     metadata: dict[str, Any] = {"name": name, "labels": LABELS}
@@ -67,8 +69,10 @@ def resource_name(manifest: Mapping[str, Any]) -> str:
     return f"{manifest['metadata']['name']}-{manifest['kind'].lower()}"
 
 
-def rights(policies: Sequence[str], agents: str) -> list[dict[str, Any]]:
-    """What a keeper may do: steer the policies of the links, end an agent, and say so in Events."""
+def rights(policies: Sequence[object], agents: object) -> list[dict[str, Any]]:
+    """What a keeper may do: steer the policies of the links, end an agent in the namespace ``agents``, and say so in
+    Events. Names of policies and namespace may be known later.
+    """
     account = {"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE}
     steered = {"apiGroups": ["cilium.io"], "resources": ["ciliumegressgatewaypolicies"]}
     everywhere = [
@@ -93,7 +97,7 @@ def _role(kind: str) -> dict[str, str]:
     return {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": NAME}
 
 
-def _spec(image: str, program: bytes, api: tuple[str, int] | None) -> dict[str, Any]:
+def _spec(image: object, program: bytes, api: tuple[object, object] | None) -> dict[str, Any]:
     """One keeper a router, in the network of its node, with the rights to change that and no others."""
     checksum = hashlib.sha256(program).hexdigest()
     return {
@@ -153,16 +157,16 @@ def _spec(image: str, program: bytes, api: tuple[str, int] | None) -> dict[str, 
     }
 
 
-def _environment(api: tuple[str, int] | None) -> list[dict[str, Any]]:
+def _environment(api: tuple[object, object] | None) -> list[dict[str, Any]]:
     from_pod = {
         "NODE_NAME": "spec.nodeName",
         "NODE_IP": "status.hostIP",
         "POD_NAME": "metadata.name",
         "POD_NAMESPACE": "metadata.namespace",
     }
-    given = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    given: dict[str, object] = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     if api is not None:
-        given |= {"KUBERNETES_SERVICE_HOST": api[0], "KUBERNETES_SERVICE_PORT": str(api[1])}
+        given |= {"KUBERNETES_SERVICE_HOST": api[0], "KUBERNETES_SERVICE_PORT": api[1]}
     return [
         *({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in from_pod.items()),
         *({"name": name, "value": value} for name, value in given.items()),

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from domain import netbird
-from domain.settings.installed import NetbirdSettings
 from tests.components.recording import Run, run_stack
 from tests.domain.samples import DE, GIVEN, MN, changed
 
@@ -43,7 +42,7 @@ class TestPod:
         ]  # fmt: skip
 
     def test_the_agents_socket_is_where_the_keeper_looks(self, mn: Run) -> None:
-        override = netbird.pod_template_override("mn", NetbirdSettings(), ["mn-2"])["spec"]
+        override = netbird.pod_template_override("mn", netbird.Agent("51820", "1280", {}), ["mn-2"])["spec"]
         (agents,) = [one for one in override["volumes"] if one["name"] == "wireguard"]
         (keepers,) = [one for one in pod(mn)["volumes"] if one["name"] == "wireguard"]
         assert agents == keepers

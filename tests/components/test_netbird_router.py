@@ -11,17 +11,17 @@ import pulumi
 from components.kubernetes_object import TAKEN_BACK
 from components.netbird_router import host_network_transform
 from domain import netbird
-from domain.settings.installed import NetbirdSettings
 from tests.components.recording import Run
+
+AGENT = netbird.Agent("51820", "1280", {})
 
 
 class TestRouter:
     def test_transform_adds_the_override_and_nothing_else(self) -> None:
-        settings = NetbirdSettings()
-        manifest = netbird.network_router("mn", settings, 1)
+        manifest = netbird.network_router("mn", "netbirdio/netbird:0.77.1", 1)
         before = copy.deepcopy(manifest)
         args = _transform_args("kubernetes:netbird.io/v1alpha1:NetworkRouter", manifest)
-        result = cast("pulumi.ResourceTransformResult", host_network_transform("mn", settings, ["mn-2"])(args))
+        result = cast("pulumi.ResourceTransformResult", host_network_transform("mn", AGENT, ["mn-2"])(args))
         assert manifest == before
         spec = cast("dict[str, Any]", result.props["spec"])
         pod = spec["workloadOverride"].pop("podTemplate")["spec"]
@@ -36,7 +36,7 @@ class TestRouter:
 
     def test_transform_leaves_other_resources_alone(self) -> None:
         args = _transform_args("kubernetes:netbird.io/v1alpha1:SetupKey", {"spec": {}})
-        assert host_network_transform("mn", NetbirdSettings(), ["mn-2"])(args) is None
+        assert host_network_transform("mn", AGENT, ["mn-2"])(args) is None
 
     def test_the_router_is_waited_for_and_its_key_is_not(self, mn: Run) -> None:
         router, key = mn.one(":NetworkRouter"), mn.one(":SetupKey")

@@ -20,8 +20,8 @@ WANTED = route_waits.RouteWanted(
     destinations=[IPv4Network("10.42.0.0/16"), IPv4Network("10.43.0.0/16")],
     routers=["mn-2"],
     peer_routers=[IPv4Address("100.92.0.7")],
-    management_url="http://127.0.0.1:1",
 )
+URL = "http://127.0.0.1:1"
 GUARD = "isthmus-guard-x"
 KEEPER = "isthmus-keeper-x"
 POLICY = {
@@ -70,7 +70,7 @@ class Api:
 
 def route_seen(log: str, peers: Mapping[str, str] | None = None, **api: Any) -> Seen:
     client = cast("KubernetesClient", Api(log, **api))
-    return route_waits.route(client, WANTED, peers or {"mn-2": "100.92.0.8"}, "nbp_secret_token").look()
+    return route_waits.route(client, WANTED, peers or {"mn-2": "100.92.0.8"}, URL, "nbp_secret_token").look()
 
 
 CARRIES = "guard: x\nSTATE address=100.92.0.8 10.42.0.0/16=tunnel 10.43.0.0/16=tunnel 100.92.0.7/32=tunnel\n"
@@ -128,7 +128,7 @@ def test_of_two_routers_both_are_waited_for_and_then_one_is_enough() -> None:
     """The second one may stay away for longer than an `up` waits; it is named, with what is wrong in NetBird."""
     clock = iter([0.0, 30.0, route_waits.ALL_ROUTES_SECONDS])
     client = cast("KubernetesClient", TwoRouters({"mn-1": REFUSES, "mn-2": CARRIES}))
-    wait = route_waits.route(client, TWO, PEERS, "nbp_secret_token", now=lambda: next(clock))
+    wait = route_waits.route(client, TWO, PEERS, URL, "nbp_secret_token", now=lambda: next(clock))
     first, second = wait.look(), wait.look()
     assert (first.done, first.state) == (False, "mn-1: no route to 10.42.0.0/16 by wt0")
     assert second.done
@@ -141,12 +141,12 @@ def test_of_two_routers_both_are_waited_for_and_then_one_is_enough() -> None:
 def test_of_two_routers_that_have_no_route_one_is_not_enough() -> None:
     clock = iter([0.0, 10 * route_waits.ALL_ROUTES_SECONDS])
     client = cast("KubernetesClient", TwoRouters({"mn-1": REFUSES, "mn-2": REFUSES}))
-    assert not route_waits.route(client, TWO, PEERS, "nbp_secret_token", now=lambda: next(clock)).look().done
+    assert not route_waits.route(client, TWO, PEERS, URL, "nbp_secret_token", now=lambda: next(clock)).look().done
 
 
 def test_both_of_two_routers_have_their_route() -> None:
     client = cast("KubernetesClient", TwoRouters({"mn-1": CARRIES, "mn-2": CARRIES}))
-    found = route_waits.route(client, TWO, PEERS, "nbp_secret_token").look()
+    found = route_waits.route(client, TWO, PEERS, URL, "nbp_secret_token").look()
     assert (found.done, found.state, found.notes) == (True, "2 of 2 routers", ())
 
 
@@ -168,7 +168,7 @@ def test_a_kubelet_that_is_away_says_nothing_of_the_route() -> None:
 
     def look(policy: Any) -> Seen:
         client = cast("KubernetesClient", Silent("", policy=policy))
-        return route_waits.route(client, WANTED, {"mn-2": "100.92.0.8"}, "nbp_secret_token").look()
+        return route_waits.route(client, WANTED, {"mn-2": "100.92.0.8"}, URL, "nbp_secret_token").look()
 
     assert not look(None).done
     found = look(POLICY)
@@ -184,13 +184,15 @@ def test_a_policy_for_other_addresses_waits() -> None:
 
 
 def test_the_reason_is_part_of_what_a_wait_in_vain_says() -> None:
-    wait = route_waits.route(cast("KubernetesClient", Api(REFUSES)), WANTED, {"mn-2": "100.92.0.8"}, "nbp_secret_token")
+    wait = route_waits.route(
+        cast("KubernetesClient", Api(REFUSES)), WANTED, {"mn-2": "100.92.0.8"}, URL, "nbp_secret_token"
+    )
     assert wait.why(Seen(False, "")).startswith("NetBird can't be asked why")
 
 
 def test_the_keepers_words_come_first() -> None:
     status = '{"self_ok": true, "peers": {"de": {"good": false, "reason": "no answer of de-agent-1"}}}'
     api = cast("KubernetesClient", Api(REFUSES, keeper=f"STATUS {status}\n"))
-    wait = route_waits.route(api, WANTED, {"mn-2": "100.92.0.8"}, "nbp_secret_token")
+    wait = route_waits.route(api, WANTED, {"mn-2": "100.92.0.8"}, URL, "nbp_secret_token")
     said = wait.why(Seen(False, ""))
     assert said.startswith("the keeper says: mn-2: no answer of de-agent-1. NetBird can't be asked why")

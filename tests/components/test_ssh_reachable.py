@@ -14,7 +14,7 @@ import pytest
 
 from components.ssh_reachable import SshWait, UnreachableError, wait_for_ssh, why_no_agent, why_no_ssh
 
-WAITED = SshWait("mn-2", 22, 60.0, "start the machine")
+WAITED = SshWait("mn-2", 60.0, "start the machine")
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def waits(*reasons: str | None) -> tuple[list[str], float]:
     def look(_host: str, _port: int) -> str | None:
         return left.pop(0) if len(left) > 1 else left[0]
 
-    wait_for_ssh("192.168.7.12", WAITED, said.append, now=clock.now, sleep=clock.sleep, look=look)
+    wait_for_ssh("192.168.7.12", 22, WAITED, said.append, now=clock.now, sleep=clock.sleep, look=look)
     return said, clock.time
 
 
@@ -147,7 +147,7 @@ def test_hooks_run_before_a_command_is_made_or_changed(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(pulumi, "ResourceHook", Hook)
     monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "gone"))
-    binding = module.ssh_hooks("machines", "192.168.7.12", WAITED)
+    binding = module.ssh_hooks("machines", "192.168.7.12", 22, WAITED)
     (hook,) = hooks
     assert binding.before_create == binding.before_update == [hook]
     assert not binding.before_delete

@@ -48,7 +48,6 @@ from components.hetzner_leftovers import StackInstance
 from components.netbird_api import NetbirdClaim
 from domain.link import parse_link
 from domain.nodes import Node
-from domain.settings.installed import KeeperSettings, NetbirdSettings
 from tests.components.recording import LINKS, NETBIRD_TOKEN, run
 from tests.components.test_face import all_components
 from tests.domain.samples import CLUSTER_SECRET, MN, SSH_PRIVATE_KEY, settings_of
@@ -144,7 +143,7 @@ def joined_cluster(name: str, cluster: str) -> None:
 
 
 def keeper(name: str, cluster: str) -> None:
-    args = KeeperArgs(KeeperSettings(), {"version": 1}, b"PK", ["isthmus-to-de"], None, "netbird", after=[])
+    args = KeeperArgs("python:3.13-slim", {"version": 1}, b"PK", ["isthmus-to-de"], None, "netbird", after=[])
     Keeper(name, args)
 
 
@@ -162,7 +161,11 @@ def netbird_router(name: str, cluster: str) -> None:
         pod_cidr=PODS,
         service_cidr=SERVICES,
         nodes=["worker-b"],
-        settings=NetbirdSettings(),
+        management_url="https://nb.example.net",
+        agent_image=IMAGE,
+        wireguard_port=51820,
+        mtu=1280,
+        agent_env={},
         api_token=pulumi.Output.secret(NETBIRD_TOKEN),
         operator=StackInstance(f"operator-of-{name}"),
         waiting=waiting(),

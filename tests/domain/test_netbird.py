@@ -9,18 +9,18 @@ import yaml
 
 from domain import netbird, netbird_marks, overlay
 from domain.router_rollout import alone_on_its_node, old_pod_first
-from domain.settings.installed import NetbirdSettings
 from tests.domain.samples import golden
 
-SETTINGS = NetbirdSettings(agent_env={"NB_RELAY_TRANSPORT": "ws"})
+IMAGE = "netbirdio/netbird:0.77.1"
+AGENT = netbird.Agent("51820", "1280", {"NB_RELAY_TRANSPORT": "ws"})
 
 
 NODES = ["de-agent-1", "de-agent-2"]
 
 
 def whole_router(nodes: Sequence[str]) -> dict[str, Any]:
-    router = netbird.network_router("de", SETTINGS, len(nodes))
-    override = alone_on_its_node(netbird.pod_template_override("de", SETTINGS, nodes), "de")
+    router = netbird.network_router("de", IMAGE, len(nodes))
+    override = alone_on_its_node(netbird.pod_template_override("de", AGENT, nodes), "de")
     return {**router, "spec": netbird.with_override(router["spec"], override)}
 
 
@@ -38,13 +38,13 @@ def test_one_router_and_several_differ_in_their_number_alone() -> None:
 
 def test_the_one_router_whose_name_would_be_too_long_has_that_of_its_cluster() -> None:
     for nodes, name in ((["n" * 60], "isthmus-de-router"), (["n"], "isthmus-de-router-$(ISTHMUS_NODE)")):
-        (container,) = netbird.pod_template_override("de", SETTINGS, nodes)["spec"]["containers"]
+        (container,) = netbird.pod_template_override("de", AGENT, nodes)["spec"]["containers"]
         assert {"name": "NB_HOSTNAME", "value": name} in container["env"]
 
 
 def test_what_a_name_is_made_of_comes_before_it() -> None:
     """Kubernetes puts in what stands before an entry, and leaves the rest as it is."""
-    (container,) = netbird.pod_template_override("de", SETTINGS, NODES)["spec"]["containers"]
+    (container,) = netbird.pod_template_override("de", AGENT, NODES)["spec"]["containers"]
     names = [entry["name"] for entry in container["env"]]
     used = {name for entry in container["env"] for name in re.findall(r"\$\(([^)]*)\)", entry.get("value") or "")}
     assert used == {"ISTHMUS_NODE"}
@@ -52,7 +52,7 @@ def test_what_a_name_is_made_of_comes_before_it() -> None:
 
 
 def test_override_repeats_the_operators_entries_first_and_in_order() -> None:
-    spec = netbird.pod_template_override("de", SETTINGS, NODES)["spec"]
+    spec = netbird.pod_template_override("de", AGENT, NODES)["spec"]
     (container,) = spec["containers"]
     names = [entry["name"] for entry in container["env"]]
     assert tuple(names[: len(netbird.OPERATOR_ENVIRONMENT)]) == netbird.OPERATOR_ENVIRONMENT
@@ -65,18 +65,18 @@ def test_override_repeats_the_operators_entries_first_and_in_order() -> None:
 
 
 def test_adding_the_override_changes_nothing_given() -> None:
-    router = netbird.network_router("de", SETTINGS, 1)
+    router = netbird.network_router("de", IMAGE, 1)
     spec = netbird.with_override(router["spec"], {"spec": {}})
     assert spec["workloadOverride"] == {"replicas": 1, "podTemplate": {"spec": {}}}
     assert router["spec"]["workloadOverride"] == {"replicas": 1}
-    override = netbird.pod_template_override("de", SETTINGS, NODES)
+    override = netbird.pod_template_override("de", AGENT, NODES)
     assert "affinity" in alone_on_its_node(override, "de")["spec"]
-    assert override == netbird.pod_template_override("de", SETTINGS, NODES)
+    assert override == netbird.pod_template_override("de", AGENT, NODES)
 
 
 def test_settings_show() -> None:
-    settings = NetbirdSettings(mtu=1420, wireguard_port=51900)
-    entries = netbird.pod_template_override("de", settings, NODES)["spec"]["containers"][0]["env"]
+    agent = netbird.Agent("51900", "1420", {})
+    entries = netbird.pod_template_override("de", agent, NODES)["spec"]["containers"][0]["env"]
     values = {entry["name"]: entry.get("value") for entry in entries}
     assert values["NB_MTU"] == "1420"
     assert values["NB_WIREGUARD_PORT"] == "51900"
@@ -84,7 +84,7 @@ def test_settings_show() -> None:
 
 
 def test_what_we_set_nobody_else_may() -> None:
-    ours = {*netbird.OPERATOR_ENVIRONMENT, *netbird.owned_environment("de", SETTINGS, NODES), netbird.NODE_VARIABLE}
+    ours = {*netbird.OPERATOR_ENVIRONMENT, *netbird.owned_environment("de", AGENT, NODES), netbird.NODE_VARIABLE}
     assert ours <= set(netbird.FORBIDDEN_ENVIRONMENT)
 
 
