@@ -45,6 +45,10 @@ OF_THE_LINK: Final = "tests/link"
 """Every test there needs a lab, so no other part has to read the folder, once in each of its processes."""
 IN_THE_LAB: Final = "tests/lab/hetzner_api"
 """Tests of a part of the lab that need a lab around them."""
+WITHOUT_A_LAB: Final = ("tests/lab", "tests/keeper")
+"""Tests that need none, or make one without stacks. Keepers have to answer in time, so nothing runs beside them."""
+EACH_IN_ITS_OWN: Final = "tests/components/test_guard_script.py"
+"""Tests of which each makes a network for itself alone, and waits for the kernel in it: several run at a time."""
 
 
 def run_parts(parts: Sequence[str], *, no_skips: bool, thorough: bool = False, only_list: bool = False) -> int:
@@ -152,7 +156,7 @@ def run_pytest(part: str, marker: str, *arguments: str, added: Mapping[str, str]
 
 
 def _link(marker: str) -> PartResult:
-    """Tests the lab's own parts without a lab, then raises it, runs the tests in it, and takes it down.
+    """Tests what needs no lab, the lab's own parts without stacks, then raises it, runs the tests in it, takes it down.
 
     A lab that is up already is used and stays. ``marker`` selects the tests, as pytest's markers do.
     """
@@ -162,26 +166,32 @@ def _link(marker: str) -> PartResult:
     was_there = state.STATE.exists()
     # The tests of its parts come before the lab, which would install these itself.
     ensure_packages(*TEST_PACKAGES, progress=Printer())
-    parts = run_pytest("link", marker, "-v", "tests/lab", "tests/keeper", f"--ignore={IN_THE_LAB}")
+    guards = run_pytest("link", marker, EACH_IN_ITS_OWN, f"--numprocesses={UNIT_PROCESSES}", "--dist=worksteal")
+    parts = run_pytest("link", marker, "-v", *WITHOUT_A_LAB, f"--ignore={IN_THE_LAB}")
     try:
         raised = _isthmus("lab", "up")
         if raised != 0:
-            return replace(parts, notes=(*parts.notes, f"`lab up` ended with code {raised}"))
+            return _together(guards, parts, notes=(f"`lab up` ended with code {raised}",))
         joined = run_pytest("link", marker, "-v", IN_THE_LAB, OF_THE_LINK)
     finally:
         down = 0 if was_there else _isthmus("lab", "down")
-    notes = [*parts.notes, *joined.notes]
+    notes = []
     if down != 0:
         notes.append(f"`lab down` ended with code {down}")
     elif not was_there:
         notes += [f"left by `lab down`: {line}" for line in state.leftovers()]
+    return _together(guards, parts, joined, notes=notes)
+
+
+def _together(*results: PartResult, notes: Sequence[str]) -> PartResult:
+    """The part ``link`` out of several runs of pytest, with further notes."""
     return PartResult(
         part="link",
-        passed=parts.passed + joined.passed,
-        failed=parts.failed + joined.failed,
-        skips=(*parts.skips, *joined.skips),
-        notes=tuple(notes),
-        times=(*parts.times, *joined.times),
+        passed=sum(result.passed for result in results),
+        failed=sum(result.failed for result in results),
+        skips=tuple(skip for result in results for skip in result.skips),
+        notes=(*(note for result in results for note in result.notes), *notes),
+        times=tuple(timed for result in results for timed in result.times),
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cli import tiers
-from cli.testing import OF_THE_LINK
+from cli.testing import EACH_IN_ITS_OWN, OF_THE_LINK, WITHOUT_A_LAB
 from cli.tiers import Listed, collected, print_list, selection
 from tests.link.conftest import FIRST, LAST, rank
 
@@ -114,6 +114,16 @@ def test_modules_run_from_those_that_look_to_those_that_take_apart(link: list[Li
 def test_no_other_part_has_a_test_in_the_folder_of_the_link(link: list[Listed]) -> None:
     """Nor is it looked for there."""
     assert {one.part for one in link if one.file.startswith(f"{OF_THE_LINK}/")} == {"link"}
+
+
+def test_the_part_of_the_link_runs_every_test_that_is_marked_for_it() -> None:
+    """It names folders and files, since reading all others takes it seconds."""
+    tests = LINK.parent
+    marked = {path for path in tests.rglob("test_*.py") if f"mark.{'link'}" in path.read_text(encoding="utf-8")}
+    assert set(LINK.glob("test_*.py")) < marked
+    run = [tests.parent / path for path in (EACH_IN_ITS_OWN, *WITHOUT_A_LAB, OF_THE_LINK)]
+    assert [path for path in marked if not any(path.is_relative_to(one) for one in run)] == []
+    assert [path for path in run if not path.exists()] == []
 
 
 def test_a_module_that_is_named_nowhere_comes_in_between() -> None:

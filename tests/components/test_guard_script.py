@@ -45,7 +45,7 @@ class Node:
             ["nsenter", f"--target={self.pid}", "--net", "--mount", *command],
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=60,
             env={**os.environ, **self.environment},
         )
         assert not check or done.returncode == 0, (command, done.stdout, done.stderr)
@@ -82,33 +82,35 @@ class Node:
         (start,) = [line for line in wanted.read_text().splitlines() if line.startswith("ExecStart=")]
         return self.run(*start.removeprefix("ExecStart=").split())
 
-    def refused_in(self, address: str, times: int = 5) -> float:
-        """Seconds after which a connection is refused, the longest of some, and a datagram is answered; a plain
-        time-out is a failure.
+    def sent_again(self, address: str, times: int = 5) -> int:
+        """How many first packets of so many connections, each of which is refused, the kernel had to send again after a
+        second without an answer. A datagram beside each has its answer as well; a plain time-out is a failure.
         """
         code = (
-            "import errno, socket, sys, time\n"
-            "took = []\n"
+            "import errno, socket, sys\n"
             "for _ in range(int(sys.argv[2])):\n"
-            "    start = time.monotonic()\n"
             "    try:\n"
-            "        socket.create_connection((sys.argv[1], 80), timeout=5)\n"
+            "        socket.create_connection((sys.argv[1], 80), timeout=20).close()\n"
+            "        sys.exit('connected')\n"
             "    except OSError as error:\n"
             "        assert error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ECONNREFUSED), error\n"
-            "    took.append(time.monotonic() - start)\n"
-            "    start = time.monotonic()\n"
             "    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:\n"
-            "        asking.settimeout(5)\n"
+            "        asking.settimeout(20)\n"
             "        try:\n"
             "            asking.connect((sys.argv[1], 53))\n"
             "            asking.send(b'x')\n"
-            "            asking.recv(9)\n"
+            "            sys.exit(f'answered: {asking.recv(9)}')\n"
             "        except OSError as error:\n"
             "            assert error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH), error\n"
-            "    took.append(time.monotonic() - start)\n"
-            "print(max(took))\n"
         )
-        return float(self.run("python3", "-c", code, address, str(times)))
+        before = self.first_packets_again()
+        self.run("python3", "-c", code, address, str(times))
+        return self.first_packets_again() - before
+
+    def first_packets_again(self) -> int:
+        """TCPSynRetrans of its network."""
+        names, values = [line.split() for line in self.sh("grep ^TcpExt: /proc/net/netstat").splitlines()]
+        return int(dict(zip(names, values, strict=True))["TCPSynRetrans"])
 
     def in_plain(self) -> int:
         """Packets that the gateway got."""
@@ -142,12 +144,20 @@ def node(tmp_path: Path) -> Iterator[Node]:
                 "ip neigh add 192.168.7.1 dev lan lladdr 02:00:00:00:00:01 nud permanent && "
                 "ip route add default via 192.168.7.1"
             )
+            carried(made, "lan")
             netbird(made)
-            while "LOWER_UP" not in made.sh("ip -oneline link show dev lan"):
-                time.sleep(0.05)
             yield made
         finally:
             holder.kill()
+
+
+def carried(node: Node, interface: str, within: str = "") -> None:
+    """Waits for the interface's carrier, ``within`` a network of that name: the kernel makes it known later, once a
+    second for all interfaces, and until then it loses what is sent there.
+    """
+    enter = f"nsenter --net=/run/netns/{within} " if within else ""
+    while "LOWER_UP" not in node.sh(f"{enter}ip -oneline link show dev {interface}"):
+        time.sleep(0.05)
 
 
 def netbird(node: Node) -> None:
@@ -157,6 +167,7 @@ def netbird(node: Node) -> None:
         "ip link set wt0 up && nsenter --net=/run/netns/netbird ip link set far up && "
         "ip route add 10.52.0.0/16 dev wt0 table 7120"
     )
+    carried(node, "wt0")
 
 
 def test_the_tunnel_carries_and_netbirds_rules_are_not_needed(node: Node) -> None:
@@ -197,10 +208,10 @@ def test_without_the_route_a_packet_is_refused_at_once_and_none_leaves(node: Nod
     node.look()
     node.sh(fault)
     before = node.in_plain()
-    assert node.refused_in(POD) < 0.5
+    assert node.sent_again(POD) == 0
     assert node.in_plain() == before
     node.look()
-    assert node.refused_in(POD) < 0.5
+    assert node.sent_again(POD) == 0
     assert node.in_plain() == before
     assert node.look().ways["10.52.0.0/16"] == "none"  # type: ignore[union-attr]
 
@@ -218,14 +229,14 @@ def test_every_client_hears_of_it(node: Node) -> None:
     """The kernel's own limit is one answer a second."""
     node.sh("ip route flush table 7120")
     node.look()
-    assert node.refused_in(POD, times=50) < 0.5
+    assert node.sent_again(POD, times=50) == 0
 
 
 def test_what_is_half_made_is_made_anew(node: Node) -> None:
     node.sh("ip netns add isthmus-refuse; ip link add wt-refuse type veth peer name refused netns isthmus-refuse")
     node.sh("ip route flush table 7120")
     node.look()
-    assert node.refused_in(POD) < 0.5
+    assert node.sent_again(POD) == 0
 
 
 def test_our_own_pods_and_services_need_ciliums_routes(node: Node) -> None:
@@ -245,7 +256,7 @@ def test_a_service_without_endpoints_is_refused_at_once(node: Node) -> None:
     """Cilium lets packets for it come to the node's own routes."""
     node.look()
     before = node.in_plain()
-    assert node.refused_in("10.43.0.99", times=20) < 0.5
+    assert node.sent_again("10.43.0.99", times=20) == 0
     assert node.in_plain() == before
 
 
@@ -254,14 +265,14 @@ def test_what_an_earlier_guard_laid_for_services_goes(node: Node) -> None:
     node.sh("ip rule add priority 104 to 10.43.0.0/16 unreachable protocol kernel")
     node.look()
     assert "104:	from all to 10.43.0.0/16 unreachable" not in node.sh("ip rule show")
-    assert node.refused_in("10.43.0.99") < 0.5
+    assert node.sent_again("10.43.0.99") == 0
 
 
 def test_a_router_away_is_refused_too(node: Node) -> None:
     node.look()
     node.sh("ip link delete wt0")
     before = node.in_plain()
-    assert node.refused_in("100.92.0.8") < 0.5
+    assert node.sent_again("100.92.0.8") == 0
     assert node.in_plain() == before
     netbird(node)
     assert node.look() == TUNNEL
@@ -271,7 +282,7 @@ def test_before_cilium_has_the_interface_the_kernel_refuses(node: Node) -> None:
     node.sh("rmdir /sys/fs/bpf/cilium/devices/wt-refuse; ip route flush table 7120")
     assert node.look() == NONE
     assert "wt-refuse" not in node.sh("ip route show table 7130")
-    assert node.refused_in(POD) < 0.5
+    assert node.sent_again(POD) == 0
 
 
 @pytest.mark.parametrize(
@@ -350,6 +361,8 @@ def test_what_a_peers_router_reaches(node: Node) -> None:
         "ip route add 10.43.0.0/16 via 100.92.0.7';"
         "echo 1 >/proc/sys/net/ipv4/ip_forward; ip address add 10.42.0.1/32 dev lo"
     )
+    carried(node, "wt0")
+    carried(node, "wt0", within="peer")
     node.look()
     with contextlib.ExitStack() as stack:
         for port in (22, 1053, 10250):
@@ -362,10 +375,11 @@ def test_what_a_peers_router_reaches(node: Node) -> None:
             assert process.stdout is not None
             process.stdout.readline()
 
-        def reached(source: str, address: str, port: int) -> bool:
+        def reached(source: str, address: str, port: int, seconds: float = 20) -> bool:
             code = (
                 "import socket, sys\n"
-                f"try: socket.create_connection(('{address}', {port}), timeout=1, source_address=('{source}', 0))\n"
+                f"to, own = ('{address}', {port}), ('{source}', 0)\n"
+                f"try: socket.create_connection(to, timeout={seconds}, source_address=own)\n"
                 "except TimeoutError: sys.exit(3)\n"
                 "except ConnectionRefusedError: pass\n"
             )
@@ -373,10 +387,10 @@ def test_what_a_peers_router_reaches(node: Node) -> None:
             node.environment = {"CODE": code}
             return "code=0" in node.sh(text)
 
-        assert not reached("100.92.0.8", "100.92.0.7", 22)
-        assert not reached("100.92.0.8", "100.92.0.7", 10250)
-        assert not reached("100.92.0.8", "192.168.7.2", 10250), "the node's other addresses"
-        assert not reached("100.92.0.8", "192.168.7.1", 80), "the machines behind it"
+        assert not reached("100.92.0.8", "100.92.0.7", 22, 1)
+        assert not reached("100.92.0.8", "100.92.0.7", 10250, 1)
+        assert not reached("100.92.0.8", "192.168.7.2", 10250, 1), "the node's other addresses"
+        assert not reached("100.92.0.8", "192.168.7.1", 80, 1), "the machines behind it"
         assert reached("100.92.0.8", "10.42.0.1", 22), "the pods"
         assert reached("100.92.0.8", "10.43.0.99", 80), "who refuses for a service without endpoints"
         assert reached("100.92.9.9", "100.92.0.7", 22), "whom NetBird's own policies let in"
@@ -391,19 +405,24 @@ def test_a_peers_router_is_heard_by_the_keeper_alone(node: Node, keeper_port: in
     """UDP to 51823, where a keeper listens, and not where none does."""
     node.sh(
         "ip link delete wt0; ip netns add peer; ip link add wt0 type veth peer name wt0 netns peer;"
-        "ip address add 100.92.0.7/16 dev wt0; ip link set wt0 up;"
-        "nsenter --net=/run/netns/peer sh -c 'ip address add 100.92.0.8/16 dev wt0; ip link set wt0 up'"
+        "ip address add 100.92.0.7/16 dev wt0; ip link set wt0 up; nsenter --net=/run/netns/peer sh -c '"
+        "ip address add 100.92.0.8/16 dev wt0; ip address add 100.92.9.9/16 dev wt0; ip link set wt0 up'"
     )
+    carried(node, "wt0")
+    carried(node, "wt0", within="peer")
     node.look(keeper_port=keeper_port)
-    code = "import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('100.92.0.7', 51823)); s.settimeout(2)\n"
-    code += "print('on', flush=True)\ntry: print(s.recv(9))\nexcept TimeoutError: print('nothing')"
+    code = "import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('100.92.0.7', 51823)); s.settimeout(20)\n"
+    code += "print('on', flush=True); print(s.recv(9))"
     command = ["nsenter", f"--target={node.pid}", "--net", "python3", "-c", code]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listening:
         assert listening.stdout is not None
         listening.stdout.readline()
-        send = "import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('100.92.0.7', 51823))"
+        # Whom the guard says nothing of is always heard: what the router sends before it is lost or comes first.
+        send = "import socket\nfor source in ('100.92.0.8', '100.92.9.9'):\n"
+        send += "    s = socket.socket(type=socket.SOCK_DGRAM); s.bind((source, 0))\n"
+        send += "    s.sendto(source.encode()[-3:], ('100.92.0.7', 51823))"
         node.sh(f'nsenter --net=/run/netns/peer python3 -c "{send}"')
-        assert listening.stdout.readline() == ("b'x'\n" if heard else "nothing\n")
+        assert listening.stdout.readline() == ("b'0.8'\n" if heard else "b'9.9'\n")
 
 
 def test_it_goes_on_and_tells_once_what_changes(node: Node) -> None:
@@ -418,7 +437,7 @@ def test_it_goes_on_and_tells_once_what_changes(node: Node) -> None:
             node.sh("ip route flush table 7120")
             begun = time.monotonic()
             assert read_state(guard.stdout.readline()) == NONE
-            assert time.monotonic() - begun < 4
+            assert time.monotonic() - begun < 30, "it tells what is new at its next look, all else once a minute"
         finally:
             guard.terminate()
             guard.wait(timeout=10)
@@ -442,7 +461,7 @@ def test_from_a_boot_until_the_guard_runs_packets_are_refused(node: Node) -> Non
     counted = node.in_plain()
     for address in (POD, "100.92.0.8", "10.42.3.4", "10.43.0.10"):
         send(node, address)
-    assert node.refused_in(POD) < 0.5
+    assert node.sent_again(POD) == 0
     assert node.in_plain() == counted
     send(node, "192.0.2.1")
     assert node.in_plain() > counted, "all else goes its way"
