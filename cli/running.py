@@ -12,6 +12,7 @@ from cli.errors import cannot
 from domain.changes import changes_refused
 from domain.fleet import Fleet, place_problems
 from domain.problems import Problem
+from toolchain import processes
 
 PULUMI_DEADLINE_SECONDS: Final = 60.0
 NO_STACK: Final = "no stack named"
@@ -43,15 +44,7 @@ def ask_pulumi(command: Sequence[str], directory: Path, *, without: str) -> subp
     what it is for, and how to do without.
     """
     try:
-        return subprocess.run(
-            command,
-            cwd=directory,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=PULUMI_DEADLINE_SECONDS,
-        )
+        return processes.capture(command, directory=directory, deadline_seconds=PULUMI_DEADLINE_SECONDS)
     except FileNotFoundError:
         cannot(f"there is no `pulumi` on PATH, {without}.")
     except subprocess.TimeoutExpired:

@@ -161,25 +161,17 @@ class OnPremiseMachines(pulumi.ComponentResource):
     def _install(
         self, args: OnPremiseMachinesArgs, machine: OnPremiseMachine, *, after: Sequence[pulumi.Resource]
     ) -> command.remote.Command:
-        shell = _shell(args, machine)
         bundle: pulumi.Output[bytes] = pulumi.Output.secret(machine.bundle)
-        resource_name = f"{self._own_name}-{machine.name}"
-        return command.remote.Command(
-            resource_name,
-            connection=shell.connection(dial_error_limit=DIALS),
-            create=shell.as_root(INSTALL),
-            update=shell.as_root(INSTALL),
-            delete=shell.as_root(LEAVE),
+        return self._command(
+            args,
+            machine,
+            machine.name,
+            install=INSTALL,
+            delete=LEAVE,
             stdin=bundle.apply(lambda archive: base64.b64encode(archive).decode()),
-            # What the installer waits for, and nothing that the archive holds.
-            logging=command.remote.Logging.STDERR,
-            add_previous_output_in_env=False,
             opts=pulumi.ResourceOptions(
-                parent=self,
                 depends_on=list(after),
-                additional_secret_outputs=["stdout", "stderr"],
                 custom_timeouts=pulumi.CustomTimeouts(create="30m", update="30m", delete="15m"),
-                aliases=formerly(resource_name, machine.name),
                 hooks=self._hooks(args, machine),
             ),
         )
@@ -191,21 +183,43 @@ class OnPremiseMachines(pulumi.ComponentResource):
         its own because what is in the cluster has to go before its machines, and yet must not wait for all of them to
         be there.
         """
+        return self._command(
+            args,
+            machine,
+            f"{machine.name}-uninstall",
+            delete=UNINSTALL,
+            opts=pulumi.ResourceOptions(depends_on=list(after), custom_timeouts=pulumi.CustomTimeouts(delete="15m")),
+        )
+
+    def _command(
+        self,
+        args: OnPremiseMachinesArgs,
+        machine: OnPremiseMachine,
+        name: str,
+        *,
+        install: str | None = None,
+        delete: str,
+        stdin: pulumi.Input[str] | None = None,
+        opts: pulumi.ResourceOptions,
+    ) -> command.remote.Command:
+        """What is run on a machine as root. Earlier programs called the resource by ``name`` alone."""
         shell = _shell(args, machine)
-        resource_name = f"{self._own_name}-{machine.name}-uninstall"
+        resource_name = f"{self._own_name}-{name}"
+        installs = None if install is None else shell.as_root(install)
+        common = pulumi.ResourceOptions(
+            parent=self, additional_secret_outputs=["stdout", "stderr"], aliases=formerly(resource_name, name)
+        )
         return command.remote.Command(
             resource_name,
             connection=shell.connection(dial_error_limit=DIALS),
-            delete=shell.as_root(UNINSTALL),
+            create=installs,
+            update=installs,
+            delete=shell.as_root(delete),
+            stdin=stdin,
+            # What the installer waits for, and nothing that the archive holds.
             logging=command.remote.Logging.STDERR,
             add_previous_output_in_env=False,
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                depends_on=list(after),
-                additional_secret_outputs=["stdout", "stderr"],
-                custom_timeouts=pulumi.CustomTimeouts(delete="15m"),
-                aliases=formerly(resource_name, f"{machine.name}-uninstall"),
-            ),
+            opts=pulumi.ResourceOptions.merge(opts, common),
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -100,18 +100,9 @@ async def wait_until(
     )
 
 
-async def watch_until(
-    ended: asyncio.Future[Any],
-    stack: str,
-    wait: Wait,
-    say: Callable[[str], None],
-    warn: Callable[[str], None],
-    *,
-    now: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> None:
-    """Waits as :func:`wait_until` does, and without a word no more once ``ended`` is done."""
-    watching = asyncio.ensure_future(wait_until(stack, wait, say, warn, now=now, sleep=sleep))
+async def watch_until(ended: asyncio.Future[Any], waiting: Coroutine[Any, Any, bool]) -> None:
+    """Waits as ``waiting`` does (:func:`wait_until`), and without a word no more once ``ended`` is done."""
+    watching = asyncio.ensure_future(waiting)
     await asyncio.wait([ended, watching], return_when=asyncio.FIRST_COMPLETED)
     if watching.done():
         await watching
@@ -189,7 +180,7 @@ class Waiting:
                 return ""
             if not ended.done():
                 try:
-                    await watch_until(ended, self._stack, wait, pulumi.log.info, pulumi.log.warn)
+                    await watch_until(ended, wait_until(self._stack, wait, pulumi.log.info, pulumi.log.warn))
                 except TooLateError as late:
                     pulumi.log.warn(str(late))
             return ""

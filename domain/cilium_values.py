@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from domain.merging import merged
 from domain.names import K3S_LOCAL_API_PORT, VXLAN_PORT
 from domain.overlay import NETBIRD_INTERFACE
 from domain.places.registry import StackSettings
@@ -170,7 +171,7 @@ _CLUSTER_ACCESS: Final = ("k8sServiceHost", "k8sServicePort")
 def cilium_values(plan: AddressPlan, settings: StackSettings) -> dict[str, Any]:
     """All values for the chart: the user's over our defaults, and what the link needs over both."""
     ours = required(plan.mtu.cilium, cluster_ips=offers_cluster_ips(settings.link.cluster_ips, settings.peers))
-    values = _merged(_merged(defaults(), settings.cilium.values), ours)
+    values = merged(merged(defaults(), settings.cilium.values), ours)
     # The text "false" is true to a template of Helm, so what is right by its spelling becomes the value itself.
     for path, (needed, _) in _forbidden(settings.cilium.tunnel_port).items():
         given, value = value_at(settings.cilium.values, path)
@@ -178,7 +179,7 @@ def cilium_values(plan: AddressPlan, settings: StackSettings) -> dict[str, Any]:
             below: Any = needed
             for name in reversed(path.split(".")):
                 below = {name: below}
-            values = _merged(values, below)
+            values = merged(values, below)
     return values if settings.cilium.tunnel_port == VXLAN_PORT else values | {"tunnelPort": settings.cilium.tunnel_port}
 
 
@@ -257,14 +258,6 @@ def fixed_values() -> list[Clash]:
     needed |= _FORBIDDEN
     needed["tunnelPort"] = ("cilium.tunnel_port", _FORBIDDEN["tunnelPort"][1])
     return [Clash(path, None, value, reason) for path, (value, reason) in sorted(needed.items())]
-
-
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    result = dict(below)
-    for name, value in above.items():
-        old = result.get(name)
-        result[name] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-    return result
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -101,24 +101,16 @@ class Policy:
 
 def pods_resource(cluster: str, pod_cidr: object) -> NetworkResource:
     """The cluster's pods as NetBird routes to them."""
-    return NetworkResource(
-        name=pods_group(cluster),
-        network=router_name(cluster),
-        address=pod_cidr,
-        group=pods_group(cluster),
-        description=f"Pods of {cluster}",
-    )
+    return _resource(cluster, pods_group(cluster), "Pods", pod_cidr)
 
 
 def services_resource(cluster: str, service_cidr: object) -> NetworkResource:
     """The cluster's services as NetBird routes to them."""
-    return NetworkResource(
-        name=services_group(cluster),
-        network=router_name(cluster),
-        address=service_cidr,
-        group=services_group(cluster),
-        description=f"Services of {cluster}",
-    )
+    return _resource(cluster, services_group(cluster), "Services", service_cidr)
+
+
+def _resource(cluster: str, group: str, what: str, address: object) -> NetworkResource:
+    return NetworkResource(group, router_name(cluster), address, group, f"{what} of {cluster}")
 
 
 def policies(cluster: str, peer: str, *, cluster_ips: bool, keeper_port: int | None = None) -> tuple[Policy, ...]:

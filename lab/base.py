@@ -60,22 +60,23 @@ def ensure_tree(name: str, packages: Sequence[str], *, progress: Report | None =
     group = cache.root() / "base" / name
     key = tree_key(packages)
     report = Reporter(f"base tree {name}", progress)
-    if not cache.is_complete(group / key):
-        with cache.lock(group, on_wait=lambda holder: report("wait", f"for {holder}")):
-            if not cache.is_complete(group / key):
-                debian.ensure_packages(HOST_PACKAGES, progress=progress)
 
-                def work(partial: Path) -> Mapping[str, object]:
-                    _debootstrap(partial / "root", packages, group.parent / "archives", apt_source(), report)
-                    report("install", "removing documentation and package lists")
-                    _trim(partial / "root")
-                    return {"suite": SUITE, "packages": sorted(set(packages))}
+    def work(partial: Path) -> Mapping[str, object]:
+        debian.ensure_packages(HOST_PACKAGES, progress=progress)
+        _debootstrap(partial / "root", packages, group.parent / "archives", apt_source(), report)
+        report("install", "removing documentation and package lists")
+        _trim(partial / "root")
+        return {"suite": SUITE, "packages": sorted(set(packages))}
 
-                cache.publish(group, key, work, required=("root/usr/bin/sh", "root/usr/bin/python3"))
-                cache.prune(group, current=key)
-                report("done", str(group / key / "root"))
-    cache.touch(group / key)
-    return group / key / "root"
+    tree = cache.ensure(
+        group,
+        key,
+        work,
+        required=("root/usr/bin/sh", "root/usr/bin/python3"),
+        on_wait=lambda holder: report("wait", f"for {holder}"),
+        on_made=lambda made: report("done", str(made / "root")),
+    )
+    return tree / "root"
 
 
 def tree_key(packages: Sequence[str]) -> str:

@@ -29,7 +29,8 @@ class Artifacts:
 
 
 def own_settings(site: Site, artifacts: Artifacts, *, privileged: bool) -> dict[str, Any]:
-    """The settings, as a stack file has them below ``config``; they go into a user's file with :func:`with_own`.
+    """The settings, as a stack file has them below ``config``; they go into a user's file with
+    :func:`domain.merging.merged`.
 
     ``privileged`` lets Cilium's containers run privileged, which is needed only where root lacks CAP_SYS_RESOURCE.
     """
@@ -57,12 +58,3 @@ def own_settings(site: Site, artifacts: Artifacts, *, privileged: bool) -> dict[
             "hcloud:pollFunction": "constant",
         }
     return settings
-
-
-def with_own(present: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """``present`` with ``own`` in it; a section keeps what the other does not name."""
-    both = dict(present)
-    for name, value in own.items():
-        inside = both.get(name)
-        both[name] = with_own(inside, value) if isinstance(inside, Mapping) and isinstance(value, Mapping) else value
-    return both

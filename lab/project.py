@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from domain.merging import merged
 from lab import private_files as files
 from lab import state, topology
 from lab.errors import LabError
-from lab.own_settings import Artifacts, own_settings, with_own
+from lab.own_settings import Artifacts, own_settings
 from lab.topology import HetznerSite, OnPremiseSite, Site, Topology
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -146,7 +147,7 @@ def stack_settings(
         config |= _hetzner_settings(lab, site)
     else:
         config["isthmus:on_premise"] = _on_premise_settings(site, host_keys)
-    return with_own(config, own_settings(site, artifacts, privileged=privileged))
+    return merged(config, own_settings(site, artifacts, privileged=privileged))
 
 
 def _hetzner_settings(lab: Topology, site: HetznerSite) -> dict[str, Any]:
@@ -249,11 +250,7 @@ def _named(listed: Sequence[Any]) -> bool:
 
 def add_routers(stack: str, settings: Mapping[str, Any]) -> None:
     """Gives the stack the machines, or the counts, of the lab's routers that it lacks; what it has stays."""
-    path = stack_file(stack)
-    present = yaml.safe_load(path.read_text(encoding="utf-8"))
-    config = with_routers(present["config"], settings)
-    if config != present["config"]:
-        _write(path, {**present, "config": config})
+    _change(stack, lambda config: with_routers(config, settings))
 
 
 def with_routers(config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -271,11 +268,7 @@ def with_routers(config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict
 
 def set_servers(stack: str, settings: Mapping[str, Any]) -> None:
     """Gives the stack as many servers as the lab has, before it is raised: it keeps them."""
-    path = stack_file(stack)
-    present = yaml.safe_load(path.read_text(encoding="utf-8"))
-    config = with_servers(present["config"], settings)
-    if config != present["config"]:
-        _write(path, {**present, "config": config})
+    _change(stack, lambda config: with_servers(config, settings))
 
 
 def with_servers(config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -288,23 +281,28 @@ def with_servers(config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict
 
 def add_peers(stack: str, peers: Sequence[str]) -> None:
     """Lets the stack list these peers, too; those that it lists stay."""
-    path = stack_file(stack)
-    present = yaml.safe_load(path.read_text(encoding="utf-8"))
-    listed = present["config"].get("isthmus:peers") or []
-    if missing := [peer for peer in peers if peer not in listed]:
-        present["config"]["isthmus:peers"] = [*listed, *missing]
-        _write(path, present)
+
+    def listing(config: Mapping[str, Any]) -> dict[str, Any]:
+        listed = config.get("isthmus:peers") or []
+        missing = [peer for peer in peers if peer not in listed]
+        return {**config, "isthmus:peers": [*listed, *missing]} if missing else dict(config)
+
+    _change(stack, listing)
 
 
 def renew_settings(stack: str, names: Sequence[str], settings: Mapping[str, Any]) -> None:
     """Overwrites these settings of the stack file: facts of the lab, such as a checksum, that have changed."""
+    wanted = {name: settings[name] for name in names if name in settings}
+    _change(stack, lambda config: {**config, **wanted})
+
+
+def _change(stack: str, change: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
+    """Writes the stack file where ``change`` makes another config of that which is there."""
     path = stack_file(stack)
     present = yaml.safe_load(path.read_text(encoding="utf-8"))
-    config = present["config"]
-    wanted = {name: settings[name] for name in names if name in settings}
-    if any(config.get(name) != value for name, value in wanted.items()):
-        config |= wanted
-        _write(path, present)
+    config = change(present["config"])
+    if config != present["config"]:
+        _write(path, {**present, "config": config})
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

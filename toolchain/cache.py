@@ -128,6 +128,30 @@ def publish(
         _sweep(group)
 
 
+def ensure(
+    group: Path,
+    key: str,
+    work: Callable[[Path], Mapping[str, object]],
+    *,
+    required: tuple[str, ...] = (),
+    on_wait: Callable[[str], None],
+    on_made: Callable[[Path], None],
+) -> Path:
+    """The artifact ``group/key``, made by ``work`` as of :func:`publish` where it is not there, and older ones of its
+    group go then (:func:`prune`). It is marked as used now. ``on_wait`` as of :func:`lock`; ``on_made`` is called with
+    one that was made.
+    """
+    artifact = group / key
+    if not is_complete(artifact):
+        with lock(group, on_wait=on_wait):
+            if not is_complete(artifact):
+                publish(group, key, work, required=required)
+                prune(group, current=key)
+                on_made(artifact)
+    touch(artifact)
+    return artifact
+
+
 def _sweep(group: Path) -> None:
     for partial in group.glob(f"{_PARTIAL}*"):
         shutil.rmtree(partial, ignore_errors=True)

@@ -64,26 +64,27 @@ def ensure_layer(recipe: LayerRecipe, progress: Report | None) -> Layer:
     group = root() / f"layer-{recipe.name}"
     key = layer_key(recipe, artifacts)
     report = Reporter(f"image layer {recipe.name}", progress)
-    if not cache.is_complete(group / key):
-        with cache.lock(group, on_wait=lambda holder: report("wait", f"for {holder}")):
-            if not cache.is_complete(group / key):
-                debian.ensure_packages(HOST_PACKAGES, progress=progress)
 
-                def work(partial: Path) -> Mapping[str, object]:
-                    archive = partial / LAYER_FILE
-                    diff_id = _write_layer(recipe, artifacts, archive, report)
-                    with archive.open("rb") as file:
-                        hexadecimal = hashlib.file_digest(file, "sha256").hexdigest()
-                    size = archive.stat().st_size
-                    return {"layer": recipe.name, "digest": f"sha256:{hexadecimal}", "diff_id": diff_id, "size": size}
+    def work(partial: Path) -> Mapping[str, object]:
+        debian.ensure_packages(HOST_PACKAGES, progress=progress)
+        archive = partial / LAYER_FILE
+        diff_id = _write_layer(recipe, artifacts, archive, report)
+        with archive.open("rb") as file:
+            hexadecimal = hashlib.file_digest(file, "sha256").hexdigest()
+        size = archive.stat().st_size
+        return {"layer": recipe.name, "digest": f"sha256:{hexadecimal}", "diff_id": diff_id, "size": size}
 
-                cache.publish(group, key, work, required=(LAYER_FILE,))
-                cache.prune(group, current=key)
-                report("done", f"{(group / key / LAYER_FILE).stat().st_size >> 20} MiB")
-    cache.touch(group / key)
-    manifest = cache.read_manifest(group / key)
+    layer = cache.ensure(
+        group,
+        key,
+        work,
+        required=(LAYER_FILE,),
+        on_wait=lambda holder: report("wait", f"for {holder}"),
+        on_made=lambda made: report("done", f"{(made / LAYER_FILE).stat().st_size >> 20} MiB"),
+    )
+    manifest = cache.read_manifest(layer)
     found, size = cast("str", manifest["digest"]), cast("int", manifest["size"])
-    return Layer(Blob(found, size, LAYER_TYPE, group / key / LAYER_FILE), cast("str", manifest["diff_id"]))
+    return Layer(Blob(found, size, LAYER_TYPE, layer / LAYER_FILE), cast("str", manifest["diff_id"]))
 
 
 def _write_layer(recipe: LayerRecipe, artifacts: Mapping[str, Path], target: Path, report: Reporter) -> str:

@@ -85,16 +85,16 @@ def _ensure_image(recipe: ImageRecipe, layers: Sequence[Layer], progress: Report
         return {"reference": recipe.reference, "digest": manifest.digest}
 
     report = Reporter(f"image {recipe.reference}", progress)
-    if not cache.is_complete(group / key):
-        with cache.lock(group, on_wait=lambda holder: report("wait", f"for {holder}")):
-            if not cache.is_complete(group / key):
-                cache.publish(group, key, work)
-                cache.prune(group, current=key)
-                report("done", f"{sum(layer.blob.size for layer in layers) >> 20} MiB")
-    cache.touch(group / key)
+    image = cache.ensure(
+        group,
+        key,
+        work,
+        on_wait=lambda holder: report("wait", f"for {holder}"),
+        on_made=lambda _: report("done", f"{sum(layer.blob.size for layer in layers) >> 20} MiB"),
+    )
 
     def placed(blob: Blob) -> Blob:
-        return Blob(blob.digest, blob.size, blob.media_type, group / key / blob.path)
+        return Blob(blob.digest, blob.size, blob.media_type, image / blob.path)
 
     return Image(recipe.reference, placed(manifest), (placed(config), *(layer.blob for layer in layers)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -149,6 +149,17 @@ class Account:
         return self.made[name]
 
 
+def made_first(make: Callable[[NetbirdProvider, Mapping[str, Any]], Made]) -> dict[str, Made]:
+    """What de's stack makes before the operator works, in its order."""
+    return {
+        "claim": make(ClaimProvider(), OWN),
+        "group": make(GroupProvider(), GROUP),
+        "zone": make(DnsZoneProvider(), ZONE),
+        "routers": make(GroupProvider(), ROUTERS),
+        "setup key": make(SetupKeyProvider(), KEY),
+    }
+
+
 def raised(netbird: Netbird) -> Account:
     """An account in which de has been raised."""
 
@@ -159,13 +170,7 @@ def raised(netbird: Netbird) -> Account:
         netbird.group(name)
     laptop = netbird.add("/peers", name="laptop", hostname="laptop", ip="100.92.0.50", connected=True)
     netbird.group("office", laptop["id"])
-    made = {
-        "claim": make(ClaimProvider(), OWN),
-        "group": make(GroupProvider(), GROUP),
-        "zone": make(DnsZoneProvider(), ZONE),
-        "routers": make(GroupProvider(), ROUTERS),
-        "setup key": make(SetupKeyProvider(), KEY),
-    }
+    made = made_first(make)
     # The operator's work, and that of the agent.
     network = str(netbird.add("/networks", name="isthmus-de")["id"])
     operators = netbird.group(f"networkrouter-{network}-0a1b2c3d")

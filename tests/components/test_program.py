@@ -29,6 +29,7 @@ from tests.components.recording import (
     NETBIRD_TOKEN,
     ROOT,
     SECRET_VALUES,
+    Run,
     engine_config_of,
     program,
     run,
@@ -55,6 +56,22 @@ def test_no_secret_is_plain(tmp_path: Path, stack: str, config: dict[str, Any], 
     everything = "".join(str(item.inputs) for item in found.registrations)
     assert NETBIRD_TOKEN in everything
     assert (KEEPER_KEY in everything) is not preview
+
+
+def refused(directory: Path, config: dict[str, str], **given: Any) -> tuple[str, Run]:
+    """Why the program refuses de with this config, and what it had registered by then."""
+    write_stack_files(directory)
+    module = program()
+    caught: list[str] = []
+
+    async def body() -> None:
+        with pytest.raises(pulumi.RunError) as refusal:
+            await module.main(directory=directory, engine=MOCKS)
+        caught.append(str(refusal.value))
+
+    found = run(body, stack="de", config=config, **given)
+    (refusal,) = caught
+    return refusal, found
 
 
 def _protected(key: str) -> str:
@@ -151,18 +168,9 @@ class TestRefusals:
         assert value not in str(refusal.value)
 
     def test_values_of_the_engine_count_for_the_own_stack(self, tmp_path: Path) -> None:
-        write_stack_files(tmp_path)
-        module = program()
-        caught: list[str] = []
-
-        async def body() -> None:
-            with pytest.raises(pulumi.RunError) as refusal:
-                await module.main(directory=tmp_path, engine=MOCKS)
-            caught.append(str(refusal.value))
-
         other = changed(DE, {"network.pod_cidr": "10.52.0.0/16"})
-        run(body, stack="de", config=engine_config_of(other), preview=True)
-        assert "10.52.0.0/16 overlaps" in caught[0]
+        refusal, _ = refused(tmp_path, engine_config_of(other), preview=True)
+        assert "10.52.0.0/16 overlaps" in refusal
 
     @pytest.mark.parametrize(
         ("link", "message"),
@@ -182,18 +190,9 @@ class TestRefusals:
     )
     @pytest.mark.parametrize("preview", [True, False])
     def test_unusable_link(self, tmp_path: Path, link: dict[str, Any], message: str, preview: bool) -> None:
-        write_stack_files(tmp_path)
-        module = program()
-        caught: list[str] = []
-
-        async def body() -> None:
-            with pytest.raises(pulumi.RunError) as refusal:
-                await module.main(directory=tmp_path, engine=MOCKS)
-            caught.append(str(refusal.value))
-
         stacks = {"mn": {"link": {**LINKS["mn"], **link}}}
-        found = run(body, stack="de", config=engine_config_of(DE), preview=preview, stacks=stacks)
-        assert caught == [f"de: link of mn: {message}"]
+        refusal, found = refused(tmp_path, engine_config_of(DE), preview=preview, stacks=stacks)
+        assert refusal == f"de: link of mn: {message}"
         if not preview:
             assert [one.type for one in found.registrations if one.type != "pulumi:pulumi:Stack"] == []
 

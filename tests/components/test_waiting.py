@@ -128,7 +128,7 @@ def watched(ends_after: float | None) -> tuple[list[str], str]:
                 await asyncio.Event().wait()
 
         wait = Wait("the thing", lambda: Seen(False, "none"), lambda _: "look at its logs", 60.0)
-        await watch_until(ended, "mn", wait, said.append, said.append, now=clock.now, sleep=sleep)
+        await watch_until(ended, wait_until("mn", wait, said.append, said.append, now=clock.now, sleep=sleep))
 
     try:
         asyncio.run(watch())

@@ -181,18 +181,25 @@ def test_without_an_agent_nothing_is_taken_from_the_router_that_goes() -> None:
     assert next_step(["b"], cluster.now()).actions == []
 
 
+def moved(cluster: Cluster, wanted: Sequence[str], *, rounds: int, dead: str | None = None) -> bool:
+    """Whether the cluster has the wanted routers after so many rounds at the most. ``dead`` never has its route."""
+    for _ in range(rounds):
+        step = next_step(wanted, cluster.now())
+        for action in step.actions:
+            cluster.act(action)
+        if step.done:
+            return True
+        cluster.pass_time()
+        if dead is not None:
+            cluster.routed.discard(dead)
+    return False
+
+
 def test_a_peer_that_is_away_holds_no_router_up() -> None:
     """Nobody has a route to it, and nobody will."""
     cluster = running("a", gateway="a")
     cluster.peer_there = False
-    for _ in range(6):
-        step = next_step(["b"], cluster.now())
-        for action in step.actions:
-            cluster.act(action)
-        if step.done:
-            break
-        cluster.pass_time()
-    assert step.done
+    assert moved(cluster, ["b"], rounds=6)
     assert cluster.labelled == {"b"}
     assert cluster.gateway == "b"
 
@@ -201,15 +208,7 @@ def test_a_router_that_died_is_followed_by_another_one() -> None:
     """Its agent is not connected, and its pod may never end."""
     cluster = running("a", gateway="a")
     cluster.routed.clear()
-    for _ in range(8):
-        step = next_step(["b"], cluster.now())
-        for action in step.actions:
-            cluster.act(action)
-        if step.done:
-            break
-        cluster.pass_time()
-        cluster.routed.discard("a")
-    assert step.done
+    assert moved(cluster, ["b"], rounds=8, dead="a")
     assert (cluster.labelled, cluster.gateway) == ({"b"}, "b")
 
 

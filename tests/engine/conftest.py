@@ -11,6 +11,7 @@ import pytest
 
 from lab.standins.hetzner_api.backend import MemoryBackend
 from tests.domain.samples import DE, changed
+from tests.engine.api_server import ApiServer
 from tests.engine.project import Engine, Project
 from tests.engine.world import World
 from tests.lab.hetzner_api.conftest import StandIn
@@ -33,6 +34,17 @@ def world(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """A cluster, NetBird and a project in which nothing is raised; one for all tests of a module."""
     with ExitStack() as stack:
         yield World(engine, tmp_path_factory.mktemp("world"), stack)
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """A real API server with nothing in it; one for all tests of a module."""
+    server = ApiServer(tmp_path_factory.mktemp("api") / "server")
+    try:
+        server.wait()
+        yield server
+    finally:
+        server.stop()
 
 
 StartHetzner = Callable[..., StandIn]

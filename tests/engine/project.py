@@ -274,6 +274,12 @@ class Project:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self._engine.vault.backend / ".pulumi" / name, target)
 
+    def runs(self, program: Path) -> None:
+        """Puts another program in the place of ours."""
+        main = self.directory / "__main__.py"
+        main.unlink()
+        main.symlink_to(program)
+
     def run(
         self,
         *arguments: str,

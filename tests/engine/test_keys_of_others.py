@@ -24,16 +24,6 @@ CHANGED: Final = {**ZONES, PEER: "mn.internal:53 {\n    log\n}\n"}
 THEIRS: Final = {"lab.server": "lab.example:53 {\n    forward . 192.168.9.53\n}\n", "log.override": "log\n"}
 
 
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    server = ApiServer(tmp_path_factory.mktemp("api") / "server")
-    try:
-        server.wait()
-        yield server
-    finally:
-        server.stop()
-
-
 @pytest.fixture
 def api(servers: ApiServer) -> Iterator[ApiServer]:
     """The API server without a `coredns-custom`."""
@@ -48,8 +38,7 @@ class Names:
     def __init__(self, project: Project, api: ApiServer) -> None:
         self._project = project
         self._api = api
-        (project.directory / "__main__.py").unlink()
-        (project.directory / "__main__.py").symlink_to(PROGRAM)
+        project.runs(PROGRAM)
         project.init("mn")
 
     def run(self, command: str, zones: Mapping[str, str], *arguments: str, before: bool = False) -> Result:

@@ -15,15 +15,19 @@ from typing import Any
 import pytest
 
 from components.netbird_api import (
-    ClaimProvider,
-    DnsZoneProvider,
-    GroupProvider,
     NetworkResourceProvider,
     PolicyProvider,
-    SetupKeyProvider,
 )
 from components.netbird_provider import NetbirdProvider
-from tests.components.netbird_account import GROUP, KEY, OWN, POLICY, ROUTERS, ZONE, Made, configured, resource
+from tests.components.netbird_account import (
+    OWN,
+    POLICY,
+    ZONE,
+    Made,
+    configured,
+    made_first,
+    resource,
+)
 from tests.engine.netbird_program import NetbirdProgram, netbird_program, own_network
 
 pytestmark = pytest.mark.engine
@@ -82,13 +86,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 
         for name in ("isthmus-mn-pods", "isthmus-mn-routers", "office"):
             netbird.call("POST", "/groups", {"name": name})
-        made = {
-            "claim": make(ClaimProvider(), OWN),
-            "group": make(GroupProvider(), GROUP),
-            "zone": make(DnsZoneProvider(), ZONE),
-            "routers": make(GroupProvider(), ROUTERS),
-            "setup key": make(SetupKeyProvider(), KEY),
-        }
+        made = made_first(make)
         network = str(netbird.call("POST", "/networks", {"name": "isthmus-de"})["id"])
         shape = {"peer_groups": [made["routers"].id], "metric": 9999, "masquerade": True, "enabled": True}
         netbird.call("POST", f"/networks/{network}/routers", shape)

@@ -32,16 +32,6 @@ MERGE: Final = "application/merge-patch+json"
 MADE: Final = "made it; this stack uses it, and leaves it when it goes"
 
 
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    server = ApiServer(tmp_path_factory.mktemp("api") / "server")
-    try:
-        server.wait()
-        yield server
-    finally:
-        server.stop()
-
-
 @pytest.fixture
 def api(servers: ApiServer) -> Iterator[ApiServer]:
     """The API server without a namespace `netbird`, and with what takes one away that was deleted: it has no
@@ -78,8 +68,7 @@ class Operator:
     def __init__(self, project: Project, api: ApiServer) -> None:
         self._project = project
         self._api = api
-        (project.directory / "__main__.py").unlink()
-        (project.directory / "__main__.py").symlink_to(PROGRAM)
+        project.runs(PROGRAM)
         project.init("mn")
 
     def run(self, command: str, *arguments: str, before: bool = False) -> Result:

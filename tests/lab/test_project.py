@@ -9,11 +9,12 @@ import pytest
 import yaml
 
 from domain.fleet import check_fleet, parse_fleet
+from domain.merging import merged
 from domain.places.registry import StackSettings
 from domain.stack_file import Unreadable
 from domain.starter import Starter, starter
 from lab import project, state
-from lab.own_settings import Artifacts, own_settings, with_own
+from lab.own_settings import Artifacts, own_settings
 from lab.project import Tools, environment, filled, stack_settings
 from lab.topology import DEFAULT, LEAST_SITES, MOST_SITES, HetznerSite, OnPremiseSite, of_sites
 from tests.domain.one_stack import parse_stack
@@ -82,7 +83,7 @@ def test_the_shipped_files_differ_from_the_labs_by_its_own_settings_alone(privil
     for site in DEFAULT.sites:
         text = (project.REPOSITORY / f"Pulumi.{site.name}.yaml").read_text()
         of_user, of_lab = yaml.safe_load(text)["config"], settings_of(site.name, privileged=privileged)
-        both = with_own(filled(of_user, of_lab), own_settings(site, ARTIFACTS, privileged=privileged))
+        both = merged(filled(of_user, of_lab), own_settings(site, ARTIFACTS, privileged=privileged))
         # The ranges of the shipped files are the user's choice, as are labels and the like that the lab leaves out.
         assert "<" not in str(both)
         assert filled({**of_lab, "isthmus:network": both["isthmus:network"]}, both) == both

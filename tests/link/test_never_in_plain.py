@@ -27,6 +27,8 @@ from lab.verify.checks import World
 from lab.verify.run import world_of
 from lab.verify.workload import PORT, Placement
 from tests.link.assertions import in_health
+from tests.link.breaking import LabToBreak
+from tests.link.changing import policy_body
 from tests.link.from_power_on import ROUNDS_BEFORE_GUARD, sending
 from tests.link.underlay import Underlay
 
@@ -78,20 +80,8 @@ def traffic(world: World) -> Iterator[Traffic]:
         made.stopped.set()
 
 
-@dataclass
-class Lab:
+class Lab(LabToBreak):
     """What a fault is made with."""
-
-    tools: Tools
-    clusters: Mapping[str, Cluster]
-    netbird: NetBirdApi
-    world: World
-
-    def router(self, name: str) -> str:
-        return self.world.probes[name].router.node
-
-    def on_router(self, name: str, *command: str) -> None:
-        machines.exec(self.router(name), command, check=True)
 
     def delete_pods(self, name: str, namespace: str, *arguments: str) -> None:
         self.clusters[name].kubectl("delete", "pod", "-n", namespace, "--wait=false", *arguments, deadline_seconds=60)
@@ -102,17 +92,7 @@ class Lab:
 
     def policy(self, name: str, *, enabled: bool) -> None:
         (whole,) = [one for one in self.netbird.list("policies") if one["name"] == name]
-        rules = [
-            {
-                **{key: value for key, value in rule.items() if key not in ("id", "sources", "destinations")},
-                "sources": [group["id"] for group in rule["sources"]],
-                "destinations": [group["id"] for group in rule["destinations"]],
-                "enabled": enabled,
-            }
-            for rule in whole["rules"]
-        ]
-        body = {"name": name, "description": whole["description"], "enabled": enabled, "rules": rules}
-        self.netbird.call("PUT", f"/api/policies/{whole['id']}", body)
+        self.netbird.call("PUT", f"/api/policies/{whole['id']}", policy_body(whole, enabled=enabled))
 
 
 @pytest.fixture

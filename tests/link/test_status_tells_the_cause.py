@@ -11,7 +11,6 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from lab.verify.causes import with_causes
 from lab.verify.checks import World, all_checks
 from lab.verify.run import make, world_of
 from tests.link.assertions import in_health, told
+from tests.link.breaking import LabToBreak
 from tests.link.changing import policy_body
 
 pytestmark = pytest.mark.link
@@ -50,23 +50,11 @@ def world(tools: Tools) -> Iterator[World]:
         yield made
 
 
-@dataclass
-class Lab:
+class Lab(LabToBreak):
     """What a test does with the lab: break it, look until it is told, see that it is mended."""
-
-    tools: Tools
-    clusters: Mapping[str, Cluster]
-    netbird: NetBirdApi
-    world: World
 
     def look(self) -> Status:
         return collect(DEFAULT, self.tools)
-
-    def router(self, name: str) -> str:
-        return self.world.probes[name].router.node
-
-    def on_router(self, name: str, *command: str) -> str:
-        return machines.exec(self.router(name), command, check=True).stdout
 
     def breaks(self, name: str, fault: str) -> None:
         FAULTS[fault].make(self.router(name))

@@ -16,13 +16,14 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from domain.merging import merged
 from domain.starter_text import K3S_VERSION
 from lab import kubernetes, preflight, private_files, project
 from lab import up as lab_up
 from lab.commands import wait_until
 from lab.kubernetes import Cluster, is_ready
 from lab.netbird_api import NetBirdApi
-from lab.own_settings import Artifacts, own_settings, with_own
+from lab.own_settings import Artifacts, own_settings
 from lab.project import Tools
 from lab.pulumi_command import Pulumi
 from lab.reporting import Silent
@@ -135,7 +136,7 @@ def filled_in(directory: Path, stack: str, artifacts: Artifacts, k3s: Mapping[st
     written = yaml.safe_load(path.read_text(encoding="utf-8"))
     different = own_settings(site, artifacts, privileged=preflight.lacks_sys_resource())
     assert different["isthmus:k3s"] == k3s
-    written["config"] = with_own(written["config"], different)
+    written["config"] = merged(written["config"], different)
     path.write_text(yaml.safe_dump(written, sort_keys=False), encoding="utf-8")
 
 

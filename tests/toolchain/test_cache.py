@@ -175,3 +175,31 @@ def test_place_never_makes_a_symlink(tmp_path: Path) -> None:
     cache.place(tmp_path / "name", tmp_path / "target")
     assert not (tmp_path / "target").is_symlink()
     assert (tmp_path / "target").samefile(tmp_path / "real")
+
+
+def test_what_is_there_is_not_made_again_and_what_was_used_last_stays(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    def work(partial: Path) -> dict[str, object]:
+        (partial / "file").write_text("made")
+        return {}
+
+    def ensured(key: str) -> Path:
+        return cache.ensure(
+            tmp_path / "group",
+            key,
+            work,
+            required=("file",),
+            on_wait=lambda holder: said.append(f"wait for {holder}"),
+            on_made=lambda made: said.append(f"made {made.name}"),
+        )
+
+    first = ensured("first")
+    assert (first / "file").read_text() == "made"
+    ensured("second")
+    for number, key in enumerate(("first", "second"), 1):
+        os.utime(tmp_path / "group" / key / cache.MANIFEST, (number, number))
+    ensured("first")
+    ensured("third")
+    assert said == ["made first", "made second", "made third"]
+    assert visible(tmp_path / "group") == ["first", "third"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from datetime import datetime
 from typing import Final
 
 from aiohttp import web
@@ -18,7 +20,10 @@ from lab.standins.hetzner_api import (
     views,
     wire,
 )
+from lab.standins.hetzner_api.cloud import Cloud
 from lab.standins.hetzner_api.errors import ApiError
+from lab.standins.hetzner_api.records import Action, Firewall
+from lab.standins.hetzner_api.requests import Body
 from lab.standins.hetzner_api.routing import Routing, add_changes, read_only
 
 DATACENTERS_ANNOUNCEMENT = "https://docs.hetzner.cloud/changelog#2025-12-16-phasing-out-datacenters"
@@ -171,21 +176,6 @@ class Routes(Routing):
             firewalls.delete(cloud, cloud.firewall(wire.number(request)))
             return self.saved_nothing()
 
-        async def set_rules(request: web.Request) -> web.Response:
-            firewall = cloud.firewall(wire.number(request))
-            body = await wire.body(request, requests.SetRules)
-            return self.submitted(firewalls.set_rules(cloud, firewall, body, clock()))
-
-        async def apply_to_resources(request: web.Request) -> web.Response:
-            firewall = cloud.firewall(wire.number(request))
-            body = await wire.body(request, requests.ApplyToResources)
-            return self.submitted(firewalls.apply_to_resources(cloud, firewall, body, clock()))
-
-        async def remove_from_resources(request: web.Request) -> web.Response:
-            firewall = cloud.firewall(wire.number(request))
-            body = await wire.body(request, requests.RemoveFromResources)
-            return self.submitted(firewalls.remove_from_resources(cloud, firewall, body, clock()))
-
         self.add_reads(
             app,
             "firewalls",
@@ -196,8 +186,28 @@ class Routes(Routing):
         )
         add_changes(app, "firewalls", create, update, delete)
         self.add_resource_actions(app, "firewalls", "firewall", cloud.firewall)
-        for handler in (set_rules, apply_to_resources, remove_from_resources):
-            app.router.add_post(f"{wire.PREFIX}/firewalls/{{id}}/actions/{handler.__name__}", handler)
+        self._add_firewall_action(app, "set_rules", requests.SetRules, firewalls.set_rules)
+        self._add_firewall_action(app, "apply_to_resources", requests.ApplyToResources, firewalls.apply_to_resources)
+        self._add_firewall_action(
+            app, "remove_from_resources", requests.RemoveFromResources, firewalls.remove_from_resources
+        )
+
+    def _add_firewall_action(
+        self,
+        app: web.Application,
+        command: str,
+        model: type[Body],
+        operation: Callable[[Cloud, Firewall, Body, datetime], list[Action]],
+    ) -> None:
+        """An action of as many parts as there are servers that it is for."""
+        cloud = self.cloud
+
+        async def handle(request: web.Request) -> web.Response:
+            firewall = cloud.firewall(wire.number(request))
+            body = await wire.body(request, model)
+            return self.submitted(operation(cloud, firewall, body, self.runner.clock()))
+
+        app.router.add_post(f"{wire.PREFIX}/firewalls/{{id}}/actions/{command}", handle)
 
     def _add_primary_ips(self, app: web.Application) -> None:
         cloud, clock = self.cloud, self.runner.clock
