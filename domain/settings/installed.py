@@ -103,8 +103,8 @@ class KeeperSettings(Section):
     image: PythonImage = Field(
         default="docker.io/library/python:3.13-slim", examples=["docker.io/library/python:3.13-slim"]
     )
-    """Image of Python 3.11 or later, in which the keeper runs; the program itself brings the keeper. Default: Python's
-    own image, because the keeper needs nothing else."""
+    """Image of Python 3.11 or later with its standard library, bz2 as well, in which the keeper runs; the program
+    itself brings the keeper. Default: Python's own image, because the keeper needs nothing else."""
     port: KeeperPort = Field(default=KEEPER_PORT, examples=[51823])
     """UDP port where the keepers of the routers hear each other, within the cluster and through the link. Default:
     51823, because nothing else is known to have it."""

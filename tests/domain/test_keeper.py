@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bz2
+import hashlib
 import io
 import json
 import re
@@ -27,7 +29,11 @@ from domain.link import parse_link
 from tests.components.recording import LINKS
 from tests.domain.samples import MN, plan_of
 
-FILES = {"keeper/__main__.py": b"def main(): return 0\n", "keeper/deep/inside.py": b"x = 1\n"}
+FILES = {
+    "keeper/__main__.py": b"def main(): return 0\n",
+    "keeper/archive.py": b"start = 1\n",
+    "keeper/deep/inside.py": b"x = 1\n",
+}
 
 
 class TestConfig:
@@ -82,9 +88,10 @@ class TestOutput:
 class TestProgram:
     def test_python_runs_it(self) -> None:
         with zipfile.ZipFile(io.BytesIO(keeper_program(FILES))) as archive:
-            assert archive.namelist() == ["__main__.py", "keeper/__main__.py", "keeper/deep/inside.py"]
-            assert archive.read("keeper/deep/inside.py") == b"x = 1\n"
-            assert b"from keeper.__main__ import main" in archive.read("__main__.py")
+            assert archive.namelist() == ["__main__.py", "keeper.json.bz2"]
+            assert archive.read("__main__.py") == FILES["keeper/archive.py"]
+            packed = json.loads(bz2.decompress(archive.read("keeper.json.bz2")))
+        assert packed == {name: content.decode() for name, content in FILES.items()}
 
     @given(some.permutations(sorted(FILES)))
     def test_equal_files_give_equal_bytes(self, names: list[str]) -> None:
@@ -96,23 +103,37 @@ class TestProgram:
                 assert entry.compress_type == zipfile.ZIP_STORED
                 assert (entry.date_time, entry.create_system) == ((1980, 1, 1, 0, 0, 0), 3)
 
+    def test_whoever_makes_it_it_is_the_same(self) -> None:
+        """Another sum here: every keeper starts anew because another machine ran `up`."""
+        files = {**FILES, "keeper/large.py": b"".join(b"x%d = %d\n" % (one, one * one) for one in range(20_000))}
+        sums = [hashlib.sha256(keeper_program(each)).hexdigest()[:16] for each in (FILES, files)]
+        assert sums == ["f44caa940e763b01", "18b654137a9e98d3"]
+
     def test_more_than_a_config_map_takes(self) -> None:
-        big = {**FILES, "keeper/big.py": b"#" * 1024 * 1024}
+        length = len(keeper_program(FILES))
         says = (
-            r"^the keeper has \d{7} bytes, and a ConfigMap takes 1048576; its largest files: keeper/big\.py 1048576, "
+            f"^the keeper has {length} bytes, and a ConfigMap takes {length - 1}; its largest files: "
+            r"keeper/__main__\.py 21, keeper/archive\.py 10, keeper/deep/inside\.py 6$"
         )
         with pytest.raises(ProgramError, match=says):
-            keeper_program(big)
+            keeper_program(FILES, length - 1)
+        assert len(keeper_program(FILES, length)) == length
 
-    def test_as_much_as_a_config_map_takes(self) -> None:
-        room = 1024 * 1024 - len(keeper_program({**FILES, "keeper/big.py": b""}))
-        assert len(keeper_program({**FILES, "keeper/big.py": b"#" * room})) == 1024 * 1024
-        with pytest.raises(ProgramError, match="has 1048577 bytes"):
-            keeper_program({**FILES, "keeper/big.py": b"#" * (room + 1)})
+    def test_the_limit_is_that_of_a_config_map(self) -> None:
+        noise = "".join(hashlib.sha512(str(one).encode()).hexdigest() for one in range(17_000))
+        with pytest.raises(ProgramError, match=r"^the keeper has 1\d{6} bytes, and a ConfigMap takes 1048576; "):
+            keeper_program({**FILES, "keeper/noise.py": noise.encode()})
 
-    @pytest.mark.parametrize(("files", "says"), [({}, "no files"), ({"keeper/other.py": b""}, "keeper/other.py")])
+    @pytest.mark.parametrize(
+        ("files", "says"),
+        [
+            ({}, "keeper/archive.py among no files"),
+            ({"keeper/other.py": b""}, "keeper/archive.py among keeper/other.py"),
+            ({"keeper/archive.py": b""}, "keeper/__main__.py among keeper/archive.py"),
+        ],
+    )
     def test_no_entry(self, files: dict[str, bytes], says: str) -> None:
-        with pytest.raises(ProgramError, match=f"^{re.escape(f'the package keeper has no __main__.py among {says}')}$"):
+        with pytest.raises(ProgramError, match=f"^{re.escape(f'the package keeper has no {says}')}$"):
             keeper_program(files)
 
 

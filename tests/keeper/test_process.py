@@ -11,16 +11,15 @@ import sys
 import time
 import urllib.error
 import urllib.request
-import zipapp
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from components.keeper_program import program as delivered
 from tests.engine.api_server import free_port
 
-REPOSITORY = Path(__file__).parent.parent.parent
 DEADLINE_SECONDS = 20
 
 pytestmark = [pytest.mark.link, pytest.mark.usefixtures("own_network")]
@@ -30,11 +29,7 @@ pytestmark = [pytest.mark.link, pytest.mark.usefixtures("own_network")]
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As it is delivered: one file, with nothing else to import but the standard library."""
     path = tmp_path_factory.mktemp("program") / "keeper.pyz"
-    tree = tmp_path_factory.mktemp("tree")
-    (tree / "keeper").mkdir()
-    for file in (REPOSITORY / "keeper").glob("*.py"):
-        (tree / "keeper" / file.name).write_bytes(file.read_bytes())
-    zipapp.create_archive(tree, path, main="keeper.__main__:main")
+    path.write_bytes(delivered())
     return path
 
 
