@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -80,8 +81,14 @@ class NetbirdOperator(pulumi.ComponentResource):
                 parent=self, depends_on=[namespace], aliases=formerly(token_name, API_KEY_SECRET)
             ),
         )
+
+        async def marked(text: str) -> str:
+            # In a thread: it is made to be slow, a tenth of a second, and all else is registered meanwhile.
+            return await asyncio.to_thread(token_mark, text, args.cluster)
+
+        marks: pulumi.Output[str] = api_token.apply(marked)
         # In plain, else the preview of every value would be a secret.
-        mark = pulumi.Output.unsecret(api_token.apply(lambda text: token_mark(text, args.cluster)))
+        mark = pulumi.Output.unsecret(marks)
         installed = release(
             f"isthmus-{name}",
             RELEASE,
