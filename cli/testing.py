@@ -41,6 +41,8 @@ MEASURED_TIMEOUT_SECONDS: Final = 240
 """For a test that has 60 s without being measured (pyproject.toml); the longest run takes some three times as long."""
 TEST_PACKAGES: Final = ("iputils-ping",)
 """Debian packages that the tests use on this machine, besides those of the lab."""
+OF_THE_ENGINE: Final = ("tests/engine", "tests/domain/test_corefile_runs.py", "tests/lab/hetzner_api/test_provider.py")
+"""Where tests of the part ``engine`` are: each of its processes would read all others as well, for some seconds."""
 OF_THE_LINK: Final = "tests/link"
 """Every test there needs a lab, so no other part has to read the folder, once in each of its processes."""
 IN_THE_LAB: Final = "tests/lab/hetzner_api"
@@ -74,7 +76,7 @@ def run_parts(parts: Sequence[str], *, no_skips: bool, thorough: bool = False, o
         "engine": lambda: run_pytest(
             "engine",
             tiers.selection("engine", thorough=thorough),
-            f"--ignore={OF_THE_LINK}",
+            *OF_THE_ENGINE,
             f"--numprocesses={ENGINE_PROCESSES}",
             "--dist=worksteal",
         ),

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from cli import tiers
-from cli.testing import EACH_IN_ITS_OWN, OF_THE_LINK, WITHOUT_A_LAB
+from cli.testing import EACH_IN_ITS_OWN, OF_THE_ENGINE, OF_THE_LINK, WITHOUT_A_LAB
 from cli.tiers import Listed, collected, print_list, selection
-from tests.link.conftest import FIRST, LAST, rank
+from tests.link.conftest import ANEW, FIRST, LAST, raised_anew_next, rank
 
 pytestmark = pytest.mark.timeout(300)
 """Collecting imports the program, the lab and the SDK: some 6 s, and as long as a busy machine takes."""
@@ -42,6 +44,15 @@ STANDS_FOR = {
     "tests/link/test_status_tells_the_cause.py::test_a_new_interface_that_cilium_has_not_seen": (
         "tests/link/test_status_tells_the_cause.py::test_the_ip_rules_deleted"
     ),
+    "tests/lab/test_k3s_servers.py::test_an_agent_that_was_installed_anew_comes_back_and_another_machine_does_not": (
+        "tests/lab/test_k3s_servers.py::test_a_server_made_anew_reaches_nobody_and_begins_no_cluster"
+    ),
+    "tests/link/test_status_tells_the_cause.py::test_a_kubelet_away_takes_no_packet_down": (
+        "tests/link/test_status_tells_the_cause.py::test_a_dns_relay_frozen_costs_names_and_no_packet"
+    ),
+    "tests/link/test_recovery.py::test_mn_is_killed_as_well": (
+        "tests/link/test_recovery.py::test_the_next_up_comes_to_the_moment_of_the_next_kill"
+    ),
     "tests/link/test_tutorial_whole.py": "tests/link/test_tutorial.py",
     "tests/link/test_never_in_plain.py::test_a_reboot": ("tests/link/test_restarts.py::test_the_machine_is_rebooted"),
 }
@@ -49,9 +60,11 @@ STANDS_FOR = {
 three sites that is everything but the machines; of two routers, the kill of a single one's agent; of kills at random
 moments, kills at chosen ones; of a router's machine that is off, a router that is as silent while its machine runs,
 and tests/lab/status/test_judging.py for what is then said, as of every cause. Forwarding and the packet filter are the
-node's own, policy and resource NetBird's, rules and interface the tunnel's. The tutorial up to its previews is in
+node's own, policy and resource NetBird's, rules and interface the tunnel's; a kubelet that is away costs no packet, as
+a relay that is frozen. The tutorial up to its previews is in
 tests/engine/test_tutorial.py. The wires are watched in every reboot. That no server is told to begin a cluster by its
-settings is in tests/domain/test_node_files.py; how one that was made anew comes back, in the test that stands for it.
+settings is in tests/domain/test_node_files.py; how a node that was made anew comes back, in the test that stands for
+it, and which password each has, in tests/domain/test_keys.py.
 """
 
 
@@ -116,23 +129,41 @@ def test_no_other_part_has_a_test_in_the_folder_of_the_link(link: list[Listed]) 
     assert {one.part for one in link if one.file.startswith(f"{OF_THE_LINK}/")} == {"link"}
 
 
-def test_the_part_of_the_link_runs_every_test_that_is_marked_for_it() -> None:
+@pytest.mark.parametrize(
+    ("part", "paths"),
+    [("link", (EACH_IN_ITS_OWN, *WITHOUT_A_LAB, OF_THE_LINK)), ("engine", OF_THE_ENGINE)],
+)
+def test_a_part_runs_every_test_that_is_marked_for_it(part: str, paths: tuple[str, ...]) -> None:
     """It names folders and files, since reading all others takes it seconds."""
     tests = LINK.parent
-    marked = {path for path in tests.rglob("test_*.py") if f"mark.{'link'}" in path.read_text(encoding="utf-8")}
-    assert set(LINK.glob("test_*.py")) < marked
-    run = [tests.parent / path for path in (EACH_IN_ITS_OWN, *WITHOUT_A_LAB, OF_THE_LINK)]
+    marked = {path for path in tests.rglob("test_*.py") if f"pytest.mark.{part}" in path.read_text(encoding="utf-8")}
+    marked -= {Path(__file__)}
+    assert len(marked) > 20
+    run = [tests.parent / path for path in paths]
     assert [path for path in marked if not any(path.is_relative_to(one) for one in run)] == []
     assert [path for path in run if not path.exists()] == []
+
+
+def test_what_is_raised_anew_next_is_not_put_back_before() -> None:
+    def after(*modules: str) -> bool:
+        items = [SimpleNamespace(path=LINK / f"{name}.py") for name in modules]
+        return raised_anew_next(
+            cast("Any", SimpleNamespace(path=LINK / "test_mtu.py", session=SimpleNamespace(items=items)))
+        )
+
+    assert LAST[LAST.index("test_mtu") + 1] == ANEW
+    assert after("test_joined", "test_mtu", "test_mtu", ANEW, "test_down")
+    assert not after("test_mtu", "test_mtu", "test_down", ANEW)
+    assert not after(ANEW, "test_mtu")
 
 
 def test_a_module_that_is_named_nowhere_comes_in_between() -> None:
     modules = ["test_down", "test_zebra", "test_mtu", "test_ant", "test_joined", "test_recovery"]
     assert sorted(modules, key=rank) == [
         "test_joined",
-        "test_mtu",
         "test_ant",
         "test_zebra",
+        "test_mtu",
         "test_recovery",
         "test_down",
     ]

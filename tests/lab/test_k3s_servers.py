@@ -303,6 +303,7 @@ def test_what_was_rendered_before_made_a_second_cluster(cluster: Cluster) -> Non
     is_so("it is a member again", lambda: cluster.members(other) == VOTERS and cluster.uid(first) == before)
 
 
+@pytest.mark.thorough
 def test_an_agent_that_was_installed_anew_comes_back_and_another_machine_does_not(cluster: Cluster) -> None:
     cluster.make(REINSTALLED)
     cluster.install(REINSTALLED)

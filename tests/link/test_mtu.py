@@ -34,6 +34,7 @@ from lab.verify.workload import PLACEMENTS, PORT, Placement, ProbePod, Probes, p
 from tests.domain.samples import REMOVE
 from tests.link.assertions import all_passed, told
 from tests.link.changing import UNCHANGED, change_settings, changes_ahead, config_of, last_changes, stack_files_kept, up
+from tests.link.conftest import raised_anew_next
 from tests.link.inside_pod import forget_path_mtus, route_mtu, sending_up_to
 
 pytestmark = pytest.mark.link
@@ -96,11 +97,14 @@ def site() -> OnPremiseSite:
 
 
 @pytest.fixture(scope="module")
-def world(tools: Tools, pulumi: Pulumi, site: OnPremiseSite) -> Iterator[World]:
-    """Probe pods for the whole module. Line, stack files and clusters are afterwards what they were before."""
+def world(tools: Tools, pulumi: Pulumi, site: OnPremiseSite, request: pytest.FixtureRequest) -> Iterator[World]:
+    """Probe pods for the whole module. Line, stack files and clusters are afterwards what they were before; not the
+    clusters where the next tests raise them anew.
+    """
     with contextlib.ExitStack() as stack:
         made = stack.enter_context(world_of(DEFAULT, tools, Silent()))
-        stack.callback(_put_back, pulumi, made)
+        if not raised_anew_next(request):
+            stack.callback(_put_back, pulumi, made)
         stack.enter_context(stack_files_kept(STACKS))
         stack.enter_context(line.of_mtu(site, line.FULL_MTU))
         yield made

@@ -37,7 +37,7 @@ IN_THE_CLUSTER = (
     pytest.param(KUBECONFIG, id="kubeconfig", marks=pytest.mark.thorough),
     pytest.param(r"helm.sh/v3:Release isthmus-cilium creating", id="cilium"),
     pytest.param(r"helm.sh/v3:Release isthmus-netbird-operator creating", id="operator", marks=pytest.mark.thorough),
-    pytest.param(r"netbird.io/v1alpha1:NetworkRouter .* creating", id="router"),
+    pytest.param(r"netbird.io/v1alpha1:NetworkRouter .* creating", id="router", marks=pytest.mark.thorough),
 )
 
 SAID: list[str] = []
@@ -236,11 +236,13 @@ def test_alone_it_has_nothing_that_needs_the_peer(
     assert [one["name"] for one in netbird.list("policies")] == []
 
 
-def test_mn_is_killed_as_well_and_both_are_joined_again(
-    pulumi: Pulumi, status: Callable[[], Status], run_verify: Verify
-) -> None:
+@pytest.mark.thorough
+def test_mn_is_killed_as_well(pulumi: Pulumi) -> None:
     code, said = up(pulumi, "mn", "--skip-preview", kill_at=KUBECONFIG)
     assert code == -signal.SIGKILL, said
+
+
+def test_both_are_joined_again(pulumi: Pulumi, status: Callable[[], Status], run_verify: Verify) -> None:
     complete(pulumi, "mn")
     complete(pulumi, "de")
     kubernetes.write_kubeconfig(pulumi, [site.name for site in DEFAULT.sites])

@@ -356,6 +356,7 @@ def test_a_dns_relay_frozen_costs_names_and_no_packet(lab: Lab) -> None:
         assert not status.is_up
 
 
+@pytest.mark.thorough
 def test_a_kubelet_away_takes_no_packet_down(lab: Lab) -> None:
     node = lab.router("mn")
 
