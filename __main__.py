@@ -48,7 +48,7 @@ async def main(*, directory: Path | None = None, engine: Engine = ENGINE) -> dic
             secrets=secrets,
             peers=peers,
             last=configuration.outputs,
-            namespace_stays=engine.calls_back and await operators_namespace_stays(settings, secrets.kubeconfig),
+            namespace_stays=engine.calls_back and await operators_namespace_stays(settings, secrets),
             engine=engine,
             bare_names=True,
         ),

@@ -87,8 +87,9 @@ class JoinedCluster(pulumi.ComponentResource):
         if engine.calls_back or pulumi.runtime.is_dry_run():
             warn_if_unreachable(cluster.kubeconfig, cluster.context)
         if engine.calls_back and settings.installs_k3s:
-            at_hetzner = settings.hetzner is not None
-            watch_nodes(cluster.kubeconfig, cluster.context, settings.stack, plan.nodes, at_hetzner=at_hetzner)
+            # Machines that the program makes install k3s at their first boot.
+            first_boot = not settings.place.lan
+            watch_nodes(cluster.kubeconfig, cluster.context, settings.stack, plan.nodes, first_boot=first_boot)
 
         waiting = Waiting(settings.stack, cluster.kubeconfig, cluster.context, active=engine.calls_back)
 

@@ -21,13 +21,16 @@ from components.former_node import LastUpdate
 from components.hetzner import HetznerMachines, HetznerMachinesArgs, HetznerServer
 from components.hetzner_leftovers import RemoveLeftovers, StackInstance
 from components.on_premise import OnPremiseMachine, OnPremiseMachines, OnPremiseMachinesArgs
-from components.secrets import Secrets, needed
+from components.secrets import Secrets
 from domain.bundle import tar_bundle
 from domain.cloud_init import user_data
 from domain.keys import ClusterKeys
 from domain.node_files import node_files
 from domain.nodes import Node
+from domain.places.existing import KUBECONFIG
 from domain.places.hetzner.model import HetznerSettings
+from domain.places.hetzner.place import HCLOUD_TOKEN
+from domain.places.machines import SSH_PRIVATE_KEY
 from domain.places.on_premise.model import OnPremiseSettings, SshSettings
 from domain.places.outputs import RAISED_WITH
 from domain.places.registry import StackSettings
@@ -68,7 +71,7 @@ def running_cluster(
         case StackSettings(on_premise=OnPremiseSettings(ssh=SshSettings() as ssh)):
             cluster = _over_ssh(settings, ssh, plan, secrets, children=children, last=last, engine=engine)
         case StackSettings(on_premise=OnPremiseSettings(kubeconfig=chosen)) if chosen is not None:
-            cluster = existing_cluster(needed(secrets.kubeconfig, "kubeconfig"), chosen.context)
+            cluster = existing_cluster(secrets.needs(KUBECONFIG), chosen.context)
         case _:
             raise ValueError(f"{settings.stack}: the settings name no machines")
     provider = kubernetes_provider(children.called(settings.stack), cluster, opts=children.options())
@@ -93,7 +96,7 @@ def _at_hetzner(
     last: Mapping[str, Any],
     engine: Engine,
 ) -> Cluster:
-    token = needed(secrets.hcloud_token, "hcloud:token")
+    token = secrets.needs(HCLOUD_TOKEN)
     providers: dict[str, pulumi.ProviderResource] = {
         "hcloud": hcloud.Provider(
             children.called("hcloud"),
@@ -180,7 +183,7 @@ def _over_ssh(
             machines=[machine(node) for node in plan.nodes],
             user=ssh.user,
             port=ssh.port,
-            private_key=needed(secrets.ssh_private_key, "sshPrivateKey"),
+            private_key=secrets.needs(SSH_PRIVATE_KEY),
             engine=engine,
         ),
         opts=children.options(pulumi.ResourceOptions(providers={"command": provider})),

@@ -16,9 +16,11 @@ from components.child_names import formerly
 from components.helm_records import RecoverRelease
 from components.kubernetes_object import KubernetesObject
 from components.namespace_look import namespace_stays
+from components.secrets import Secrets
 from components.waiting import Waiting
 from domain.netbird import API_KEY_SECRET, NAMESPACE
 from domain.operator_values import namespace_object, operator_values, token_mark, token_secret
+from domain.places.existing import KUBECONFIG
 from domain.places.registry import StackSettings
 
 CHART: Final = "netbird-operator"
@@ -26,14 +28,14 @@ CHART_HOME: Final = "oci://ghcr.io/netbirdio/helm-charts/netbird-operator"
 RELEASE: Final = "isthmus-netbird-operator"
 
 
-async def operators_namespace_stays(settings: StackSettings, kubeconfig: pulumi.Output[str] | None) -> bool:
+async def operators_namespace_stays(settings: StackSettings, secrets: Secrets) -> bool:
     """Whether the operator's namespace was there before: :func:`components.namespace_look.namespace_stays`. Not in a
     cluster of ours, which goes with all that is in it.
     """
     given = None if settings.on_premise is None else settings.on_premise.kubeconfig
     if given is None:
         return False
-    return await namespace_stays(kubeconfig, given.context, NAMESPACE, RELEASE)
+    return await namespace_stays(secrets.needs(KUBECONFIG), given.context, NAMESPACE, RELEASE)
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ async def wait_for_nodes(
     say: Callable[[str], None],
     warn: Callable[[str], None],
     *,
-    at_hetzner: bool,
+    first_boot: bool,
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
@@ -104,14 +104,14 @@ async def wait_for_nodes(
     for name, reason in found.away.items():
         warn(f"{stack}: node {name} is away {reason} What runs there alone is down, and all else went on without it")
     if found.missing:
-        raise NodesMissingError(_too_late(stack, nodes, found.missing, at_hetzner=at_hetzner))
+        raise NodesMissingError(_too_late(stack, nodes, found.missing, first_boot=first_boot))
 
 
-def _too_late(stack: str, nodes: Sequence[Node], missing: Sequence[str], *, at_hetzner: bool) -> str:
+def _too_late(stack: str, nodes: Sequence[Node], missing: Sequence[str], *, first_boot: bool) -> str:
     late = [node for node in nodes if node.name in missing]
     who = ", ".join(f"{node.name} ({node.address})" for node in late)
     units = sorted({"k3s" if node.role == "server" else "k3s-agent" for node in late})
-    where = f"{INSTALL_LOG} and " if at_hetzner else ""
+    where = f"{INSTALL_LOG} and " if first_boot else ""
     return (
         f"{stack}: not joined within {JOIN_SECONDS:.0f} s: {who}; everything that does not need it is done. {where}"
         f"`journalctl -u {' -u '.join(units)}` there may say why; where that is 'Node password rejected', the name was "
@@ -120,7 +120,7 @@ def _too_late(stack: str, nodes: Sequence[Node], missing: Sequence[str], *, at_h
 
 
 def watch_nodes(
-    kubeconfig: pulumi.Output[str], context: str | None, stack: str, nodes: Sequence[Node], *, at_hetzner: bool
+    kubeconfig: pulumi.Output[str], context: str | None, stack: str, nodes: Sequence[Node], *, first_boot: bool
 ) -> None:
     """Looks once the kubeconfig is known, beside all else. A preview does not."""
     if pulumi.runtime.is_dry_run():
@@ -136,7 +136,7 @@ def watch_nodes(
         async def nodes_listed() -> Mapping[str, Any]:
             return await asyncio.to_thread(client.request, "GET", "/api/v1/nodes")
 
-        await wait_for_nodes(nodes_listed, stack, nodes, pulumi.log.info, pulumi.log.warn, at_hetzner=at_hetzner)
+        await wait_for_nodes(nodes_listed, stack, nodes, pulumi.log.info, pulumi.log.warn, first_boot=first_boot)
         return ""
 
     # The program does not end before what it has begun.

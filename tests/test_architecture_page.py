@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations, permutations
 from pathlib import Path
+from typing import Any
 
 from tests.parsing import parsed
 
@@ -55,6 +58,23 @@ def test_the_picture_has_the_arrows_that_the_code_has() -> None:
     assert len(found) > 5
     assert arrows(PAGE, "-->") == found
     assert arrows(PAGE, "-.->") == {("components", "keeper")}
+
+
+def refused(contracts: Sequence[Mapping[str, Any]]) -> set[tuple[str, str]]:
+    """What the contracts say that one whole package may not import of the others."""
+    found = set[tuple[str, str]]()
+    for contract in contracts:
+        if contract["type"] == "forbidden" and not contract.get("ignore_imports"):
+            found |= {(one, other) for one in contract["source_modules"] for other in contract["forbidden_modules"]}
+        if contract["type"] == "layers" and "containers" not in contract:
+            found |= {(one, other) for other, one in combinations(contract["layers"], 2)}
+    return {(one, other) for one, other in found if one in PACKAGES and other in PACKAGES}
+
+
+def test_a_contract_refuses_each_import_that_the_picture_does_not_have() -> None:
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    drawn = {(one, other) for one, other in arrows(PAGE, "-->") if one in PACKAGES}
+    assert refused(settings["tool"]["importlinter"]["contracts"]) == set(permutations(PACKAGES, 2)) - drawn
 
 
 def test_an_import_is_seen_wherever_it_stands() -> None:

@@ -199,8 +199,10 @@ def whole(cluster: str) -> JoinedCluster:
         cluster,
         netbird_api_token=pulumi.Output.from_input(NETBIRD_TOKEN),
         cluster_secret=pulumi.Output.from_input(CLUSTER_SECRET),
-        ssh_private_key=pulumi.Output.from_input(SSH_PRIVATE_KEY),
-        hcloud_token=pulumi.Output.from_input(HCLOUD_TOKEN),
+        of_place={
+            "isthmus:sshPrivateKey": pulumi.Output.from_input(SSH_PRIVATE_KEY),
+            "hcloud:token": pulumi.Output.from_input(HCLOUD_TOKEN),
+        },
     )
     peers = [PeerLink(peer, parse_link(LINKS[peer], peer), "linked", keeper_port=51823)]
     return JoinedCluster(name, JoinedClusterArgs(settings_of(cluster, config), secrets, peers, engine=MOCKS))

@@ -60,7 +60,7 @@ def test_settings_without_machines_are_a_fault_of_the_checks() -> None:
     token = pulumi.Output.secret
 
     async def body() -> None:
-        secrets = Secrets(None, token("x"), None, None, None)
+        secrets = Secrets(None, token("x"), {})
         children = Children(pulumi.ComponentResource("isthmus:test:Whole", "whole"), "whole", bare=True)
         running_cluster(none, plan_of("mn", MN), secrets, children=children, last={}, engine=MOCKS)
 

@@ -51,14 +51,14 @@ class Cluster:
         self.time += seconds
 
     def wait(self) -> Cluster:
-        self.wait_as("mn", NODES, at_hetzner=False)
+        self.wait_as("mn", NODES, first_boot=False)
         return self
 
-    def wait_as(self, stack: str, nodes: Sequence[Node], *, at_hetzner: bool) -> None:
+    def wait_as(self, stack: str, nodes: Sequence[Node], *, first_boot: bool) -> None:
         asyncio.run(
             wait_for_nodes(
                 self.look, stack, nodes, self.said.append, self.warned.append,
-                at_hetzner=at_hetzner, now=lambda: self.time, sleep=self.sleep,
+                first_boot=first_boot, now=lambda: self.time, sleep=self.sleep,
             )
         )  # fmt: skip
 
@@ -119,4 +119,4 @@ def test_at_hetzner_the_first_boot_has_a_log() -> None:
     with pytest.raises(
         NodesMissingError, match=r"/var/log/isthmus-install-k3s\.log and `journalctl -u k3s -u k3s-agent`"
     ):
-        Cluster({"items": []}).wait_as("de", plan_of("de", DE).nodes, at_hetzner=True)
+        Cluster({"items": []}).wait_as("de", plan_of("de", DE).nodes, first_boot=True)

@@ -134,7 +134,7 @@ def joined_cluster(name: str, cluster: str) -> None:
             cluster,
             netbird_api_token=NETBIRD_TOKEN,
             cluster_secret=CLUSTER_SECRET,
-            ssh_private_key=pulumi.Output.from_input(SSH_PRIVATE_KEY),
+            of_place={"isthmus:sshPrivateKey": pulumi.Output.from_input(SSH_PRIVATE_KEY)},
         ),
         peers=[PeerLink("de", parse_link(LINKS["de"], "de"), "linked", keeper_port=51823)],
         engine=MOCKS,
