@@ -62,7 +62,8 @@ class RouterPeersProvider(NetbirdProvider):
         """Says what comes next: the router, by its operator's finalizer. The engine only says that it waits."""
         tell(
             "NetBird: now the operator takes what it made out of NetBird. If it can't (it is away, NetBird is, or its "
-            f"token is revoked), that ends after 5 minutes with an error; this lets it go, at any time: {LET_GO}"
+            "token is revoked), that ends after 5 minutes with an error; this lets it go, at any time, and again while "
+            f"it still waits: {LET_GO}"
         )
         super().delete(_id, _props)
 

@@ -52,6 +52,10 @@ API server refuses the router's Deployment.
 """
 AGENT_STATE: Final = "/var/lib/netbird"
 """The one of these that is ours."""
+DRAIN_WAIT_SECONDS: Final = 60
+"""As long as the keeper lets a new interface wait for Cilium."""
+GRACE_SECONDS: Final = 90
+"""Of the agent's pod, from the word to end until it is killed: the wait, and NetBird's own farewell."""
 DRAIN_SECONDS: Final = 3
 """From the keeper's word that another router takes over to the end of the agent: an egress policy is followed within
 100 ms, what waits for an answer has it by then."""
@@ -166,17 +170,19 @@ FORBIDDEN_ENVIRONMENT: Final = {
 
 def drain_script() -> str:
     """What the agent's container runs before it ends: it asks the keeper to let another router take over, and gives
-    that the time if one does.
+    that the time if one does. While another one is there that is not ready yet (503) it asks again: a rollout calls an
+    agent ready, and ends the next one, before the first has its tunnels and Cilium has seen its interface.
 
     It never fails: without a keeper, or without another router, there is nothing to wait for. The image has bash, whose
     own TCP it uses: the entrypoint of NetBird's image is written in it, while curl and wget are in some images alone.
     """
     ask = "POST /drain HTTP/1.1\\r\\nHost: localhost\\r\\nContent-Length: 0\\r\\nConnection: close\\r\\n\\r\\n"
     return (
+        f"for _ in {{1..{DRAIN_WAIT_SECONDS}}}; do "
         f"exec 3<>/dev/tcp/127.0.0.1/{KEEPER_STATUS_PORT} || exit 0; "
         f"printf '{ask}' >&3; "
-        "read -r -t 2 _ status _ <&3 || exit 0; "
-        f'[ "$status" != 200 ] || sleep {DRAIN_SECONDS}'
+        "status=; read -r -t 2 _ status _ <&3; exec 3>&-; "
+        f'case "$status" in 200) sleep {DRAIN_SECONDS}; exit 0;; 503) sleep 1;; *) exit 0;; esac; done'
     )
 
 
@@ -197,6 +203,7 @@ def pod_template_override(cluster: str, agent: Agent, nodes: Sequence[str]) -> d
     entries += [{"name": name, "value": value} for name, value in ours.items()]
     return {
         "spec": {
+            "terminationGracePeriodSeconds": GRACE_SECONDS,
             "hostNetwork": True,
             "dnsPolicy": "ClusterFirstWithHostNet",
             "nodeSelector": {ROUTER_LABEL: ROUTER_LABEL_VALUE},

@@ -29,6 +29,8 @@ STUCK_SECONDS: Final = 5.0
 """Then an agent that does not answer is started anew."""
 ROUTES_SECONDS: Final = 8.0
 FIRST_WAIT_SECONDS: Final = 60.0
+UNLED_SECONDS: Final = 60.0
+"""How long a new interface counts as one that Cilium will still see, where it has seen none so far."""
 LONGEST_WAIT_SECONDS: Final = 600.0
 """Between two starts of the agent, growing: where it does not help, it must not do harm."""
 
@@ -39,7 +41,8 @@ What = Literal["forwarding", "ip rules", "interface", "packet filter", "agent"]
 class NodeFacts:
     """What was found on the node. ``rules`` are NetBird's own, ``routes`` those of its table; ``filtering`` is whether
     nftables has chains of NetBird's, ``tables`` what those of a table of its own are; ``silent`` whether the agent has
-    its socket open and does not answer; ``unheard`` since how many seconds nothing came through the tunnel.
+    its socket open and does not answer; ``unheard`` since how many seconds nothing came through the tunnel; ``led``
+    whether Cilium leads packets into the interface (:mod:`keeper.programs`).
     """
 
     forwarding: bool
@@ -51,6 +54,7 @@ class NodeFacts:
     tables: tuple[Piece, ...] = ()
     silent: bool = False
     unheard: float = 0.0
+    led: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,13 @@ class Mend:
 
 @dataclass(frozen=True)
 class MendMemory:
-    """What NetBird has laid with the interface that is there now, and since when what is wrong."""
+    """What NetBird has laid with the interface that is there now, and since when what is wrong. ``led``: Cilium has led
+    packets into this or an earlier one.
+    """
 
     index: int = 0
+    there_since: float = 0.0
+    led: bool = False
     was_up: bool = False
     rules: tuple[Rule, ...] = ()
     routes: tuple[Route, ...] = ()
@@ -90,6 +98,8 @@ def faults(interface: str, memory: MendMemory, facts: NodeFacts, now: float) -> 
         found.append(f"{interface} is down")
     elif not facts.address:
         found.append(f"{interface} has no address")
+    elif facts.led is False and (memory.led or now - memory.there_since < UNLED_SECONDS):
+        found.append(f"Cilium has not seen the new {interface} yet")
     if _stopped(memory, facts, now):
         found.append("NetBird's agent does not answer")
     if memory.filtering and not facts.filtering and facts.interface:
@@ -111,7 +121,11 @@ def mend(interface: str, memory: MendMemory, facts: NodeFacts, now: float) -> tu
     index = facts.interface.index if facts.interface else 0
     if index and index != memory.index:
         # Another interface: NetBird lays all of it anew, and what was before counts no more.
-        memory = replace(memory, index=index, was_up=False, rules=(), routes=(), filtering=False, tables=(), since={})
+        memory = MendMemory(
+            index=index, there_since=now, led=memory.led, started_at=memory.started_at, wait=memory.wait
+        )
+    if facts.led:
+        memory = replace(memory, led=True)
     actions: list[Mend] = []
     if not facts.forwarding:
         actions.append(Mend("forwarding", "net.ipv4.ip_forward was 0"))

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Final
 
-from keeper import netlink, nftables, wireguard
+from keeper import netlink, nftables, programs, wireguard
 from keeper.mending import Mend, NodeFacts
 from keeper.netlink import NETLINK_NETFILTER, Netlink, Rule
 from keeper.nftables import Piece
@@ -55,6 +55,7 @@ class OwnNode:
             filtering=self._filtering(),
             tables=self._taken_down(),
             silent=silent,
+            led=programs.led(self._route, interface) if link and link.up else None,
         )
         return facts, device
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from keeper.config import Config
 from keeper.hearing import State
@@ -18,10 +19,12 @@ class SiblingSeen:
     draining: bool = False
     good: Mapping[str, bool | None] = field(default_factory=dict)
 
-    @property
-    def takes_over(self) -> bool:
-        """Whether it would take a drained router's place."""
-        return self.state == "alive" and self.ok is True and not self.draining
+    def takes_over(self, peers: Iterable[str]) -> bool:
+        """Whether it would take a drained router's place on the links to these peers."""
+        return self.state == "alive" and self.ok is True and not self.draining and all(self.good.get(p) for p in peers)
+
+
+Drain = Literal["begins", "waits", "nobody follows"]
 
 
 @dataclass(frozen=True)
@@ -143,3 +146,14 @@ def judge_sibling(seen: Seen, name: str, peer: str) -> Judged:
     if sibling.good.get(peer) is False:
         return Judged(False, f"{name} reaches no router of {peer}")
     return Judged(None if sibling.ok is None else sibling.good.get(peer))
+
+
+def drain(own: OwnSeen, good: Mapping[str, bool | None], siblings: Mapping[str, SiblingSeen]) -> Drain:
+    """What becomes of a drain of the own node; ``good`` are its links. It waits where another keeper lives and its node
+    is not ready yet, as the one that was started anew just before in a rollout.
+    """
+    carried = [peer for peer, is_good in good.items() if is_good]
+    if any(sibling.takes_over(carried) for sibling in siblings.values()):
+        return "begins"
+    waits = own.ok and carried and any(sibling.state == "alive" for sibling in siblings.values())
+    return "waits" if waits else "nobody follows"

@@ -22,7 +22,7 @@ from keeper.http_face import Answer
 from keeper.mending import MendMemory, NodeFacts, faults, mend
 from keeper.netlink import Changes
 from keeper.own_node import OwnNode
-from keeper.seen import OwnSeen, Seen
+from keeper.seen import OwnSeen, Seen, drain
 from keeper.wire import Wire
 from keeper.wireguard import Device
 
@@ -329,9 +329,16 @@ class Keeper:
         return Answer(HTTPStatus.OK, "ready\n")
 
     def _drain(self, draining: bool) -> Answer:
-        """409 where nobody can take over: whoever is about to stop the agent has nothing to wait for."""
-        if draining and not any(sibling.takes_over for sibling in self._talk.siblings_seen().values()):
-            return Answer(HTTPStatus.CONFLICT, "no other router of this cluster is in order\n")
+        """503 where another router is there and not ready yet: whoever is about to stop the agent asks again. 409 where
+        there is nobody to wait for, or nothing that is carried.
+        """
+        if draining:
+            links = {peer: view.own.good for peer, view in self._decision.views.items()}
+            becomes = drain(self._own, links, self._talk.siblings_seen())
+            if becomes == "waits":
+                return Answer(HTTPStatus.SERVICE_UNAVAILABLE, "no other router of this cluster is ready yet\n")
+            if becomes == "nobody follows":
+                return Answer(HTTPStatus.CONFLICT, "no other router of this cluster is in order\n")
         self._drained = (time.monotonic(), self._tunnel_index) if draining else None
         self._doing.log("a drain begins" if draining else "the drain is called off")
         self._become(replace(self._own, draining=draining))

@@ -13,6 +13,7 @@ from typing import Final
 from domain.guard import RULE_PRIORITIES
 from domain.overlay import NETBIRD_INTERFACE
 from lab import line, machines
+from lab.errors import LabError
 from lab.status.findings import RULES
 
 _AGENT: Final = ("pkill", "--exact", "netbird", "--signal")
@@ -44,6 +45,12 @@ def _in(*command: str) -> Callable[[str], None]:
 
 def _nothing(_: str) -> None:
     """There is nothing to undo."""
+
+
+def _go_on(node: str) -> None:
+    """The agent, if it is still there: the keeper has one that does not answer made anew."""
+    if machines.exec(node, [*_AGENT, "CONT"]).returncode > 1:
+        raise LabError(f"pkill failed on {node}")
 
 
 def _power_on(node: str) -> None:
@@ -83,7 +90,7 @@ _ALL: Final = (
         new_agent=True,
     ),
     Fault(name="rules-deleted", title="ip rules deleted", make=_delete_rules, undo=_nothing, new_agent=True),
-    Fault(name="agent-stopped", title="agent stopped (SIGSTOP)", make=_in(*_AGENT, "STOP"), undo=_in(*_AGENT, "CONT")),
+    Fault(name="agent-stopped", title="agent stopped (SIGSTOP)", make=_in(*_AGENT, "STOP"), undo=_go_on),
     Fault(
         name="nft-flushed",
         title="nft flush ruleset",

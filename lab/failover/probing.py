@@ -50,7 +50,7 @@ class Prober:
         self.now = 0.0
         """Up to when it has told everything; 0 before its first word."""
         self._answers: dict[str, list[float]] = {}
-        self._failures: list[tuple[str, float]] = []
+        self._failures: list[tuple[str, float, str]] = []
         self._lock = threading.Lock()
 
     def __enter__(self) -> Prober:
@@ -79,7 +79,7 @@ class Prober:
         with self._lock:
             for key, times in told["answers"].items():
                 self._answers.setdefault(key, []).extend(times)
-            self._failures += [(key, moment) for key, moment, _ in told["events"]]
+            self._failures += map(tuple, told["events"])
             self.now = told["now"]
 
     def _order(self, **order: object) -> None:
@@ -100,10 +100,14 @@ class Prober:
         with self._lock:
             return list(self._answers.get(f"{flow.name} {kind}", ()))
 
-    def failures(self, flow: Flow, kind: Kind, since: float) -> int:
-        """How many new connections were not made since then, or how often the one that stays broke."""
+    def failures(self, flow: Flow, kind: Kind, since: float) -> list[tuple[float, str]]:
+        """New connections that were not made since then, or when the one that stays broke: (seconds after, reason)."""
         with self._lock:
-            return sum(key == f"{flow.name} {kind}" and moment >= since for key, moment in self._failures)
+            return [
+                (moment - since, reason)
+                for key, moment, reason in self._failures
+                if key == f"{flow.name} {kind}" and moment >= since
+            ]
 
 
 class Probing:

@@ -152,7 +152,7 @@ def _one_fault(
                     path=path,
                     run=run,
                     gap=longest_gap(made.of(flow).answers(flow, kind), begin=begin, end=made.of(flow).now),
-                    failures=made.of(flow).failures(flow, kind, begin),
+                    failures=len(made.of(flow).failures(flow, kind, begin)),
                 )
                 for flow in watched
                 for kind in KINDS

@@ -185,7 +185,8 @@ class TestRouterPeers:
         configured(RouterPeersProvider(), netbird).delete(self.GROUP, {**self.PROPS, "peers": {}})
         assert capfd.readouterr().out.splitlines()[0] == (
             "NetBird: now the operator takes what it made out of NetBird. If it can't (it is away, NetBird is, or its "
-            "token is revoked), that ends after 5 minutes with an error; this lets it go, at any time: kubectl -n "
+            "token is revoked), that ends after 5 minutes with an error; this lets it go, at any time, and again while "
+            "it still waits: kubectl -n "
             "netbird get networkrouters,groups.netbird.io,setupkeys -o name | xargs -r kubectl -n netbird patch --type "
             """merge -p '{"metadata":{"finalizers":null}}'"""
         )

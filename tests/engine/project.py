@@ -139,6 +139,11 @@ class Running:
         """Its output up to now."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
+
     def wait_for(
         self, condition: Callable[[], object], what: str, deadline_seconds: float = COMMAND_DEADLINE_SECONDS
     ) -> None:

@@ -15,7 +15,7 @@ import pytest
 from domain.operator_values import SIDECARS_LABEL
 from tests.engine.away import COMMANDS, FAULTS, GOES, GUARDS_POD, KEEPERS_POD, RELAYS_POD, TABLE, Cell, Run, all_back
 from tests.engine.deadlines import shorter
-from tests.engine.kube_api import Refused
+from tests.engine.kube_api import Refused, until
 from tests.engine.project import SECRETS, Result
 from tests.engine.test_drift import GUARD, RELAY, ROUTER, SERVICE
 from tests.engine.world import DEADLINE_SECONDS, STACK, World
@@ -124,7 +124,7 @@ def with_it_away(world: World, what: str, command: tuple[str, ...], run: Run) ->
         if run.slow:
             ask(world, "reconcile-delay", "10m")
         for pod in run.held:
-            world.kubelet.hold(pod)
+            hold(world, pod)
         if run.when is None and run.goes_at is None:
             for one in (what, *run.also):
                 GOES[one](world)
@@ -139,6 +139,23 @@ def with_it_away(world: World, what: str, command: tuple[str, ...], run: Run) ->
             raise
         finally:
             all_back(world)
+
+
+def hold(world: World, pod: str) -> None:
+    """Pods whose names start so run no more, and whoever keeps them has noticed."""
+    world.kubelet.hold(pod)
+
+    def noticed() -> bool:
+        kept = [
+            one
+            for kind in ("daemonsets", "deployments")
+            for one in world.api.items(f"/apis/apps/v1/{kind}")
+            if f"{one['metadata']['name']}-".startswith(pod)
+        ]
+        ready = [one["status"].get("numberReady", one["status"].get("readyReplicas", 0)) for one in kept]
+        return not any(ready)
+
+    until(noticed, f"no {pod} is ready")
 
 
 def ask(world: World, fault: str, value: str) -> None:
@@ -203,7 +220,7 @@ def test_the_webhook_is_away_in_all_of_this(world: World) -> None:
 def test_pods_that_come_too_late(world: World, pod: str, deadline: str, what: str, where: str) -> None:
     prepare(world, "nothing")
     run = Run((f"waited 5 s for {what}, in vain: 0 of 1 ready; {pod}", "ImagePullBackOff", where, "which looks anew"))
-    world.kubelet.hold(pod)
+    hold(world, pod)
 
     with shorter(world.project, {deadline: 5.0}):
         judge(world.project.run(*COMMANDS["up"], deadline_seconds=DEADLINE_SECONDS), run)
@@ -221,7 +238,7 @@ def test_what_is_changed_back_after_a_change_that_failed_is_waited_for(world: Wo
     guard = world.api.get(GUARD)["metadata"]["generation"]
     in_vain = Run(("waited 5 s for the guard of each node, in vain: 0 of 1 ready", "ImagePullBackOff"))
 
-    world.kubelet.hold(GUARDS_POD)
+    hold(world, GUARDS_POD)
     with shorter(world.project, {"GUARD_SECONDS": 5.0}):
         for change in (world.change, world.change_back):
             change()

@@ -173,6 +173,21 @@ def test_the_tables_that_count_are_those_of_the_last_look_in_order() -> None:
     assert (memory.tables, actions) == ((), ())
 
 
+def test_a_new_interface_that_cilium_has_not_seen() -> None:
+    """It comes a moment after NetBird has made the interface, or many seconds on a busy node."""
+    unled = replace(GOOD, led=False)
+    memory, _ = mend("wt0", MendMemory(), unled, 100.0)
+    assert faults("wt0", memory, unled, 110.0) == ("Cilium has not seen the new wt0 yet",)
+    # A Cilium that never leads anything there is none of this keeper's business.
+    assert faults("wt0", memory, unled, 160.0) == ()
+    assert faults("wt0", memory, replace(GOOD, led=None), 110.0) == ()
+    memory, _ = mend("wt0", memory, replace(GOOD, led=True), 111.0)
+    again = replace(unled, interface=Interface(8, up=True))
+    memory, actions = mend("wt0", memory, again, 500.0)
+    assert actions == ()
+    assert faults("wt0", memory, again, 900.0) == ("Cilium has not seen the new wt0 yet",)
+
+
 def test_a_moment_without_filter_or_routes_is_none() -> None:
     memory = learned()
     for second in range(1, 50):

@@ -38,7 +38,7 @@ PORT: Final = 4222
 ROUTE_PORT: Final = 6222
 """JetStream wants a route where there are gateways; this one leads to the server itself."""
 READY_SECONDS: Final = 60.0
-JOINED: Final = ("Outbound gateway connection", "new metadata leader")
+JOINED: Final = ("Outbound gateway connection", "metadata leader")
 """What a server has written once it can be used."""
 _NETWORK: Final = (
     "for network in /run/netns/cni-*; do "

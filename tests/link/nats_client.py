@@ -53,7 +53,10 @@ class Client:
             self.times.append((int(subject.rsplit(".", 1)[1]), now))
         elif subject == f"{INBOX}.api":
             self.answers.put_nowait(json.loads(body))
-        elif b'"error"' not in body and (number := int(subject.rsplit(".", 1)[1])) in self.waiting:
+        # Without a way to the stream the server says at once that nobody answers (503), in a message without a body.
+        elif b'"stream"' not in body or b'"error"' in body:
+            return
+        elif (number := int(subject.rsplit(".", 1)[1])) in self.waiting:
             del self.waiting[number]
             self.times.append((number, now))
 
