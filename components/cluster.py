@@ -78,7 +78,7 @@ def fetch_kubeconfig(
     others: Sequence[pulumi.Input[str]] = (),
     hooks: pulumi.ResourceHookBinding | None = None,
     opts: pulumi.ResourceOptions,
-) -> tuple[pulumi.Output[str], pulumi.Resource]:
+) -> tuple[pulumi.Output[str], command.remote.Command]:
     """The kubeconfig of a k3s server over SSH, once its API serves, and the resource that fetched it. No other node is
     waited for.
 

@@ -20,7 +20,9 @@ from components.cluster import Cluster, Shell, fetch_kubeconfig
 from components.cluster_start import allow_start
 from components.hetzner_leftovers import RemoveLeftovers
 from components.inputs import text_of
+from components.node_member import Member, join_members
 from components.ssh_reachable import SSH_PORT, SshWait, ssh_hooks
+from domain.leaving import DRAIN_SECONDS, Part
 from domain.names import API_PORT
 
 SSH_SECONDS: Final = 600.0
@@ -31,7 +33,8 @@ ANYWHERE: Final = ["0.0.0.0/0", "::/0"]
 @dataclass(frozen=True)
 class HetznerServer:
     """One server. ``user_data`` is secret: it carries the server's own host key and the k3s token. ``role`` is that of
-    its node. Name and role say what there is, so they are known; all else may come from other resources.
+    its node, ``router`` whether that carries a link. These and the name say what there is, so they are known; all else
+    may come from other resources.
     """
 
     name: str
@@ -40,13 +43,15 @@ class HetznerServer:
     address: pulumi.Input[IPv4Address | str]
     user_data: pulumi.Input[str]
     host_key: pulumi.Input[str]
+    router: bool = False
 
 
 @dataclass(frozen=True)
 class HetznerMachinesArgs:
     """``servers``: those that run the control plane come first; the very first is where the kubeconfig comes from.
     ``begun`` as of :func:`components.cluster_start.allow_start`. ``delete_protection`` is an option of the engine as
-    well, and ``ssh_allowed_cidrs`` stand in a message, so they are known.
+    well, and ``ssh_allowed_cidrs`` stand in a message, so they are known. ``drain_seconds``: how long the pods of a
+    node that leaves may take to go.
     """
 
     cluster: str
@@ -65,6 +70,7 @@ class HetznerMachinesArgs:
     labels: Mapping[str, pulumi.Input[str]]
     delete_protection: bool
     leftovers: RemoveLeftovers | None
+    drain_seconds: pulumi.Input[int] = DRAIN_SECONDS
 
 
 class HetznerMachines(pulumi.ComponentResource):
@@ -178,6 +184,24 @@ class HetznerMachines(pulumi.ComponentResource):
                 depends_on=[*servers, *begins],
                 aliases=formerly(f"{name}-kubeconfig", f"{prefix}-kubeconfig"),
             ),
+        )
+        members = [
+            Member(
+                Part(server.name, server.role == "server", server.router),
+                made,
+                made.ipv4_address if server.role == "server" else None,
+            )
+            for server, made in zip(args.servers, servers, strict=True)
+        ]
+        join_members(
+            name,
+            args.cluster,
+            members,
+            kubeconfig=fetched.stdout,
+            gone_with=fetched,
+            drain_seconds=args.drain_seconds,
+            made_here=True,
+            parent=self,
         )
         self.cluster = Cluster(kubeconfig, args.cluster, [fetched], machines=self, addresses=addresses)
         self.register_outputs({"kubeconfig": kubeconfig})

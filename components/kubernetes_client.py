@@ -13,7 +13,7 @@ import os
 import ssl
 import tempfile
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +31,14 @@ class UnsupportedKubeconfigError(Exception):
 
 
 class KubernetesError(RequestError):
-    """The API server refused a request, or can't be reached. Nothing is tried again here: who waits looks anew."""
+    """The API server refused a request, or can't be reached. Nothing is tried again here: who waits looks anew.
+
+    ``causes`` are reason and message of each cause in its answer.
+    """
+
+    def __init__(self, message: str, status: int | None = None, causes: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message, status)
+        self.causes = tuple(causes)
 
 
 class _Connection(http.client.HTTPSConnection):
@@ -139,17 +146,27 @@ class KubernetesClient:
         except NoAnswer as reason:
             raise KubernetesError(f"{where}: {reason}") from None
         if answer.refused:
-            raise KubernetesError(f"{where}: {answer.status} {_said(answer.body) or answer.reason}", answer.status)
+            said = _status(answer.body)
+            text = str(said.get("message") or "") or answer.reason
+            raise KubernetesError(f"{where}: {answer.status} {text}", answer.status, _causes(said))
         return answer.body
 
 
-def _said(text: bytes) -> str:
-    """The message of a Status object, "" for anything else that answers."""
+def _status(text: bytes) -> Mapping[str, Any]:
+    """The Status object of a refusal, empty for anything else that answers."""
     try:
         answer = json.loads(text)
     except ValueError:
-        return ""
-    return str(answer.get("message") or "") if isinstance(answer, dict) else ""
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _causes(status: Mapping[str, Any]) -> list[tuple[str, str]]:
+    details = status.get("details")
+    causes = details.get("causes") if isinstance(details, dict) else None
+    return [
+        (str(one.get("reason") or ""), str(one.get("message") or "")) for one in causes or [] if isinstance(one, dict)
+    ]
 
 
 def _load_client_certificate(context: ssl.SSLContext, user: Mapping[str, Any]) -> None:

@@ -25,6 +25,7 @@ from components.secrets import Secrets
 from domain.bundle import tar_bundle
 from domain.cloud_init import user_data
 from domain.keys import ClusterKeys
+from domain.leaving import DRAIN_SECONDS
 from domain.node_files import node_files
 from domain.nodes import Node
 from domain.places.existing import KUBECONFIG
@@ -125,6 +126,7 @@ def _at_hetzner(
             address=node.address,
             user_data=secrets.keys.apply(boot),
             host_key=pulumi.Output.unsecret(secrets.keys.apply(lambda keys: keys.host_key(node.name).public)),
+            router=node.router,
         )
 
     machines = HetznerMachines(
@@ -146,6 +148,7 @@ def _at_hetzner(
             labels=hetzner.labels,
             delete_protection=hetzner.delete_protection,
             leftovers=leftovers,
+            drain_seconds=_drain_seconds(settings),
         ),
         opts=children.options(pulumi.ResourceOptions(providers=providers)),
     )
@@ -172,6 +175,7 @@ def _over_ssh(
             address=str(node.address),
             host_key=str(node.host_key),
             bundle=secrets.keys.apply(bundle),
+            router=node.router,
         )
 
     provider = command.Provider(children.called("command"), opts=children.options())
@@ -185,7 +189,12 @@ def _over_ssh(
             port=ssh.port,
             private_key=secrets.needs(SSH_PRIVATE_KEY),
             engine=engine,
+            drain_seconds=_drain_seconds(settings),
         ),
         opts=children.options(pulumi.ResourceOptions(providers={"command": provider})),
     )
     return machines.cluster
+
+
+def _drain_seconds(settings: StackSettings) -> int:
+    return settings.k3s.drain_seconds if settings.k3s is not None else DRAIN_SECONDS

@@ -21,7 +21,9 @@ from components.cluster import Cluster, Shell, fetch_kubeconfig
 from components.cluster_start import allow_start
 from components.engine import ENGINE, Engine
 from components.inputs import text_of
+from components.node_member import Member, join_members
 from components.ssh_reachable import SshWait, ssh_hooks
+from domain.leaving import DRAIN_SECONDS, Part
 from domain.names import INSTALL_SCRIPT, UNINSTALL_SCRIPT
 from domain.overlay import NETBIRD_INTERFACE
 
@@ -64,7 +66,8 @@ it with the cluster still there.
 @dataclass(frozen=True)
 class OnPremiseMachine:
     """One machine. ``bundle`` is the tar archive with its files; it is secret, because the k3s token is in it. Name and
-    role say what there is and in which order, so they are known; all else may come from other resources.
+    role say what there is and in which order, and so does ``router``, whether its node carries a link: they are known.
+    All else may come from other resources.
     """
 
     name: str
@@ -72,13 +75,15 @@ class OnPremiseMachine:
     address: pulumi.Input[IPv4Address | str]
     host_key: pulumi.Input[str]
     bundle: pulumi.Input[bytes]
+    router: bool = False
 
 
 @dataclass(frozen=True)
 class OnPremiseMachinesArgs:
     """``machines``: the first one with role ``server`` begins the cluster; ``begun`` as of
-    :func:`components.cluster_start.allow_start`, ``engine`` runs the hooks. User, port and key may come from other
-    resources; how many machines there are is known, and so is the cluster's name, which names the kubeconfig's context.
+    :func:`components.cluster_start.allow_start`, ``engine`` runs the hooks. ``drain_seconds``: how long the pods of a
+    node that leaves may take to go. User, port and key may come from other resources; how many machines there are is
+    known, and so is the cluster's name, which names the kubeconfig's context.
     """
 
     cluster: str
@@ -88,6 +93,7 @@ class OnPremiseMachinesArgs:
     port: pulumi.Input[int]
     private_key: pulumi.Input[str]
     engine: Engine = ENGINE
+    drain_seconds: pulumi.Input[int] = DRAIN_SECONDS
 
 
 class OnPremiseMachines(pulumi.ComponentResource):
@@ -141,6 +147,25 @@ class OnPremiseMachines(pulumi.ComponentResource):
                 depends_on=[first, *removals.values()],
                 aliases=formerly(f"{name}-kubeconfig", f"isthmus-{args.cluster}-kubeconfig"),
             ),
+        )
+        members = [
+            Member(
+                Part(machine.name, machine.role == "server", machine.router),
+                # What takes k3s off it. What put it there may have failed, of a machine that is away.
+                removals[machine.name],
+                text_of(machine.address) if machine.role == "server" else None,
+            )
+            for machine in args.machines
+        ]
+        join_members(
+            name,
+            args.cluster,
+            members,
+            kubeconfig=fetched.stdout,
+            gone_with=fetched,
+            drain_seconds=args.drain_seconds,
+            made_here=False,
+            parent=self,
         )
         self.cluster = Cluster(kubeconfig, args.cluster, [fetched], machines=self)
         self.register_outputs({"kubeconfig": kubeconfig})

@@ -10,6 +10,7 @@ from pydantic import Field, StrictBool, StrictInt, StrictStr
 
 from domain import netbird_rules
 from domain.keeper_port import KeeperPort
+from domain.leaving import DRAIN_SECONDS
 from domain.names import KEEPER_PORT, VXLAN_PORT
 from domain.overlay import MTU_MAXIMUM, MTU_MINIMUM, WIREGUARD_OVERHEAD
 from domain.settings.section import ENTRIES_LIMIT, Section
@@ -20,6 +21,7 @@ from domain.values.services import K3sConfig, RegistryHost, Url, WireguardPort
 
 Mtu = Annotated[StrictInt, Field(ge=MTU_MINIMUM, le=MTU_MAXIMUM)]
 Seconds = Annotated[StrictInt, Field(ge=0, le=3600)]
+DrainSeconds = Annotated[StrictInt, Field(ge=30, le=3600)]
 
 
 class K3sSettings(Section):
@@ -43,6 +45,9 @@ class K3sSettings(Section):
     )
     """The same for the nodes that run workloads only (https://docs.k3s.io/cli/agent). Default: none, because ours are
     enough."""
+    drain_seconds: DrainSeconds = Field(default=DRAIN_SECONDS, examples=[900])
+    """For how long an ``up`` asks the pods of a node that leaves to go, as their PodDisruptionBudgets allow; then the
+    node stays. Default: 600, since with a budget one pod's successor has to be ready before the next one goes."""
 
 
 class CiliumSettings(Section):

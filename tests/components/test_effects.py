@@ -228,6 +228,10 @@ EFFECTS: dict[str, dict[str, Effect]] = {
     "k3s.agent_config": on_nodes(
         {"k3s.agent_config": {"kubelet-arg": ["max-pods=200"]}}, "agent", {"kubelet-arg": ["max-pods=200"]}
     ),
+    "k3s.drain_seconds": {
+        "de": Effect({"k3s.drain_seconds": 900}, ":NodeMember machines-de-agent-1-member", {"drain_seconds": 900}),
+        "mn": Effect({"k3s.drain_seconds": 900}, ":NodeMember machines-mn-2-member", {"drain_seconds": 900}),
+    },
     "cilium.version": everywhere({"cilium": {"version": "1.19.5"}}, ":Release isthmus-cilium", {"version": "1.19.5"}),
     "cilium.mtu": everywhere(
         {"cilium": {"mtu": 1270}, "peer": {"cilium": {"mtu": 1270}}}, ":Release isthmus-cilium",

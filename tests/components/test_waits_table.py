@@ -104,6 +104,10 @@ WAITS: Final = {
     ("former_node", "GONE_SECONDS"): Waited(
         "the former Node of a server", (("components/test_former_node.py", "test_in_vain"),)
     ),
+    ("node_leaving", "GONE_SECONDS"): Waited(
+        "the Node of a machine that leaves",
+        (("components/test_node_leaving.py", "test_a_member_that_etcd_does_not_let_go"),),
+    ),
     ("dns_relay", "INTERFACE_DEADLINE_SECONDS"): Waited(
         "wt0, by the pod of the DNS relay",
         (

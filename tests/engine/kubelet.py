@@ -54,6 +54,10 @@ class Kubelet:
         self._log_port.start(self._stack)
         self._thread.start()
 
+    def join(self, node: str) -> None:
+        """One that has left registers anew."""
+        self._register(node, self._addresses[node])
+
     def _register(self, node: str, address: str) -> None:
         api = self._api
         labels = {"kubernetes.io/hostname": node, **self._labels.get(node, {})}
@@ -131,6 +135,8 @@ class Kubelet:
         for node in sorted(self._api.items("/api/v1/nodes"), key=lambda one: str(one["metadata"]["name"])):
             name, labels = node["metadata"]["name"], node["metadata"].get("labels") or {}
             here = [one for one in pods if one["spec"].get("nodeName") == name and one is not pod]
+            if node["spec"].get("unschedulable") and not fields:
+                continue  # DaemonSets tolerate it.
             if (
                 (pod["spec"].get("nodeSelector") or {}).items() <= labels.items()
                 and all(name in field["values"] for field in fields)

@@ -85,11 +85,16 @@ class Servers(MemoryBackend):
 
 
 @contextmanager
-def on_machines(engine: Engine, directory: Path) -> Iterator[tuple[World, list[Machine]]]:
-    """mn, not raised yet, and its machines, which have nothing but an SSH server."""
-    given = MN["isthmus:on_premise"]["machines"]
+def on_machines(
+    engine: Engine, directory: Path, further: Sequence[Mapping[str, Any]] = ()
+) -> Iterator[tuple[World, list[Machine]]]:
+    """mn, not raised yet, and its machines, which have nothing but an SSH server. ``further``: besides those of the
+    sample, without their keys.
+    """
+    given = [*MN["isthmus:on_premise"]["machines"], *further]
     keys = [Ed25519PrivateKey.generate() for _ in given]
-    config = changed(MN, {f"on_premise.machines.{n}.host_key": public(key) for n, key in enumerate(keys)})
+    machines_with_keys = [{**one, "host_key": public(key)} for one, key in zip(given, keys, strict=True)]
+    config = changed(MN, {"on_premise.machines": machines_with_keys})
     with ExitStack() as stack:
         stack.enter_context(_network([one["address"] for one in given]))
         world = _world(engine, directory, stack, "mn", config)
@@ -107,16 +112,18 @@ def on_machines(engine: Engine, directory: Path) -> Iterator[tuple[World, list[M
 
 
 @contextmanager
-def at_hetzner(engine: Engine, directory: Path) -> Iterator[tuple[World, StandIn]]:
-    """de, not raised yet, and Hetzner's API."""
+def at_hetzner(
+    engine: Engine, directory: Path, changes: Mapping[str, Any] | None = None
+) -> Iterator[tuple[World, StandIn]]:
+    """de, not raised yet, with these changes of its settings, and Hetzner's API."""
     with ExitStack() as stack:
-        private = [str(node.address) for node in plan_of("de", DE).nodes]
+        private = [str(node.address) for node in plan_of("de", changed(DE, changes or {})).nodes]
         stack.enter_context(_network([*PUBLIC, *private]))
         servers = Servers(directory / "servers")
         hetzner = StandIn(directory / "hetzner", servers, first_public_address=IPv4Address(PUBLIC[0]))
         stack.callback(servers.stop_all)
         stack.callback(hetzner.stop)
-        servers.world = _world(engine, directory, stack, "de", at(hetzner))
+        servers.world = _world(engine, directory, stack, "de", changed(at(hetzner), changes or {}))
         yield servers.world, hetzner
 
 

@@ -34,6 +34,7 @@ RENAMED = {
 }  # fmt: skip
 """Some of what was called otherwise and is updated, with the secrets and addresses of the tests."""
 
+NODES = {"de": ("de-server-1", "de-agent-1"), "mn": ("mn-1", "mn-2")}
 
 COMPONENT = "isthmus:joined_cluster:JoinedCluster"
 
@@ -76,7 +77,8 @@ def test_it_is_updated_in_place(
         found = [(step.op, f"{step.type.rpartition(':')[2]} {step.name}") for step in steps(project.preview(stack))]
 
     assert len(found) > 30
-    # The one that all others are below now.
-    made = [] if killed else [("create", f"JoinedCluster {stack}")]
-    assert [step for step in found if step[0] not in ("same", "update", "read")] == made
+    # What programs before did not have: the one that all others are below, and each node's membership.
+    made = set() if killed else {("create", f"JoinedCluster {stack}")}
+    made |= {("create", f"NodeMember machines-{node}-member") for node in NODES[stack]}
+    assert {step for step in found if step[0] not in ("same", "update", "read")} == made
     assert {step for _, step in found} >= RENAMED["both"] | RENAMED[stack]
