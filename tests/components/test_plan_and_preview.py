@@ -1,4 +1,4 @@
-"""A preview refuses what `plan` refuses, word for word and with the same lines: every bad case of the settings.
+"""A preview refuses what `plan` refuses, word for word and with the same lines: the bad cases of the settings.
 
 `plan` reads the stack file; the program gets its own stack's values from the engine, as texts and JSON, and reads the
 others' files. Both ways have to come to the same words.
@@ -96,7 +96,19 @@ def write(directory: Path, stacks: Mapping[str, Mapping[str, Any]]) -> None:
         (directory / f"Pulumi.{name}.yaml").write_text(text(config), encoding="utf-8")
 
 
-@pytest.mark.parametrize("case", BAD, ids=lambda case: case["id"])
+OF_WRONG_FILES: Final = 3
+"""Of so many wrong files the preview of one always runs, of all with ``thorough``: the words are those of the checks
+that `plan` makes, and each is in tests/domain/test_settings_messages.py.
+"""
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case["id"], marks=pytest.mark.thorough if number % OF_WRONG_FILES else ())
+        for number, case in enumerate(BAD)
+    ],
+)
 def test_the_same_words(tmp_path: Path, case: dict[str, Any]) -> None:
     stacks = configs(case["stack"], bad_changes(case))
     write(tmp_path, stacks)
