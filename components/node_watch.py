@@ -16,6 +16,7 @@ from typing import Any, Final
 import pulumi
 
 from components.kubernetes_client import KubernetesClient, KubernetesError, UnsupportedKubeconfigError
+from domain.leaving import stays_after_all
 from domain.names import INSTALL_LOG
 from domain.nodes import Node
 
@@ -119,6 +120,16 @@ def _too_late(stack: str, nodes: Sequence[Node], missing: Sequence[str], *, firs
     )
 
 
+def look_and_open(client: KubernetesClient, stack: str, wanted: Sequence[str]) -> Mapping[str, Any]:
+    """The API's list of all nodes. One of those that are wanted is made schedulable again where it was to leave."""
+    listed = client.request("GET", "/api/v1/nodes")
+    for name, patch in stays_after_all(listed, wanted).items():
+        path = f"/api/v1/nodes/{name}"
+        client.request("PATCH", path, body=patch, content_type="application/merge-patch+json")
+        pulumi.log.info(f"{stack}: node {name} was to leave and stays; it is schedulable again")
+    return listed
+
+
 def watch_nodes(
     kubeconfig: pulumi.Output[str], context: str | None, stack: str, nodes: Sequence[Node], *, first_boot: bool
 ) -> None:
@@ -134,7 +145,7 @@ def watch_nodes(
             return ""
 
         async def nodes_listed() -> Mapping[str, Any]:
-            return await asyncio.to_thread(client.request, "GET", "/api/v1/nodes")
+            return await asyncio.to_thread(look_and_open, client, stack, [node.name for node in nodes])
 
         await wait_for_nodes(nodes_listed, stack, nodes, pulumi.log.info, pulumi.log.warn, first_boot=first_boot)
         return ""

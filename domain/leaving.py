@@ -139,6 +139,14 @@ def opening(node: Mapping[str, Any]) -> dict[str, Any] | None:
     return {"metadata": {"annotations": {LEAVES_ANNOTATION: None}}, "spec": {"unschedulable": None}}
 
 
+def stays_after_all(listed: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Of the API's list of Nodes those that are to stay and were closed to leave, each with the patch that opens it: an
+    ``up`` was killed in between, and then the machine came back into the stack file.
+    """
+    found = {item["metadata"]["name"]: opening(item) for item in listed.get("items") or []}
+    return {name: patch for name in wanted if (patch := found.get(name)) is not None}
+
+
 # --- the order --------------------------------------------------------------------------------------------------------
 
 

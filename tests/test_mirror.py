@@ -36,7 +36,6 @@ HELD_BY = {
     "keeper/netlink.py": "keeper/test_own_node.py",
     "keeper/over.py": "keeper/test_decision.py",
     "keeper/report.py": "keeper/test_metrics.py",
-    "keeper/seen.py": "keeper/test_decision.py",
     "keeper/service.py": "keeper/test_process.py",
     "keeper/wire.py": "keeper/test_process.py",
     "toolchain/errors.py": "toolchain/test_making.py",

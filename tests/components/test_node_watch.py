@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pulumi
 import pytest
 
 from components.kubernetes_client import KubernetesError
-from components.node_watch import NodesMissingError, wait_for_nodes
+from components.node_watch import NodesMissingError, look_and_open, wait_for_nodes
+from domain.leaving import LEAVES_ANNOTATION, opening
 from domain.nodes import Node
 from tests.domain.samples import DE, MN, plan_of
 
@@ -120,3 +122,28 @@ def test_at_hetzner_the_first_boot_has_a_log() -> None:
         NodesMissingError, match=r"/var/log/isthmus-install-k3s\.log and `journalctl -u k3s -u k3s-agent`"
     ):
         Cluster({"items": []}).wait_as("de", plan_of("de", DE).nodes, first_boot=True)
+
+
+def test_a_node_that_was_to_leave_and_stays_is_made_schedulable_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An `up` was killed while it was emptied, and then its machine came back into the stack file."""
+    asked: list[tuple[str, str, Any]] = []
+    marked = {"name": "mn-2", "annotations": {LEAVES_ANNOTATION: "true"}}
+    nodes: dict[str, Any] = {
+        "items": [{"metadata": {"name": "mn-1"}}, {"metadata": marked, "spec": {"unschedulable": True}}]
+    }
+
+    class Client:
+        def request(self, method: str, path: str, *, body: Any = None, content_type: str = "") -> Any:
+            asked.append((method, path, body))
+            assert content_type == ("application/merge-patch+json" if method == "PATCH" else "")
+            return nodes
+
+    said: list[str] = []
+    monkeypatch.setattr(pulumi.log, "info", said.append)
+    client: Any = Client()
+    assert look_and_open(client, "mn", ["mn-1", "mn-2"]) == nodes
+    assert asked == [("GET", "/api/v1/nodes", None), ("PATCH", "/api/v1/nodes/mn-2", opening(nodes["items"][1]))]
+    assert said == ["mn: node mn-2 was to leave and stays; it is schedulable again"]
+    asked.clear()
+    assert look_and_open(client, "mn", ["mn-1"]) == nodes
+    assert [method for method, *_ in asked] == ["GET"]

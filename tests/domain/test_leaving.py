@@ -20,6 +20,7 @@ from domain.leaving import (
     opening,
     pods_of_node,
     refusal,
+    stays_after_all,
     still_there,
 )
 
@@ -133,6 +134,15 @@ def test_what_a_person_closed_stays_closed() -> None:
 def test_after_a_kill_our_own_mark_is_known() -> None:
     assert closing(node(unschedulable=True, mark=True)) is None
     assert opening(node(unschedulable=True, mark=True)) is not None
+
+
+def test_one_that_stays_after_all_is_opened_again() -> None:
+    """And no other: one that is to leave, one that a person closed, one that is none."""
+    items = [node(unschedulable=True, mark=True), {**node(unschedulable=True), "metadata": {"name": "de-agent-1"}}]
+    patch = opening(items[0])
+    assert stays_after_all({"items": items}, ["de-agent-1", "de-agent-2", "de-agent-3"]) == {"de-agent-2": patch}
+    assert stays_after_all({"items": items}, ["de-agent-1"]) == {}
+    assert stays_after_all({"items": None}, ["de-agent-1"]) == {}
 
 
 def test_a_node_that_is_away() -> None:
