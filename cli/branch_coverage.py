@@ -109,12 +109,12 @@ def print_table(reached: Sequence[Reached], held: Mapping[str, float]) -> None:
     out = console.results()
     out.print(Text("\nrun by the unit tests, in percent", style="bold"))
     out.print(Text(f"  {'package':<12}{'statements':>12}{'branches':>12}{'together':>12}{'held':>8}"))
-    for one in reached:
-        floor = held.get(one.package)
-        statements = _tenths(100 * one.statements_run / one.statements if one.statements else 0.0)
-        branches = _tenths(100 * one.branches_run / one.branches if one.branches else 0.0)
-        line = f"  {one.package:<12}{statements:>12}{branches:>12}{_tenths(one.percent):>12}"
-        rises = floor is not None and one.percent > floor + SLACK
+    for counted in reached:
+        floor = held.get(counted.package)
+        statements = _tenths(100 * counted.statements_run / counted.statements if counted.statements else 0.0)
+        branches = _tenths(100 * counted.branches_run / counted.branches if counted.branches else 0.0)
+        line = f"  {counted.package:<12}{statements:>12}{branches:>12}{_tenths(counted.percent):>12}"
+        rises = floor is not None and counted.percent > floor + SLACK
         out.print(Text(f"{line}{'none' if floor is None else floor:>8}{'  may be raised' if rises else ''}"))
 
 

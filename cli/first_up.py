@@ -24,12 +24,12 @@ def first_up(*, runs: int, busy: int, as_json: bool) -> int:
     preflight.require_root("Raising the lab")
     logs = Path(tempfile.mkdtemp(prefix="isthmus-first-up-"))
     found: list[FirstUp] = []
-    for one in measure(reporters.reporter(), logs, runs=runs, busy=busy):
-        found.append(one)
+    for run in measure(reporters.reporter(), logs, runs=runs, busy=busy):
+        found.append(run)
         # A run takes minutes, and the next one may be ended by somebody: each is kept at once.
         with (logs / "runs.jsonl").open("a", encoding="utf-8") as kept:
-            kept.write(json.dumps(one.as_json()) + "\n")
-        if one.left:
+            kept.write(json.dumps(run.as_json()) + "\n")
+        if run.left:
             break
     if as_json:
         print(json.dumps(as_data(found, runs), indent=2))
@@ -63,6 +63,6 @@ def print_runs(out: Console, found: Sequence[FirstUp]) -> None:
         for one in found
     ]
     print_table(out, HEADS, rows, right=("run", "lab up", "load", "lab down"))
-    for one in found:
-        if not one.passed:
-            out.print(Text(f"run {one.number}: {'; '.join(one.left)}\n{one.said}".strip(), style="bold red"))
+    for run in found:
+        if not run.passed:
+            out.print(Text(f"run {run.number}: {'; '.join(run.left)}\n{run.said}".strip(), style="bold red"))

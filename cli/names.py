@@ -45,15 +45,15 @@ def tables(rates: Sequence[Rates], found: Sequence[Names]) -> tuple[Table, Table
         *("direction", "pod"),
         numbers=("runs", "local", "tunnel", "remote", f"limit ({LOCAL_RATIO:g} x local + tunnel)"),
     )
-    for one in found:
+    for direction in found:
         of_names.add_row(
-            f"{one.source} → {one.target}",
-            PLACES[one.placement],
-            str(one.runs),
-            f"{one.local_ms:.2f} ms",
-            f"{one.trip_ms:.2f} ms",
-            _judged(f"{one.remote_ms:.2f} ms", one.passed),
-            f"{one.limit_ms:.2f} ms",
+            f"{direction.source} → {direction.target}",
+            PLACES[direction.placement],
+            str(direction.runs),
+            f"{direction.local_ms:.2f} ms",
+            f"{direction.trip_ms:.2f} ms",
+            _judged(f"{direction.remote_ms:.2f} ms", direction.passed),
+            f"{direction.limit_ms:.2f} ms",
         )
     return throughput, of_names
 

@@ -137,5 +137,7 @@ def _print_times(results: Sequence[PartResult]) -> None:
     slowest = sorted((one for result in results for one in result.times), key=lambda one: -one.seconds)[:SLOWEST_TESTS]
     if slowest:
         out.print(Text("\nslowest tests", style="bold"))
-        for one in slowest:
-            out.print(Text(hanging(f"  {console.duration(one.seconds):>12}  ", f"{one.file}::{one.test}", out.width)))
+        for timed in slowest:
+            out.print(
+                Text(hanging(f"  {console.duration(timed.seconds):>12}  ", f"{timed.file}::{timed.test}", out.width))
+            )

@@ -100,6 +100,6 @@ def print_list(tests: Sequence[Listed]) -> None:
             more = f"  + {rest[part, file]}" if rest[part, file] else ""
             out.print(Text(hanging(f"  {always[part, file]:>5}  ", f"{file}{more}", out.width)))
     out.print(Text("\nonly with --thorough", style="bold"))
-    for one in tests:
-        if one.thorough:
-            out.print(Text(hanging("  ", one.test, out.width)))
+    for case in tests:
+        if case.thorough:
+            out.print(Text(hanging("  ", case.test, out.width)))

@@ -48,10 +48,10 @@ class HetznerServer:
 
 @dataclass(frozen=True)
 class HetznerMachinesArgs:
-    """``servers``: those that run the control plane come first; the very first is where the kubeconfig comes from.
-    ``begun`` as of :func:`components.cluster_start.allow_start`. ``delete_protection`` is an option of the engine as
-    well, and ``ssh_allowed_cidrs`` stand in a message, so they are known. ``drain_seconds``: how long the pods of a
-    node that leaves may take to go.
+    """``servers``: the first one with role ``server`` begins the cluster and is asked for the kubeconfig. ``begun``
+    as of :func:`components.cluster_start.allow_start`. ``delete_protection`` is an option of the engine as well, and
+    ``ssh_allowed_cidrs`` stand in a message, so they are known. ``drain_seconds``: how long the pods of a node that
+    leaves may take to go.
     """
 
     cluster: str
@@ -119,6 +119,7 @@ class HetznerMachines(pulumi.ComponentResource):
         )
 
         servers: list[hcloud.Server] = []
+        control_plane: list[tuple[HetznerServer, hcloud.Server]] = []
         last: dict[str, hcloud.Server] = {}
         for server in args.servers:
             made = hcloud.Server(
@@ -149,34 +150,35 @@ class HetznerMachines(pulumi.ComponentResource):
             )
             servers.append(made)
             last[server.role] = made
+            if server.role == "server":
+                control_plane.append((server, made))
 
-        first, control_plane = args.servers[0], [server for server in args.servers if server.role == "server"]
+        (beginner, machine), *joining = control_plane
         waited = SshWait(
-            first.name,
+            beginner.name,
             SSH_SECONDS,
             "look at the server's console at Hetzner, and whether hetzner.ssh_allowed_cidrs "
             f"({', '.join(map(str, args.ssh_allowed_cidrs))}) holds the public address that you come from, which a NAT "
             "may have changed since",
         )
-        hooks = None if args.leftovers is None else ssh_hooks(name, servers[0].ipv4_address, SSH_PORT, waited)
-        shell = Shell(servers[0].ipv4_address, args.ssh_private_key, first.host_key)
-        addresses = [one.ipv4_address for one in servers[: len(control_plane)]]
-        several = len(control_plane) > 1
+        hooks = None if args.leftovers is None else ssh_hooks(name, machine.ipv4_address, SSH_PORT, waited)
+        shell = Shell(machine.ipv4_address, args.ssh_private_key, beginner.host_key)
+        others = [made.ipv4_address for _, made in joining]
         begins: list[pulumi.Resource] = []
-        if several:
+        if joining:
             # Those that join it may not be made yet.
             opts = pulumi.ResourceOptions(
-                parent=self, depends_on=[servers[0]], aliases=formerly(f"{name}-start", f"{prefix}-start")
+                parent=self, depends_on=[machine], aliases=formerly(f"{name}-start", f"{prefix}-start")
             )
             begins = [allow_start(f"{name}-start", shell=shell, begun=args.begun, hooks=hooks, opts=opts)]
         kubeconfig, fetched = fetch_kubeconfig(
             f"{name}-kubeconfig",
             shell=shell,
-            address=servers[0].ipv4_address,
+            address=machine.ipv4_address,
             context=args.cluster,
-            fetched_again_with=servers[0].id,
-            kept=several,
-            others=addresses[1:] if args.leftovers else [],
+            fetched_again_with=machine.id,
+            kept=bool(joining),
+            others=others if args.leftovers else [],
             hooks=hooks,
             # On all of them, so that what is in the cluster goes before its machines do.
             opts=pulumi.ResourceOptions(
@@ -203,7 +205,9 @@ class HetznerMachines(pulumi.ComponentResource):
             made_here=True,
             parent=self,
         )
-        self.cluster = Cluster(kubeconfig, args.cluster, [fetched], machines=self, addresses=addresses)
+        self.cluster = Cluster(
+            kubeconfig, args.cluster, [fetched], machines=self, addresses=[machine.ipv4_address, *others]
+        )
         self.register_outputs({"kubeconfig": kubeconfig})
 
     def _options(

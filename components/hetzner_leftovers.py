@@ -55,9 +55,9 @@ def complete_server(client: HetznerClient, id_: int, inputs: Mapping[str, Any]) 
     if server is None:
         return
     present = {int(one["network"]) for one in server["private_net"]}
-    for one in inputs.get("networks") or []:
-        if int(one["networkId"]) not in present:
-            body = {"network": int(one["networkId"]), "ip": one["ip"]}
+    for network in inputs.get("networks") or []:
+        if int(network["networkId"]) not in present:
+            body = {"network": int(network["networkId"]), "ip": network["ip"]}
             client.act(f"/servers/{id_}/actions/attach_to_network", body)
     if server["status"] == "off":
         client.act(f"/servers/{id_}/actions/poweron", {})

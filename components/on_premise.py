@@ -113,21 +113,22 @@ class OnPremiseMachines(pulumi.ComponentResource):
         removals = of_servers | {
             machine.name: self._uninstall(args, machine, after=list(of_servers.values())) for machine in agents
         }
-        shell = _shell(args, servers[0])
-        several = len(servers) > 1
+        # Which begins the cluster, where there is none; it is asked for the kubeconfig, which leads to any that lives.
+        beginner, *joining = servers
+        shell = _shell(args, beginner)
         begins: list[pulumi.Resource] = []
-        if several:
+        if joining:
             opts = pulumi.ResourceOptions(
                 parent=self,
-                depends_on=[removals[servers[0].name]],
+                depends_on=[removals[beginner.name]],
                 aliases=formerly(f"{name}-start", f"isthmus-{args.cluster}-start"),
             )
-            hooks = self._hooks(args, servers[0])
+            hooks = self._hooks(args, beginner)
             begins = [allow_start(f"{name}-start", shell=shell, begun=args.begun, hooks=hooks, opts=opts)]
         # One server after the other, or a restart would take etcd its majority; then the agents. An agent that is away
         # holds up few others, and nothing that is in the cluster.
-        first = latest = self._install(args, servers[0], after=[removals[servers[0].name], *begins])
-        for machine in servers[1:]:
+        first = latest = self._install(args, beginner, after=[removals[beginner.name], *begins])
+        for machine in joining:
             latest = self._install(args, machine, after=[removals[machine.name], latest])
         lanes: list[pulumi.Resource] = [latest] * AGENTS_AT_ONCE
         for index, machine in enumerate(agents):
@@ -140,8 +141,8 @@ class OnPremiseMachines(pulumi.ComponentResource):
             address=shell.host,
             context=args.cluster,
             fetched_again_with=first.id,
-            kept=several,
-            others=[text_of(machine.address) for machine in servers[1:]] if args.engine.calls_back else [],
+            kept=bool(joining),
+            others=[text_of(machine.address) for machine in joining] if args.engine.calls_back else [],
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[first, *removals.values()],

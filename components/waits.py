@@ -185,12 +185,12 @@ def _state_of(pod: Mapping[str, Any]) -> str:
     where = f"{pod['metadata']['name']} on {pod['spec'].get('nodeName') or 'no node'}"
     if "deletionTimestamp" in pod["metadata"]:
         return f"{where}: is being replaced"
-    for one in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
         for kind in ("waiting", "terminated"):
-            found = (one.get("state") or {}).get(kind)
+            found = (container.get("state") or {}).get(kind)
             if found and found.get("reason") not in (None, "Completed", "PodInitializing", "ContainerCreating"):
                 detail = f" ({found['message'].splitlines()[0]})" if found.get("message") else ""
-                return f"{where}: {one['name']}: {found['reason']}{detail}"
+                return f"{where}: {container['name']}: {found['reason']}{detail}"
     return f"{where}: {'starting' if status.get('phase') in ('Pending', 'Running') else status.get('phase')}"
 
 
@@ -198,9 +198,9 @@ def nodes_away(nodes: Mapping[str, Any]) -> dict[str, str]:
     """Nodes that Kubernetes has not heard of for a while, with since when."""
     found = {}
     for node in nodes.get("items") or []:
-        for one in (node.get("status") or {}).get("conditions") or []:
-            if one["type"] == "Ready" and one["status"] == "Unknown":
-                found[node["metadata"]["name"]] = f"since {one.get('lastTransitionTime')}"
+        for condition in (node.get("status") or {}).get("conditions") or []:
+            if condition["type"] == "Ready" and condition["status"] == "Unknown":
+                found[node["metadata"]["name"]] = f"since {condition.get('lastTransitionTime')}"
     return found
 
 
@@ -253,9 +253,9 @@ def operator_seen(there: Mapping[str, Any], pods: Mapping[str, Any]) -> Seen:
 
 
 def _said_of(router: Mapping[str, Any]) -> str:
-    for one in (router.get("status") or {}).get("conditions") or []:
-        if one["type"] == "Ready" and one["status"] != "True":
-            return f"it is not ready: {one.get('message') or one.get('reason')}"
+    for condition in (router.get("status") or {}).get("conditions") or []:
+        if condition["type"] == "Ready" and condition["status"] != "True":
+            return f"it is not ready: {condition.get('message') or condition.get('reason')}"
     return "it has not been looked at"
 
 

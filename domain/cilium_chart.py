@@ -186,9 +186,9 @@ def unknown_values(values: Mapping[str, Any], version: str | None) -> Iterator[U
             yield _unknown("", name, names, guess=found < PROBLEMS_LIMIT)
             found += 1
         elif names[name] and isinstance(value, Mapping):
-            for one in value:
-                if one not in names[name]:
-                    yield _unknown(f"{name}.", str(one), names[name], guess=found < PROBLEMS_LIMIT)
+            for inner_name in value:
+                if inner_name not in names[name]:
+                    yield _unknown(f"{name}.", str(inner_name), names[name], guess=found < PROBLEMS_LIMIT)
                     found += 1
 
 

@@ -22,7 +22,7 @@ NAMESPACE: Final = "kube-system"
 
 @dataclass(frozen=True)
 class Clash:
-    """A value that the user may not set: its path with dots, what he set, what it must be, and why. ``overrides`` is
+    """A value that the user may not set: its path with dots, what is set, what it must be, and why. ``overrides`` is
     the path of the value that it would change past the chart, and which must be so; empty where it is that value.
     """
 
@@ -234,18 +234,18 @@ def clashes(
 
 
 def past_the_chart(user: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """Where the user writes into the agent's own configuration: the path, the name of the setting, what he wrote."""
+    """Where the user writes into the agent's own configuration: path, name of the setting, what is written there."""
     for path in PAST_THE_CHART:
         _, value = value_at(user, path)
         if path == "extraConfig" and isinstance(value, Mapping):
-            for name, one in value.items():
-                yield f"{path}.{name}", str(name).lower(), one
+            for name, given in value.items():
+                yield f"{path}.{name}", str(name).lower(), given
         elif path.endswith("extraArgs") and isinstance(value, list | tuple):
-            for index, one in enumerate(value):
-                yield f"{path}.{index}", re.split(r"[= ]", str(one).lstrip("-"), maxsplit=1)[0], one
+            for index, argument in enumerate(value):
+                yield f"{path}.{index}", re.split(r"[= ]", str(argument).lstrip("-"), maxsplit=1)[0], argument
         elif path.endswith("extraEnv") and isinstance(value, list | tuple):
-            for index, one in enumerate(value):
-                name = str(one.get("name", "")) if isinstance(one, Mapping) else ""
+            for index, variable in enumerate(value):
+                name = str(variable.get("name", "")) if isinstance(variable, Mapping) else ""
                 if name.startswith("CILIUM_"):
                     yield f"{path}.{index}", name.removeprefix("CILIUM_").lower().replace("_", "-"), name
 

@@ -128,10 +128,10 @@ def without_encrypted(key: str, value: Any) -> tuple[Any, list[str]]:
         return (Encrypted() if places else value), places
     found: list[str] = []
     result = {}
-    for name, one in value.items():
-        places = list(_encrypted_in(one, f"{key}.{name}"))
+    for name, inner in value.items():
+        places = list(_encrypted_in(inner, f"{key}.{name}"))
         found += places
-        result[name] = Encrypted() if places else one
+        result[name] = Encrypted() if places else inner
     return (result if found else value), found
 
 
@@ -139,11 +139,11 @@ def _encrypted_in(value: Any, place: str) -> Iterator[str]:
     if is_encrypted(value):
         yield place
     elif isinstance(value, Mapping):
-        for name, one in value.items():
-            yield from _encrypted_in(one, f"{place}.{name}")
+        for name, inner in value.items():
+            yield from _encrypted_in(inner, f"{place}.{name}")
     elif isinstance(value, list):
-        for index, one in enumerate(value):
-            yield from _encrypted_in(one, f"{place}.{index}")
+        for index, inner in enumerate(value):
+            yield from _encrypted_in(inner, f"{place}.{index}")
 
 
 _HANDED_ON: Final = {

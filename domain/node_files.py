@@ -189,7 +189,8 @@ def k3s_config(plan: AddressPlan, node: Node, token: str) -> dict[str, Any]:
         config["node-label"] = [f"{name}={value}" for name, value in sorted(node.labels.items())]
     if node.role == "agent":
         if not plan.joins_by_list:
-            config["server"] = f"https://{plan.servers[0].address}:{API_PORT}"
+            (server,) = plan.servers
+            config["server"] = f"https://{server.address}:{API_PORT}"
         return config
     return config | {
         "cluster-cidr": str(plan.pod_cidr),

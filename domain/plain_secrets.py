@@ -57,13 +57,13 @@ def _texts(value: Any, path: str, name: str) -> Iterator[tuple[str, str, str]]:
             yield path, name, value
     elif isinstance(value, Mapping):
         variable = value.get("name")
-        for key, one in value.items():
+        for key, inner in value.items():
             below = f"{path}.{shown(key)}".lstrip(".")
             of_variable = variable if key == "value" and isinstance(variable, str) else None
-            yield from _texts(one, below, of_variable or f"{name}.{key}".lstrip("."))
+            yield from _texts(inner, below, of_variable or f"{name}.{key}".lstrip("."))
     elif isinstance(value, list | tuple):
-        for index, one in enumerate(value):
-            yield from _texts(one, f"{path}.{index}", name if isinstance(one, Mapping) else "")
+        for index, inner in enumerate(value):
+            yield from _texts(inner, f"{path}.{index}", name if isinstance(inner, Mapping) else "")
 
 
 def no_secret_in_environment(draft: StackDraft) -> Iterator[Problem]:

@@ -78,18 +78,18 @@ def range_problems(drafts: Sequence[StackDraft], running: Collection[str] = ()) 
     before: dict[str, list[Range]] = {draft.stack: [] for draft in drafts}
     proposals = _Proposals(ranges)
     problems = []
-    for one in ranges:
-        if one.network.overlaps(NETBIRD_RANGE):
-            problems.append(_in_netbird(one, proposals))
-        elif (other := _first_met(one, before, links)) is not None:
-            moves, stays = _sides(one, other, proposals)
+    for entry in ranges:
+        if entry.network.overlaps(NETBIRD_RANGE):
+            problems.append(_in_netbird(entry, proposals))
+        elif (other := _first_met(entry, before, links)) is not None:
+            moves, stays = _sides(entry, other, proposals)
             problems.append(_overlap(moves, stays, links, proposals))
             if _alone(moves, stays, proposals):
                 # It has to go, whatever else it meets, and meets nothing where it goes to.
-                if moves is one:
+                if moves is entry:
                     continue
                 before[other.stack].remove(other)
-        before[one.stack].append(one)
+        before[entry.stack].append(entry)
     return problems
 
 

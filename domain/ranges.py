@@ -69,8 +69,8 @@ class FreeRanges:
                 further = _aligned(self._spans[index][1] + 1, size)
             passed.append(at)
             at = further
-        for one in passed:
-            skips[one] = at
+        for address in passed:
+            skips[address] = at
         return at
 
 

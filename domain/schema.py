@@ -44,8 +44,8 @@ def stack_file_schema() -> dict[str, Any]:
         "required": ["secure"],
         "additionalProperties": False,
     }
-    for one in secrets().values():
-        config[one.key] = {"description": f"Secret: {one.purpose}. Set it by `pulumi config set --secret`.", **secret}
+    for item in secrets().values():
+        config[item.key] = {"description": f"Secret: {item.purpose}. Set it by `pulumi config set --secret`.", **secret}
     for provider_name, provider in provider_models.items():
         properties = models["$defs"][provider_name]["properties"]
         for name in provider.model.model_fields:
@@ -79,17 +79,17 @@ def schema_text() -> str:
 
 def _describe(model: type[BaseModel], schema: dict[str, Any]) -> dict[str, Any]:
     """Gives every property the docstring of its field."""
-    for name, one in schema["properties"].items():
+    for name, described in schema["properties"].items():
         if text := description(model, name):
-            one["description"] = text
+            described["description"] = text
     return schema
 
 
 def _section(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     """Draft 7 knows nothing beside a $ref, and an absent section is left out rather than null."""
-    for one in [schema, *schema.get("anyOf", []), *schema.get("allOf", [])]:
-        if "$ref" in one:
-            return {"$ref": one["$ref"]}
+    for part in [schema, *schema.get("anyOf", []), *schema.get("allOf", [])]:
+        if "$ref" in part:
+            return {"$ref": part["$ref"]}
     return schema
 
 

@@ -269,11 +269,11 @@ def _blanks(file: StackFile) -> Iterator[Blank]:
 
     def within(setting: str, value: Any) -> Iterator[Blank]:
         if isinstance(value, Mapping):
-            for key, one in value.items():
-                yield from within(f"{setting}.{key}", one)
+            for key, inner in value.items():
+                yield from within(f"{setting}.{key}", inner)
         elif isinstance(value, list):
-            for index, one in enumerate(value):
-                yield from within(f"{setting}.{index}", one)
+            for index, inner in enumerate(value):
+                yield from within(f"{setting}.{index}", inner)
         elif isinstance(value, str) and value.startswith("<") and value.endswith(">"):
             yield Blank(file.lines[setting], setting, value[1:-1])
 

@@ -49,8 +49,6 @@ class Conversation:
         """The own address in the pod range, empty without one."""
         self._rounds = 0
         self.myself = Self()
-        self.refusals = 0
-        """Datagrams that were no message of a keeper who may send one."""
         self.take(config)
 
     def take(self, config: Config) -> None:
@@ -174,7 +172,6 @@ class Conversation:
         try:
             message = decode(data, self._key)
         except NotOurs:
-            self.refusals += 1
             return
         hearing = self.siblings.get(message.node)
         # The address as well: a sibling speaks for itself alone.
@@ -184,7 +181,6 @@ class Conversation:
             or message.cluster != self.config.cluster
             or self.config.routers[message.node] != address
         ):
-            self.refusals += 1
             return
         before = self._unwell()
         hearing.hear(message, now)
@@ -198,7 +194,6 @@ class Conversation:
         try:
             message = decode(data, None)
         except NotOurs:
-            self.refusals += 1
             return
         if peer is None and message.kind == "answer" and message.echo and message.echo[0] == self._boot:
             self._hear_through(address, message.echo[1])
@@ -210,7 +205,6 @@ class Conversation:
             or message.cluster != peer
             or known.routers.get(message.node) != address
         ):
-            self.refusals += 1
             return
         if message.kind == "probe":
             # To the port that the configuration names: nobody makes a keeper send to where he likes.
@@ -222,19 +216,18 @@ class Conversation:
             self.routers[peer][message.node].hear(message, now)
 
     def _hear_through(self, address: str, sequence: int) -> None:
-        if not any(way.hear(address, sequence) for way in self.throughs.values()):
-            self.refusals += 1
+        for way in self.throughs.values():
+            if way.hear(address, sequence):
+                return
 
     def from_inside(self, data: bytes, address: str, port: int, answer: Send) -> None:
         """A question that came to the address in the pod range, by a router of this cluster; its sender is a peer's."""
         try:
             message = decode(data, None)
         except NotOurs:
-            self.refusals += 1
             return
         ours = address in self.config.routers.values() or _within(address, (self.config.pod_cidr,))
         if not ours or message.kind != "through" or message.cluster not in self.config.peers:
-            self.refusals += 1
             return
         # To whom it came from, whatever its port: the router may have given it another.
         answer(encode(self._message("answer", echo=(message.boot, message.sequence)), None), address, port)

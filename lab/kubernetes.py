@@ -44,10 +44,10 @@ def merged(kubeconfigs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "contexts": [],
         "current-context": next(iter(kubeconfigs), ""),
     }
-    for name, one in kubeconfigs.items():
-        context = _named(one["contexts"], one["current-context"])["context"]
-        cluster = _named(one["clusters"], context["cluster"])["cluster"]
-        user = _named(one["users"], context["user"])["user"]
+    for name, kubeconfig in kubeconfigs.items():
+        context = _named(kubeconfig["contexts"], kubeconfig["current-context"])["context"]
+        cluster = _named(kubeconfig["clusters"], context["cluster"])["cluster"]
+        user = _named(kubeconfig["users"], context["user"])["user"]
         result["clusters"].append({"name": name, "cluster": cluster})
         result["users"].append({"name": name, "user": user})
         result["contexts"].append({"name": name, "context": {"cluster": name, "user": name}})

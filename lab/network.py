@@ -254,13 +254,13 @@ def create_workstation(site: topology.OnPremiseSite, others: Iterable[topology.O
     goes from one LAN to another by it.
     """
     create_namespace(topology.WORKSTATION_NAMESPACE)
-    for number, one in enumerate((site, *others)):
+    for number, each in enumerate((site, *others)):
         plug(
-            one.nat_namespace,
+            each.nat_namespace,
             topology.WORKSTATION_NAMESPACE,
             f"eth{number}",
-            one.interface(one.workstation_address),
-            gateway=one.gateway if one is site else None,
+            each.interface(each.workstation_address),
+            gateway=each.gateway if each is site else None,
         )
 
 

@@ -63,9 +63,9 @@ def _kind_of(annotation: Any) -> Kind | None:
 
 def model_of(annotation: Any) -> type[Section] | None:
     """The model behind ``Model`` or ``Model | None``."""
-    for one in (annotation, *get_args(annotation)):
-        if isinstance(one, type) and issubclass(one, Section):
-            return one if get_origin(annotation) is not tuple else None
+    for alternative in (annotation, *get_args(annotation)):
+        if isinstance(alternative, type) and issubclass(alternative, Section):
+            return alternative if get_origin(annotation) is not tuple else None
     return None
 
 

@@ -122,9 +122,9 @@ KEY: Final = ("fault", "cluster", "placement", "source", "target", "kind", "path
 def rows(samples: Iterable[Sample]) -> list[Row]:
     """A row for each fault, cluster, placement, direction, kind and path, in the order of their first samples."""
     grouped: dict[tuple[str, ...], list[Sample]] = {}
-    for one in samples:
-        key = tuple(str(getattr(one, name)) for name in KEY)
-        grouped.setdefault(key, []).append(one)
+    for sample in samples:
+        key = tuple(str(getattr(sample, name)) for name in KEY)
+        grouped.setdefault(key, []).append(sample)
     return [_row(of_row) for of_row in grouped.values()]
 
 

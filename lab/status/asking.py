@@ -64,8 +64,8 @@ def objects(cluster: Cluster) -> Objects:
     if found is None:
         return Objects(reachable=False)
     by_kind: dict[str, list[Json]] = {}
-    for one in found:
-        by_kind.setdefault(str(one["kind"]), []).append(one)
+    for item in found:
+        by_kind.setdefault(str(item["kind"]), []).append(item)
     custom = [one for one in by_kind.get("ConfigMap", []) if one["metadata"]["name"] == CUSTOM_CONFIG_MAP]
     return Objects(
         reachable=True,

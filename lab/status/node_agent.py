@@ -342,12 +342,12 @@ def firewall() -> Any:
     if found is None:
         return None
     hooks = {}
-    for one in found.get("nftables", []):
-        if chain := one.get("chain"):
+    for item in found.get("nftables", []):
+        if chain := item.get("chain"):
             hooks[chain["family"], chain["table"], chain["name"]] = chain.get("hook", "")
     seen: Answer = {"masquerades": False, "drops": []}
-    for one in found.get("nftables", []):
-        if not (rule := one.get("rule")) or not is_netbirds(rule):
+    for item in found.get("nftables", []):
+        if not (rule := item.get("rule")) or not is_netbirds(rule):
             continue
         text = json.dumps(rule["expr"]).lower()
         seen["masquerades"] |= "masquerade" in text

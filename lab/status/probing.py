@@ -176,20 +176,20 @@ def _answer(question: Question, answers: Mapping[str, MachineAnswer]) -> Json:
 def probes(asked: Sequence[Question], answers: Mapping[str, MachineAnswer]) -> tuple[Probe, ...]:
     """The packets there and back."""
     made = []
-    for one in asked:
-        if one.purpose != "packet" or one.pod is None or one.to is None:
+    for question in asked:
+        if question.purpose != "packet" or question.pod is None or question.to is None:
             continue
-        answer = _answer(one, answers)
+        answer = _answer(question, answers)
         made.append(
             Probe(
-                source_node=one.pod.node,
-                source_placement=one.pod.placement,
-                source_pod=one.pod.name,
-                target_node=one.to.node,
-                target_placement=one.to.placement,
-                target_pod=one.to.name,
-                protocol="icmp" if one.do == "icmp" else "tcp",
-                address=one.address,
+                source_node=question.pod.node,
+                source_placement=question.pod.placement,
+                source_pod=question.pod.name,
+                target_node=question.to.node,
+                target_placement=question.to.placement,
+                target_pod=question.to.name,
+                protocol="icmp" if question.do == "icmp" else "tcp",
+                address=question.address,
                 passed=bool(answer["ok"]),
                 milliseconds=answer["ms"],
                 said=str(answer["said"]),
@@ -201,16 +201,16 @@ def probes(asked: Sequence[Question], answers: Mapping[str, MachineAnswer]) -> t
 def name_probes(asked: Sequence[Question], answers: Mapping[str, MachineAnswer]) -> tuple[NameProbe, ...]:
     """The names."""
     made = []
-    for one in asked:
-        if one.purpose != "name" or one.pod is None:
+    for question in asked:
+        if question.purpose != "name" or question.pod is None:
             continue
-        answer = _answer(one, answers)
+        answer = _answer(question, answers)
         made.append(
             NameProbe(
-                source_node=one.pod.node,
-                source_pod=one.pod.name,
-                server=one.address,
-                name=one.name,
+                source_node=question.pod.node,
+                source_pod=question.pod.name,
+                server=question.address,
+                name=question.name,
                 passed=bool(answer["ok"]),
                 milliseconds=answer["ms"],
                 said="" if answer["ok"] else str(answer["said"]),
@@ -230,7 +230,7 @@ def open_ports(asked: Sequence[Question], answers: Mapping[str, MachineAnswer], 
 def steps(asked: Sequence[Question], answers: Mapping[str, MachineAnswer]) -> dict[NameStep, bool]:
     """Which relays answered."""
     found: dict[NameStep, bool] = {}
-    for one in asked:
-        if one.step is not None:
-            found[one.step] = found.get(one.step, False) or bool(_answer(one, answers)["ok"])
+    for question in asked:
+        if question.step is not None:
+            found[question.step] = found.get(question.step, False) or bool(_answer(question, answers)["ok"])
     return found

@@ -92,11 +92,11 @@ def keeper(told: Json | None) -> KeeperStatus | None:
 def peers(status: Json) -> dict[str, PeerFacts]:
     """The other routers in `netbird status --json`, by address."""
     found = {}
-    for one in status.get("peers", {}).get("details") or []:
-        found[str(one.get("netbirdIp", "")).partition("/")[0]] = PeerFacts(
-            connected=str(one.get("status", "")).lower() == "connected",
-            relayed=str(one.get("connectionType", "")).upper() != "P2P",
-            networks=tuple(one.get("networks") or ()),
+    for peer in status.get("peers", {}).get("details") or []:
+        found[str(peer.get("netbirdIp", "")).partition("/")[0]] = PeerFacts(
+            connected=str(peer.get("status", "")).lower() == "connected",
+            relayed=str(peer.get("connectionType", "")).upper() != "P2P",
+            networks=tuple(peer.get("networks") or ()),
         )
     return found
 

@@ -24,8 +24,6 @@ from lab.verify.workload import (
     cluster_ip_service,
 )
 
-Ask = Callable[[str], Mapping[str, Any]]
-"""Makes a request of a host, which is a name or an address, and gives the answer."""
 World = TypeVar("World")
 DEADLINE_SECONDS: Final = 5
 REQUESTS: Final = 8

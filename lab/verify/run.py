@@ -123,10 +123,10 @@ def _world(lab: Topology, tools: Tools, reporter: Reporter, *, keep: bool) -> It
             raise LabError("\n".join(filter(None, [str(error), told(collect(lab, tools))]))) from error
         probes = {one.site.name: one for one in started}
         sessions: dict[tuple[str, Placement], Session] = {}
-        for one in started:
+        for cluster_probes in started:
             for placement in PLACEMENTS:
-                session = Session(one.cluster, VERIFY_NAMESPACE, one.pod(placement).name)
-                sessions[one.site.name, placement] = stack.enter_context(session)
+                session = Session(cluster_probes.cluster, VERIFY_NAMESPACE, cluster_probes.pod(placement).name)
+                sessions[cluster_probes.site.name, placement] = stack.enter_context(session)
         world = World(lab=lab, probes=probes, sessions=sessions, pod_mtu=pod_mtu, api=api, cluster_ips=cluster_ips)
         with reporter.step("Waiting until the probes are known everywhere"):
             _settle(world)

@@ -237,10 +237,6 @@ def nothing_else_runs(look: Look) -> Iterator[Problem]:
             yield look.fault(place, machine, rule, fix)
 
 
-FOREIGN_LINK: Final = re.compile(r"cni0|flannel|cilium_|weave|kube-ipvs|vxlan\.calico")
-"""How interfaces of networks of pods begin."""
-
-
 def nothing_is_left(look: Look) -> Iterator[Problem]:
     """No other network of pods has left its files or interfaces."""
     for machine, facts, place in look.new():
