@@ -10,11 +10,12 @@ from components.netbird_api import (
     PolicyProvider,
 )
 from components.netbird_client import NetbirdError
-from components.netbird_provider import AmbiguousError, TakenError, group_id
+from components.netbird_provider import AmbiguousError, NotDeletedError, TakenError, group_id
 from tests.components.netbird_account import (
     ANOTHER,
     GROUP,
     POLICY,
+    ROUTERS,
     ZONE,
     client_of,
     configured,
@@ -39,6 +40,38 @@ class TestGroup:
         assert provider.create(GROUP).id == provider.create(GROUP).id == "id1"
         assert netbird.names("/groups") == ["isthmus-de-pods"]
         assert capfd.readouterr().out == "NetBird: took over group isthmus-de-pods (id1), which was there already\n"
+
+    def test_policies_of_ours_go_with_it_and_those_of_others_stay(self, netbird: Netbird) -> None:
+        """Those of a peer's stack too, since NetBird keeps a group that a policy names."""
+        provider = configured(GroupProvider(), netbird)
+        made = provider.create(GROUP)
+        other = netbird.group("office")
+        into = {"sources": [], "destinations": [made.id]}
+        netbird.add("/policies", name="isthmus-mn-to-de-pods", rules=[into])
+        netbird.add("/policies", name="isthmus-mn-to-kz-pods", rules=[{"sources": [other], "destinations": [other]}])
+        netbird.add("/policies", name="office", rules=[{"sources": [other], "destinations": []}])
+        provider.delete(made.id, made.outs)
+        assert netbird.names("/policies") == ["isthmus-mn-to-kz-pods", "office"]
+        assert netbird.names("/groups") == ["office"]
+
+    def test_a_policy_of_somebody_else_is_in_the_way(self, netbird: Netbird) -> None:
+        provider = configured(GroupProvider(), netbird)
+        made = provider.create(GROUP)
+        netbird.add("/policies", name="office", rules=[{"sources": [], "destinations": [made.id]}])
+        with pytest.raises(NotDeletedError, match=r"400: group has been linked to policy: office; "):
+            provider.delete(made.id, made.outs)
+        assert netbird.names("/policies") == ["office"]
+        assert netbird.names("/groups") == ["isthmus-de-pods"]
+
+    @pytest.mark.parametrize("owns_peers", [True, False])
+    def test_peers_of_ours_go_with_the_group_that_owns_them(self, netbird: Netbird, owns_peers: bool) -> None:
+        router, stranger = (
+            str(netbird.add("/peers", name=name, hostname=name)["id"]) for name in ("isthmus-de-router", "laptop")
+        )
+        group = netbird.group("isthmus-de-routers", router, stranger)
+        configured(GroupProvider(), netbird).delete(group, {**ROUTERS, "owns_peers": owns_peers, "object_id": group})
+        assert netbird.names("/peers") == (["laptop"] if owns_peers else ["isthmus-de-router", "laptop"])
+        assert netbird.names("/groups") == []
 
     def test_of_two_nobody_can_tell(self, netbird: Netbird) -> None:
         netbird.group("isthmus-de-pods")
