@@ -133,17 +133,31 @@ def test_an_agent_leaves_and_joins_again_under_its_name(engine: Engine, tmp_path
         assert [machine.runs() for machine in machines] == [set(), set(), set()]
 
 
+def killed_while_it_leaves(world: World) -> None:
+    """An `up` that takes mn-3 out, until a budget holds it."""
+    running = world.project.start("up", "-s", "mn", "--yes", "--skip-preview")
+    running.wait_for(lambda: "node mn-3 leaves (" in running.said, "it waits for the budget", 300)
+    running.kill()
+    assert node(world, "mn-3")["spec"]["unschedulable"]
+    world.project.run("cancel", "-s", "mn", "--yes")
+
+
 def test_killed_while_it_leaves(engine: Engine, tmp_path: Path) -> None:
-    """The next `up` goes on, and knows that the node is closed by its own doing."""
+    """The next `up` goes on, or opens the node where its machine is to stay: it knows that this program closed it."""
     with mn(engine, tmp_path) as (world, machines):
         run_web(world, "mn-3")
+        kept: dict[str, Any] = {}
+        settings(world, lambda config: kept.update(config["isthmus:on_premise"]["machines"][-1]))
         settings(world, out)
-        running = world.project.start("up", "-s", "mn", "--yes", "--skip-preview")
-        running.wait_for(lambda: "node mn-3 leaves (" in running.said, "it waits for the budget", 300)
-        running.kill()
-        assert node(world, "mn-3")["spec"]["unschedulable"]
-        world.project.run("cancel", "-s", "mn", "--yes")
+        killed_while_it_leaves(world)
 
+        settings(world, lambda config: config["isthmus:on_premise"]["machines"].append(kept))
+        world.up().says("mn: node mn-3 was to leave and stays; it is schedulable again")
+        assert not node(world, "mn-3")["spec"].get("unschedulable")
+        assert members(world) == {"mn-1", "mn-2", "mn-3"}
+
+        settings(world, out)
+        killed_while_it_leaves(world)
         world.up(code=1).says("The node is schedulable again")
         assert not node(world, "mn-3")["spec"].get("unschedulable")
 
