@@ -14,6 +14,7 @@ from typing import Final
 import pulumi
 import pulumi_command as command
 
+from components.child_names import formerly
 from components.cluster import Shell
 from domain.names import MAY_START, NODE_DIRECTORY
 
@@ -28,19 +29,25 @@ somebody else is left as it is, as the installation leaves it.
 
 
 def allow_start(
-    name: str,
+    component: str,
+    cluster: str,
     *,
+    several: bool,
     shell: Shell,
     begun: bool,
     hooks: pulumi.ResourceHookBinding | None,
     opts: pulumi.ResourceOptions,
-) -> pulumi.Resource:
-    """The permission for the server behind ``shell``. ``begun`` when the stack's outputs know of a cluster: one that
-    was raised before there was this resource gets none.
+) -> list[pulumi.Resource]:
+    """The permission of the ``component`` for the server behind ``shell``; nothing where there is no other one that it
+    could join. ``begun`` when the stack's outputs know of a cluster: one that was raised before there was this resource
+    gets none.
 
     What ``begun`` says counts at the creation alone, and a change of the connection runs nothing.
     """
-    return command.remote.Command(
+    if not several:
+        return []
+    name = f"{component}-start"
+    start = command.remote.Command(
         name,
         connection=shell.connection(),
         create=shell.as_root(NOTHING if begun else PERMIT),
@@ -52,6 +59,8 @@ def allow_start(
                 ignore_changes=["create"],
                 custom_timeouts=pulumi.CustomTimeouts(create="30m", update="30m"),
                 hooks=hooks,
+                aliases=formerly(name, f"isthmus-{cluster}-start"),
             ),
         ),
     )
+    return [start]

@@ -164,13 +164,16 @@ class HetznerMachines(pulumi.ComponentResource):
         hooks = None if args.leftovers is None else ssh_hooks(name, machine.ipv4_address, SSH_PORT, waited)
         shell = Shell(machine.ipv4_address, args.ssh_private_key, beginner.host_key)
         others = [made.ipv4_address for _, made in joining]
-        begins: list[pulumi.Resource] = []
-        if joining:
+        begins = allow_start(
+            name,
+            args.cluster,
+            several=bool(joining),
+            shell=shell,
+            begun=args.begun,
+            hooks=hooks,
             # Those that join it may not be made yet.
-            opts = pulumi.ResourceOptions(
-                parent=self, depends_on=[machine], aliases=formerly(f"{name}-start", f"{prefix}-start")
-            )
-            begins = [allow_start(f"{name}-start", shell=shell, begun=args.begun, hooks=hooks, opts=opts)]
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[machine]),
+        )
         kubeconfig, fetched = fetch_kubeconfig(
             f"{name}-kubeconfig",
             shell=shell,

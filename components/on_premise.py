@@ -116,15 +116,15 @@ class OnPremiseMachines(pulumi.ComponentResource):
         # Which begins the cluster, where there is none; it is asked for the kubeconfig, which leads to any that lives.
         beginner, *joining = servers
         shell = _shell(args, beginner)
-        begins: list[pulumi.Resource] = []
-        if joining:
-            opts = pulumi.ResourceOptions(
-                parent=self,
-                depends_on=[removals[beginner.name]],
-                aliases=formerly(f"{name}-start", f"isthmus-{args.cluster}-start"),
-            )
-            hooks = self._hooks(args, beginner)
-            begins = [allow_start(f"{name}-start", shell=shell, begun=args.begun, hooks=hooks, opts=opts)]
+        begins = allow_start(
+            name,
+            args.cluster,
+            several=bool(joining),
+            shell=shell,
+            begun=args.begun,
+            hooks=self._hooks(args, beginner),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[removals[beginner.name]]),
+        )
         # One server after the other, or a restart would take etcd its majority; then the agents. An agent that is away
         # holds up few others, and nothing that is in the cluster.
         first = latest = self._install(args, beginner, after=[removals[beginner.name], *begins])
