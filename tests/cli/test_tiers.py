@@ -24,6 +24,7 @@ LINK = Path(__file__).resolve().parents[1] / "link"
 STANDS_FOR = {
     "tests/link/test_third_site.py": "tests/lab/test_sites.py",
     "tests/link/test_failover.py": "tests/link/test_restarts.py::test_the_agent_is_killed",
+    "tests/link/test_leaving.py": "tests/lab/test_k3s_nodes.py::test_uninstalling_leaves_nothing",
     "tests/link/test_one_router.py": "tests/link/test_restarts.py::test_the_agent_is_killed",
     "tests/link/test_killed.py": "tests/link/test_recovery.py",
     "tests/link/test_status_tells_the_cause.py::test_the_peers_router_switched_off": (
@@ -59,12 +60,12 @@ STANDS_FOR = {
 """What runs only with --thorough and has no case of its own before: the file or test of its kind that always runs. Of
 three sites that is everything but the machines; of two routers, the kill of a single one's agent; of kills at random
 moments, kills at chosen ones; of a router's machine that is off, a router that is as silent while its machine runs,
-and tests/lab/status/test_judging.py for what is then said, as of every cause. Forwarding and the packet filter are the
-node's own, policy and resource NetBird's, rules and interface the tunnel's; a kubelet that is away costs no packet, as
-a relay that is frozen. The tutorial up to its previews is in
-tests/engine/test_tutorial.py. The wires are watched in every reboot. That no server is told to begin a cluster by its
-settings is in tests/domain/test_node_files.py; how a node that was made anew comes back, in the test that stands for
-it, and which password each has, in tests/domain/test_keys.py.
+and tests/lab/status/test_judging.py for what is then said, as of every cause. Forwarding and the packet filter are
+the node's own, policy and resource NetBird's, rules and interface the tunnel's; a kubelet that is away costs no
+packet, as a relay that is frozen; of a worker that leaves, what its machine keeps (the rest is in tests/engine). The
+tutorial up to its previews is in tests/engine/test_tutorial.py. The wires are watched in every reboot. That no server
+is told to begin a cluster by its settings is in tests/domain/test_node_files.py; how a node that was made anew comes
+back, in the test that stands for it, and which password each has, in tests/domain/test_keys.py.
 """
 
 
