@@ -184,7 +184,9 @@ def test_what_goes_with_its_machines(project: Project, de: dict[str, Any], stack
         ("Release", "isthmus-netbird-operator"),
         ("CiliumClusterwideNetworkPolicy", "cilium-deny-metadata"),
     }
-    assert set(found.values()) == {"", "machines"}
+    # A node's membership goes with what fetched the kubeconfig, which is one of the machines' children.
+    assert {kind for (kind, _), urn in found.items() if urn not in ("", "machines")} == {"NodeMember"}
+    assert {urn for (kind, _), urn in found.items() if kind == "NodeMember"} == {"machines-kubeconfig"}
     assert {kind for (kind, _), urn in found.items() if not urn} >= {"NetworkRouter", "SetupKey", "NetbirdGroup"}
     assert {kind for kind, _ in with_machines}.isdisjoint({"NetworkRouter", "SetupKey", "Group", "NetbirdGroup"})
     assert any(one["type"].endswith(machines) for one in states)
