@@ -203,12 +203,12 @@ def test_a_further_cluster_finds_room_and_moves_nobody(files: dict[str, str], da
     name = data.draw(st.sampled_from(["a0", "c2x", "zz"]))
     running = data.draw(st.sampled_from(all_ranges(fleet)))
     alone = data.draw(clusters(0, [name]))
+    if data.draw(st.booleans()):
+        same_place = IPv4Network((int(running.network_address) >> 12 << 12, 20))
+        alone = changed(alone, {"network.pod_cidr": str(same_place)})
     # An existing cluster whose own ranges overlap is told to correct them, and no range is free for that.
     assume(not check_fleet(parse_fleet({name: text(alone)})))
     newcomer = changed(alone, {"peers": list(files)})
-    if data.draw(st.booleans()):
-        same_place = IPv4Network((int(running.network_address) >> 12 << 12, 20))
-        newcomer = changed(newcomer, {"network.pod_cidr": str(same_place)})
     for _ in range(10):
         problems = check_fleet(parse_fleet({**linked(files, name), name: text(newcomer)}), set(files))
         if not problems:
