@@ -10,7 +10,7 @@ and nfnetlink.h.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,18 +56,28 @@ def taken_down(netlink: Netlink, wanted: Callable[[str], bool]) -> tuple[Piece, 
     None where somebody changed them meanwhile.
     """
     before = generation(netlink)
-    pieces = [
-        piece
-        for new, get in ((NEWTABLE, GETTABLE), (NEWCHAIN, GETCHAIN), (NEWSET, GETSET))
-        for piece in _dump(netlink, new, get, _header(0))
-        if wanted(_of_table(piece)[1])
-    ]
-    for piece in [piece for piece in pieces if piece.kind == NEWSET]:
-        names = attributes(piece.content)
-        of_set = attribute(NAME, names[NAME]) + attribute(SET_NAME, names[SET_NAME])
-        pieces.extend(_dump(netlink, NEWELEMENTS, GETELEMENTS, _header(piece.family) + of_set))
-    pieces.extend(piece for piece in _dump(netlink, NEWRULE, GETRULE, _header(0)) if wanted(_of_table(piece)[1]))
+    tables = [table for table in _dump(netlink, NEWTABLE, GETTABLE, 0) if wanted(_of_table(table)[1])]
+    pieces = [*tables]
+    for kind, get in ((NEWCHAIN, GETCHAIN), (NEWSET, GETSET), (NEWRULE, GETRULE)):
+        for table in tables:
+            # Sets and rules the kernel picks by their table; chains it does not.
+            name = attribute(NAME, attributes(table.content)[NAME])
+            found = _dump(netlink, kind, get, table.family, name)
+            pieces.extend(piece for piece in found if _of_table(piece) == _of_table(table))
+        if kind == NEWSET:
+            pieces.extend(_elements(netlink, pieces))
     return tuple(pieces) if generation(netlink) == before else None
+
+
+def _elements(netlink: Netlink, pieces: Sequence[Piece]) -> list[Piece]:
+    """What is in these sets."""
+    found: list[Piece] = []
+    for piece in pieces:
+        if piece.kind == NEWSET:
+            names = attributes(piece.content)
+            of_set = attribute(NAME, names[NAME]) + attribute(SET_NAME, names[SET_NAME])
+            found.extend(_dump(netlink, NEWELEMENTS, GETELEMENTS, piece.family, of_set))
+    return found
 
 
 def lost(known: tuple[Piece, ...], found: tuple[Piece, ...]) -> tuple[Piece, ...]:
@@ -100,8 +110,8 @@ def _messages(pieces: tuple[Piece, ...]) -> Iterator[tuple[int, bytes, int]]:
         yield _kind(piece.kind), _header(piece.family) + content, flags
 
 
-def _dump(netlink: Netlink, new: int, get: int, payload: bytes) -> list[Piece]:
-    return [Piece(new, answer[0], answer[HEADER:]) for answer in netlink.ask(_kind(get), payload)]
+def _dump(netlink: Netlink, new: int, get: int, family: int, which: bytes = b"") -> list[Piece]:
+    return [Piece(new, answer[0], answer[HEADER:]) for answer in netlink.ask(_kind(get), _header(family) + which)]
 
 
 def _of_table(piece: Piece) -> tuple[int, str]:

@@ -31,7 +31,8 @@ class OwnNode:
         self._forwarding = [path for path in forwarding if path.exists()]
         self._route = Netlink()
         self._filter: Netlink | None = None
-        self._tables: tuple[bytes, tuple[Piece, ...]] = (b"", ())
+        self._found: tuple[bool, tuple[Piece, ...]] = (True, ())
+        self._found_at = b""
         with contextlib.suppress(OSError):
             self._filter = Netlink(NETLINK_NETFILTER)
 
@@ -46,14 +47,15 @@ class OwnNode:
                 silent = True
             # Waiting for the agent took time.
             link = netlink.interface(self._route, interface)
+        filtering, tables = self._filters()
         facts = NodeFacts(
             forwarding=self._forwards(),
             interface=link,
             address=netlink.address_of(self._route, link.index) if link else "",
             rules=tuple(rule for rule in netlink.rules(self._route) if _netbirds(rule)),
             routes=tuple(netlink.routes(self._route, NETBIRD_TABLE)),
-            filtering=self._filtering(),
-            tables=self._taken_down(),
+            filtering=filtering,
+            tables=tables,
             silent=silent,
             led=programs.led(self._route, interface) if link and link.up else None,
         )
@@ -98,26 +100,24 @@ class OwnNode:
         if problem:
             raise problem
 
-    def _filtering(self) -> bool:
+    def _filters(self) -> tuple[bool, tuple[Piece, ...]]:
+        """Whether nftables has chains of NetBird's, and its own tables: read only after a change of any rules, and as
+        they were while they change or can't be read.
+        """
         if self._filter is None:
-            return True
-        try:
-            found = netlink.chains(self._filter)
-        except OSError:
-            return True
-        return any("netbird" in table.lower() or "netbird" in chain.lower() for table, chain in found)
-
-    def _taken_down(self) -> tuple[Piece, ...]:
-        """NetBird's tables of nftables, read only after a change of any rules, and as they were while they change."""
-        if self._filter is None:
-            return ()
+            return self._found
         with contextlib.suppress(OSError):
-            at, found = nftables.generation(self._filter), None
-            if at != self._tables[0]:
-                found = nftables.taken_down(self._filter, lambda name: "netbird" in name.lower())
-            if found is not None:
-                self._tables = (at, found)
-        return self._tables[1]
+            at = nftables.generation(self._filter)
+            if at != self._found_at:
+                there = any(_is_netbirds(table) or _is_netbirds(name) for table, name in netlink.chains(self._filter))
+                tables = nftables.taken_down(self._filter, _is_netbirds)
+                self._found = (there, self._found[1] if tables is None else tables)
+                self._found_at = b"" if tables is None else at
+        return self._found
+
+
+def _is_netbirds(name: str) -> bool:
+    return "netbird" in name.lower()
 
 
 def _netbirds(rule: Rule) -> bool:
