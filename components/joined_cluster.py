@@ -177,7 +177,7 @@ class JoinedCluster(pulumi.ComponentResource):
                 children.called("keeper"),
                 KeeperArgs(
                     image=settings.keeper.image,
-                    config=keeper_config(plan, keeper_port, links, peers_keepers),
+                    config=keeper_config(plan, keeper_port, links, peers_keepers, metrics=settings.keeper.metrics),
                     program=program(),
                     policies=[egress_policy_name(link.cluster) for link in links],
                     api=cilium_values.api_address(values),

@@ -42,10 +42,19 @@ class ProgramError(ValueError):
 
 
 def keeper_config(
-    plan: AddressPlan, port: int, links: Sequence[Link], peer_ports: Mapping[str, int | None]
+    plan: AddressPlan,
+    port: int,
+    links: Sequence[Link],
+    peer_ports: Mapping[str, int | None],
+    *,
+    metrics: bool = False,
 ) -> dict[str, Any]:
-    """The content of keeper.json. ``peer_ports`` is {peer: port of its keepers}, None where it has none."""
+    """The content of keeper.json. ``peer_ports`` is {peer: port of its keepers}, None where it has none; ``metrics``
+    whether they are given at the node's address.
+    """
     return {
+        # Said only where it is so: a changed file is read anew by every keeper.
+        **({"metrics": True} if metrics else {}),
         "version": CONFIG_VERSION,
         "cluster": plan.cluster,
         "port": port,

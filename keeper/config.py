@@ -29,7 +29,9 @@ class Peer:
 
 @dataclass(frozen=True)
 class Config:
-    """``routers`` of the own cluster is {node: node address}; ``peers`` is {cluster: Peer}."""
+    """``routers`` of the own cluster is {node: node address}; ``peers`` is {cluster: Peer}; ``metrics`` says whether
+    they are given at the node's address as well.
+    """
 
     cluster: str
     port: int
@@ -37,6 +39,7 @@ class Config:
     routers: Mapping[str, str]
     pod_cidr: str
     peers: Mapping[str, Peer] = field(default_factory=dict)
+    metrics: bool = False
 
     def cluster_at(self, address: str) -> str | None:
         """The peer one of whose routers has this NetBird address."""
@@ -63,6 +66,7 @@ def parse_config(text: str, source: str = "keeper.json") -> Config:
             routers=_addresses(data["routers"]),
             pod_cidr=str(IPv4Network(data["pod_cidr"])),
             peers=peers,
+            metrics=data.get("metrics") is True,
         )
     except KeyError as error:
         raise BadConfig(f"{source}: {error.args[0]} is missing") from error

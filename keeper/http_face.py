@@ -1,4 +1,6 @@
-"""The keeper's HTTP face, on the node's loopback alone: for the kubelet's probes, for ``up`` and for monitoring."""
+"""The keeper's HTTP face, on the node's loopback: for the kubelet's probes and for ``up``. What it gives at the node's
+address, where that is wanted, is for monitoring alone.
+"""
 
 from __future__ import annotations
 

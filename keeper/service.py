@@ -33,6 +33,8 @@ CONFIG_SECONDS: Final = 2.0
 API_SECONDS: Final = 2.0
 DRAIN_SECONDS: Final = 120.0
 """A drain that nothing follows ends by itself."""
+FOR_OTHERS: Final = {("GET", "/healthz"), ("GET", "/metrics")}
+"""What is given at the node's address."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class Keeper:
         self._memory = Memory()
         self._mend_memory = MendMemory()
         self._decision = Decision((), {})
+        self._face: tuple[str, asyncio.AbstractServer] | None = None
+        """Where the metrics are given besides the loopback."""
         self._drained: tuple[float, int] | None = None
         """Since when, and the index of the tunnel's interface at that moment."""
 
@@ -96,6 +100,8 @@ class Keeper:
         for task in (stopped, *tasks):
             task.cancel()
         server.close()
+        if self._face:
+            self._face[1].close()
         for wire in (self._siblings_wire, self._tunnel_wire, self._inner_wire):
             if wire:
                 wire.close()
@@ -133,6 +139,25 @@ class Keeper:
             self._doing.wake()
             self._doing.log(f"keeper.json is read anew: {len(config.routers)} routers, {len(config.peers)} peers")
         self._doing.problem("keeper.json", self._file.problem)
+        await self._open_face()
+
+    async def _open_face(self) -> None:
+        """The metrics at the node's address, as the file says now. Only they: no drain, and nothing that it thinks."""
+        config = self._talk.config
+        wanted = config.routers.get(self._place.node, "") if config.metrics else ""
+        if wanted == (self._face[0] if self._face else ""):
+            return
+        if self._face:
+            self._face[1].close()
+            self._face = None
+        problem = ""
+        if wanted:
+            routes = {key: route for key, route in self._routes().items() if key in FOR_OTHERS}
+            try:
+                self._face = (wanted, await http_face.serve(routes, wanted, self._place.http_port))
+            except OSError as error:
+                problem = f"{wanted}:{self._place.http_port}: {error}"
+        self._doing.problem("metrics", problem)
 
     async def _looks(self) -> None:
         while True:

@@ -113,6 +113,9 @@ class KeeperSettings(Section):
     port: KeeperPort = Field(default=KEEPER_PORT, examples=[51823])
     """UDP port where the keepers of the routers hear each other, within the cluster and through the link. Default:
     51823, because nothing else is known to have it."""
+    metrics: StrictBool = Field(default=False, examples=[True])
+    """Whether the keepers give their metrics to whoever asks for them at the routers' node addresses, TCP port 8055;
+    peers can't. Default: false, because they name the peers' routers and any pod and node may read them."""
 
 
 class DnsSettings(Section):

@@ -270,6 +270,9 @@ EFFECTS: dict[str, dict[str, Effect]] = {
         {"keeper": {"image": "registry.example.net/python:3.12.1"}}, ":DaemonSet isthmus-keeper",
         {"image": "registry.example.net/python:3.12.1"},
     ),
+    "keeper.metrics": everywhere(
+        {"keeper": {"metrics": True}}, ":ConfigMap isthmus-keeper", '"metrics": true'
+    ),
     "keeper.port": everywhere({"keeper": {"port": 51900}}, "output keeper", {"port": 51900}),
     "dns.relay_image": everywhere(
         {"dns": {"relay_image": "coredns/coredns:1.14.8"}}, ":DaemonSet isthmus-dns-relay",

@@ -56,6 +56,11 @@ class TestConfig:
             },
         }
 
+    def test_metrics_are_said_only_where_they_are_wanted(self) -> None:
+        found = keeper_config(plan_of("mn", MN), 51823, [], {}, metrics=True)
+        assert found.pop("metrics") is True
+        assert found == keeper_config(plan_of("mn", MN), 51823, [], {})
+
     @pytest.mark.parametrize("ports", [{}, {"de": None}])
     def test_a_peer_without_keepers(self, ports: dict[str, int | None]) -> None:
         found = keeper_config(plan_of("mn", MN), 51823, [parse_link(LINKS["de"], "de")], ports)

@@ -43,8 +43,15 @@ class Pair:
         self.ports = {"mn-1": free_port(), "mn-2": free_port()}
         self.running: dict[str, subprocess.Popen[str]] = {}
 
-    def write(self, routers: dict[str, str]) -> None:
-        config = {"cluster": "mn", "port": self.port, "routers": routers, "pod_cidr": "10.52.0.0/16", "peers": {}}
+    def write(self, routers: dict[str, str], **more: object) -> None:
+        config = {
+            "cluster": "mn",
+            "port": self.port,
+            "routers": routers,
+            "pod_cidr": "10.52.0.0/16",
+            "peers": {},
+            **more,
+        }
         new = self._directory / "new"
         new.write_text(json.dumps(config))
         new.rename(self._directory / "keeper.json")
@@ -62,8 +69,8 @@ class Pair:
             text=True,
         )
 
-    def ask(self, node: str, path: str, method: str = "GET") -> tuple[int, str]:
-        request = urllib.request.Request(f"http://127.0.0.1:{self.ports[node]}{path}", method=method)
+    def ask(self, node: str, path: str, method: str = "GET", at: str = "127.0.0.1") -> tuple[int, str]:
+        request = urllib.request.Request(f"http://{at}:{self.ports[node]}{path}", method=method)
         try:
             with urllib.request.urlopen(request, timeout=5) as answer:
                 return answer.status, answer.read().decode()
@@ -175,6 +182,28 @@ def test_what_is_put_right_at_once_nobody_else_hears_of(pair: Pair) -> None:
     log, _ = pair.running["mn-1"].communicate(timeout=DEADLINE_SECONDS)
     assert log.count("keeper: this node is in order") == 1
     assert log.count("not in order") == 1  # Before there was a wt0.
+
+
+def test_metrics_are_given_at_the_nodes_address_where_that_is_wanted(pair: Pair) -> None:
+    routers = {"mn-1": "127.0.0.2", "mn-2": "127.0.0.3"}
+
+    def given() -> bool:
+        try:
+            return pair.ask("mn-1", "/metrics", at="127.0.0.2")[0] == 200
+        except urllib.error.URLError:
+            return False
+
+    assert not given()
+    pair.write(routers, metrics=True)
+    until(given)
+    assert "isthmus_keeper_node_in_order" in pair.ask("mn-1", "/metrics", at="127.0.0.2")[1]
+    assert pair.ask("mn-1", "/healthz", at="127.0.0.2") == (200, "ok\n")
+    for path, method in (("/drain", "POST"), ("/undrain", "POST"), ("/status", "GET"), ("/readyz", "GET")):
+        assert pair.ask("mn-1", path, method, at="127.0.0.2")[0] == 404
+    assert pair.ask("mn-1", "/readyz")[0] == 200
+    pair.write(routers)
+    until(lambda: not given())
+    assert pair.ask("mn-1", "/metrics")[0] == 200
 
 
 def test_the_http_face_says_what_there_is(pair: Pair) -> None:
