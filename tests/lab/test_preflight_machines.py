@@ -114,6 +114,8 @@ def test_machines_as_they_come_pass_and_are_left_as_they_are(site: Site) -> None
 
 def test_every_fault_of_every_machine_in_one_run(site: Site) -> None:
     first, second, third = NAMES
+    copied = machines.exec(first, ["cat", "/etc/machine-id"], check=True).stdout.strip()
+    assert copied
     breaking = {
         first: "mkdir -p /etc/rancher/k3s; systemd-run --unit=firewalld sleep 600;"
         "systemd-run --unit=squatter python3 -m http.server 10250",
@@ -121,7 +123,7 @@ def test_every_fault_of_every_machine_in_one_run(site: Site) -> None:
         "nft add chain inet shut in '{ type filter hook input priority 0; }';"
         "nft add rule inet shut in tcp dport 10250 drop; ip link add cni0 type bridge",
         third: "mv /usr/bin/flock /usr/bin/flock.away; mkdir -p /etc/cni/net.d;"
-        "touch /etc/cni/net.d/10-calico.conflist; systemd-run --unit=docker sleep 600",
+        f"touch /etc/cni/net.d/10-calico.conflist; systemd-run --unit=docker sleep 600; echo {copied} >/etc/machine-id",
     }
     for name, script in breaking.items():
         machines.exec(name, ["sh", "-euc", script], check=True)
@@ -141,10 +143,11 @@ def test_every_fault_of_every_machine_in_one_run(site: Site) -> None:
         f"{third} lacks flock",
         f"{third} has settings of another network of pods: /etc/cni/net.d/10-calico.conflist",
         f"{third} runs docker",
+        f"{third} has the machine-id of {first}",
         f"test-look-4 can't be reached over SSH at {AWAY}, port 22",
     ):
         assert [one for one in told if part in one], (part, told)
-    assert len(told) == 11, told
+    assert len(told) == 12, told
 
     site.stack({**host_keys(), third: wrong})
     told = [problem["text"] for problem in site.preflight(expected=1)["problems"]]

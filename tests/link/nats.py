@@ -21,6 +21,7 @@ from typing import Final
 from lab import machines
 from lab.commands import wait_until
 from lab.failover.pods import Pod
+from lab.verify.workload import ProbePod
 from toolchain import Recipe
 from toolchain.making import ensure_recipe
 from toolchain.recipes import Binary
@@ -60,7 +61,7 @@ gateway {{ name: {name}, listen: 0.0.0.0:{GATEWAY_PORT}, gateways: [{gateways}] 
 """
 
 
-def in_network(pod: Pod, command: Sequence[str]) -> list[str]:
+def in_network(pod: Pod | ProbePod, command: Sequence[str]) -> list[str]:
     """The command with this machine's files in the pod's network."""
     found = machines.exec(pod.node, ["sh", "-c", _NETWORK, "network", pod.address], check=True).stdout.split()
     if len(found) != 1:

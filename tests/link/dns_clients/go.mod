@@ -1,0 +1,3 @@
+module isthmus/tests/link/dns_clients
+
+go 1.26.0
