@@ -16,6 +16,7 @@ from typing import Final
 
 import pytest
 
+from lab import cgroups
 from lab.names import SERVICE, THROUGHPUT_SERVICE, host, manifests
 from lab.project import Tools
 from lab.reporting import Silent
@@ -105,7 +106,9 @@ def asking(world: World, placement: Placement, options: str, directory: Path) ->
     def ask(client: Client, name: str, family: str) -> subprocess.CompletedProcess[str]:
         inside: Sequence[str] = ["unshare", "--mount", "sh", "-ec", _WITH_FILES, str(directory)]
         words = [*inside, *client.command, name, *([family] if family else [])]
-        command = in_network(world.probes["de"].pod(placement), words)
+        pod = world.probes["de"].pod(placement)
+        # Cilium leads what is sent to a ClusterIP elsewhere by the sender's cgroup.
+        command = cgroups.wrap(f"{pod.node}/{cgroups.EXECUTED}", in_network(pod, words))
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     return ask
@@ -148,6 +151,6 @@ def test_a_client_finds_what_there_is(
             (ours,) = [one["spec"]["clusterIP"] for one in own if one["metadata"]["name"] == THROUGHPUT_SERVICE]
             assert found(f"{THROUGHPUT_SERVICE}.{VERIFY_NAMESPACE}", family) == {ours}
         begin = time.monotonic()
-        denied = ask(client, f"nobody.{VERIFY_NAMESPACE}.svc.{zone}", family)
+        denied = ask(client, f"no-such.{VERIFY_NAMESPACE}.svc.{zone}", family)
         assert denied.returncode == 1, denied.stdout
         assert time.monotonic() - begin < DENIED_SECONDS
