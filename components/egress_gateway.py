@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import pulumi
 
@@ -20,6 +21,12 @@ from components.waiting import Waiting
 from domain import overlay
 from domain.egress_policy import egress_policy
 from domain.link import Link
+
+STEERED: Final = "spec.egressGateway.nodeSelector"
+"""Belongs to whoever names the gateway's node. The kind has it as one piece (``x-kubernetes-map-type: atomic``), so an
+engine that applied it with the rest of the policy would take the node's name out, and Cilium would lead the link to the
+first router by name for as long as nobody names one again.
+"""
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,9 @@ class EgressGateway(pulumi.ComponentResource):
         self.policy = KubernetesObject(
             policy_name,
             {**manifest, "metadata": {**manifest["metadata"], "annotations": {route_waits.SOURCES_ANNOTATION: own}}},
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[routed, *policies], aliases=aliases),
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=[routed, *policies], aliases=aliases, ignore_changes=[STEERED]
+            ),
         )
         if args.keepers is not None:
             args.waiting.until(

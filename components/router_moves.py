@@ -106,8 +106,20 @@ def _policies(client: KubernetesClient) -> dict[str, Mapping[str, Any]]:
 
 
 def _gateway(spec: Mapping[str, Any]) -> str | None:
-    found = spec["egressGateway"]["nodeSelector"]["matchLabels"].get(HOSTNAME)
-    return str(found) if found else None
+    """The node that a policy names. None as well for a selector that is not as this program and the keepers write it:
+    then it is written anew.
+    """
+    selector = spec["egressGateway"].get("nodeSelector") or {}
+    labels = selector.get("matchLabels") or {}
+    ours = labels.get(ROUTER_LABEL) == ROUTER_LABEL_VALUE and labels.keys() == {ROUTER_LABEL, HOSTNAME}
+    return str(labels[HOSTNAME]) if ours and not selector.get("matchExpressions") else None
+
+
+def _naming(selector: Mapping[str, Any], hostname: str) -> dict[str, Any]:
+    """The merge patch by which a policy with this selector names the node, and nothing else."""
+    others = dict.fromkeys(selector.get("matchLabels") or {})
+    expressions = {"matchExpressions": None} if selector.get("matchExpressions") else {}
+    return {"matchLabels": {**others, ROUTER_LABEL: ROUTER_LABEL_VALUE, HOSTNAME: hostname}, **expressions}
 
 
 def _ways(client: KubernetesClient, nodes: set[str]) -> dict[str, set[str]]:
@@ -135,10 +147,11 @@ def _act(client: KubernetesClient, cluster: str, action: Action, names: Mapping[
             labels = {ROUTER_LABEL: ROUTER_LABEL_VALUE if router else None}
             _merge(client, f"/api/v1/nodes/{node}", {"metadata": {"labels": labels}})
         case Pin(policy, node):
-            selector = {"matchLabels": {HOSTNAME: names.get(node, node)}}
-            change = {"spec": {"egressGateway": {"nodeSelector": selector}}}
+            path = f"{POLICIES}/{policy}"
+            there = (client.get(path) or {}).get("spec", {}).get("egressGateway", {}).get("nodeSelector") or {}
+            change = {"spec": {"egressGateway": {"nodeSelector": _naming(there, names.get(node, node))}}}
             # In the keeper's name: which node a policy names is its field, whoever writes it.
-            _merge(client, f"{POLICIES}/{policy}", change, KEEPER_MANAGER)
+            _merge(client, path, change, KEEPER_MANAGER)
         case Scale(agents):
             _merge(client, _router_path(cluster), {"spec": {"workloadOverride": {"replicas": agents}}})
         case RemoveAgent(pod, _):

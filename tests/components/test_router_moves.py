@@ -106,7 +106,7 @@ ROUTER_LABEL = {"isthmus.dev/router": "true"}
 
 
 def pinned(peer: str, hostname: str) -> tuple[str, str, Any]:
-    selector = {"matchLabels": {"kubernetes.io/hostname": hostname}}
+    selector = {"matchLabels": {**ROUTER_LABEL, "kubernetes.io/hostname": hostname}}
     return (
         "PATCH",
         f"{POLICIES}/isthmus-to-{peer}?fieldManager=isthmus-keeper",
@@ -160,3 +160,31 @@ def test_a_kubelet_that_is_away_has_no_route_and_an_api_that_is_away_stops_the_l
     api.status = None
     with pytest.raises(KubernetesError):
         routers_now(api.client, "mn", ["mn-1"])
+
+
+@pytest.mark.parametrize(
+    ("selector", "more"),
+    [
+        ({"matchLabels": {"kubernetes.io/hostname": "mn-2.lan"}}, {}),
+        ({"matchLabels": {"isthmus.dev/router": "true", "kubernetes.io/hostname": "mn-2.lan", "a": "b"}}, {"a": None}),
+        (
+            {
+                "matchLabels": {"isthmus.dev/router": "true", "kubernetes.io/hostname": "mn-2.lan"},
+                "matchExpressions": [{"key": "a", "operator": "Exists"}],
+            },
+            {},
+        ),
+        ({}, {}),
+    ],
+)
+def test_a_selector_that_somebody_has_changed_is_written_anew(selector: dict[str, Any], more: dict[str, None]) -> None:
+    api = Api()
+    changed = policy("de", "10.42.0.0/16")
+    changed["spec"]["egressGateway"]["nodeSelector"] = selector
+    api.objects[POLICIES]["items"][0] = api.objects[f"{POLICIES}/isthmus-to-de"] = changed
+    assert policies_settled(api.client, "mn", ["mn-2"]).look().done
+    ((_, _, body),) = [one for one in api.asked if "isthmus-to-de" in one[1]]
+    written = body["spec"]["egressGateway"]["nodeSelector"]
+    assert written["matchLabels"] == {**ROUTER_LABEL, "kubernetes.io/hostname": "mn-2.lan", **more}
+    assert written.keys() - {"matchLabels"} == ({"matchExpressions"} if "matchExpressions" in selector else set())
+    assert written.get("matchExpressions") is None

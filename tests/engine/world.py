@@ -407,7 +407,12 @@ def chart_mirror(directory: Path) -> Iterator[str]:
 def _definition(kind: str, scope: str) -> Json:
     singular = kind.lower()
     plural = f"{singular.removesuffix('y')}ies"
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    anything: Json = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    schema = anything
+    if kind == "CiliumEgressGatewayPolicy":
+        # As Cilium's own kind (1.19) has it: whoever applies a selector applies the whole of it.
+        gateway = {**anything, "properties": {"nodeSelector": {**anything, "x-kubernetes-map-type": "atomic"}}}
+        schema = {**anything, "properties": {"spec": {**anything, "properties": {"egressGateway": gateway}}}}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",

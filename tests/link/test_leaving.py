@@ -75,6 +75,12 @@ def nodes(de: Cluster) -> dict[str, dict[str, Any]]:
     return {one["metadata"]["name"]: one for one in de.get("nodes")}
 
 
+def takes_pods(de: Cluster) -> bool:
+    """Whether the worker is ready, and Cilium has taken its taint away."""
+    worker = nodes(de).get(WORKER)
+    return worker is not None and is_ready(worker) and not worker["spec"].get("taints")
+
+
 def place(de: Cluster) -> str | None:
     """The node where the pod is ready."""
     pods = [one for one in de.get("pods", namespace="default", selector="app=leaving") if is_ready(one)]
@@ -105,6 +111,8 @@ def test_a_worker_leaves_and_comes_back_under_its_name(
         with stack_files_kept(["de"]), objects(de):
             change_settings("de", {WORKERS: 2, "k3s.drain_seconds": 60})
             up(pulumi, ["de"])
+            # An `up` waits for no worker, and what is scheduled before it is ready stays elsewhere.
+            wait_until(lambda: takes_pods(de), what=f"{WORKER} takes pods", deadline_seconds=180.0)
             de.apply([DEPLOYMENT, BUDGET])
             ready_at(de, lambda node: node == WORKER, "the pod is ready on the worker")
             first = nodes(de)[WORKER]["metadata"]["uid"]
