@@ -15,9 +15,10 @@ is passed in; `runner` carries accepted actions out against a `backend.MachineBa
 
 What it does not do:
 
-- Volumes, floating IPs, load balancers, certificates, DNS zones, ISOs, snapshots, backups, rescue, rebuild, password
-  reset, console, metrics, pricing: such paths answer 404 `not_found`. `/datacenters` answers 410, as the API has
-  dropped it.
+- Volumes, floating IPs, load balancers, certificates, DNS zones, ISOs, snapshots, backups, rescue, password reset,
+  console, metrics, pricing: such paths answer 404 `not_found`. `/datacenters` answers 410, as the API has dropped it.
+- `rebuild` without `user_data`: at Hetzner the server's former one counts; here it is forgotten once the machine
+  exists, as it holds secrets, so such a rebuild is refused.
 - Primary IPs: a server can be created with one; assigning one later is recorded, the machine does not get it.
 - IPv6: `enable_ipv6` is accepted and `public_net.ipv6` stays null; a primary IP of type ipv6 is refused.
 - Billing and project limits: prices are zero, nothing is ever sold out.

@@ -33,6 +33,7 @@ from lab.standins.hetzner_api.records import (
     PlugNetwork,
     PrivateNet,
     RebootMachine,
+    RebuildMachine,
     RemoveNetwork,
     Route,
     Server,
@@ -80,6 +81,10 @@ def begin(cloud: Cloud, action: Action) -> Call:
             return _call(lambda backend: backend.stop(server.machine, graceful=work.graceful))
         case RebootMachine():
             return _reboot(_server(cloud, work.server).machine, graceful=work.graceful)
+        case RebuildMachine():
+            server = _server(cloud, work.server)
+            server.status = "rebuilding"
+            return _rebuild(cloud, server)
         case DestroyMachine():
             return _destroy(cloud, _server(cloud, work.server))
         case PlugNetwork():
@@ -109,6 +114,10 @@ def finish(cloud: Cloud, action: Action, outcome: Outcome) -> None:
             server.firewalls = dict.fromkeys(server.firewalls, "applied")
         case StartMachine() | RebootMachine():
             _server(cloud, work.server).status = "running"
+        case RebuildMachine():
+            server = _server(cloud, work.server)
+            server.status = "running"
+            server.user_data = None
         case StopMachine():
             _server(cloud, work.server).status = "off"
         case DestroyMachine():
@@ -188,21 +197,41 @@ def _policy(cloud: Cloud, server: Server) -> FirewallPolicy | None:
     return FirewallPolicy(tuple(rules)) if rules is not None else None
 
 
-def _create_machine(cloud: Cloud, server: Server) -> Call:
-    address, policy = _public_address(cloud, server), _policy(cloud, server)
-    request = MachineRequest(
+def _machine_request(cloud: Cloud, server: Server) -> MachineRequest:
+    return MachineRequest(
         name=server.machine,
         hostname=server.name,
-        public_address=address,
+        public_address=_public_address(cloud, server),
         user_data=server.user_data,
         authorized_keys=tuple(server.authorized_keys),
     )
+
+
+def _create_machine(cloud: Cloud, server: Server) -> Call:
+    address, policy = _public_address(cloud, server), _policy(cloud, server)
+    request = _machine_request(cloud, server)
 
     def call(backend: MachineBackend) -> Outcome:
         # The firewall stands before the machine is there: no moment in which a new server is open.
         if address is not None:
             backend.set_firewall(address, policy)
         backend.create(request)
+        return Outcome()
+
+    return call
+
+
+def _rebuild(cloud: Cloud, server: Server) -> Call:
+    """Its firewall is that of the public address, which stays."""
+    request = _machine_request(cloud, server)
+    interfaces = [_interface(one) for one in server.private_nets if one.attached]
+
+    def call(backend: MachineBackend) -> Outcome:
+        backend.destroy(request.name)
+        backend.create(request)
+        for interface in interfaces:
+            backend.plug(request.name, interface)
+        backend.start(request.name)
         return Outcome()
 
     return call

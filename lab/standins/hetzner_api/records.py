@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 ActionStatus = Literal["running", "success", "error"]
-ServerStatus = Literal["initializing", "starting", "running", "stopping", "off", "deleting"]
+ServerStatus = Literal["initializing", "starting", "running", "stopping", "off", "rebuilding", "deleting"]
 ResourceType = Literal["server", "network", "firewall", "primary_ip", "placement_group"]
 
 
@@ -57,6 +57,13 @@ class RebootMachine(Record):
     kind: Literal["reboot_machine"] = "reboot_machine"
     server: int
     graceful: bool
+
+
+class RebuildMachine(Record):
+    """Make the machine anew with an empty disk, its interfaces and addresses kept, and boot it."""
+
+    kind: Literal["rebuild_machine"] = "rebuild_machine"
+    server: int
 
 
 class DestroyMachine(Record):
@@ -152,6 +159,7 @@ Work = Annotated[
     | StartMachine
     | StopMachine
     | RebootMachine
+    | RebuildMachine
     | DestroyMachine
     | PlugNetwork
     | UnplugNetwork

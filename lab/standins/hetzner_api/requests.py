@@ -281,6 +281,13 @@ class ChangeType(RequestBody):
     upgrade_disk: bool
 
 
+class RebuildServer(RequestBody):
+    """The image, and what its first boot does."""
+
+    image: IdOrName
+    user_data: UserData | None = None
+
+
 class ChangeDnsPointer(RequestBody):
     """The name of an address; null takes it away."""
 

@@ -298,6 +298,7 @@ class Routes(Routing):
             ("change_protection", requests.ChangeServerProtection, servers.change_protection),
             ("add_to_placement_group", requests.AddToPlacementGroup, servers.add_to_placement_group),
             ("change_type", requests.ChangeType, servers.change_type),
+            ("rebuild", requests.RebuildServer, servers.rebuild),
             ("change_dns_ptr", requests.ChangeDnsPointer, servers.change_dns_pointer),
         ):
             self.add_action(app, "servers", command, cloud.server, model, with_body)

@@ -17,6 +17,7 @@ from lab.standins.hetzner_api.records import (
     PlugNetwork,
     PrimaryIp,
     RebootMachine,
+    RebuildMachine,
     Server,
     StartMachine,
     StopMachine,
@@ -140,6 +141,26 @@ def reset(cloud: Cloud, server: Server, now: datetime) -> Action:
     """Restart the server hard."""
     cloud.require_unlocked_server(server)
     return _action(cloud, "reset_server", server, now, RebootMachine(server=server.id, graceful=False))
+
+
+def rebuild(cloud: Cloud, server: Server, body: requests.RebuildServer, now: datetime) -> Action:
+    """Overwrite the server's disk with an image and boot it; id, addresses and private networks stay."""
+    if server.rebuild_protection:
+        raise errors.protected("server")
+    cloud.require_unlocked_server(server)
+    image = catalog.find(catalog.IMAGES, body.image)
+    architecture = type_of(server).architecture
+    if image is not None and body.image == image.name:
+        image = catalog.find(catalog.images_for(architecture), body.image)
+    if image is None:
+        raise errors.invalid_input({"image": ["image not found"]})
+    if image.architecture != architecture:
+        raise errors.invalid_input({"image": ["incompatible with the architecture of the server type"]})
+    if body.user_data is None:
+        raise errors.unprocessable("unsupported_error", "the lab keeps no user data, so a rebuild has to bring it")
+    server.image = image.id
+    server.user_data = body.user_data
+    return _action(cloud, "rebuild_server", server, now, RebuildMachine(server=server.id))
 
 
 def attach_to_network(cloud: Cloud, server: Server, body: requests.AttachToNetwork, now: datetime) -> Action:

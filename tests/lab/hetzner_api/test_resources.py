@@ -311,6 +311,38 @@ class TestServers:
         assert client.primary_ips.get_all() == []
         assert api.backend.machines == {}
 
+    def test_rebuild(self, api: StandIn, client: Any) -> None:
+        network = make_network(client)
+        server = make_server(client, "one", user_data="#cloud-config\n# first\n")
+        server.attach_to_network(network, ip="10.0.1.10").wait_until_finished()
+        server.change_protection(delete=True, rebuild=True).wait_until_finished()
+        with pytest.raises(APIException) as error:
+            server.rebuild(Image(name="debian-13"), user_data="#cloud-config\n# second\n")
+        assert refusal(error)[0] == "protected"
+        server.change_protection(delete=False, rebuild=False).wait_until_finished()
+        for image, user_data, code in (
+            ("debian-1", "#cloud-config\n", "invalid_input"),
+            ("debian-13", "x" * 32769, "invalid_input"),
+            ("debian-13", None, "unsupported_error"),
+        ):
+            with pytest.raises(APIException) as error:
+                server.rebuild(Image(name=image), user_data=user_data)
+            assert refusal(error)[0] == code
+        first, before = api.backend.machines["one"], api.call("GET", f"/servers/{server.id}").json()["server"]
+
+        action = server.rebuild(Image(name="debian-13"), user_data="#cloud-config\n# second\n").action
+        assert action.command == "rebuild_server"
+        action.wait_until_finished()
+
+        second = api.backend.machines["one"]
+        assert second is not first
+        assert (second.running, second.boots, second.request.user_data) == (True, 1, "#cloud-config\n# second\n")
+        assert second.interfaces == first.interfaces
+        after = api.call("GET", f"/servers/{server.id}").json()["server"]
+        assert after.pop("image")["name"] == "debian-13"
+        assert before.pop("image")["name"] == "debian-12"
+        assert after == before
+
     def test_attach_to_network(self, api: StandIn, client: Any) -> None:
         network = make_network(client)
         server = make_server(client, "one")
