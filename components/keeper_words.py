@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final
 
 from components.kubernetes_client import KubernetesClient, KubernetesError
 from components.waiting import Seen, Wait
@@ -24,19 +24,36 @@ def keepers_say(client: KubernetesClient, routers: Sequence[str]) -> dict[str, K
     """{router node: what its keeper saw last}, without those that have said nothing or can't be read: a kubelet that is
     away. Raises KubernetesError for an API that is.
     """
-    found = {}
+    return {node: status for node, (pod, status) in _last_words(client, routers).items() if status and is_ready(pod)}
+
+
+def without_tunnels(client: KubernetesClient, nodes: Collection[str]) -> dict[str, Collection[str] | None]:
+    """{node: peers from whom nothing has come through WireGuard there yet}, None for all: its keeper has not looked,
+    or can't be read. Empty where no keepers are. A keeper need not be ready: it is told of a new router only once that
+    one has taken its place. Raises KubernetesError as :func:`keepers_say` does.
+    """
+    words = _last_words(client, nodes)
+    if not words:
+        return {}
+    said = {node: status for node, (_, status) in words.items()}
+    return {node: status.without_tunnel if (status := said.get(node)) and status.peers else None for node in nodes}
+
+
+def _last_words(client: KubernetesClient, nodes: Collection[str]) -> dict[str, tuple[Any, KeeperStatus | None]]:
+    """{node: the keeper's pod, and what it said last}, of those nodes that have one."""
+    found: dict[str, tuple[Any, KeeperStatus | None]] = {}
     for pod in client.request("GET", f"{PODS_PATH}?labelSelector={quoted(KEEPERS.selector)}").get("items") or []:
         node, name = pod["spec"].get("nodeName"), pod["metadata"]["name"]
-        if node not in routers or not is_ready(pod):
+        if node not in nodes or "deletionTimestamp" in pod["metadata"]:
             continue
+        found[node] = (pod, None)
         try:
             log = client.text(f"{PODS_PATH}/{name}/log?container={CONTAINER}&tailLines={_LINES}")
         except KubernetesError as error:
             if error.status is None:
                 raise
             continue
-        if (status := read_status(log)) is not None:
-            found[node] = status
+        found[node] = (pod, read_status(log))
     return found
 
 

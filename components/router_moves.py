@@ -6,9 +6,10 @@ takes the next step from what is there, so one that was interrupted goes on in t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
+from components.keeper_words import without_tunnels
 from components.kubernetes_client import KubernetesClient, KubernetesError
 from components.route_waits import GUARDS_PATH, guard_state
 from components.waiting import Seen, Wait
@@ -76,7 +77,9 @@ def routers_now(client: KubernetesClient, cluster: str, wanted: Sequence[str]) -
     agents = {pod["metadata"]["name"]: pod["spec"]["nodeName"] for pod in pods}
     labelled = {name for name, its in labels.items() if its.get(ROUTER_LABEL) == ROUTER_LABEL_VALUE}
     policies = _policies(client)
-    ways = _ways(client, {*wanted, *labelled, *agents.values()} & {*nodes}) if policies else {}
+    concerned = {*wanted, *labelled, *agents.values()} & {*nodes}
+    ways = _ways(client, concerned) if policies else {}
+    lacking = without_tunnels(client, concerned) if policies else {}
     router = client.get(_router_path(cluster))
     return (
         RoutersNow(
@@ -86,7 +89,11 @@ def routers_now(client: KubernetesClient, cluster: str, wanted: Sequence[str]) -
             ready=frozenset(pod["spec"]["nodeName"] for pod in pods if is_ready(pod)),
             gateways={name: called.get(at, at) if (at := _gateway(spec)) else None for name, spec in policies.items()},
             routed={
-                name: frozenset(node for node, tunnelled in ways.items() if {*spec["destinationCIDRs"]} <= tunnelled)
+                name: frozenset(
+                    node
+                    for node, tunnelled in ways.items()
+                    if {*spec["destinationCIDRs"]} <= tunnelled and _comes_through(lacking, node, name)
+                )
                 for name, spec in policies.items()
             },
             wanted_agents=router["spec"].get("workloadOverride", {}).get("replicas") if router else None,
@@ -139,6 +146,14 @@ def _ways(client: KubernetesClient, nodes: set[str]) -> dict[str, set[str]]:
         if state is not None and state.address:
             found[node] = {network for network, way in state.ways.items() if way == "tunnel"}
     return found
+
+
+def _comes_through(lacking: Mapping[str, Collection[str] | None], node: str, policy: str) -> bool:
+    """Whether the node has a tunnel to the policy's peer, as its keeper says; where there are no keepers nobody says
+    otherwise.
+    """
+    peers = lacking.get(node, ())
+    return peers is not None and policy.removeprefix(OWN_POLICIES) not in peers
 
 
 def _act(client: KubernetesClient, cluster: str, action: Action, names: Mapping[str, str]) -> None:

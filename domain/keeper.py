@@ -137,6 +137,7 @@ class _Said(BaseModel):
 class _PeerSaid(_Said):
     good: bool
     reason: str | None = None
+    tunnel: bool | None = None
 
 
 class _StatusSaid(_Said):
@@ -148,11 +149,13 @@ class _StatusSaid(_Said):
 @dataclass(frozen=True)
 class KeeperStatus:
     """What a keeper saw last: why its own node is not in order, and {peer: why its link is not}; empty texts and lists
-    where all is well.
+    where all is well. ``without_tunnel`` are peers from whom nothing has come through WireGuard yet; a keeper of before
+    does not say so of any.
     """
 
     own: tuple[str, ...]
     peers: Mapping[str, str]
+    without_tunnel: frozenset[str] = frozenset()
 
 
 def read_status(log: str) -> KeeperStatus | None:
@@ -170,6 +173,7 @@ def read_status(log: str) -> KeeperStatus | None:
             peers={
                 name: "" if peer.good else (peer.reason or "it does not say why") for name, peer in said.peers.items()
             },
+            without_tunnel=frozenset(name for name, peer in said.peers.items() if peer.tunnel is False),
         )
     return None
 

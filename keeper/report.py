@@ -51,6 +51,16 @@ def over_of(config: Config, device: Device | None) -> dict[str, str | None]:
     return found
 
 
+def tunnels_of(config: Config, device: Device | None) -> dict[str, bool]:
+    """{peer: whether something has come through the tunnels that have its ranges}, empty when nobody can be asked.
+    NetBird has a route, and WireGuard a peer, some time before the two ends have shaken hands.
+    """
+    if device is None:
+        return {}
+    carried = {range_ for one in device if one.received for range_ in one.allowed}
+    return {peer: carried.issuperset(known.ranges) for peer, known in config.peers.items()}
+
+
 def status(
     talk: Conversation,
     own: OwnSeen,
@@ -83,9 +93,9 @@ def status(
     }
 
 
-def spoken(own: OwnSeen, views: Mapping[str, PeerView]) -> str:
-    """The line of the log that ``up`` reads when a link does not come up (domain/keeper.py). What is not known yet is
-    not good yet.
+def spoken(own: OwnSeen, views: Mapping[str, PeerView], tunnels: Mapping[str, bool]) -> str:
+    """The line of the log that ``up`` reads when a link does not come up, and before it leads one to a router that is
+    new (domain/keeper.py). What is not known yet is not good yet; ``tunnels`` is :func:`tunnels_of`.
     """
     said = {
         "self_ok": own.ok is True,
@@ -96,6 +106,7 @@ def spoken(own: OwnSeen, views: Mapping[str, PeerView]) -> str:
                 "reason": view.own.reason,
                 "out": view.out,
                 "over": view.over,
+                **({"tunnel": tunnels[peer]} if peer in tunnels else {}),
             }
             for peer, view in sorted(views.items())
         },

@@ -199,7 +199,7 @@ class Keeper:
         self._open_tunnel_wire(index)
         self._open_inner_wire()
         self._become(own)
-        self._doing.speak(report.spoken(own, self._decision.views))
+        self._doing.speak(report.spoken(own, self._decision.views, report.tunnels_of(config, self._device)))
 
     def _mend(self, interface: str, facts: NodeFacts) -> bool:
         """Puts right what can be put right here; whether anything was."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, cast
 
 import pytest
@@ -13,6 +14,8 @@ POLICIES = "/apis/cilium.io/v2/ciliumegressgatewaypolicies"
 ROUTER = "/apis/netbird.io/v1alpha1/namespaces/netbird/networkrouters/isthmus-mn"
 AGENTS = "/api/v1/namespaces/netbird/pods?labelSelector=isthmus.dev%2Frouter-of%3Dmn"
 GUARDS = "/api/v1/namespaces/kube-system/pods"
+KEEPERS = "/api/v1/namespaces/kube-system/pods"
+KEEPERS_LISTED = f"{KEEPERS}?labelSelector=app.kubernetes.io%2Fname%3Disthmus-keeper"
 GUARDS_LISTED = f"{GUARDS}?labelSelector=app.kubernetes.io%2Fname%3Disthmus-guard"
 
 
@@ -60,6 +63,7 @@ class Api:
             GUARDS_LISTED: {"items": [pod("g-1", "mn-1"), pod("g-2", "mn-2"), pod("g-3", "mn-3")]},
             f"{GUARDS}/g-1/log?container=guard&tailLines=20": "",
             f"{GUARDS}/g-2/log?container=guard&tailLines=20": ROUTES,
+            KEEPERS_LISTED: {},
             ROUTER: {"spec": {"workloadOverride": {"replicas": 1}}},
         }
 
@@ -91,6 +95,39 @@ def test_what_is_there() -> None:
     assert now.routed == {"isthmus-to-de": {"mn-2"}, "isthmus-to-kz": set()}
     assert now.wanted_agents == 1
     assert names["mn-2"] == "mn-2.lan"
+
+
+def say(peers: dict[str, Any]) -> str:
+    told = {name: {"good": True, **more} for name, more in peers.items()}
+    return f"STATUS {json.dumps({'self_ok': True, 'peers': told})}"
+
+
+@pytest.mark.parametrize(
+    ("said", "carries"),
+    [
+        ({}, False),
+        ({"de": {"tunnel": False}}, False),
+        ({"de": {"tunnel": True}}, True),
+        # A keeper of before says nothing of tunnels; one that says nothing of this peer does not hold it up.
+        ({"de": {}}, True),
+        ({"kz": {"tunnel": False}}, True),
+    ],
+)
+def test_a_route_without_a_tunnel_carries_nothing(said: dict[str, Any], carries: bool) -> None:
+    api = Api()
+    # Of a new router: its keeper is not ready before it is told that it is one.
+    api.objects[KEEPERS_LISTED] = {"items": [pod("k-2", "mn-2", ready=False), pod("k-9", "mn-1", ends=True)]}
+    api.objects[f"{KEEPERS}/k-2/log?container=keeper&tailLines=200"] = say(said)
+    now, _ = routers_now(api.client, "mn", ["mn-1"])
+    assert now.routed["isthmus-to-de"] == ({"mn-2"} if carries else set())
+
+
+def test_a_router_whose_keeper_is_not_there_yet_carries_nothing() -> None:
+    api = Api()
+    api.objects[KEEPERS_LISTED] = {"items": [pod("k-1", "mn-1")]}
+    api.objects[f"{KEEPERS}/k-1/log?container=keeper&tailLines=200"] = ""
+    now, _ = routers_now(api.client, "mn", ["mn-1"])
+    assert now.routed["isthmus-to-de"] == set()
 
 
 def test_before_anything_is_there() -> None:

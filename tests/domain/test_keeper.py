@@ -157,6 +157,10 @@ class TestWords:
             ('STATUS {"self_ok": false, "self_reasons": ["no wt0"]}', KeeperStatus(("no wt0",), {})),
             ('STATUS {"self_ok": false}', KeeperStatus(("its node is not in order",), {})),
             (
+                'STATUS {"self_ok": true, "peers": {"de": {"good": true, "tunnel": false}, "kz": {"good": true}}}',
+                KeeperStatus((), {"de": "", "kz": ""}, frozenset({"de"})),
+            ),
+            (
                 'STATUS {"self_ok": true, "peers": {"de": {"good": false}}}',
                 KeeperStatus((), {"de": "it does not say why"}),
             ),

@@ -1,7 +1,7 @@
 """Routers of a cluster that runs: a second one comes and goes, and the only one moves, each by one `up`.
 
 Engine, API server, controllers and the operator's stand-in are at work; agents are played (``world.py``). All the while
-somebody looks whether the egress policy leads to a node with the label and an agent that is ready.
+somebody looks whether the egress policy leads to a node with the label, an agent that is ready and a tunnel.
 """
 
 from __future__ import annotations
@@ -110,12 +110,13 @@ def watched(world: World) -> Iterator[list[str]]:
             with contextlib.suppress(OSError, Refused, http.client.HTTPException):
                 before = gateway(world)
                 labels, there = labelled(world), agents(world)
+                tunnels = world.tunnels
                 # What it named all the while.
                 if before == gateway(world):
                     looks += 1
                     chosen = before or min(labels)
-                    if chosen not in labels & there:
-                        faults.append(f"it leads to {chosen}; label: {labels}, agents: {there}")
+                    if chosen not in labels & there & tunnels:
+                        faults.append(f"it leads to {chosen}; label: {labels}, agents: {there}, tunnels: {tunnels}")
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -181,7 +182,7 @@ def test_an_agent_that_finds_no_way_takes_nothing_from_the_router_that_goes(rais
     other = next(name for name in ADDRESSES if name != before)
     write(world, other)
     world.unrouted.add(other)
-    said = f"{other} has no route to every peer; until then {before} goes on"
+    said = f"{other} has no tunnel to every peer yet; until then {before} goes on"
     with watched(world) as faults:
         with shorter(world.project, {"MOVE_SECONDS": 10.0}):
             late = world.up(code=1)

@@ -38,6 +38,8 @@ STACK: Final = "mn"
 NODE: Final = "worker-b"
 DEADLINE_SECONDS: Final = 600.0
 """Of a whole `up` or `destroy`; 27 and 12 s were measured."""
+TUNNEL_ASKED: Final = 3
+"""How often a keeper has to be asked until its router has shaken hands with the peer's."""
 OPERATOR_CHART: Final = REPOSITORY / "lab" / "standins" / "netbird_operator" / "chart"
 CILIUM_KINDS: Final = (("CiliumClusterwideNetworkPolicy", "Cluster"), ("CiliumEgressGatewayPolicy", "Cluster"))
 
@@ -119,6 +121,7 @@ class World:
         self.routed = True
         """Whether routers have a route to the peer."""
         self.unrouted: set[str] = set()
+        self._tunnels_asked: dict[str, int] = {}
         """Nodes whose router has none."""
         self.project.write(site.stack, changed(site.settings(charts), given))
         peer = {"de": DE, "mn": MN}[site.peer]
@@ -325,6 +328,13 @@ class World:
         if peer is not None:
             peer["connected"] = self.enrols and self._agents[node] > 0
 
+    @property
+    def tunnels(self) -> set[str]:
+        """Nodes whose agent has a tunnel to the peer: later than NetBird's route, here once the keeper was asked some
+        times.
+        """
+        return {node for node, times in self._tunnels_asked.items() if times > TUNNEL_ASKED and self._agents.get(node)}
+
     def _guard(self, pod: Json) -> str:
         """The guard's pod: what it says where every range has its tunnel while the node's router is connected."""
         environment = {one["name"]: one["value"] for one in pod["spec"]["containers"][0]["env"]}
@@ -337,7 +347,9 @@ class World:
     def _keeper(self, pod: Json) -> str:
         """The keeper's pod: that the link carries, or what a test lets it say."""
         assert pod["spec"]["containers"][0]["command"][0] == "python3"
-        said = {"good": not self.keeper_says, "reason": self.keeper_says}
+        node = pod["spec"]["nodeName"]
+        self._tunnels_asked[node] = self._tunnels_asked.get(node, 0) + 1 if self._agents.get(node) else 0
+        said = {"good": not self.keeper_says, "reason": self.keeper_says, "tunnel": node in self.tunnels}
         return f"STATUS {json.dumps({'self_ok': True, 'self_reasons': [], 'peers': {self._peer_stack: said}})}\n"
 
 

@@ -31,7 +31,7 @@ def test_the_keepers_word() -> None:
         "de": PeerView(Judged(False, "de-agent-1 does not answer"), "mn-2", None),
         "kz": PeerView(Judged(True), None, None),
     }
-    line = spoken(OwnSeen(ok=False, reasons=("wt0 is down",)), views)
+    line = spoken(OwnSeen(ok=False, reasons=("wt0 is down",)), views, {"de": False, "kz": True})
     assert read_status(f"keeper: this node is not in order\n{line}\nkeeper: more\n") == KeeperStatus(
-        own=("wt0 is down",), peers={"de": "de-agent-1 does not answer", "kz": ""}
+        own=("wt0 is down",), peers={"de": "de-agent-1 does not answer", "kz": ""}, without_tunnel=frozenset({"de"})
     )

@@ -8,9 +8,9 @@ from keeper.conversation import Conversation
 from keeper.decision import PeerView
 from keeper.messages import Message
 from keeper.metrics import render
-from keeper.report import Counts, over_of, spoken, status
+from keeper.report import Counts, over_of, spoken, status, tunnels_of
 from keeper.seen import Judged, OwnSeen
-from keeper.wireguard import WireGuardPeer
+from keeper.wireguard import Device, WireGuardPeer
 
 CONFIG = Config(
     cluster="mn",
@@ -78,12 +78,12 @@ def test_the_status_says_all_of_it() -> None:
 
 def test_what_up_reads_is_one_line() -> None:
     views = {"de": PeerView(Judged(None, "no answer of de yet"), "mn-1", None)}
-    line = spoken(OwnSeen(ok=False, reasons=("wt0 is down",)), views)
+    line = spoken(OwnSeen(ok=False, reasons=("wt0 is down",)), views, {"de": True})
     assert line.startswith("STATUS {")
     assert json.loads(line.removeprefix("STATUS ")) == {
         "self_ok": False,
         "self_reasons": ["wt0 is down"],
-        "peers": {"de": {"good": False, "reason": "no answer of de yet", "out": "mn-1", "over": None}},
+        "peers": {"de": {"good": False, "reason": "no answer of de yet", "out": "mn-1", "over": None, "tunnel": True}},
     }
 
 
@@ -92,6 +92,17 @@ def test_a_router_holds_a_peer_when_it_has_all_of_its_ranges() -> None:
     half = (WireGuardPeer(b"1", frozenset({"100.64.2.1/32", "10.42.0.0/16"}), "", 0), *DEVICE[1:])
     assert over_of(CONFIG, half) == {"de": None, "old": None}
     assert over_of(CONFIG, None) == {}
+
+
+def test_a_peer_is_heard_once_something_came_through_the_tunnels_that_have_its_ranges() -> None:
+    def device(received: int) -> Device:
+        ranges = frozenset({"100.64.2.1/32", "10.42.0.0/16", "10.43.0.0/16"})
+        return (WireGuardPeer(b"1", ranges, "192.0.2.1", received), WireGuardPeer(b"2", frozenset(), "", 5))
+
+    assert tunnels_of(CONFIG, device(1)) == {"de": True, "old": False}
+    assert tunnels_of(CONFIG, device(0)) == {"de": False, "old": False}
+    assert tunnels_of(CONFIG, None) == {}
+    assert "tunnel" not in spoken(OwnSeen(), {"de": PeerView(Judged(True), None, None)}, {})
 
 
 LINE = re.compile(r'^isthmus_keeper_[a-z_]+(\{[a-z]+="([^"\\]|\\.)*"(,[a-z]+="([^"\\]|\\.)*")*\})? [0-9.e+-]+$')

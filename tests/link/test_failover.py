@@ -30,6 +30,7 @@ from lab.sites import of_lab
 from lab.status import NETBIRD_NAMESPACE
 from lab.topology import DEFAULT
 from tests.link.assertions import in_health
+from tests.link.keepers import told
 from tests.link.nats import Client, supercluster
 
 pytestmark = [pytest.mark.link, pytest.mark.thorough, pytest.mark.timeout(900)]
@@ -39,6 +40,14 @@ UP_SECONDS: Final = 1200
 HEALTHY_SECONDS: Final = 150.0
 LIMITS: Final = {"agent-killed": 2.0, **dict.fromkeys(set(FAULTS) - {"agent-killed"}, 5.0)}
 """Seconds without an answer, by fault."""
+MENDED: Final = {
+    "forwarding-off": "forwarding",
+    "rules-deleted": "ip rules",
+    "nft-flushed": "packet filter",
+    "wt0-down": "interface",
+    "networkd-restarted": "ip rules",
+}
+"""What a keeper puts right on its own node, and says so by an Event and a metric."""
 NATS_SECONDS: Final = 5.0
 PLANNED_SECONDS: Final = 180
 PLANNED_GAP_SECONDS: Final = 1.5
@@ -75,10 +84,15 @@ def late(samples: list[Sample], limit: float) -> list[str]:
 
 @pytest.mark.parametrize(("fault", "cluster"), list(zip(FAULTS, itertools.cycle(["de", "mn"]), strict=False)))
 def test_pods_are_answered_again_in_time(bench: Bench, fault: str, cluster: str) -> None:
+    before = told(bench.clusters[cluster])
     samples = one_run(bench, FAULTS[fault], cluster, 1)
+    news = told(bench.clusters[cluster]).since(before)
     assert {(one.source, one.target) for one in samples} == {("de", "mn"), ("mn", "de")}
     assert {one.placement for one in samples} == PLACES - ({"router"} if FAULTS[fault].takes_pods else set())
     assert late(samples, LIMITS[fault]) == []
+    if (what := MENDED.get(fault)) is not None:
+        assert news.mended[what] >= 1
+        assert "NodeMended" in [reason for reason, _ in news.events.values()]
 
 
 @pytest.mark.parametrize(("fault", "cluster"), [("agent-killed", "mn"), ("machine-dead", "de")])

@@ -16,6 +16,7 @@ from lab.project import Tools
 from lab.reporting import Silent
 from lab.topology import DEFAULT
 from tests.link.assertions import in_health
+from tests.link.keepers import told
 
 pytestmark = [pytest.mark.link, pytest.mark.thorough, pytest.mark.timeout(600)]
 
@@ -33,12 +34,22 @@ def bench(tools: Tools) -> Iterator[Bench]:
 
 
 @pytest.mark.parametrize(
-    ("fault", "cluster"),
-    [("forwarding-off", "mn"), ("rules-deleted", "de"), ("nft-flushed", "mn"), ("wt0-down", "de")],
+    ("fault", "what", "cluster"),
+    [
+        ("forwarding-off", "forwarding", "mn"),
+        ("rules-deleted", "ip rules", "de"),
+        ("nft-flushed", "packet filter", "mn"),
+        ("wt0-down", "interface", "de"),
+        ("networkd-restarted", "ip rules", "mn"),
+    ],
 )
-def test_the_keeper_mends_it(bench: Bench, fault: str, cluster: str) -> None:
+def test_the_keeper_mends_it_and_says_so(bench: Bench, fault: str, what: str, cluster: str) -> None:
+    before = told(bench.clusters[cluster])
     samples = one_run(bench, FAULTS[fault], cluster, 1)
     assert {(one.source, one.target, one.placement) for one in samples} == {
         (source, target, place) for source, target in (("de", "mn"), ("mn", "de")) for place in ("router", "third")
     }
     assert [one for one in samples if one.kind != "kept" and (one.gap.open or one.gap.seconds > MENDED_SECONDS)] == []
+    news = told(bench.clusters[cluster]).since(before)
+    assert news.mended[what] >= 1
+    assert [message for reason, message in news.events.values() if reason == "NodeMended"] != []
