@@ -243,7 +243,10 @@ class JoinedCluster(pulumi.ComponentResource):
             ClusterDnsArgs(
                 zones=corefile.custom_zones(
                     plan.dns_zone,
-                    [link.dns_zone for link in links],
+                    [
+                        corefile.LinkedZone(link.cluster, link.dns_zone, (link.pod_cidr, link.service_cidr))
+                        for link in links
+                    ],
                     plan.relay_service_ip,
                     settings.dns,
                     front=len(routers) > 1,

@@ -19,6 +19,7 @@ from typing import Final
 
 from domain.names import RELAY_PORT
 from domain.overlay import NETBIRD_INTERFACE
+from domain.reverse_zones import REVERSE, reverse_zones
 from domain.settings.installed import DnsSettings
 
 CUSTOM_CONFIG_MAP: Final = "coredns-custom"
@@ -39,6 +40,11 @@ FRONT_WAIT_MS: Final = 950
 dead one there together are less than the 2 s that the cluster's CoreDNS waits for the front."""
 HOST_IP_VARIABLE: Final = "HOST_IP"
 """Environment of the relay: the node's address (downward API, ``status.hostIP``)."""
+FALLBACK_ADDRESS: Final = "127.0.0.1"
+FALLBACK_PORT: Final = 5300
+"""Where the cluster's CoreDNS asks itself for the parts of a fallback zone: its own cluster here, its peers at the
+ports behind. In the network of its pod, where nothing else listens on loopback.
+"""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,15 @@ class PeerZone:
     routers: tuple[IPv4Address, ...]
 
 
+@dataclass(frozen=True)
+class LinkedZone:
+    """What a linked peer has names for: its zone, and the ranges of its pods and services."""
+
+    cluster: str
+    zone: str
+    ranges: tuple[IPv4Network, ...] = ()
+
+
 def zone_key(zone: str) -> str:
     """Key in ``coredns-custom``; the ending makes k3s's Corefile import it as a server block of its own."""
     return f"{zone}.server"
@@ -57,10 +72,14 @@ def zone_key(zone: str) -> str:
 def own_zone(zone: str, dns: DnsSettings) -> str:
     """The cluster's own zone, answered natively: a rewrite to cluster.local answers under a name that wasn't asked
     for, and glibc throws such an answer away.
+
+    Peers ask for names of addresses as names of this zone (:func:`peer_zone`), which are turned back here: so this
+    plugin answers them, with names of this zone, and own pods see theirs of cluster.local as before.
     """
     return f"""{zone}:53 {{
     errors
-    kubernetes {zone} {{
+    rewrite name suffix .{REVERSE}.{zone} .{REVERSE} answer auto
+    kubernetes {zone} {REVERSE} {{
         endpoint_pod_names
         ttl {dns.record_ttl_seconds}
     }}
@@ -69,26 +88,95 @@ def own_zone(zone: str, dns: DnsSettings) -> str:
 """
 
 
-def peer_zone(zone: str, relay_ip: IPv4Address, dns: DnsSettings, *, front: bool = False) -> str:
+def peer_zone(peer: LinkedZone, relay_ip: IPv4Address, dns: DnsSettings, *, front: bool = False) -> str:
     """A peer's zone, asked of the relay. A dead link gives SERVFAIL within 2 s, the own zone is another block.
+
+    The names of the peer's addresses are asked for as names of its zone, which relays let through anyway; a peer of an
+    earlier program denies them. What ``dns.forward_zones`` says of such a zone counts.
+    """
+
+    def block(zones: Sequence[str], rewrite: str, kept: Sequence[str]) -> str:
+        return f"""{" ".join(f"{zone}:53" for zone in zones)} {{
+    errors
+{rewrite}{_asked_of_relay(relay_ip, dns, kept, front=front)}
+    loadbalance
+}}
+"""
+
+    text = block([peer.zone], "", ())
+    reverse = [zone for zone in reverse_zones(peer.ranges) if zone not in dns.forward_zones]
+    if reverse:
+        rewrite = f"    rewrite name suffix .{REVERSE} .{REVERSE}.{peer.zone} answer auto\n"
+        text += block(reverse, rewrite, (REVERSE, peer.zone))
+    return text
+
+
+def _asked_of_relay(
+    relay_ip: IPv4Address, dns: DnsSettings, kept: Sequence[str], *, front: bool, stale: bool = True
+) -> str:
+    """``kept``: the zones of names that the cache sees, where that is not the block's: with a rewrite those before it
+    (CoreDNS before 1.14.7) and those behind (since). ``stale``: whether what was known is served without an answer.
 
     A ``front`` is asked twice: it has the address of its pod, and who has asked the one before goes on asking that.
     """
-    stale = f"\n        serve_stale {dns.stale_seconds}s verify" if dns.stale_seconds else ""
-    return f"""{zone}:53 {{
-    errors
-    cache {dns.cache_seconds} {{
-        servfail 2s{stale}
+    serve_stale = f"\n        serve_stale {dns.stale_seconds}s verify" if stale and dns.stale_seconds else ""
+    return f"""    cache {" ".join([str(dns.cache_seconds), *kept])} {{
+        servfail 2s{serve_stale}
     }}
-    loadbalance
     forward . {relay_ip} {{
         health_check 1s
         max_connect_attempts {2 if front else 1}
         failfast_all_unhealthy_upstreams
         max_concurrent 500
+    }}"""
+
+
+def fallback_zone(
+    zone: str, peers: Sequence[LinkedZone], relay_ip: IPv4Address, dns: DnsSettings, *, front: bool = False
+) -> str:
+    """A zone of names that are this cluster's services where it has them, and otherwise those of the first of ``peers``
+    that has. Arguments as of :func:`peer_zone`.
+
+    CoreDNS has one rewrite and one ``kubernetes`` a block, so each part is a block of its own on loopback, and the zone
+    asks one after the other as long as a name is denied (``next``). The own part does not fall through by itself: then
+    a CoreDNS that has not reached its API yet would hand its own services to a peer.
+
+    A peer that can't be asked is passed over. What no other one has is asked of all of them again, out of their
+    caches, for an error then: a name is denied only where everybody denies it.
+    """
+
+    def part(index: int) -> str:
+        return f"{FALLBACK_ADDRESS}:{FALLBACK_PORT + index}"
+
+    order = range(1, len(peers) + 1)
+    chain = [(0, "NXDOMAIN"), *((index, "NXDOMAIN SERVFAIL REFUSED") for index in order)]
+    if len(peers) > 1:
+        chain += [(index, "NXDOMAIN") for index in order]
+    text = f"{zone}:53 {{\n    errors\n    loadbalance\n"
+    for place, (index, passed_over) in enumerate(chain):
+        then = "" if place == len(chain) - 1 else f"        next {passed_over}\n"
+        text += f"    forward . {part(index)} {{\n        max_fails 0\n        max_connect_attempts 1\n{then}    }}\n"
+    text += f"""}}
+{zone}:{FALLBACK_PORT} {{
+    bind {FALLBACK_ADDRESS}
+    errors
+    kubernetes {zone} {{
+        endpoint_pod_names
+        ttl {dns.record_ttl_seconds}
+        ignore empty_service
     }}
 }}
 """
+    for index, peer in zip(order, peers, strict=True):
+        # With several peers another one is better than what this one said once.
+        text += f"""{zone}:{FALLBACK_PORT + index} {{
+    bind {FALLBACK_ADDRESS}
+    errors
+    rewrite name suffix .{zone} .{peer.zone} answer auto
+{_asked_of_relay(relay_ip, dns, (zone, peer.zone), front=front, stale=len(peers) == 1)}
+}}
+"""
+    return text
 
 
 def front_corefile(zones: Sequence[str], relays: Sequence[IPv4Address]) -> str:
@@ -146,16 +234,22 @@ def forward_zone(zone: str, dns: DnsSettings) -> str:
 
 
 def custom_zones(
-    zone: str, peer_zones: Sequence[str], relay_ip: IPv4Address, dns: DnsSettings, *, front: bool = False
+    zone: str, peers: Sequence[LinkedZone], relay_ip: IPv4Address, dns: DnsSettings, *, front: bool = False
 ) -> Mapping[str, str]:
-    """The data of ``coredns-custom``: the own zone, the zones of the peers that are linked, and those that the settings
-    forward elsewhere. ``front`` as of :func:`peer_zone`.
+    """The data of ``coredns-custom``: the own zone, the zones of the peers that are linked, those that the settings
+    forward elsewhere, and that of names which fall back to peers. ``peers`` are in the order of the settings; ``front``
+    as of :func:`_asked_of_relay`.
     """
     data = {zone_key(zone): own_zone(zone, dns)}
     for name in sorted(dns.forward_zones):
         data[zone_key(name)] = forward_zone(name, dns)
-    for peer in sorted(peer_zones):
-        data[zone_key(peer)] = peer_zone(peer, relay_ip, dns, front=front)
+    for peer in sorted(peers, key=lambda peer: peer.zone):
+        data[zone_key(peer.zone)] = peer_zone(peer, relay_ip, dns, front=front)
+    if dns.fallback is not None:
+        chosen = dns.fallback.peers or [peer.cluster for peer in peers]
+        linked = {peer.cluster: peer for peer in peers}
+        asked = [linked[cluster] for cluster in chosen if cluster in linked]
+        data[zone_key(dns.fallback.zone)] = fallback_zone(dns.fallback.zone, asked, relay_ip, dns, front=front)
     return data
 
 

@@ -28,7 +28,7 @@ from domain.secret_rules import needed_secrets, secret_setting
 from domain.settings.draft import StackDraft, known, with_values
 from domain.stack_file import StackFile, Unreadable, parse_stack_file
 from domain.stack_name_rules import names_told_apart
-from domain.zone_rules import forward_servers_in_fleet, zones_over_hosts
+from domain.zone_rules import fallback_zones_in_fleet, forward_servers_in_fleet, zones_over_hosts
 
 NO_PROJECT: Final = ProjectFile()
 MISSING: Final = "is missing"
@@ -278,6 +278,11 @@ def forward_servers_outside(fleet: Fleet) -> Iterator[Problem]:
     yield from forward_servers_in_fleet(fleet.drafts)
 
 
+def fallback_zones_beside(fleet: Fleet) -> Iterator[Problem]:
+    """The zone of fallback names is apart from the zones of all clusters."""
+    yield from fallback_zones_in_fleet(fleet.drafts)
+
+
 def _fits(draft: StackDraft) -> bool:
     """False where the MTUs don't fit within the stack itself, which is a problem of its own."""
     cilium, netbird = known(draft.settings, "cilium", "mtu"), known(draft.settings, "netbird", "mtu")
@@ -348,6 +353,7 @@ FLEET_RULES: Final[tuple[Callable[[Fleet], Iterator[Problem]], ...]] = (
     forward_zones_of_nobody,
     zones_beside_hosts,
     forward_servers_outside,
+    fallback_zones_beside,
     mtus_of_peers,
     one_netbird_server,
     one_checksum_of_a_release,

@@ -16,7 +16,7 @@ from domain.places import registry as places
 from domain.problems import Problem
 from domain.public_names import RESERVED, holds_domains, registered
 from domain.settings.draft import StackDraft, known
-from domain.settings.installed import DnsSettings, KeeperSettings, MirrorSettings, NetbirdSettings
+from domain.settings.installed import FALLBACK_PEERS_LIMIT, DnsSettings, KeeperSettings, MirrorSettings, NetbirdSettings
 from domain.settings.section import Section
 
 _IMAGES: Final = "from which images come"
@@ -42,36 +42,47 @@ PROGRAM_HOSTS: Final = {
 
 
 def zone_of_nobody_else(draft: StackDraft) -> Iterator[Problem]:
-    """The cluster's zone is in nobody's use: no whole domain of the Internet, and no zone of a host that the settings
-    name. Pods ask the cluster alone for every name in it.
+    """The cluster's zone, and that of its fallback names, is in nobody's use: no whole domain of the Internet, and no
+    zone of a host that the settings name. Pods ask the clusters alone for every name in it.
     """
-    zone, stack, setting = known(draft.settings, "network", "dns_zone"), draft.stack, "network.dns_zone"
-    if zone is None:
-        return
-    top = zone.rpartition(".")[2]
-    private = f"take one like {_free(zone, draft)}"
+    for setting, whom, free in _ZONES:
+        zone = known(draft.settings, *setting.split("."))
+        if zone is not None:
+            yield from _in_use(draft, setting, zone, whom, free)
+
+
+_ZONES: Final = (
+    ("network.dns_zone", "this cluster alone for names of its zone", ("{}.internal", "{}.pods.internal")),
+    ("dns.fallback.zone", "linked clusters alone for names of this zone", ("any.internal", "any.pods.internal")),
+)
+"""The settings that take a zone for clusters: whom pods ask for its names, and zones that may be free; {} is the
+stack."""
+
+
+def _in_use(draft: StackDraft, setting: str, zone: str, whom: str, free: tuple[str, ...]) -> Iterator[Problem]:
+    top, stack = zone.rpartition(".")[2], draft.stack
+    private = f"take one like {_free(zone, draft, free)}"
     if (covered := _covered(zone, draft)) is not None:
         host, what = covered
-        rule = f"covers {host}, {what}; pods ask this cluster alone for names of its zone, and would not find it"
+        rule = f"covers {host}, {what}; pods ask {whom}, and would not find it"
         yield Problem(stack, setting, zone, rule, private)
     elif top in RESERVED:
         yield Problem(stack, setting, zone, f"ends in {top}, {RESERVED[top]}", private)
     elif top.isdigit():
         yield Problem(stack, setting, zone, "ends in a number; programs take such names for addresses", private)
     elif holds_domains(zone):
-        rule = "holds domains of the Internet; pods ask this cluster alone for names of its zone, and would find none"
+        rule = f"holds domains of the Internet; pods ask {whom}, and would find none"
         yield Problem(stack, setting, zone, rule, private)
     elif registered(zone):
-        rule = "is a whole domain of the Internet; pods ask this cluster alone for names of its zone, and would not "
-        rule += "find what else is there"
-        yield Problem(
-            stack, setting, zone, rule, f"take a zone within it, like {stack}.{zone}, or {_free(zone, draft)}"
-        )
+        rule = f"is a whole domain of the Internet; pods ask {whom}, and would not find what else is there"
+        within = f"{stack if '{}' in free[0] else 'any'}.{zone}"
+        fix = f"take a zone within it, like {within}, or {_free(zone, draft, free)}"
+        yield Problem(stack, setting, zone, rule, fix)
 
 
-def _free(zone: str, draft: StackDraft) -> str:
+def _free(zone: str, draft: StackDraft, free: tuple[str, ...] = _ZONES[0][2]) -> str:
     """Another zone, over no host that is in use."""
-    proposals = (f"{name}.internal" for name in (draft.stack, f"{draft.stack}.pods", f"zone.{draft.stack}.pods"))
+    proposals = (one.format(draft.stack) for one in (*free, free[-1].replace("pods", "zone.pods")))
     return next(one for one in proposals if one != zone and _covered(one, draft) is None)
 
 
@@ -226,4 +237,57 @@ def forward_zones_foreign(draft: StackDraft) -> Iterator[Problem]:
                 yield Problem(draft.stack, f"{setting}.{index}", str(server), rule, "name a DNS server outside")
 
 
-ZONE_RULES: Final = (zone_of_nobody_else, forward_servers_reached, forward_zones_foreign)
+# --- names that fall back to peers -----------------------------------------------------------------------------------
+
+
+def fallback_zone_apart(draft: StackDraft) -> Iterator[Problem]:
+    """The zone of fallback names is apart from the cluster's own and is not forwarded; the peers that it names are
+    peers, each once.
+    """
+    stack, zone = draft.stack, known(draft.settings, "dns", "fallback", "zone")
+    own, forwarded = known(draft.settings, "network", "dns_zone"), known(draft.settings, "dns", "forward_zones")
+    if zone is not None and own is not None and (met := meets(zone, own)) is not None:
+        rule = f"{met} {own}, the zone of this cluster; a name has to say what is meant"
+        yield Problem(stack, _FALLBACK, zone, rule, "take a zone beside it, like any.internal")
+    elif zone is not None and zone in (forwarded or {}):
+        yield Problem(stack, _FALLBACK, zone, "is in dns.forward_zones, too; other servers answer for it", _BESIDE)
+    peers = known(draft.settings, "peers")
+    listed = known(draft.settings, "dns", "fallback", "peers") or ()
+    for index, peer in enumerate(listed):
+        setting = f"dns.fallback.peers.{index}"
+        if peers is not None and peer not in peers:
+            there = ", ".join(peers[:FALLBACK_PEERS_LIMIT]) or "none"
+            yield Problem(
+                stack, setting, peer, "is not in peers; only a linked cluster can be asked", f"take those of {there}"
+            )
+        elif peer in listed[:index]:
+            yield Problem(stack, setting, peer, "is listed twice", "remove one")
+    if zone is not None and not listed and len(peers or ()) > FALLBACK_PEERS_LIMIT:
+        rule = f"would ask all {len(peers)} peers, one after the other; at most {FALLBACK_PEERS_LIMIT} are possible"
+        yield Problem(stack, _FALLBACK, zone, rule, "name those to be asked in dns.fallback.peers")
+
+
+_FALLBACK: Final = "dns.fallback.zone"
+_BESIDE: Final = "take another one, or remove it there"
+
+
+def meets(zone: str, other: str) -> str | None:
+    """How the zone meets the other one, in words that go on with it; None where they are apart."""
+    if zone == other:
+        return "is"
+    return "lies in" if covers(other, zone) else ("covers" if covers(zone, other) else None)
+
+
+def fallback_zones_in_fleet(drafts: Mapping[str, StackDraft]) -> Iterator[Problem]:
+    """Zones of fallback names that meet the zone of another cluster."""
+    zones = {name: known(draft.settings, "network", "dns_zone") for name, draft in drafts.items()}
+    for name, draft in drafts.items():
+        zone = known(draft.settings, "dns", "fallback", "zone")
+        for owner, other in zones.items():
+            if zone is None or other is None or owner == name or (met := meets(zone, other)) is None:
+                continue
+            rule = f"{met} {other}, the zone of {owner}; a name has to say what is meant"
+            yield Problem(name, _FALLBACK, zone, rule, "take a zone beside it, like any.internal")
+
+
+ZONE_RULES: Final = (zone_of_nobody_else, forward_servers_reached, forward_zones_foreign, fallback_zone_apart)

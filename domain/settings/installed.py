@@ -4,7 +4,7 @@ comes from.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import Field, StrictBool, StrictInt, StrictStr
 
@@ -15,7 +15,7 @@ from domain.names import KEEPER_PORT, VXLAN_PORT
 from domain.overlay import MTU_MAXIMUM, MTU_MINIMUM, WIREGUARD_OVERHEAD
 from domain.settings.section import ENTRIES_LIMIT, Section
 from domain.tunnel_port import TunnelPort
-from domain.values.names import ForwardZones
+from domain.values.names import DnsZone, ForwardZones, StackName
 from domain.values.releases import CiliumVersion, K3sVersion, PythonImage, RelayImage, Sha256
 from domain.values.services import K3sConfig, RegistryHost, Url, WireguardPort
 
@@ -118,6 +118,24 @@ class KeeperSettings(Section):
     peers can't. Default: false, because they name the peers' routers and any pod and node may read them."""
 
 
+FALLBACK_PEERS_LIMIT: Final = 5
+"""Each is asked after the other where none has a name."""
+
+
+class FallbackSettings(Section):
+    """Names that are the same in several clusters: SERVICE.NAMESPACE.svc.ZONE is this cluster's service where it has
+    one, and that of a peer otherwise. A service counts as absent while none of its pods is ready, so a name may lead to
+    the other cluster for a while; of a database that both write to, ask by its own zone.
+    """
+
+    zone: DnsZone = Field(examples=["any.internal"])
+    """The zone of such names, of no cluster itself. A name is the same in two clusters if both have the same zone
+    here."""
+    peers: tuple[StackName, ...] = Field(default=(), max_length=FALLBACK_PEERS_LIMIT, examples=["[mn]"])
+    """Which peers are asked, in this order: the first that has the name answers. Default: all that ``peers`` lists, in
+    its order."""
+
+
 class DnsSettings(Section):
     """Names across the clusters."""
 
@@ -136,6 +154,9 @@ class DnsSettings(Section):
     )
     """Further zones that the pods of this cluster can resolve, each with the DNS servers that answer for it. Default:
     none; every other name goes the way that the node's own resolver goes."""
+    fallback: FallbackSettings | None = Field(default=None, examples=["{zone: any.internal}"])
+    """A zone of names that are looked up in this cluster first and at its peers otherwise. Default: none, because most
+    clients mean one cluster."""
 
 
 class MirrorSettings(Section):

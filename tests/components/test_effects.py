@@ -111,7 +111,7 @@ EFFECTS: dict[str, dict[str, Effect]] = {
     },
     "network.dns_zone": everywhere(
         {"network.dns_zone": "other.internal"}, ":ConfigMapPatch dns-zones",
-        {"other.internal.server": "kubernetes other.internal {"},
+        {"other.internal.server": "kubernetes other.internal in-addr.arpa {"},
     ),
     "network.cluster_dns": {
         "de": Effect({"network.cluster_dns": "10.43.0.11"}, ":Server de-server-1", {"cluster-dns": "10.43.0.11"}),
@@ -291,6 +291,17 @@ EFFECTS: dict[str, dict[str, Effect]] = {
         {"dns": {"forward_zones": {"corp.example.com": ["192.168.9.53"]}}}, ":ConfigMapPatch dns-zones",
         {"corp.example.com.server": "forward . 192.168.9.53 {"},
     ),
+    "dns.fallback.zone": everywhere(
+        {"dns": {"fallback": {"zone": "any.internal"}}}, ":ConfigMapPatch dns-zones",
+        {"any.internal.server": "any.internal:53 {"},
+    ),
+    "dns.fallback.peers": {
+        base: Effect(
+            {"dns": {"fallback": {"zone": "any.internal", "peers": [peer]}}}, ":ConfigMapPatch dns-zones",
+            {"any.internal.server": f"rewrite name suffix .any.internal .astring-{peer}.internal answer auto"},
+        )
+        for base, peer in (("de", "mn"), ("mn", "de"), ("given", "de"))
+    },
     "mirrors.k3s": on_nodes(
         {"mirrors": {"k3s": "https://mirror.example.net/k3s"}}, "agent",
         "ISTHMUS_K3S_URL=https://mirror.example.net/k3s/v1.34.9+k3s1/k3s\n",

@@ -15,7 +15,7 @@ from typing import Final
 
 import pytest
 
-from domain.corefile import PeerZone, custom_zones, front_corefile, relay_corefile
+from domain.corefile import LinkedZone, PeerZone, custom_zones, front_corefile, relay_corefile
 from domain.foreign_keys import zones_twice
 from domain.settings.installed import DnsSettings
 from toolchain import ensure
@@ -70,7 +70,8 @@ def test_relay(coredns: Path, tmp_path: Path) -> None:
 
 
 def test_custom_zones(coredns: Path, tmp_path: Path) -> None:
-    zones = custom_zones("astring-de.internal", [peer.zone for peer in PEERS], IPv4Address("10.43.0.53"), DnsSettings())
+    linked = [LinkedZone(str(index), peer.zone) for index, peer in enumerate(PEERS)]
+    zones = custom_zones("astring-de.internal", linked, IPv4Address("10.43.0.53"), DnsSettings())
     here = "".join(zones.values()).replace(":53 {", ":11153 {\n    bind 127.0.0.53")
     # Without a pod's service account the plugin wants to be told where the API is; nobody answers there.
     here = here.replace(

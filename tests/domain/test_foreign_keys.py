@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from domain.corefile import custom_zones
+from domain.corefile import LinkedZone, custom_zones
 from domain.foreign_keys import Block, blocks, taken_names, zones_twice
 from domain.settings.installed import DnsSettings
 
-OURS = custom_zones("astring-de.internal", ["astring-mn.internal"], IPv4Address("10.43.0.53"), DnsSettings())
+MN = LinkedZone("mn", "astring-mn.internal")
+OURS = custom_zones("astring-de.internal", [MN], IPv4Address("10.43.0.53"), DnsSettings())
 OWN, PEER = "astring-de.internal.server", "astring-mn.internal.server"
 LAB = "lab.example:53 {\n    errors\n    forward . 192.168.9.53\n}\n"
 
