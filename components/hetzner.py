@@ -33,8 +33,10 @@ ANYWHERE: Final = ["0.0.0.0/0", "::/0"]
 @dataclass(frozen=True)
 class HetznerServer:
     """One server. ``user_data`` is secret: it carries the server's own host key and the k3s token. ``role`` is that of
-    its node, ``router`` whether that carries a link. These and the name say what there is, so they are known; all else
-    may come from other resources.
+    its node, ``router`` whether that carries a link. ``pool`` is the pool that it is of, ``placement`` the placement
+    group, behind the cluster's name; both are empty for those of control plane and workers. These and the name say what
+    there is, so they are known; all else may come from other resources. ``location`` and ``image`` are those of all
+    servers where it has none of its own.
     """
 
     name: str
@@ -44,6 +46,10 @@ class HetznerServer:
     user_data: pulumi.Input[str]
     host_key: pulumi.Input[str]
     router: bool = False
+    pool: str = ""
+    placement: str = ""
+    location: pulumi.Input[str] | None = None
+    image: pulumi.Input[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -111,9 +117,13 @@ class HetznerMachines(pulumi.ComponentResource):
             rules=firewall_rules(args.api_allowed_cidrs, args.ssh_allowed_cidrs, args.wireguard_port),
             opts=self._options("firewalls"),
         )
-        placement_group = hcloud.PlacementGroup(
-            prefix, name=prefix, type="spread", labels=labels, opts=self._options("placement_groups")
-        )
+        placements = {
+            placement: hcloud.PlacementGroup(
+                name, name=name, type="spread", labels=labels, opts=self._options("placement_groups")
+            )
+            for placement in dict.fromkeys(["", *(server.placement for server in args.servers)])
+            for name in [f"{prefix}-{placement}" if placement else prefix]
+        }
         ssh_key = hcloud.SshKey(
             prefix, name=prefix, public_key=args.ssh_public_key, labels=labels, opts=self._options("ssh_keys")
         )
@@ -122,16 +132,17 @@ class HetznerMachines(pulumi.ComponentResource):
         control_plane: list[tuple[HetznerServer, hcloud.Server]] = []
         last: dict[str, hcloud.Server] = {}
         for server in args.servers:
+            group = server.pool or server.role
             made = hcloud.Server(
                 server.name,
                 name=server.name,
                 server_type=server.server_type,
-                image=args.image,
-                location=args.location,
+                image=args.image if server.image is None else server.image,
+                location=args.location if server.location is None else server.location,
                 user_data=pulumi.Output.secret(server.user_data),
                 ssh_keys=[ssh_key.id],
                 firewall_ids=[firewall.id.apply(int)],
-                placement_group_id=placement_group.id.apply(int),
+                placement_group_id=placements[server.placement].id.apply(int),
                 networks=[hcloud.ServerNetworkArgs(network_id=network_id, ip=text_of(server.address), alias_ips=[])],
                 public_nets=[hcloud.ServerPublicNetArgs(ipv4_enabled=True, ipv6_enabled=False)],
                 labels=labels,
@@ -140,16 +151,16 @@ class HetznerMachines(pulumi.ComponentResource):
                 opts=self._options(
                     "servers",
                     protect=args.delete_protection,
-                    # A private address can only be asked for in a subnet that exists. And of each role one goes after
+                    # A private address can only be asked for in a subnet that exists. And of each group one goes after
                     # the other: a changed type switches a server off.
-                    depends_on=[subnet, *([last[server.role]] if server.role in last else [])],
+                    depends_on=[subnet, *([last[group]] if group in last else [])],
                     # These are for the first boot. A change would replace a running node, and its data with it.
                     ignore_changes=["user_data", "ssh_keys", "image"],
                     custom_timeouts=pulumi.CustomTimeouts(create="30m", delete="15m"),
                 ),
             )
             servers.append(made)
-            last[server.role] = made
+            last[group] = made
             if server.role == "server":
                 control_plane.append((server, made))
 

@@ -64,10 +64,11 @@ async def look_up(
     answer_seconds: float = ANSWER_SECONDS,
 ) -> Judgement:
     """What Hetzner's API says of a Hetzner stack; ``running`` as of :func:`domain.places.hetzner.offer.judged`."""
-    stack, image = settings.stack, settings.hetzner.image if settings.hetzner is not None else ""
+    stack = settings.stack
+    images = {node.order.image for node in plan.nodes if node.order is not None}
     client = HetznerClient(token, settings.hcloud.endpoint, timeout_seconds=answer_seconds, pauses=())
     try:
-        offer = await asyncio.wait_for(_asked(client, image), answer_seconds)
+        offer = await asyncio.wait_for(_asked(client, images), answer_seconds)
     except TimeoutError:
         return _unasked(stack, f"no answer within {answer_seconds:.0f} s")
     except HetznerError as error:
@@ -77,17 +78,16 @@ async def look_up(
     return judged(settings.stack, settings.hetzner, plan.nodes, running, offer, datetime.now(UTC))
 
 
-async def _asked(client: HetznerClient, image: str) -> Offer:
-    def images() -> list[dict[str, Any]]:
+async def _asked(client: HetznerClient, wanted: Collection[str]) -> Offer:
+    def found(image: str) -> list[dict[str, Any]]:
         return client.image(image) if image.isdecimal() else client.all_of("images", name=image)
 
-    return read_offer(
-        *await asyncio.gather(
-            in_daemon(lambda: client.all_of("locations")),
-            in_daemon(lambda: client.all_of("server_types")),
-            in_daemon(images),
-        )
+    locations, server_types, *images = await asyncio.gather(
+        in_daemon(lambda: client.all_of("locations")),
+        in_daemon(lambda: client.all_of("server_types")),
+        *(in_daemon(functools.partial(found, image)) for image in sorted(wanted)),
     )
+    return read_offer(locations, server_types, dict(zip(sorted(wanted), images, strict=True)))
 
 
 def _refused_token(stack: str) -> Judgement:

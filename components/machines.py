@@ -127,6 +127,10 @@ def _at_hetzner(
             user_data=secrets.keys.apply(boot),
             host_key=pulumi.Output.unsecret(secrets.keys.apply(lambda keys: keys.host_key(node.name).public)),
             router=node.router,
+            pool="" if node.order is None else node.order.pool,
+            placement="" if node.order is None else node.order.placement,
+            location=None if node.order is None else node.order.location,
+            image=None if node.order is None else node.order.image,
         )
 
     machines = HetznerMachines(

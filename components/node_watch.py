@@ -18,6 +18,7 @@ import pulumi
 from components.kubernetes_client import KubernetesClient, KubernetesError, UnsupportedKubeconfigError
 from domain.leaving import stays_after_all
 from domain.names import INSTALL_LOG
+from domain.node_marks import marking
 from domain.nodes import Node
 
 JOIN_SECONDS: Final = 900.0
@@ -120,14 +121,25 @@ def _too_late(stack: str, nodes: Sequence[Node], missing: Sequence[str], *, firs
     )
 
 
-def look_and_open(client: KubernetesClient, stack: str, wanted: Sequence[str]) -> Mapping[str, Any]:
-    """The API's list of all nodes. One of those that are wanted is made schedulable again where it was to leave."""
+def look_and_open(client: KubernetesClient, stack: str, wanted: Sequence[Node]) -> Mapping[str, Any]:
+    """The API's list of all nodes. One of those that are wanted is made schedulable again where it was to leave, and
+    gets the labels and taints of the stack file.
+    """
     listed = client.request("GET", "/api/v1/nodes")
-    for name, patch in stays_after_all(listed, wanted).items():
-        path = f"/api/v1/nodes/{name}"
-        client.request("PATCH", path, body=patch, content_type="application/merge-patch+json")
+    for name, patch in stays_after_all(listed, [node.name for node in wanted]).items():
+        _patch(client, name, patch)
         pulumi.log.info(f"{stack}: node {name} was to leave and stays; it is schedulable again")
+    items = {item["metadata"]["name"]: item for item in listed.get("items") or []}
+    for node in wanted:
+        change = marking(items[node.name], node.marks) if node.name in items else None
+        if change is not None:
+            _patch(client, node.name, change)
+            pulumi.log.info(f"{stack}: node {node.name} has the labels and taints of its pool")
     return listed
+
+
+def _patch(client: KubernetesClient, name: str, patch: Mapping[str, Any]) -> None:
+    client.request("PATCH", f"/api/v1/nodes/{name}", body=patch, content_type="application/merge-patch+json")
 
 
 def watch_nodes(
@@ -145,7 +157,7 @@ def watch_nodes(
             return ""
 
         async def nodes_listed() -> Mapping[str, Any]:
-            return await asyncio.to_thread(look_and_open, client, stack, [node.name for node in nodes])
+            return await asyncio.to_thread(look_and_open, client, stack, nodes)
 
         await wait_for_nodes(nodes_listed, stack, nodes, pulumi.log.info, pulumi.log.warn, first_boot=first_boot)
         return ""

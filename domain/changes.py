@@ -40,7 +40,9 @@ def raised_with(settings: StackSettings) -> dict[str, str | list[str]]:
         "cluster_dns": plan.cluster_dns,
     }
     values |= place.fixed(settings.section)
-    found: dict[str, str | list[str]] = {name: str(value) for name, value in values.items()}
+    found: dict[str, str | list[str]] = {
+        name: [*value] if isinstance(value, list) else str(value) for name, value in values.items()
+    }
     found["access"] = place.name
     if place.installs_k3s and settings.k3s is not None:
         found["k3s_version"] = settings.k3s.version

@@ -7,6 +7,7 @@ It owns the comparison of stacks. It doesn't find the files: the caller reads th
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -332,17 +333,18 @@ def stack_names_told_apart(fleet: Fleet) -> Iterator[Problem]:
 
 
 def one_checksum_of_a_release(fleet: Fleet) -> Iterator[Problem]:
-    """A release of k3s has one checksum, in every stack file."""
-    first: dict[str, tuple[str, str]] = {}
-    for name, draft in fleet.drafts.items():
-        version, checksum = known(draft.settings, "k3s", "version"), known(draft.settings, "k3s", "sha256")
+    """A release of k3s has one checksum for each architecture, in every stack file."""
+    first: dict[tuple[str, str], tuple[str, str]] = {}
+    of = {"sha256": "`k3s` from sha256sum-amd64.txt", "sha256_arm64": "`k3s-arm64` from sha256sum-arm64.txt"}
+    for (name, draft), setting in itertools.product(fleet.drafts.items(), of):
+        version, checksum = known(draft.settings, "k3s", "version"), known(draft.settings, "k3s", setting)
         if version is None or checksum is None:
             continue
-        owner, other = first.setdefault(version, (name, checksum))
+        owner, other = first.setdefault((version, setting), (name, checksum))
         if checksum != other:
             rule = f"is not {other}, which {owner} has for the same k3s.version {version}; one of the two is wrong"
-            fix = "copy that of `k3s` from sha256sum-amd64.txt of the release into both"
-            yield Problem(name, "k3s.sha256", checksum, rule, fix)
+            fix = f"copy that of {of[setting]} of the release into both"
+            yield Problem(name, f"k3s.{setting}", checksum, rule, fix)
 
 
 FLEET_RULES: Final[tuple[Callable[[Fleet], Iterator[Problem]], ...]] = (

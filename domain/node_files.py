@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import yaml
 
-from domain.k3s_release import release_url
+from domain.k3s_release import BINARIES, release_url
 from domain.names import (
     API_PORT,
     INSTALL_SCRIPT,
@@ -25,9 +25,10 @@ from domain.names import (
     NODE_PASSWORD,
     UNINSTALL_SCRIPT,
 )
-from domain.nodes import Node
+from domain.nodes import Architecture, Node
 from domain.places.registry import StackSettings
 from domain.plan import AddressPlan
+from domain.settings.installed import K3sSettings
 
 DISABLED_ADDONS: Final = ("servicelb", "traefik")
 """Packaged add-ons of k3s that would take node ports; whoever wants one installs his own."""
@@ -187,6 +188,9 @@ def k3s_config(plan: AddressPlan, node: Node, token: str) -> dict[str, Any]:
     config: dict[str, Any] = {"token": token, "node-name": node.name, "node-ip": str(node.address)}
     if node.labels:
         config["node-label"] = [f"{name}={value}" for name, value in sorted(node.labels.items())]
+    if node.marks.taints:
+        # From its registration on, so that no pod comes before it; later changes are the `up`'s (node_marks.py).
+        config["node-taint"] = list(node.marks.taints)
     if node.role == "agent":
         if not plan.joins_by_list:
             (server,) = plan.servers
@@ -223,11 +227,18 @@ def registries(settings: StackSettings) -> dict[str, Any]:
     return {"mirrors": {registry: {"endpoint": [mirrors[registry]]} for registry in sorted(mirrors)}}
 
 
-def k3s_url(settings: StackSettings) -> str:
-    """Where nodes get the k3s binary."""
+def k3s_url(settings: StackSettings, architecture: Architecture = "amd64") -> str:
+    """Where nodes of that architecture get the k3s binary."""
     if settings.k3s is None:
         raise ValueError(f"{settings.stack}: k3s is not set")
-    return release_url(settings.k3s.version, "k3s", settings.mirrors.k3s)
+    return release_url(settings.k3s.version, BINARIES[architecture], settings.mirrors.k3s)
+
+
+def _checksum(settings: K3sSettings, architecture: Architecture) -> str:
+    checksum = settings.sha256 if architecture == "amd64" else settings.sha256_arm64
+    if checksum is None:
+        raise ValueError(f"no checksum of k3s for {architecture} is set")
+    return checksum
 
 
 def environment(plan: AddressPlan, node: Node, settings: StackSettings) -> str:
@@ -236,9 +247,9 @@ def environment(plan: AddressPlan, node: Node, settings: StackSettings) -> str:
         raise ValueError(f"{settings.stack}: k3s is not set")
     values = {
         "ISTHMUS_K3S_ROLE": str(node.role),
-        "ISTHMUS_K3S_SHA256": settings.k3s.sha256,
+        "ISTHMUS_K3S_SHA256": _checksum(settings.k3s, node.architecture),
         "ISTHMUS_K3S_UNIT": unit_name(node),
-        "ISTHMUS_K3S_URL": k3s_url(settings),
+        "ISTHMUS_K3S_URL": k3s_url(settings, node.architecture),
         "ISTHMUS_K3S_VERSION": settings.k3s.version,
         "ISTHMUS_NODE_ADDRESS": str(node.address),
         "ISTHMUS_NODE_NAME": node.name,

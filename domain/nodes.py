@@ -8,11 +8,38 @@ from typing import Literal
 
 from domain.names import ROUTER_LABEL, ROUTER_LABEL_VALUE
 
+Architecture = Literal["amd64", "arm64"]
+"""As Kubernetes and the files of k3s's releases call it."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """How a machine is ordered that the program makes. ``setting`` is that of its group in the stack file, ``pool`` the
+    name of that group among the pools, and ``placement`` is its placement group's, behind the cluster's; both are empty
+    for what was there before there were pools.
+    """
+
+    setting: str
+    location: str
+    image: str
+    pool: str = ""
+    placement: str = ""
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What a stack file wants of a Node, beside the program's own: ``labels`` as name and value, and ``taints`` in the
+    form of ``kubectl taint``.
+    """
+
+    labels: tuple[tuple[str, str], ...] = ()
+    taints: tuple[str, ...] = ()
+
 
 @dataclass(frozen=True)
 class Node:
-    """A machine as a node of the cluster. ``server_type`` only where the program makes the machine, ``host_key`` only
-    for machines that exist, ``role`` None in an existing cluster.
+    """A machine as a node of the cluster. ``server_type`` and ``order`` only where the program makes the machine,
+    ``host_key`` only for machines that exist, ``role`` None in an existing cluster.
     """
 
     name: str
@@ -21,6 +48,9 @@ class Node:
     address: IPv4Address
     server_type: str | None = None
     host_key: str | None = None
+    order: Order | None = None
+    architecture: Architecture = "amd64"
+    marks: Marks = Marks()
 
     @property
     def labels(self) -> dict[str, str]:

@@ -114,6 +114,8 @@ class ClusterReport:
                     "router": node.router,
                     "address": str(node.address),
                     "server_type": node.server_type,
+                    "pool": None if node.order is None or not node.order.pool else node.order.pool,
+                    "location": None if node.order is None else node.order.location,
                 }
                 for node in plan.nodes
             ],

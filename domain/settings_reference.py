@@ -6,7 +6,7 @@ It owns the form of the page. What it says stands in the models, in the rules, a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, get_args
+from typing import Any, Final, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
@@ -82,7 +82,7 @@ def _model(path: str, model: type[Section]) -> Iterator[str]:
         if inner is not None:
             yield from _model(f"{path}.{name}", inner)
         elif item is not None:
-            yield from _model(f"{path}.{name}.N", item)
+            yield from _model(f"{path}.{name}.{'NAME' if get_origin(field.annotation) is dict else 'N'}", item)
 
 
 def _field(prefix: str, model: type[BaseModel], name: str) -> str:
@@ -110,6 +110,8 @@ def _kind(schema: dict[str, Any], field: FieldInfo) -> str:
     if inner is not None:
         return "Object, see below"
     if item_model_of(field.annotation) is not None:
+        if "maxProperties" in schema:
+            return f"At most {schema['maxProperties']} objects, each by its name, see below"
         return f"List of at most {schema['maxItems']} objects, see below"
     one = next((part for part in schema.get("anyOf", [schema]) if part.get("type") != "null"), schema)
     if "enum" in one:

@@ -45,13 +45,18 @@ def read_value(stack: str, path: str, field: FieldInfo, value: Any, problems: li
         problems.append(refused)
         return REFUSED
     item = form.item
-    if item is not None and isinstance(value, list) and value:
-        return tuple(
-            _read_model(stack, f"{path}.{index}", item, one, problems)
+    if item is not None and isinstance(value, list | dict) and value and isinstance(value, dict) == form.by_name:
+        named = value.items() if isinstance(value, dict) else enumerate(value)
+        wrong = _wrong_names(stack, path, field, value, problems) if isinstance(value, dict) else frozenset()
+        entries = {
+            name: _read_model(stack, f"{path}.{shown(name)}", item, one, problems)
             if isinstance(one, Mapping)
-            else _wrong_kind(stack, f"{path}.{index}", one, "an object", example_of(field, 1), problems)
-            for index, one in enumerate(value)
-        )
+            else _wrong_kind(stack, f"{path}.{shown(name)}", one, "an object", example_of(field, 1), problems)
+            for name, one in named
+        }
+        if not form.by_name:
+            return tuple(entries.values())
+        return {name: entry for name, entry in entries.items() if name not in wrong}
     try:
         return form.adapter.validate_python(value)
     except PydanticError as error:
@@ -59,6 +64,20 @@ def read_value(stack: str, path: str, field: FieldInfo, value: Any, problems: li
         return REFUSED
     except RecursionError:
         return _wrong_kind(stack, path, value, "as flat as it should be", "write it with fewer levels", problems)
+
+
+def _wrong_names(
+    stack: str, path: str, field: FieldInfo, value: Mapping[Any, Any], problems: list[Problem]
+) -> frozenset[str]:
+    """Those that no object may have here, with a problem for each."""
+    try:
+        form_of(field).names.validate_python(dict.fromkeys(value))
+    except PydanticError as error:
+        errors = list(distinct(without_followers(error.errors())))
+        problems.extend(problem_of(stack, path, field, one) for one in errors)
+        wrong = {one["loc"][0] for one in errors}
+        return frozenset(name for name in value if str(name) in wrong)
+    return frozenset()
 
 
 def _wrong_kind(stack: str, path: str, value: object, kind: str, fix: str, problems: list[Problem]) -> Any:

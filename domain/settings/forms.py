@@ -19,6 +19,7 @@ class Form:
     def __init__(self, field: FieldInfo) -> None:
         self.model = model_of(field.annotation)
         self.item = item_model_of(field.annotation)
+        self.by_name = get_origin(field.annotation) is dict
         self._field = field
 
     @functools.cached_property
@@ -33,6 +34,12 @@ class Form:
         if self._field.metadata:
             annotation = Annotated[(annotation, *self._field.metadata)]
         return TypeAdapter(annotation)
+
+    @functools.cached_property
+    def names(self) -> TypeAdapter[Any]:
+        """Of objects by name, the check of the names alone."""
+        objects: Any = dict[get_args(self._field.annotation)[0], Any]  # type: ignore[misc]  # a type made here
+        return TypeAdapter(objects)
 
 
 @functools.cache
@@ -65,14 +72,14 @@ def model_of(annotation: Any) -> type[Section] | None:
     """The model behind ``Model`` or ``Model | None``."""
     for alternative in (annotation, *get_args(annotation)):
         if isinstance(alternative, type) and issubclass(alternative, Section):
-            return alternative if get_origin(annotation) is not tuple else None
+            return alternative if get_origin(annotation) not in (tuple, dict) else None
     return None
 
 
 def item_model_of(annotation: Any) -> type[Section] | None:
-    """The model behind ``tuple[Model, ...]``."""
-    if get_origin(annotation) is tuple:
-        item = get_args(annotation)[0]
+    """The model behind ``tuple[Model, ...]`` or ``dict[Name, Model]``."""
+    if get_origin(annotation) in (tuple, dict):
+        item = get_args(annotation)[0 if get_origin(annotation) is tuple else 1]
         if isinstance(item, type) and issubclass(item, Section):
             return item
     return None

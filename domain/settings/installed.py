@@ -16,7 +16,7 @@ from domain.overlay import MTU_MAXIMUM, MTU_MINIMUM, WIREGUARD_OVERHEAD
 from domain.settings.section import ENTRIES_LIMIT, Section
 from domain.tunnel_port import TunnelPort
 from domain.values.names import DnsZone, ForwardZones, StackName
-from domain.values.releases import CiliumVersion, K3sVersion, PythonImage, RelayImage, Sha256
+from domain.values.releases import CiliumVersion, K3sVersion, PythonImage, RelayImage, Sha256, Sha256Arm64
 from domain.values.services import K3sConfig, RegistryHost, Url, WireguardPort
 
 Mtu = Annotated[StrictInt, Field(ge=MTU_MINIMUM, le=MTU_MAXIMUM)]
@@ -33,6 +33,9 @@ class K3sSettings(Section):
     release at a time."""
     sha256: Sha256 = Field(examples=["64 HEXADECIMAL DIGITS"])
     """Checksum of the file ``k3s`` of that release, from its ``sha256sum-amd64.txt``."""
+    sha256_arm64: Sha256Arm64 | None = Field(default=None, examples=["64 HEXADECIMAL DIGITS"])
+    """Checksum of the file ``k3s-arm64`` of that release, from its ``sha256sum-arm64.txt``, for Arm servers at Hetzner.
+    Default: none, since most have none."""
     server_config: K3sConfig = Field(
         default_factory=dict, max_length=ENTRIES_LIMIT, examples=["{kube-apiserver-arg: [v=2]}"]
     )
@@ -163,7 +166,8 @@ class MirrorSettings(Section):
     """Where artifacts come from instead of the Internet, for sites that can't reach it."""
 
     k3s: Url | None = Field(default=None, examples=["https://mirror.example.net/k3s"])
-    """Directory with VERSION/k3s. Default: k3s's releases on GitHub, where it comes from."""
+    """Directory with VERSION/k3s, and for Arm servers VERSION/k3s-arm64. Default: k3s's releases on GitHub, where it
+    comes from."""
     charts: Url | None = Field(default=None, examples=["https://mirror.example.net/charts"])
     """Directory with NAME-VERSION.tgz of the charts cilium and netbird-operator. Default: their own repositories, where
     they come from."""

@@ -33,16 +33,21 @@ _CHECKSUM_WITH_MORE: Final = re.compile(
 """As tools print a checksum: in capitals, behind the name of its kind, before the name of the file."""
 
 
-def sha256_hex(value: str) -> str:
+def sha256_hex(value: str, of: str = "`k3s` from sha256sum-amd64.txt") -> str:
     """A SHA-256 checksum, 64 lower-case hexadecimal digits."""
     if not re.fullmatch(r"[0-9a-f]{64}", value, re.ASCII):
         meant = _CHECKSUM_WITH_MORE.fullmatch(value.strip())
         raise RuleError(
             "is not a SHA-256 checksum of 64 lower-case hexadecimal digits",
-            f"write {meant[2].lower()}" if meant else "copy that of `k3s` from sha256sum-amd64.txt of the release",
+            f"write {meant[2].lower()}" if meant else f"copy that of {of} of the release",
             public=meant is not None,
         )
     return value
+
+
+def sha256_hex_arm64(value: str) -> str:
+    """A SHA-256 checksum, 64 lower-case hexadecimal digits."""
+    return sha256_hex(value, "`k3s-arm64` from sha256sum-arm64.txt")
 
 
 CILIUM_MINOR: Final = "1.19"
@@ -119,6 +124,7 @@ K3sVersion = Annotated[
     StrictStr, AfterValidator(k3s_version), pattern(r"v1\.[0-9]{1,3}\.[0-9]{1,3}(-rc[0-9]{1,3})?\+k3s[0-9]{1,3}")
 ]
 Sha256 = Annotated[StrictStr, AfterValidator(sha256_hex), pattern(r"[0-9a-f]{64}")]
+Sha256Arm64 = Annotated[StrictStr, AfterValidator(sha256_hex_arm64), pattern(r"[0-9a-f]{64}")]
 CiliumVersion = Annotated[
     StrictStr, AfterValidator(cilium_version), pattern(rf"{CILIUM_MINOR.replace('.', '[.]')}[.][0-9]{{1,3}}")
 ]

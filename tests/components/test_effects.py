@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_origin
 
 import pytest
 import yaml
@@ -87,6 +87,7 @@ def at_hetzner(changes: dict[str, Any], resource: str, has: Any) -> dict[str, Ef
     return {"de": Effect({f"hetzner.{name}": value for name, value in changes.items()}, resource, has)}
 
 
+POOL = {"server_type": "ccx23", "addresses": "10.0.1.64/28", "count": 1}
 TWO_GIVEN = [
     {"name": "worker-a", "address": "192.168.7.11", "router": True},
     {"name": "worker-b", "address": "192.168.7.12"},
@@ -149,6 +150,19 @@ EFFECTS: dict[str, dict[str, Effect]] = {
         {"workers.server_type": "cx33"}, ":Server de-agent-1", {"serverType": "cx33"}
     ),
     "hetzner.workers.count": at_hetzner({"workers.count": 2}, ":Server de-agent-2", {"ip": "10.0.1.32"}),
+    **{
+        f"hetzner.pools.NAME.{name}": at_hetzner({"pools": {"db": {**POOL, **pool}}}, f":Server de-db-{number}", has)
+        for name, pool, number, has in (
+            ("server_type", {"server_type": "ccx33"}, 1, {"serverType": "ccx33"}),
+            ("addresses", {"addresses": "10.0.1.96/28"}, 1, {"ip": "10.0.1.97"}),
+            ("count", {"count": 2}, 2, {"ip": "10.0.1.66"}),
+            ("members", {"count": None, "members": [4]}, 4, {"ip": "10.0.1.68"}),
+            ("location", {"location": "nbg1"}, 1, {"location": "nbg1"}),
+            ("image", {"image": "debian-13"}, 1, {"image": "debian-13"}),
+            ("taints", {"taints": ["a=b:NoSchedule"]}, 1, {"node-taint": ["a=b:NoSchedule"]}),
+            ("routers", {"routers": 1}, 1, {"node-label": ["isthmus.dev/router=true"]}),
+        )
+    },
     "hetzner.api_allowed_cidrs": at_hetzner(
         {"api_allowed_cidrs": ["198.51.100.0/24"]}, ":Firewall isthmus-de",
         {"port": "6443", "sourceIps": ["198.51.100.0/24"]},
@@ -222,6 +236,12 @@ EFFECTS: dict[str, dict[str, Effect]] = {
     "k3s.sha256": on_nodes(
         {"k3s.sha256": "6a" * 32, "peer": {"k3s.sha256": "6a" * 32}}, "agent", f"ISTHMUS_K3S_SHA256={'6a' * 32}\n"
     ),
+    "k3s.sha256_arm64": {
+        "de": Effect(
+            {"k3s.sha256_arm64": "a6" * 32, "hetzner.workers.server_type": "cax11"}, ":Server de-agent-1",
+            f"ISTHMUS_K3S_SHA256={'a6' * 32}\n",
+        ),
+    },
     "k3s.server_config": on_nodes(
         {"k3s.server_config": {"etcd-expose-metrics": True}}, "server", {"etcd-expose-metrics": True}
     ),
@@ -338,6 +358,7 @@ ELSEWHERE: dict[str, tuple[tuple[str, ...], str]] = {
     "netbird.mtu": (("de", "mn", "given"), OVERRIDE),
     "netbird.agent_env": (("de", "mn", "given"), OVERRIDE),
     "netbird.wireguard_port": (("mn", "given"), OVERRIDE),
+    "hetzner.pools.NAME.labels": (("de",), "the Nodes themselves, in tests/components/test_node_watch.py"),
 }
 """Settings whose effect is not in what is registered under mocks: for which kinds of clusters, and where it shows."""
 
@@ -352,7 +373,7 @@ def all_settings() -> set[str]:
             if inner is not None:
                 walk(f"{path}{name}.", inner)
             elif item is not None:
-                walk(f"{path}{name}.N.", item)
+                walk(f"{path}{name}.{'NAME' if get_origin(field.annotation) is dict else 'N'}.", item)
             else:
                 found.add(f"{path}{name}")
 

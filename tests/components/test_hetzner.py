@@ -128,3 +128,63 @@ def test_servers_at_hetzner_are_changed_one_after_the_other(tmp_path: Path) -> N
         "de-agent-1": set(),
         "de-agent-2": {"de-agent-1"},
     }
+
+
+POOLS = {
+    "hetzner.pools": {
+        "web": {"server_type": "cx33", "addresses": "10.0.1.128/25", "count": 11},
+        "db": {
+            "server_type": "ccx23", "addresses": "10.0.1.64/28", "members": [1, 3], "location": "nbg1",
+            "image": "debian-13", "taints": ["workload=db:NoSchedule"],
+        },
+    }
+}  # fmt: skip
+
+
+def test_servers_of_pools(tmp_path: Path) -> None:
+    found = run_stack(tmp_path, "de", config=changed(DE, POOLS))
+    server = found.one("hcloud:index/server:Server", "de-db-3").inputs
+    assert {name: server[name] for name in ("serverType", "location", "image")} == {
+        "serverType": "ccx23", "location": "nbg1", "image": "debian-13",
+    }  # fmt: skip
+    assert server["networks"][0]["ip"] == "10.0.1.67"
+    groups = [group.name for group in found.some("hcloud:index/placementGroup:PlacementGroup")]
+    assert sorted(groups) == ["isthmus-de", "isthmus-de-db-1", "isthmus-de-web-1", "isthmus-de-web-2"]
+    after = {
+        server.name: {name for name in server.depends_on if name.startswith("de-")}
+        for server in found.some("hcloud:index/server:Server")
+    }
+    assert after["de-db-1"] == set(), "the servers of a pool wait for no other's"
+    assert after["de-db-3"] == {"de-db-1"}
+    assert after["de-web-2"] == {"de-web-1"}
+    members = {one.inputs["node"]: one for one in found.registrations if one.type.endswith(":NodeMember")}
+    assert "de-db-3" in members["de-db-3"].depends_on, "it leaves before its machine goes"
+    assert "machines-de-server-1-member" in members["de-db-3"].depends_on, "and before the server that it leaves by"
+
+
+def test_a_pool_that_comes_or_goes_changes_no_other_machine(tmp_path: Path) -> None:
+    """Nothing that is registered of another machine differs."""
+
+    def registered(name: str, pools: dict[str, Any]) -> dict[str, Any]:
+        (tmp_path / name).mkdir()
+        found = run_stack(tmp_path / name, "de", config=changed(DE, {"hetzner.pools": pools}))
+        return {
+            f"{one.type} {one.name}": (one.inputs, one.ignore_changes)
+            for one in found.registrations
+            if one.type.startswith(("hcloud:", "command:")) or one.type.endswith(":NodeMember")
+        }
+
+    pools: dict[str, Any] = POOLS["hetzner.pools"]
+    new = {"cache": {"server_type": "cx23", "addresses": "10.0.1.96/28", "count": 1}, "web": pools["web"]}
+    before, after = registered("before", pools), registered("after", new)
+    went = {key.rpartition(" ")[2] for key in before.keys() - after.keys()}
+    came = {key.rpartition(" ")[2] for key in after.keys() - before.keys()}
+    assert went == {"isthmus-de-db-1", *(f"{pre}de-db-{n}{post}" for n in (1, 3) for pre, post in FORMS)}
+    assert came == {"isthmus-de-cache-1", *(f"{pre}de-cache-1{post}" for pre, post in FORMS)}
+    kept = before.keys() & after.keys()
+    assert len(kept) > 2 * 13
+    assert {key: before[key] for key in kept} == {key: after[key] for key in kept}
+
+
+FORMS = (("", ""), ("machines-", "-member"))
+"""What is before and behind a node's name in those of its resources."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address
 from typing import Any
 
 import pulumi
@@ -12,7 +13,8 @@ import pytest
 from components.kubernetes_client import KubernetesError
 from components.node_watch import NodesMissingError, look_and_open, wait_for_nodes
 from domain.leaving import LEAVES_ANNOTATION, opening
-from domain.nodes import Node
+from domain.node_marks import marking
+from domain.nodes import Marks, Node
 from tests.domain.samples import DE, MN, plan_of
 
 NODES = plan_of("mn", MN).nodes
@@ -141,9 +143,33 @@ def test_a_node_that_was_to_leave_and_stays_is_made_schedulable_again(monkeypatc
     said: list[str] = []
     monkeypatch.setattr(pulumi.log, "info", said.append)
     client: Any = Client()
-    assert look_and_open(client, "mn", ["mn-1", "mn-2"]) == nodes
+    first, second = (Node(name, "agent", False, IPv4Address("192.168.7.11")) for name in ("mn-1", "mn-2"))
+    assert look_and_open(client, "mn", [first, second]) == nodes
     assert asked == [("GET", "/api/v1/nodes", None), ("PATCH", "/api/v1/nodes/mn-2", opening(nodes["items"][1]))]
     assert said == ["mn: node mn-2 was to leave and stays; it is schedulable again"]
     asked.clear()
-    assert look_and_open(client, "mn", ["mn-1"]) == nodes
+    assert look_and_open(client, "mn", [first]) == nodes
     assert [method for method, *_ in asked] == ["GET"]
+
+
+def test_a_node_gets_the_labels_and_taints_of_its_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As soon as it has joined; one that has not is left for the next look."""
+    asked: list[tuple[str, str, Any]] = []
+    nodes: dict[str, Any] = {"items": [{"metadata": {"name": "de-db-1", "resourceVersion": "3"}}]}
+
+    class Client:
+        def request(self, method: str, path: str, *, body: Any = None, content_type: str = "") -> Any:
+            asked.append((method, path, body))
+            return nodes
+
+    said: list[str] = []
+    monkeypatch.setattr(pulumi.log, "info", said.append)
+    marks = Marks((("workload", "db"),), ("workload=db:NoSchedule",))
+    wanted = [Node(f"de-db-{n}", "agent", False, IPv4Address(f"10.0.1.{64 + n}"), marks=marks) for n in (1, 2)]
+    client: Any = Client()
+    look_and_open(client, "de", wanted)
+    assert asked == [
+        ("GET", "/api/v1/nodes", None),
+        ("PATCH", "/api/v1/nodes/de-db-1", marking(nodes["items"][0], marks)),
+    ]
+    assert said == ["de: node de-db-1 has the labels and taints of its pool"]

@@ -12,7 +12,7 @@ from domain.places.hetzner.catalogue import (
     near_location,
     near_server_type,
     proposal,
-    x86_types_in,
+    types_in,
 )
 from lab.standins.hetzner_api import catalog
 
@@ -30,7 +30,7 @@ def test_the_stand_in_offers_the_same() -> None:
 
 @pytest.mark.parametrize("location", [*NETWORK_ZONES, "new1"])
 def test_what_is_proposed_is_there(location: str) -> None:
-    there = x86_types_in(location)
+    there = types_in(location)
     assert len(there) >= 11
     assert {proposal(name, location) for name in ASKED} <= set(there)
 

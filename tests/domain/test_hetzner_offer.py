@@ -17,12 +17,12 @@ NODES = ("de-server-1", "de-agent-1")
 NO_IMAGE = "de: hetzner.image {} is not among Hetzner's images for x86, as its API says; take one like debian-12."
 
 
-def answers() -> tuple[list[Any], list[Any], list[Any]]:
-    """Locations, server types and images of the name debian-12."""
+def answers() -> tuple[list[Any], list[Any], dict[str, list[Any]]]:
+    """Locations, server types and images of the names debian-12 and debian-13."""
     return (
         [views.location(one) for one in catalog.LOCATIONS],
         [views.server_type(one) for one in catalog.SERVER_TYPES],
-        [views.image(one) for one in catalog.IMAGES if one.name == "debian-12"],
+        {name: [views.image(one) for one in catalog.IMAGES if one.name == name] for name in ("debian-12", "debian-13")},
     )
 
 
@@ -36,7 +36,9 @@ def offer(**changes: Any) -> Offer:
             one.update(changes.get("type", {}))
             for place in one["locations"]:
                 place.update(changes.get("place", {}))
-    return read_offer(locations, server_types, changes.get("images", images))
+    if "images" in changes:
+        images = {"debian-12": changes["images"]}
+    return read_offer(locations, server_types, images)
 
 
 def judgement(settings: dict[str, Any] | None = None, running: tuple[str, ...] = (), **changes: Any) -> Judgement:
@@ -94,7 +96,7 @@ BAD: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
     ),
     "image of the other architecture": (
         {},
-        {"images": [image for image in answers()[2] if image["architecture"] == "arm"]},
+        {"images": [image for image in answers()[2]["debian-12"] if image["architecture"] == "arm"]},
         [NO_IMAGE.format("debian-12")],
     ),
     "location that is none": (

@@ -7,17 +7,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.mtu import MtuChain
-from domain.nodes import Node
+from domain.nodes import Node, Order
 from domain.plan import AddressPlan
 from tests.domain.samples import DE, GIVEN, HOST_KEYS, MN, plan_of
+
+
+def ordered(group: str) -> Order:
+    return Order(f"hetzner.{group}", "fsn1", "debian-12")
 
 
 def test_de() -> None:
     assert plan_of("de", DE) == AddressPlan(
         cluster="de",
         nodes=(
-            Node("de-server-1", "server", False, IPv4Address("10.0.1.11"), "cx23"),
-            Node("de-agent-1", "agent", True, IPv4Address("10.0.1.31"), "cx23"),
+            Node("de-server-1", "server", False, IPv4Address("10.0.1.11"), "cx23", order=ordered("control_plane")),
+            Node("de-agent-1", "agent", True, IPv4Address("10.0.1.31"), "cx23", order=ordered("workers")),
         ),
         pod_cidr=IPv4Network("10.42.0.0/16"),
         service_cidr=IPv4Network("10.43.0.0/16"),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from domain.fleet import Fleet, check_fleet, parse_fleet
 from domain.overlay import NETBIRD_RANGE
-from domain.places.hetzner.model import HETZNER_SERVER_LIMIT
+from domain.places.hetzner.model import PLACEMENT_GROUP_LIMIT
 from domain.plan import address_plan
 from domain.plan_report import fleet_report
 from domain.range_rules import ranges_of
@@ -46,7 +46,7 @@ def clusters(draw: st.DrawFn, number: int, names: list[str]) -> dict[str, Any]:
     }
     if (offset := draw(st.sampled_from([None, 2, 10, 52, 54, services.num_addresses - 2]))) is not None:
         changes["network.cluster_dns"] = str(services[offset])
-    room = min(1 << (24 - pods.prefixlen), HETZNER_SERVER_LIMIT)
+    room = min(1 << (24 - pods.prefixlen), PLACEMENT_GROUP_LIMIT)
     nodes = draw(st.integers(1, room))
     servers = draw(st.sampled_from(range(1, nodes + 1, 2)))
     if base is DE:

@@ -6,7 +6,7 @@ import copy
 import functools
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import jsonschema
 import pytest
@@ -136,7 +136,7 @@ def all_fields() -> dict[str, tuple[type[Section], str]]:
             if inner is not None:
                 walk(f"{path}{name}.", inner)
             if item is not None:
-                walk(f"{path}{name}.N.", item)
+                walk(f"{path}{name}.{'NAME' if get_origin(field.annotation) is dict else 'N'}.", item)
 
     for section in sections():
         model = model_of(StackSettings.model_fields[section].annotation)

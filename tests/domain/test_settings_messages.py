@@ -225,6 +225,7 @@ ENTRIES = (
     "hetzner.ssh_allowed_cidrs",
     "hetzner.labels",
     "hetzner.unlisted",
+    "hetzner.pools",
     "on_premise.machines",
     "k3s.server_config",
     "k3s.agent_config",

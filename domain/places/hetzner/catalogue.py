@@ -111,21 +111,23 @@ def is_arm(server_type: str) -> bool:
     return server_type.startswith("cax") if listed is None else listed.architecture == "arm"
 
 
-def x86_types_in(location: str) -> list[str]:
-    """The listed x86 types that can be had in a location; all of them for a location that is not listed."""
+def types_in(location: str, architecture: Architecture = "x86") -> list[str]:
+    """The listed types of the architecture that can be had in a location; all of them for a location that is not
+    listed.
+    """
     everywhere = location not in NETWORK_ZONES
     return [
         name
         for name, one in SERVER_TYPES.items()
-        if one.architecture == "x86" and (everywhere or location in one.locations)
+        if one.architecture == architecture and (everywhere or location in one.locations)
     ]
 
 
-def proposal(server_type: str, location: str) -> str:
-    """The x86 type of the location that comes nearest: the next generation of the same size, or the first that has
-    as many cores and as much memory.
+def proposal(server_type: str, location: str, *, arm: bool = False) -> str:
+    """The type of the location that comes nearest: the next generation of the same size, or the first that has as many
+    cores and as much memory. An x86 one, or with ``arm`` an Arm one where the location has any.
     """
-    there = x86_types_in(location)
+    there = (types_in(location, "arm") if arm else []) or types_in(location)
     size = server_type.removesuffix("-ceph")[:-1]
     for name in there:
         if name[:-1] == size:
@@ -146,11 +148,11 @@ def near_location(name: str) -> str | None:
     return _CITIES.get(name) or _nearest(name, NETWORK_ZONES)
 
 
-def near_server_type(name: str, location: str) -> str | None:
-    """The listed x86 type of the location that somebody may have meant: another generation of the same size, or one
-    spelled much alike.
+def near_server_type(name: str, location: str, *, arm: bool = False) -> str | None:
+    """The listed type of the location that somebody may have meant: another generation of the same size, or one spelled
+    much alike.
     """
-    there = x86_types_in(location)
+    there = types_in(location, "arm" if arm else "x86")
     return next((one for one in there if one[:-1] == name[:-1]), None) or _nearest(name, there)
 
 

@@ -7,14 +7,20 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field, StrictBool, StrictInt, StrictStr
 
 from domain.places.hetzner.sources import PublicSource
-from domain.places.hetzner.words import Location, ProviderWord, ServerImage
+from domain.places.hetzner.words import Location, ProviderWord, ServerImage, pool_name
 from domain.settings.section import ENTRIES_LIMIT, Section
 from domain.values.addresses import NodeRange, prefix_length, private_range
+from domain.values.node_marks import LabelKey, LabelValue, Taint
+from domain.values.patterns import pattern
 from domain.values.services import Url
 
-HETZNER_SERVER_LIMIT: Final = 10
-"""Servers of one stack: a spread placement group holds no more
-(https://docs.hetzner.com/cloud/placement-groups/overview)."""
+PLACEMENT_GROUP_LIMIT: Final = 10
+"""Servers of a spread placement group (https://docs.hetzner.com/cloud/placement-groups/overview)."""
+NETWORK_LIMIT: Final = 100
+"""Servers of one private network, and so of one stack."""
+POOLS_LIMIT: Final = 40
+MEMBERS_LIMIT: Final = 200
+"""The highest number that a server of a pool may have. A pool may lack many below it."""
 CIDRS_LIMIT: Final = 100
 UNLISTED_LIMIT: Final = 20
 
@@ -23,10 +29,57 @@ class NodePool(Section):
     """Servers of one kind."""
 
     server_type: ProviderWord = Field(examples=["cx23"])
-    """Hetzner's server type, one that the location has. Only x86: the checksum of k3s is that of one architecture."""
-    count: Annotated[StrictInt, Field(ge=0, le=HETZNER_SERVER_LIMIT)] = Field(examples=[1])
-    """How many servers."""
+    """Hetzner's server type, one that the location has. An Arm one needs ``k3s.sha256_arm64``."""
+    count: Annotated[StrictInt, Field(ge=0, le=PLACEMENT_GROUP_LIMIT)] = Field(examples=[1])
+    """How many servers. Control plane and workers share one spread placement group, so they are 10 together at most;
+    more are in ``pools``."""
 
+
+NodeLabels = Annotated[dict[LabelKey, LabelValue], Field(max_length=ENTRIES_LIMIT)]
+Taints = Annotated[tuple[Taint, ...], Field(max_length=ENTRIES_LIMIT)]
+MemberNumber = Annotated[StrictInt, Field(ge=1, le=MEMBERS_LIMIT)]
+
+
+class Pool(Section):
+    """Further workers of one kind, STACK-NAME-1 and so on: names and addresses of each follow from the pool's own
+    settings and from nothing else in the file. Who is added, removed or changed moves no server of another pool, and
+    none of its own that stays.
+    """
+
+    server_type: ProviderWord = Field(examples=["ccx23"])
+    """Hetzner's server type, one that the location has. An Arm one needs ``k3s.sha256_arm64``."""
+    addresses: Annotated[
+        NodeRange, AfterValidator(prefix_length(24, 30, f"the numbers of a pool's servers end at {MEMBERS_LIMIT}"))
+    ] = Field(examples=["10.0.1.64/28"])
+    """Range of the pool's servers in ``network.node_cidr``, behind its first 64 addresses, which control plane and
+    workers have. The server with the number N has the Nth address after the range's own, so a /28 holds 14. A larger
+    range that begins alike moves nobody; another beginning does, and is refused while servers run."""
+    count: Annotated[StrictInt, Field(ge=0, le=NETWORK_LIMIT)] | None = Field(default=None, examples=[3])
+    """How many servers, with the numbers from 1 on. Either this or ``members``. Default: none, since one of the two has
+    to be there."""
+    members: Annotated[tuple[MemberNumber, ...], Field(max_length=NETWORK_LIMIT)] = Field(
+        default=(), examples=["[1, 3]"]
+    )
+    """The numbers of the servers, instead of ``count`` where some in the middle have gone. Default: none, since most
+    pools have none missing."""
+    location: Location | None = Field(default=None, examples=["nbg1"])
+    """Where the pool's servers stand, in the same network zone. Default: none, which is ``hetzner.location``."""
+    image: ServerImage | None = Field(default=None, examples=["debian-12"])
+    """Image of the pool's servers, by name or id. Default: none, which is ``hetzner.image``. Servers that exist keep
+    theirs."""
+    labels: NodeLabels = Field(default_factory=dict, examples=["{workload: database}"])
+    """Labels of the pool's Nodes. A change is made in place by the next ``up``. Default: none, since a pool needs no
+    label to run what every node runs."""
+    taints: Taints = Field(default=(), examples=['["workload=database:NoSchedule"]'])
+    """Taints of the pool's Nodes, there from the moment they join. A change is made in place by the next ``up``; with
+    NoExecute Kubernetes then ends pods that don't tolerate it at once, whatever their budgets. Default: none, so that
+    everything may run there."""
+    routers: Annotated[StrictInt, Field(ge=0, le=NETWORK_LIMIT)] = Field(default=0, examples=[1])
+    """How many of the pool's servers carry the link, besides those of ``hetzner.routers``: those with the lowest
+    numbers. Default: 0, so that a pool that comes or goes moves no link."""
+
+
+PoolName = Annotated[StrictStr, AfterValidator(pool_name), pattern(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?")]
 
 LabelMap = Annotated[dict[StrictStr, StrictStr], Field(max_length=ENTRIES_LIMIT)]
 AllowedCidrs = Annotated[tuple[PublicSource, ...], Field(min_length=1, max_length=CIDRS_LIMIT)]
@@ -59,10 +112,16 @@ class HetznerSettings(Section):
     SQLite, which no other can join, so at Hetzner three can't be made of one later."""
     workers: NodePool = Field(examples=["{server_type: cx23, count: 1}"])
     """Servers that run workloads only."""
+    pools: Annotated[dict[PoolName, Pool], Field(max_length=POOLS_LIMIT)] = Field(
+        default_factory=dict,
+        examples=["{db: {server_type: ccx23, addresses: 10.0.1.64/28, count: 3, taints: [workload=db:NoSchedule]}}"],
+    )
+    """Further workers, by the name of their pool: of other sizes, elsewhere, with labels and taints of their own, and
+    more than 10. Default: none, since one kind of workers is enough for many."""
     routers: StrictInt = Field(default=1, examples=[2])
     """How many nodes carry the link, each with an agent, a NetBird identity and an address of its own: the first
-    workers, and where there are fewer, the first servers as well. Default: 1, since a second one is for clusters whose
-    link has to outlive a machine."""
+    workers, and where there are fewer, the first servers as well. Those of pools count apart, and with one of them it
+    may be 0. Default: 1, since a second one is for clusters whose link has to outlive a machine."""
     api_allowed_cidrs: AllowedCidrs = Field(examples=["[203.0.113.0/24]"])
     """Who may reach the Kubernetes API (6443) on the public addresses: at least where ``pulumi up`` runs."""
     ssh_allowed_cidrs: AllowedCidrs = Field(examples=["[203.0.113.0/24]"])

@@ -15,10 +15,12 @@ from typing import Any, Final
 from domain.nodes import Node
 from domain.places.hetzner.catalogue import USUAL_MEMORY_GB
 from domain.places.hetzner.model import HetznerSettings
-from domain.places.hetzner.rules import POOLS
 from domain.problems import Problem
 
 X86: Final = "x86"
+ARM: Final = "arm"
+_OF_NODES: Final = {"amd64": X86, "arm64": ARM}
+"""What the API calls the architecture of a node."""
 NAMES_SHOWN: Final = 8
 """Server types that a message lists at most."""
 
@@ -44,19 +46,21 @@ class OfferedType:
 
 @dataclass(frozen=True)
 class Offer:
-    """``zones``: location -> network zone; ``image_architectures`` are those for which there is the stack's image."""
+    """``zones``: location -> network zone; ``image_architectures``: image, as the stack names it -> those for which
+    there is one.
+    """
 
     zones: Mapping[str, str]
     server_types: Mapping[str, OfferedType]
-    image_architectures: frozenset[str]
+    image_architectures: Mapping[str, frozenset[str]]
 
 
 def read_offer(
     locations: Sequence[Mapping[str, Any]],
     server_types: Sequence[Mapping[str, Any]],
-    images: Sequence[Mapping[str, Any]],
+    images: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> Offer:
-    """The offer from the objects of the API's lists; ``images`` are those of the stack's name or id.
+    """The offer from the objects of the API's lists; ``images`` are those of each name or id that the stack gives.
 
     Raises KeyError, TypeError, ValueError or AttributeError for objects of another form.
     """
@@ -70,7 +74,10 @@ def read_offer(
             )
             for one in server_types
         },
-        image_architectures=frozenset(str(one["architecture"]) for one in images if one["status"] == "available"),
+        image_architectures={
+            image: frozenset(str(one["architecture"]) for one in found if one["status"] == "available")
+            for image, found in images.items()
+        },
     )
 
 
@@ -109,20 +116,48 @@ def judged(
     made = [node for node in nodes if node.name not in running]
     if len(made) == len(nodes):
         problems += _location(stack, hetzner, offer)
-    if made and X86 not in offer.image_architectures:
-        rule = "is not among Hetzner's images for x86, as its API says"
-        problems.append(Problem(stack, "hetzner.image", hetzner.image, rule, "take one like debian-12"))
-    for pool, role in zip(POOLS, ("server", "agent"), strict=True):
-        server_type = getattr(hetzner, pool).server_type
-        new = any(node.role == role for node in made)
-        problem = _server_type(stack, f"hetzner.{pool}.server_type", server_type, hetzner.location, offer, now)
+    problems += _images(stack, hetzner, made, offer)
+    for setting, group in _groups(nodes).items():
+        server_type, location = str(group[0].server_type), group[0].order.location if group[0].order else ""
+        new = any(node in made for node in group)
+        if new and location != hetzner.location and location not in offer.zones:
+            rule = "is not among Hetzner's locations, as its API says"
+            fix = f"take one of them: {', '.join(offer.zones)}"
+            problems.append(Problem(stack, f"{setting}.location", location, rule, fix))
+        architecture = _OF_NODES[group[0].architecture]
+        problem = _server_type(stack, f"{setting}.server_type", server_type, architecture, location, offer, now)
         if problem is not None and new:
             problems.append(problem)
         elif problem is not None:
             remarks.append(f"{stack}: {problem.setting} {problem.value} {problem.rule}; the servers that run stay")
         elif new:
-            remarks += _passing(stack, server_type, hetzner.location, offer)
+            remarks += _passing(stack, server_type, location, offer)
     return Judgement(tuple(problems), tuple(dict.fromkeys(remarks)))
+
+
+def _groups(nodes: Sequence[Node]) -> dict[str, list[Node]]:
+    """The nodes by the setting of their group."""
+    found: dict[str, list[Node]] = {}
+    for node in nodes:
+        if node.order is not None:
+            found.setdefault(node.order.setting, []).append(node)
+    return found
+
+
+def _images(stack: str, hetzner: HetznerSettings, made: Sequence[Node], offer: Offer) -> Iterator[Problem]:
+    """Of every server that is to be made there is the image, for its architecture."""
+    seen = set()
+    for node in made:
+        if node.order is None:
+            continue
+        image, architecture = node.order.image, _OF_NODES[node.architecture]
+        pool = hetzner.pools.get(node.order.pool)
+        setting = "hetzner.image" if pool is None or pool.image is None else f"{node.order.setting}.image"
+        if (setting, architecture) in seen or architecture in offer.image_architectures.get(image, frozenset()):
+            continue
+        seen.add((setting, architecture))
+        rule = f"is not among Hetzner's images for {architecture}, as its API says"
+        yield Problem(stack, setting, image, rule, "take one like debian-12")
 
 
 def _location(stack: str, hetzner: HetznerSettings, offer: Offer) -> Iterator[Problem]:
@@ -137,17 +172,21 @@ def _location(stack: str, hetzner: HetznerSettings, offer: Offer) -> Iterator[Pr
 
 
 def _server_type(
-    stack: str, setting: str, server_type: str, location: str, offer: Offer, now: datetime
+    stack: str, setting: str, server_type: str, architecture: str, location: str, offer: Offer, now: datetime
 ) -> Problem | None:
     offered = offer.server_types.get(server_type)
     if location not in offer.zones:
         location = ""
-    there = _sold_in(location, offer, now)
+    there = _sold_in(location, offer, now, architecture)
     fix = f"take one that is there: {there}" if there else "take another location"
     if offered is None:
         return Problem(stack, setting, server_type, "is not among Hetzner's server types, as its API says", fix)
-    if offered.architecture != X86:
-        rule = f"is of the architecture {offered.architecture}; k3s.sha256 is the checksum of the x86 binary"
+    if offered.architecture != architecture:
+        # The program tells it by the type's name, so that a plan needs no API.
+        binary = (
+            "k3s.sha256 is the checksum of the x86 binary" if architecture == X86 else "by its name it is an Arm one"
+        )
+        rule = f"is of the architecture {offered.architecture}; {binary}"
         return Problem(stack, setting, server_type, rule, fix)
     if not location:
         return None
@@ -160,12 +199,12 @@ def _server_type(
     return None
 
 
-def _sold_in(location: str, offer: Offer, now: datetime) -> str:
-    """The x86 types that one can have there now, those of a usual size first; of no location: in any."""
+def _sold_in(location: str, offer: Offer, now: datetime, architecture: str) -> str:
+    """Those of the architecture that one can have there now, those of a usual size first; of no location: in any."""
 
     def sold(one: OfferedType) -> bool:
         sales = [sale for place, sale in one.sales.items() if location in ("", place)]
-        return one.architecture == X86 and any(
+        return one.architecture == architecture and any(
             sale.available and (sale.ends is None or sale.ends > now) for sale in sales
         )
 

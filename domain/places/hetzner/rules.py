@@ -22,8 +22,10 @@ from domain.places.hetzner.catalogue import (
     near_server_type,
     proposal,
 )
-from domain.places.hetzner.model import HETZNER_SERVER_LIMIT
-from domain.places.hetzner.nodes import AGENT_OFFSET, SERVER_OFFSET, node_count
+from domain.places.hetzner.groups import TODAYS, groups, pools
+from domain.places.hetzner.model import PLACEMENT_GROUP_LIMIT
+from domain.places.hetzner.nodes import AGENT_OFFSET, HETZNER_NODE_PREFIX, SERVER_OFFSET
+from domain.places.hetzner.pool_rules import POOL_RULES
 from domain.problems import Problem, shown
 from domain.ranges import example_subnet
 from domain.secret_texts import holds_secret, names_secret
@@ -31,26 +33,26 @@ from domain.settings.draft import StackDraft, known
 
 GATEWAY: Final = IPv4Address("172.31.1.1")
 """Gateway of the public interface of every server, so it must not lie in a range of the cluster."""
-POOLS: Final = ("control_plane", "workers")
-"""The settings that name a server type."""
 
 
 def location_listed(draft: StackDraft) -> Iterator[Problem]:
-    """The location is one of the list, or the stack file vouches for it."""
-    location = known(draft.settings, "hetzner", "location")
-    if location is None or location in NETWORK_ZONES or location in _unlisted(draft):
-        return
-    setting, zones = "hetzner.location", set(NETWORK_ZONES.values())
-    near, there = near_location(location), ", ".join(NETWORK_ZONES)
-    if location in zones:
-        there = ", ".join(one for one, zone in NETWORK_ZONES.items() if zone == location)
-        yield Problem(draft.stack, setting, location, "is a network zone, not a location", f"take one of it: {there}")
-    elif near is not None and location.startswith(f"{near}-"):
-        rule = "is a datacenter, which Hetzner's API knows no more; servers stand in a location"
-        yield Problem(draft.stack, setting, location, rule, f"write {near}")
-    else:
-        rule = f"is not among Hetzner's locations as of {LIST_DATE} ({there})"
-        yield Problem(draft.stack, setting, location, rule, _past(near, "take one of them"))
+    """Every location is one of the list, or the stack file vouches for it."""
+    places = {"hetzner.location": known(draft.settings, "hetzner", "location")}
+    places |= {group.location_setting: group.location for group in groups(draft)}
+    for setting, location in places.items():
+        if location is None or location in NETWORK_ZONES or location in _unlisted(draft):
+            continue
+        zones, near, there = set(NETWORK_ZONES.values()), near_location(location), ", ".join(NETWORK_ZONES)
+        if location in zones:
+            there = ", ".join(one for one, zone in NETWORK_ZONES.items() if zone == location)
+            rule, fix = "is a network zone, not a location", f"take one of it: {there}"
+        elif near is not None and location.startswith(f"{near}-"):
+            rule = "is a datacenter, which Hetzner's API knows no more; servers stand in a location"
+            fix = f"write {near}"
+        else:
+            rule = f"is not among Hetzner's locations as of {LIST_DATE} ({there})"
+            fix = _past(near, "take one of them")
+        yield Problem(draft.stack, setting, location, rule, fix)
 
 
 def location_in_zone(draft: StackDraft) -> Iterator[Problem]:
@@ -63,43 +65,51 @@ def location_in_zone(draft: StackDraft) -> Iterator[Problem]:
         )
 
 
-def x86_servers(draft: StackDraft) -> Iterator[Problem]:
-    """No Arm servers: k3s.sha256 is the checksum of one architecture."""
-    location = known(draft.settings, "hetzner", "location") or ""
-    for setting, server_type in _server_types(draft):
-        if is_arm(server_type):
+def arm_servers(draft: StackDraft) -> Iterator[Problem]:
+    """Arm servers need the checksum of k3s for Arm."""
+    if known(draft.settings, "k3s", "sha256_arm64") is not None or _lacks(draft, "k3s"):
+        return
+    for group in groups(draft):
+        if group.server_type is not None and is_arm(group.server_type):
             yield Problem(
                 draft.stack,
-                setting,
-                server_type,
-                "is an Arm server; k3s.sha256 is the checksum of the x86 binary",
-                f"take an x86 type such as {proposal(server_type, location)}",
+                f"{group.setting}.server_type",
+                group.server_type,
+                "is an Arm server, and k3s.sha256 is the checksum of the x86 binary alone",
+                "add k3s.sha256_arm64, or take an x86 type such as "
+                f"{proposal(group.server_type, group.location or '')}",
             )
 
 
+def _lacks(draft: StackDraft, section: str) -> bool:
+    """Whether the section is missing or was refused: then nobody knows what it says of Arm."""
+    return not hasattr(known(draft.settings, section), "sha256_arm64")
+
+
 def server_types_listed(draft: StackDraft) -> Iterator[Problem]:
-    """Every x86 server type can be had, and can be had in the location, or the stack file vouches for it."""
-    location = known(draft.settings, "hetzner", "location")
-    if location is None:
-        return
-    for setting, server_type in _server_types(draft):
-        listed = SERVER_TYPES.get(server_type)
-        if server_type in _unlisted(draft) or is_arm(server_type):
+    """Every server type can be had, and can be had in its location, or the stack file vouches for it."""
+    for group in groups(draft):
+        server_type, location, setting = group.server_type, group.location, f"{group.setting}.server_type"
+        if server_type is None or location is None or server_type in _unlisted(draft):
             continue
+        arm = is_arm(server_type)
+        if arm and known(draft.settings, "k3s", "sha256_arm64") is None:
+            continue
+        listed, near_by = SERVER_TYPES.get(server_type), proposal(server_type, location, arm=arm)
         if server_type in RETIRED:
             rule = f"is of a former generation, of which Hetzner makes no new servers (as of {LIST_DATE})"
-            fix = f"take {proposal(server_type, location)}; where servers of it run, name it in hetzner.unlisted"
-            yield Problem(draft.stack, setting, server_type, rule, fix)
+            fix = f"take {near_by}; where servers of it run, name it in hetzner.unlisted"
         elif listed is None:
-            near = near_server_type(server_type, location)
+            near = near_server_type(server_type, location, arm=arm)
             rule = f"is not among Hetzner's server types as of {LIST_DATE}"
-            fix = _past(near, f"take one such as {proposal(server_type, location)}")
-            yield Problem(draft.stack, setting, server_type, rule, fix)
+            fix = _past(near, f"take one such as {near_by}")
         elif location in NETWORK_ZONES and location not in listed.locations:
             places = ", ".join(one for one in NETWORK_ZONES if one in listed.locations)
             rule = f"is not to be had in {location}, only in {places} (as of {LIST_DATE})"
-            fix = f"take one such as {proposal(server_type, location)}; {_PAST}"
-            yield Problem(draft.stack, setting, server_type, rule, fix)
+            fix = f"take one such as {near_by}; {_PAST}"
+        else:
+            continue
+        yield Problem(draft.stack, setting, server_type, rule, fix)
 
 
 _PAST: Final = "if Hetzner has it by now, name it in hetzner.unlisted"
@@ -112,17 +122,6 @@ def _past(near: str | None, otherwise: str) -> str:
 
 def _unlisted(draft: StackDraft) -> tuple[str, ...]:
     return known(draft.settings, "hetzner", "unlisted") or ()
-
-
-def _server_types(draft: StackDraft) -> Iterator[tuple[str, str]]:
-    """The settings with the server types that they name."""
-    for pool in POOLS:
-        if (server_type := known(draft.settings, "hetzner", pool, "server_type")) is not None:
-            yield f"hetzner.{pool}.server_type", server_type
-
-
-HETZNER_NODE_PREFIX: Final = 26
-"""The smallest node CIDR at Hetzner that holds the fixed places of all servers."""
 
 
 def nodes_in_hetzner_network(draft: StackDraft) -> Iterator[Problem]:
@@ -166,24 +165,37 @@ def no_hetzner_gateway(draft: StackDraft) -> Iterator[Problem]:
 
 def routers_at_hetzner(draft: StackDraft) -> Iterator[Problem]:
     """One router at least, each on a server of its own."""
-    routers, servers = known(draft.settings, "hetzner", "routers"), node_count(draft.settings)
+    routers, own = known(draft.settings, "hetzner", "routers"), _todays_servers(draft)
+    of_pools = sum(getattr(pool, "routers", 0) for pool in pools(draft).values())
     if routers is None:
         return
-    if routers < 1:
+    if routers < 0 or (routers < 1 and not of_pools):
         reason = "gives nothing that would carry the link"
         yield Problem(draft.stack, "hetzner.routers", shown(routers), reason, "write 1, or leave it out")
-    elif servers and routers > servers:
-        reason = f"is more than the {servers} servers and workers; each router needs a machine of its own"
-        fix = f"take at most {servers}, or raise hetzner.workers.count"
+    elif own and routers > own:
+        reason = f"is more than the {own} servers and workers; each router needs a machine of its own"
+        fix = f"take at most {own}, or raise hetzner.workers.count"
         yield Problem(draft.stack, "hetzner.routers", shown(routers), reason, fix)
-    elif routers > 1 and len(name := router_hostname(draft.stack, f"{draft.stack}-server-1")) > PEER_NAME_LIMIT:
+    elif routers + of_pools > 1 and len(name := _longest_name(draft)) > PEER_NAME_LIMIT:
         reason = f"needs names like {name} in NetBird, where a name has at most {PEER_NAME_LIMIT} characters"
         fix = "write 1, or raise the cluster as a stack with a shorter name"
         yield Problem(draft.stack, "hetzner.routers", shown(routers), reason, fix)
 
 
+def _todays_servers(draft: StackDraft) -> int | None:
+    counts = [known(draft.settings, "hetzner", group, "count") for group in TODAYS]
+    return None if any(count is None for count in counts) else sum(counts)
+
+
+def _longest_name(draft: StackDraft) -> str:
+    """In NetBird, of a node that may be a router."""
+    nodes = [f"{draft.stack}-server-1"]
+    nodes += [f"{draft.stack}-{name}-1" for name, pool in pools(draft).items() if getattr(pool, "routers", 0)]
+    return max((router_hostname(draft.stack, node) for node in nodes), key=len)
+
+
 def server_counts(draft: StackDraft) -> Iterator[Problem]:
-    """An odd number of servers runs the API, and a placement group holds all servers."""
+    """An odd number of servers runs the API, and one placement group holds control plane and workers."""
     servers = known(draft.settings, "hetzner", "control_plane", "count")
     workers = known(draft.settings, "hetzner", "workers", "count")
     if servers is not None and servers % 2 == 0:
@@ -196,13 +208,13 @@ def server_counts(draft: StackDraft) -> Iterator[Problem]:
             else "leaves nobody to run the API",
             f"take {servers - 1} or {servers + 1}" if servers else "take 1",
         )
-    if servers is not None and workers is not None and servers + workers > HETZNER_SERVER_LIMIT:
+    if servers is not None and workers is not None and servers + workers > PLACEMENT_GROUP_LIMIT:
         yield Problem(
             draft.stack,
             "hetzner.workers.count",
             str(workers),
-            f"makes {servers + workers} servers; a spread placement group holds {HETZNER_SERVER_LIMIT}",
-            f"take at most {HETZNER_SERVER_LIMIT - servers}",
+            f"makes {servers + workers} servers; the spread placement group of both holds {PLACEMENT_GROUP_LIMIT}",
+            f"take at most {PLACEMENT_GROUP_LIMIT - servers}, and put the others into hetzner.pools",
         )
 
 
@@ -244,9 +256,10 @@ HETZNER_RULES: Final = (
     no_hetzner_gateway,
     location_listed,
     location_in_zone,
-    x86_servers,
+    arm_servers,
     server_types_listed,
     routers_at_hetzner,
     server_counts,
+    *POOL_RULES,
     hetzner_labels,
 )

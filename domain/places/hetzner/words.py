@@ -29,6 +29,26 @@ def provider_word(value: str) -> str:
     return value
 
 
+POOL_NAME_LIMIT: Final = 20
+"""Characters: with the longest stack name and a number it is a Node's name still."""
+TODAYS_GROUPS: Final = ("server", "agent")
+"""What control plane and workers have in the place of a pool's name."""
+
+
+def pool_name(value: str) -> str:
+    """A pool's name: a DNS label that starts with a letter, of at most 20 characters, and neither server nor agent."""
+    if not re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", value, re.ASCII) or len(value) > POOL_NAME_LIMIT:
+        raise RuleError(
+            "is not a name of lower-case letters, digits and hyphens, a letter first, with at most "
+            f"{POOL_NAME_LIMIT} characters",
+            "write it like db",
+        )
+    if value in TODAYS_GROUPS:
+        whose = "the control plane" if value == "server" else "hetzner.workers"
+        raise RuleError(f"is what the nodes of {whose} are called", "take another name, like db")
+    return value
+
+
 _SYSTEMS: Final = {
     "debian": r"[0-9]{2}",
     "ubuntu": r"[0-9]{2}[.](04|10)",

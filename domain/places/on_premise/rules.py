@@ -167,6 +167,16 @@ def host_keys_with_ssh(draft: StackDraft) -> Iterator[Problem]:
             yield without_effect(draft, setting, "nothing is reached over SSH")
 
 
+def no_arm_machines(draft: StackDraft) -> Iterator[Problem]:
+    """Machines of one's own are x86-64 ones, so there is no checksum of k3s for Arm. Of an existing cluster the whole
+    section is refused.
+    """
+    machines, checksum = known(draft.settings, "on_premise"), known(draft.settings, "k3s", "sha256_arm64")
+    if machines is not None and checksum is not None and not is_given(draft):
+        reason = "machines of one's own are x86-64, and k3s.sha256 is the checksum for them"
+        yield without_effect(draft, "k3s.sha256_arm64", reason)
+
+
 ON_PREMISE_RULES: Final = (
     one_access,
     machines_in_network,
@@ -175,4 +185,5 @@ ON_PREMISE_RULES: Final = (
     servers_on_premise,
     roles_with_ssh,
     host_keys_with_ssh,
+    no_arm_machines,
 )
