@@ -102,9 +102,16 @@ class Machine:
         """The units that run."""
         return {path.rpartition("/")[2] for path in self._written() if path.startswith("/run/units/")}
 
-    def _written(self) -> set[str]:
+    def started(self) -> dict[str, int]:
+        """When each unit that runs was started, in nanoseconds since the epoch."""
+        return {unit: (self._upper() / "run/units" / unit).stat().st_mtime_ns for unit in self.runs()}
+
+    def _upper(self) -> Path:
         # The process that waits for the machine sees its mounts, and is not in its tree.
-        upper = Path(f"/proc/{self._process.pid}/root{self._place}/upper")
+        return Path(f"/proc/{self._process.pid}/root{self._place}/upper")
+
+    def _written(self) -> set[str]:
+        upper = self._upper()
         return {f"/{(Path(folder) / name).relative_to(upper)}" for folder, _, names in os.walk(upper) for name in names}
 
     def stop(self) -> None:

@@ -38,7 +38,7 @@ from tests.engine.world import Site, World
 from tests.lab.hetzner_api.conftest import StandIn
 from toolchain import ensure
 
-PUBLIC: Final = tuple(f"198.51.100.{number}" for number in range(101, 105))
+PUBLIC: Final = tuple(f"198.51.100.{number}" for number in range(101, 113))
 """What the stand-in gives out first."""
 VERSION: Final = "v1.34.8+k3s1"
 """Another one than the peer's: of one version all clusters have the same file."""
@@ -71,6 +71,8 @@ class Servers(MemoryBackend):
             kubeconfig=self.world.api.kubeconfig,
             user_data=request.user_data,
         )
+        if self.world.api.is_gone(f"/api/v1/nodes/{name}"):
+            self.world.kubelet.join(name)
 
     def destroy(self, name: str) -> None:
         """It is gone, and its processes with it."""

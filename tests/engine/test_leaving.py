@@ -166,24 +166,38 @@ def test_killed_while_it_leaves(engine: Engine, tmp_path: Path) -> None:
         assert (machines[2].left(), machines[2].runs()) == (set(), set())
 
 
-def test_a_worker_at_hetzner(engine: Engine, tmp_path: Path) -> None:
-    changes = {"hetzner.workers.count": 2, "k3s.drain_seconds": DRAIN_SECONDS}
-    with at_hetzner(engine, tmp_path, changes) as (world, hetzner):
+POOL: Final = {"server_type": "cx33", "addresses": "10.0.1.64/28", "count": 1, "labels": {"workload": "db"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "out", "leaves"),
+    [
+        ({"hetzner.workers.count": 2}, lambda hetzner: hetzner["workers"].update(count=1), "de-agent-2"),
+        ({"hetzner.pools": {"db": POOL}}, lambda hetzner: hetzner.pop("pools"), "de-db-1"),
+    ],
+    ids=["a worker", "a pool"],
+)
+def test_at_hetzner(
+    engine: Engine, tmp_path: Path, changes: dict[str, Any], out: Callable[[dict[str, Any]], None], leaves: str
+) -> None:
+    with at_hetzner(engine, tmp_path, {**changes, "k3s.drain_seconds": DRAIN_SECONDS}) as (world, hetzner):
         settings(world, lambda config: config["isthmus:k3s"].update(drain_seconds=DRAIN_SECONDS))
         world.up()
-        run_web(world, "de-agent-2")
-        settings(world, lambda config: config["isthmus:hetzner"]["workers"].update(count=1))
+        if "db" in leaves:
+            assert node(world, leaves)["metadata"]["labels"]["workload"] == "db"
+        run_web(world, leaves)
+        settings(world, lambda config: out(config["isthmus:hetzner"]))
 
         refused = world.up(code=1)
 
         for text in BLOCKED:
             refused.says(text)
-        assert "de-agent-2" in names(hetzner)["servers"]
+        assert leaves in names(hetzner)["servers"]
 
         world.api.delete(f"{BUDGETS}/web")
-        world.up().says("de: node de-agent-2 has left")
+        world.up().says(f"de: node {leaves} has left")
         assert names(hetzner)["servers"] == ["de-agent-1", "de-server-1"]
-        assert world.api.is_gone("/api/v1/nodes/de-agent-2")
+        assert world.api.is_gone(f"/api/v1/nodes/{leaves}")
 
         world.destroy()
         assert is_empty(hetzner)
