@@ -14,6 +14,7 @@ import json
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -38,8 +39,8 @@ STACK: Final = "mn"
 NODE: Final = "worker-b"
 DEADLINE_SECONDS: Final = 600.0
 """Of a whole `up` or `destroy`; 27 and 12 s were measured."""
-TUNNEL_ASKED: Final = 3
-"""How often a keeper has to be asked until its router has shaken hands with the peer's."""
+TUNNEL_SECONDS: Final = 2.0
+"""From an agent's route to the peer, which is there at once, until its tunnel carries something."""
 OPERATOR_CHART: Final = REPOSITORY / "lab" / "standins" / "netbird_operator" / "chart"
 CILIUM_KINDS: Final = (("CiliumClusterwideNetworkPolicy", "Cluster"), ("CiliumEgressGatewayPolicy", "Cluster"))
 
@@ -121,7 +122,7 @@ class World:
         self.routed = True
         """Whether routers have a route to the peer."""
         self.unrouted: set[str] = set()
-        self._tunnels_asked: dict[str, int] = {}
+        self._agent_since: dict[str, float] = {}
         """Nodes whose router has none."""
         self.project.write(site.stack, changed(site.settings(charts), given))
         peer = {"de": DE, "mn": MN}[site.peer]
@@ -288,6 +289,8 @@ class World:
             self._at_the_door[node] = partial(self._enrol, node, variables["NB_HOSTNAME"], container)
             if self.enrols:
                 self._at_the_door.pop(node)()
+        if not self._agents.get(node):
+            self._agent_since[node] = time.monotonic()
         self._agents[node] = self._agents.get(node, 0) + 1
         self._connect(node)
 
@@ -330,10 +333,13 @@ class World:
 
     @property
     def tunnels(self) -> set[str]:
-        """Nodes whose agent has a tunnel to the peer: later than NetBird's route, here once the keeper was asked some
-        times.
-        """
-        return {node for node, times in self._tunnels_asked.items() if times > TUNNEL_ASKED and self._agents.get(node)}
+        """Nodes whose agent has a tunnel to the peer: later than NetBird's route."""
+        now = time.monotonic()
+        return {
+            node
+            for node, since in [*self._agent_since.items()]
+            if self._agents.get(node) and now - since >= TUNNEL_SECONDS
+        }
 
     def _guard(self, pod: Json) -> str:
         """The guard's pod: what it says where every range has its tunnel while the node's router is connected."""
@@ -348,7 +354,6 @@ class World:
         """The keeper's pod: that the link carries, or what a test lets it say."""
         assert pod["spec"]["containers"][0]["command"][0] == "python3"
         node = pod["spec"]["nodeName"]
-        self._tunnels_asked[node] = self._tunnels_asked.get(node, 0) + 1 if self._agents.get(node) else 0
         said = {"good": not self.keeper_says, "reason": self.keeper_says, "tunnel": node in self.tunnels}
         return f"STATUS {json.dumps({'self_ok': True, 'self_reasons': [], 'peers': {self._peer_stack: said}})}\n"
 
