@@ -41,7 +41,12 @@ MEASURED_TIMEOUT_SECONDS: Final = 240
 """For a test that has 60 s without being measured (pyproject.toml); the longest run takes some three times as long."""
 TEST_PACKAGES: Final = ("iputils-ping",)
 """Debian packages that the tests use on this machine, besides those of the lab."""
-OF_THE_ENGINE: Final = ("tests/engine", "tests/domain/test_corefile_runs.py", "tests/lab/hetzner_api/test_provider.py")
+OF_THE_ENGINE: Final = (
+    "tests/engine",
+    "tests/domain/test_corefile_runs.py",
+    "tests/domain/test_names_across.py",
+    "tests/lab/hetzner_api/test_provider.py",
+)
 """Where tests of the part ``engine`` are: each of its processes would read all others as well, for some seconds."""
 OF_THE_LINK: Final = "tests/link"
 """Every test there needs a lab, so no other part has to read the folder, once in each of its processes."""

@@ -47,10 +47,10 @@ def unknown(stack: str, setting: str, name: str, value: object, candidates: Coll
 _PATH: Final = re.compile(r"[~./$]|[A-Za-z]:\\|$")
 """How the name of a file begins, or nothing."""
 _FEWER: Final = {
-    "machines": "make more clusters of them",
+    "on_premise.machines": "make more clusters of them",
     "peers": "link with fewer",
-    "api_allowed_cidrs": "join them to larger ranges",
-    "ssh_allowed_cidrs": "join them to larger ranges",
+    "hetzner.api_allowed_cidrs": "join them to larger ranges",
+    "hetzner.ssh_allowed_cidrs": "join them to larger ranges",
 }
 
 
@@ -62,7 +62,7 @@ def too_many(stack: str, path: str, field: FieldInfo, value: list[Any] | dict[An
     if limit is None or len(value) <= limit:
         return None
     rule = f"has {len(value)} entries; at most {limit} are possible"
-    return Problem(stack, path, "", rule, _FEWER.get(path.rpartition(".")[2], "write fewer"))
+    return Problem(stack, path, "", rule, _FEWER.get(path, "write fewer"))
 
 
 def distinct(errors: list[Any]) -> Iterator[Any]:
