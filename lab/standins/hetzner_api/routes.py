@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -24,7 +25,7 @@ from lab.standins.hetzner_api.cloud import Cloud
 from lab.standins.hetzner_api.errors import ApiError
 from lab.standins.hetzner_api.records import Action, Firewall
 from lab.standins.hetzner_api.requests import Body
-from lab.standins.hetzner_api.routing import Routing, add_changes, read_only
+from lab.standins.hetzner_api.routing import Kind, Routing, add_changes, read_only
 
 DATACENTERS_ANNOUNCEMENT = "https://docs.hetzner.cloud/changelog#2025-12-16-phasing-out-datacenters"
 _ACTIONS_ANNOUNCEMENT: Final = (
@@ -74,81 +75,50 @@ class Routes(Routing):
         app.router.add_get(f"{wire.PREFIX}/actions/{{action_id:\\d+}}", self.get_action)
 
     def _add_ssh_keys(self, app: web.Application) -> None:
+        cloud, clock = self.cloud, self.runner.clock
+        kind = Kind("ssh_keys", "ssh_key", cloud.state.ssh_keys.values, cloud.ssh_key, views.ssh_key)
+
         async def create(request: web.Request) -> web.Response:
-            key = keys_and_groups.create_ssh_key(
-                self.cloud, await wire.body(request, requests.CreateSshKey), self.runner.clock()
-            )
+            key = keys_and_groups.create_ssh_key(cloud, await wire.body(request, requests.CreateSshKey), clock())
             return self.saved({"ssh_key": views.ssh_key(key)}, 201)
 
-        async def update(request: web.Request) -> web.Response:
-            key = self.cloud.ssh_key(wire.number(request))
-            keys_and_groups.update_ssh_key(self.cloud, key, await wire.body(request, requests.Update))
-            return self.saved({"ssh_key": views.ssh_key(key)})
-
-        async def delete(request: web.Request) -> web.Response:
-            keys_and_groups.delete_ssh_key(self.cloud, self.cloud.ssh_key(wire.number(request)))
-            return self.saved_nothing()
-
-        self.add_reads(
-            app,
-            "ssh_keys",
-            "ssh_key",
-            lambda: [views.ssh_key(one) for one in self.cloud.state.ssh_keys.values()],
-            lambda number: views.ssh_key(self.cloud.ssh_key(number)),
-            ("name", "fingerprint"),
-        )
-        add_changes(app, "ssh_keys", create, update, delete)
+        update = self.updating(kind, requests.Update, keys_and_groups.update_ssh_key)
+        delete = self.deleting(kind, keys_and_groups.delete_ssh_key)
+        self.add_reads(app, kind, ("name", "fingerprint"))
+        add_changes(app, kind.plural, create, update, delete)
 
     def _add_placement_groups(self, app: web.Application) -> None:
+        cloud, clock = self.cloud, self.runner.clock
+        view = partial(views.placement_group, cloud)
+        groups = cloud.state.placement_groups
+        kind = Kind("placement_groups", "placement_group", groups.values, cloud.placement_group, view)
+
         async def create(request: web.Request) -> web.Response:
             body = await wire.body(request, requests.CreatePlacementGroup)
-            group = keys_and_groups.create_placement_group(self.cloud, body, self.runner.clock())
-            return self.saved({"placement_group": views.placement_group(self.cloud, group), "action": None}, 201)
+            group = keys_and_groups.create_placement_group(cloud, body, clock())
+            return self.saved({"placement_group": view(group), "action": None}, 201)
 
-        async def update(request: web.Request) -> web.Response:
-            group = self.cloud.placement_group(wire.number(request))
-            keys_and_groups.update_placement_group(self.cloud, group, await wire.body(request, requests.Update))
-            return self.saved({"placement_group": views.placement_group(self.cloud, group)})
-
-        async def delete(request: web.Request) -> web.Response:
-            keys_and_groups.delete_placement_group(self.cloud, self.cloud.placement_group(wire.number(request)))
-            return self.saved_nothing()
-
-        self.add_reads(
-            app,
-            "placement_groups",
-            "placement_group",
-            lambda: [views.placement_group(self.cloud, one) for one in self.cloud.state.placement_groups.values()],
-            lambda number: views.placement_group(self.cloud, self.cloud.placement_group(number)),
-            ("name", "type"),
-        )
-        add_changes(app, "placement_groups", create, update, delete)
+        update = self.updating(kind, requests.Update, keys_and_groups.update_placement_group)
+        delete = self.deleting(kind, keys_and_groups.delete_placement_group)
+        self.add_reads(app, kind, ("name", "type"))
+        add_changes(app, kind.plural, create, update, delete)
 
     def _add_networks(self, app: web.Application) -> None:
         cloud, clock = self.cloud, self.runner.clock
+        view = partial(views.network, cloud)
+        kind = Kind("networks", "network", cloud.state.networks.values, cloud.network, view)
 
         async def create(request: web.Request) -> web.Response:
             network = networks.create(cloud, await wire.body(request, requests.CreateNetwork), clock())
-            return self.saved({"network": views.network(cloud, network)}, 201)
-
-        async def update(request: web.Request) -> web.Response:
-            network = cloud.network(wire.number(request))
-            networks.update(cloud, network, await wire.body(request, requests.UpdateNetwork))
-            return self.saved({"network": views.network(cloud, network)})
+            return self.saved({"network": view(network)}, 201)
 
         async def delete(request: web.Request) -> web.Response:
             self.runner.submit([networks.delete(cloud, cloud.network(wire.number(request)), clock())])
             return web.Response(status=204)
 
-        self.add_reads(
-            app,
-            "networks",
-            "network",
-            lambda: [views.network(cloud, one) for one in cloud.state.networks.values()],
-            lambda number: views.network(cloud, cloud.network(number)),
-            ("name",),
-        )
-        add_changes(app, "networks", create, update, delete)
+        self.add_reads(app, kind, ("name",))
+        update = self.updating(kind, requests.UpdateNetwork, networks.update)
+        add_changes(app, kind.plural, create, update, delete)
         self.add_resource_actions(app, "networks", "network", cloud.network)
         for command, model, operation in (
             ("add_subnet", requests.SubnetBody, networks.add_subnet),
@@ -162,29 +132,17 @@ class Routes(Routing):
 
     def _add_firewalls(self, app: web.Application) -> None:
         cloud, clock = self.cloud, self.runner.clock
+        view = partial(views.firewall, cloud)
+        kind = Kind("firewalls", "firewall", cloud.state.firewalls.values, cloud.firewall, view)
 
         async def create(request: web.Request) -> web.Response:
             firewall, actions = firewalls.create(cloud, await wire.body(request, requests.CreateFirewall), clock())
-            return self.submitted(actions, {"firewall": views.firewall(cloud, firewall)})
+            return self.submitted(actions, {"firewall": view(firewall)})
 
-        async def update(request: web.Request) -> web.Response:
-            firewall = cloud.firewall(wire.number(request))
-            firewalls.update(cloud, firewall, await wire.body(request, requests.Update))
-            return self.saved({"firewall": views.firewall(cloud, firewall)})
-
-        async def delete(request: web.Request) -> web.Response:
-            firewalls.delete(cloud, cloud.firewall(wire.number(request)))
-            return self.saved_nothing()
-
-        self.add_reads(
-            app,
-            "firewalls",
-            "firewall",
-            lambda: [views.firewall(cloud, one) for one in cloud.state.firewalls.values()],
-            lambda number: views.firewall(cloud, cloud.firewall(number)),
-            ("name",),
-        )
-        add_changes(app, "firewalls", create, update, delete)
+        update = self.updating(kind, requests.Update, firewalls.update)
+        delete = self.deleting(kind, firewalls.delete)
+        self.add_reads(app, kind, ("name",))
+        add_changes(app, kind.plural, create, update, delete)
         self.add_resource_actions(app, "firewalls", "firewall", cloud.firewall)
         self._add_firewall_action(app, "set_rules", requests.SetRules, firewalls.set_rules)
         self._add_firewall_action(app, "apply_to_resources", requests.ApplyToResources, firewalls.apply_to_resources)
@@ -211,6 +169,8 @@ class Routes(Routing):
 
     def _add_primary_ips(self, app: web.Application) -> None:
         cloud, clock = self.cloud, self.runner.clock
+        addresses = cloud.state.primary_ips
+        kind = Kind("primary_ips", "primary_ip", addresses.values, cloud.primary_ip, views.primary_ip)
 
         async def create(request: web.Request) -> web.Response:
             address, action = primary_ips.create(cloud, await wire.body(request, requests.CreatePrimaryIp), clock())
@@ -218,24 +178,10 @@ class Routes(Routing):
             shown = self.view(action) if action is not None else None
             return wire.answer({"primary_ip": views.primary_ip(address), "action": shown}, 201)
 
-        async def update(request: web.Request) -> web.Response:
-            address = cloud.primary_ip(wire.number(request))
-            primary_ips.update(cloud, address, await wire.body(request, requests.UpdatePrimaryIp))
-            return self.saved({"primary_ip": views.primary_ip(address)})
-
-        async def delete(request: web.Request) -> web.Response:
-            primary_ips.delete(cloud, cloud.primary_ip(wire.number(request)))
-            return self.saved_nothing()
-
-        self.add_reads(
-            app,
-            "primary_ips",
-            "primary_ip",
-            lambda: [views.primary_ip(one) for one in cloud.state.primary_ips.values()],
-            lambda number: views.primary_ip(cloud.primary_ip(number)),
-            ("name", "ip"),
-        )
-        add_changes(app, "primary_ips", create, update, delete)
+        update = self.updating(kind, requests.UpdatePrimaryIp, primary_ips.update)
+        delete = self.deleting(kind, primary_ips.delete)
+        self.add_reads(app, kind, ("name", "ip"))
+        add_changes(app, kind.plural, create, update, delete)
         self.add_resource_actions(app, "primary_ips", "primary_ip", cloud.primary_ip)
         for command, model, operation in (
             ("assign", requests.AssignPrimaryIp, primary_ips.assign),
@@ -247,6 +193,8 @@ class Routes(Routing):
 
     def _add_servers(self, app: web.Application) -> None:
         cloud, clock = self.cloud, self.runner.clock
+        view = partial(views.server, cloud)
+        kind = Kind("servers", "server", cloud.state.servers.values, cloud.server, view)
 
         async def create(request: web.Request) -> web.Response:
             body = await wire.body(request, requests.CreateServer)
@@ -254,7 +202,7 @@ class Routes(Routing):
             created = servers.create(cloud, body, clock(), taken)
             self.runner.submit([created.action, *created.next_actions])
             answer = {
-                "server": views.server(cloud, created.server),
+                "server": view(created.server),
                 "action": self.view(created.action),
                 "next_actions": [self.view(action) for action in created.next_actions],
                 # At Hetzner a server without SSH keys gets a password; machines of the lab have none at all.
@@ -265,21 +213,14 @@ class Routes(Routing):
         async def update(request: web.Request) -> web.Response:
             server = cloud.server(wire.number(request))
             self.runner.submit(servers.update(cloud, server, await wire.body(request, requests.UpdateServer), clock()))
-            return wire.answer({"server": views.server(cloud, server)})
+            return wire.answer({"server": view(server)})
 
         async def delete(request: web.Request) -> web.Response:
             action = servers.delete(cloud, cloud.server(wire.number(request)), clock())
             self.runner.submit([action])
             return wire.answer({"action": self.view(action)})
 
-        self.add_reads(
-            app,
-            "servers",
-            "server",
-            lambda: [views.server(cloud, one) for one in cloud.state.servers.values()],
-            lambda number: views.server(cloud, cloud.server(number)),
-            ("name", "status"),
-        )
+        self.add_reads(app, kind, ("name", "status"))
         add_changes(app, "servers", create, update, delete)
         self.add_resource_actions(app, "servers", "server", cloud.server)
         for command, operation in (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -18,6 +19,19 @@ RESOURCE_SORT_FIELDS = ("id", "name", "created")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+@dataclass(frozen=True)
+class Kind:
+    """A kind of resource: its names in paths and answers, those that there are now, one by its id, and how it is
+    shown.
+    """
+
+    plural: str
+    singular: str
+    everything: Callable[[], Iterable[Any]]
+    find: Callable[[int], Any]
+    view: Callable[[Any], Json]
+
+
 class Routing:
     """What handlers of one project's resources share."""
 
@@ -25,27 +39,39 @@ class Routing:
         self.runner = runner
         self.cloud = runner.cloud
 
-    def add_reads(
-        self,
-        app: web.Application,
-        plural: str,
-        singular: str,
-        everything: Callable[[], list[Json]],
-        one: Callable[[int], Json],
-        filters: Sequence[str],
-    ) -> None:
+    def add_reads(self, app: web.Application, kind: Kind, filters: Sequence[str]) -> None:
         """The list, by pages, and each one of a kind."""
-        sort_fields = ("id", "name") if plural == "ssh_keys" else RESOURCE_SORT_FIELDS
+        sort_fields = ("id", "name") if kind.plural == "ssh_keys" else RESOURCE_SORT_FIELDS
 
         async def get_list(request: web.Request) -> web.Response:
-            page = listing.select(everything(), wire.query(request), sort_fields=sort_fields, filters=filters)
-            return wire.page_answer(request, plural, page)
+            items = [kind.view(resource) for resource in kind.everything()]
+            page = listing.select(items, wire.query(request), sort_fields=sort_fields, filters=filters)
+            return wire.page_answer(request, kind.plural, page)
 
         async def get_one(request: web.Request) -> web.Response:
-            return wire.answer({singular: one(wire.number(request))})
+            return wire.answer({kind.singular: kind.view(kind.find(wire.number(request)))})
 
-        app.router.add_get(f"{wire.PREFIX}/{plural}", get_list)
-        app.router.add_get(f"{wire.PREFIX}/{plural}/{{id:\\d+}}", get_one)
+        app.router.add_get(f"{wire.PREFIX}/{kind.plural}", get_list)
+        app.router.add_get(f"{wire.PREFIX}/{kind.plural}/{{id:\\d+}}", get_one)
+
+    def updating(self, kind: Kind, model: type[Any], operation: Callable[..., object]) -> Handler:
+        """How one is changed by an operation that is over at once."""
+
+        async def update(request: web.Request) -> web.Response:
+            resource = kind.find(wire.number(request))
+            operation(self.cloud, resource, await wire.body(request, model))
+            return self.saved({kind.singular: kind.view(resource)})
+
+        return update
+
+    def deleting(self, kind: Kind, operation: Callable[..., None]) -> Handler:
+        """How one is deleted by an operation that is over at once."""
+
+        async def delete(request: web.Request) -> web.Response:
+            operation(self.cloud, kind.find(wire.number(request)))
+            return self.saved_nothing()
+
+        return delete
 
     def add_resource_actions(
         self, app: web.Application, plural: str, kind: ResourceType, find: Callable[[int], object]
