@@ -26,7 +26,7 @@ from pulumi.runtime.stack import run_pulumi_func
 
 from components.engine import MOCKS
 from domain import cloud_init, node_files
-from tests.domain.samples import CLUSTER_SECRET, DE, GIVEN, MN, SSH_PRIVATE_KEY, text
+from tests.domain.samples import CLUSTER_SECRET, DE, GIVEN, MN, SSH_PRIVATE_KEY, link_of_mn, text
 
 ROOT: Final = Path(__file__).parents[2]
 SECRET_KEY: Final = "4dabf18193072939515e22adb298388d"
@@ -75,15 +75,7 @@ LINKS: Final[dict[str, dict[str, Any]]] = {
         "node_ips": ["10.0.1.11", "10.0.1.31"],
         "routers": [{"node": "de-agent-1", "node_ip": "10.0.1.31", "peer_ip": "100.92.0.7"}],
     },
-    "mn": {
-        "schema_version": 1,
-        "cluster": "mn",
-        "pod_cidr": "10.52.0.0/16",
-        "service_cidr": "10.53.0.0/16",
-        "dns_zone": "astring-mn.internal",
-        "node_ips": ["192.168.7.11", "192.168.7.12"],
-        "routers": [{"node": "mn-2", "node_ip": "192.168.7.12", "peer_ip": "100.92.0.8"}],
-    },
+    "mn": link_of_mn("100.92.0.8"),
 }
 
 
@@ -370,6 +362,25 @@ def run(
     return Run(stack, recorder.registrations, outputs)
 
 
+def run_program(
+    directory: Path,
+    stack: str,
+    config: Mapping[str, str],
+    *,
+    preview: bool,
+    stacks: Mapping[str, Mapping[str, Any]],
+) -> Run:
+    """Runs the program on the stack files in ``directory``; ``config`` is what the engine makes of one of them."""
+    module = program()
+    return run(
+        lambda: module.main(directory=directory, engine=MOCKS),
+        stack=stack,
+        config=config,
+        preview=preview,
+        stacks=stacks,
+    )
+
+
 def run_stack(
     directory: Path,
     stack: str,
@@ -389,14 +400,7 @@ def run_stack(
     values = engine_config_of(chosen, {"isthmus:kubeconfig": GIVEN_KUBECONFIG, **secrets})
     left = {"offers": OFFERS, **(peer_outputs or {})}
     stacks = {name: {"link": link, **left} if linked else {} for name, link in LINKS.items() if name != stack}
-    module = program()
-    return run(
-        lambda: module.main(directory=directory, engine=MOCKS),
-        stack=stack,
-        config=values,
-        preview=preview,
-        stacks=stacks,
-    )
+    return run_program(directory, stack, values, preview=preview, stacks=stacks)
 
 
 CASES: Final = [

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from components.cluster_start import PERMIT
-from components.engine import MOCKS
-from tests.components.recording import Run, engine_config_of, program, run, run_stack
+from tests.components.recording import Run, engine_config_of, run_program, run_stack
 from tests.components.recording import write_stack_files as write
 from tests.components.several_servers import CASES, COMMAND
 
@@ -20,14 +19,8 @@ from tests.components.several_servers import CASES, COMMAND
 def run_again(directory: Path, stack: str, config: Mapping[str, Any], raised_with: Mapping[str, Any]) -> Run:
     """The program where an update before this one left these outputs."""
     write(directory, **{stack: config})
-    module = program()
-    return run(
-        lambda: module.main(directory=directory, engine=MOCKS),
-        stack=stack,
-        config=engine_config_of(config),
-        preview=False,
-        stacks={stack: {"raised_with": raised_with}},
-    )
+    stacks = {stack: {"raised_with": raised_with}}
+    return run_program(directory, stack, engine_config_of(config), preview=False, stacks=stacks)
 
 
 @pytest.mark.parametrize(("stack", "config", "server"), CASES)

@@ -15,6 +15,7 @@ from tests.components.recording import (
     engine_config_of,
     program,
     run,
+    run_program,
     run_stack,
     write_stack_files,
 )
@@ -96,12 +97,6 @@ def test_a_computed_mtu_is_one_that_the_peer_takes(tmp_path: Path) -> None:
     wide = {"netbird": {"underlay_mtu": 1500}}
     config = changed(MN, wide)
     write_stack_files(tmp_path, de=changed(DE, wide), mn=config)
-    module = program()
-    found = run(
-        lambda: module.main(directory=tmp_path, engine=MOCKS),
-        stack="mn",
-        config=engine_config_of(config),
-        preview=True,
-        stacks={"de": {"link": LINKS["de"]}},
-    )
+    stacks = {"de": {"link": LINKS["de"]}}
+    found = run_program(tmp_path, "mn", engine_config_of(config), preview=True, stacks=stacks)
     assert found.one("Release", "isthmus-cilium").inputs["values"]["MTU"] == 1450

@@ -20,7 +20,6 @@ from typing import Any, Final, get_origin
 import pytest
 import yaml
 
-from components.engine import MOCKS
 from domain.fleet import check_files
 from domain.places.hetzner.model import HcloudSettings
 from domain.places.registry import StackSettings, sections
@@ -34,8 +33,7 @@ from tests.components.recording import (
     Registration,
     Run,
     engine_config_of,
-    program,
-    run,
+    run_program,
     write_stack_files,
 )
 from tests.domain.samples import DE, GIVEN, HOST_KEYS, MN, changed, said, text
@@ -404,14 +402,9 @@ def registered(directory: Path, base: str, changes: dict[str, Any]) -> Run:
     stacks = configs(base, changes)
     assert said(check_files({stack: text(config) for stack, config in stacks.items()})) == []
     write_stack_files(directory, **stacks)
-    module = program()
-    return run(
-        lambda: module.main(directory=directory, engine=MOCKS),
-        stack=name,
-        config=engine_config_of(stacks[name], {**SECRET_VALUES, "isthmus:kubeconfig": GIVEN_KUBECONFIG}),
-        preview=True,
-        stacks={other: {"link": link, "offers": OFFERS} for other, link in LINKS.items() if other != name},
-    )
+    config = engine_config_of(stacks[name], {**SECRET_VALUES, "isthmus:kubeconfig": GIVEN_KUBECONFIG})
+    others = {other: {"link": link, "offers": OFFERS} for other, link in LINKS.items() if other != name}
+    return run_program(directory, name, config, preview=True, stacks=others)
 
 
 def registrations(found: Run) -> dict[str, Any]:

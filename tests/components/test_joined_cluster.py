@@ -21,8 +21,8 @@ from tests.components.recording import (
     STACK_URN,
     Run,
     engine_config_of,
-    program,
     run,
+    run_program,
     run_stack,
     write_stack_files,
 )
@@ -60,14 +60,8 @@ def test_no_services_where_one_end_has_none(tmp_path: Path, end: str) -> None:
     """Whichever end it is, nothing of this one leads to the peer's services, but for what refuses packets to them."""
     config = changed(MN, {"link.cluster_ips": end == "there"})
     write_stack_files(tmp_path, mn=config)
-    module = program()
-    found = run(
-        lambda: module.main(directory=tmp_path, engine=MOCKS),
-        stack="mn",
-        config=engine_config_of(config),
-        preview=False,
-        stacks={"de": {"link": LINKS["de"], "offers": {"cluster_ips": end == "here"}}},
-    )
+    stacks = {"de": {"link": LINKS["de"], "offers": {"cluster_ips": end == "here"}}}
+    found = run_program(tmp_path, "mn", engine_config_of(config), preview=False, stacks=stacks)
     assert [item.name for item in found.registrations if "10.43.0.0/16" in item.raw] == ["isthmus-guard"]
     assert not [item for item in found.registrations if "isthmus-de-services" in item.raw]
     own = [item.name for item in found.registrations if "isthmus-mn-services" in item.raw]

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import base64
-import datetime as dt
 import http.server
 import json
 import ssl
 import threading
 from collections.abc import Iterator
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from components.kubernetes_client import KubernetesClient, KubernetesError, UnsupportedKubeconfigError
+from tests.certificates import certified
 
 
 class TestKubernetesClient:
     @pytest.fixture
     def api(self, tmp_path: Path) -> Iterator[dict[str, Any]]:
         """An API server whose certificate is for kubernetes.default.svc and that wants a client certificate."""
-        authority_key, authority = _certificate("ca", None, None)
-        server_key, server = _certificate("kubernetes.default.svc", authority_key, authority)
-        client_key, client = _certificate("admin", authority_key, authority)
-        (tmp_path / "server.pem").write_bytes(server + server_key)
-        (tmp_path / "ca.pem").write_bytes(authority)
+        authority = certified("ca")
+        server = certified("kubernetes.default.svc", "192.0.2.1", issuer=authority)
+        client = certified("admin", issuer=authority)
+        (tmp_path / "server.pem").write_bytes(server.pem)
+        (tmp_path / "ca.pem").write_bytes(authority.certificate)
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def log_message(self, *_: Any) -> None:
@@ -55,7 +50,7 @@ class TestKubernetesClient:
         thread.start()
         encoded = {
             name: base64.b64encode(data).decode()
-            for name, data in (("ca", authority), ("crt", client), ("key", client_key))
+            for name, data in (("ca", authority.certificate), ("crt", client.certificate), ("key", client.key))
         }
         yield {
             "clusters": [
@@ -112,28 +107,3 @@ class TestKubernetesClient:
     def test_a_kubeconfig_that_can_not_be_read_shows_nothing_of_itself(self) -> None:
         with pytest.raises(UnsupportedKubeconfigError, match=r"^the kubeconfig is not YAML$"):
             KubernetesClient("users: [hunter2")
-
-
-def _certificate(name: str, issuer_key: bytes | None, issuer: bytes | None) -> tuple[bytes, bytes]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    signer = key if issuer_key is None else serialization.load_pem_private_key(issuer_key, None)
-    now = dt.datetime.now(dt.UTC)
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject if issuer is None else x509.load_pem_x509_certificate(issuer).subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=5))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName(name), x509.IPAddress(IPv4Address("192.0.2.1"))]), critical=False
-        )
-        .sign(signer, hashes.SHA256())  # type: ignore[arg-type]
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return private, built.public_bytes(serialization.Encoding.PEM)

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from components.engine import MOCKS
 from components.peer_link import read_peer_link
 from tests.components.recording import (
     LINKS,
     engine_config_of,
-    program,
     run,
+    run_program,
     write_stack_files,
 )
 from tests.domain.samples import DE, MN, plan_of
@@ -43,14 +42,7 @@ class TestPeer:
 
 def test_peer_without_a_stack_is_pending(tmp_path: Path) -> None:
     write_stack_files(tmp_path)
-    module = program()
-    found = run(
-        lambda: module.main(directory=tmp_path, engine=MOCKS),
-        stack="de",
-        config=engine_config_of(DE),
-        preview=True,
-        stacks={},
-    )
+    found = run_program(tmp_path, "de", engine_config_of(DE), preview=True, stacks={})
     assert found.outputs["links"].value["mn"]["message"] == (
         "link pending: there is no stack mn yet; run `pulumi up -s mn`, then this stack again"
     )

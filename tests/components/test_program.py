@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +58,18 @@ def test_no_secret_is_plain(tmp_path: Path, stack: str, config: dict[str, Any], 
     assert (KEEPER_KEY in everything) is not preview
 
 
-def refused(directory: Path, config: dict[str, str], **given: Any) -> tuple[str, Run]:
-    """Why the program refuses de with this config, and what it had registered by then."""
-    write_stack_files(directory)
+def refused(
+    directory: Path,
+    config: dict[str, str],
+    *,
+    stack: str = "de",
+    files: Mapping[str, Mapping[str, Any]] | None = None,
+    **given: Any,
+) -> tuple[str, Run]:
+    """Why the program refuses the stack with this config, and what it had registered by then. ``files`` are stack files
+    of their own.
+    """
+    write_stack_files(directory, **(files or {}))
     module = program()
     caught: list[str] = []
 
@@ -69,7 +78,7 @@ def refused(directory: Path, config: dict[str, str], **given: Any) -> tuple[str,
             await module.main(directory=directory, engine=MOCKS)
         caught.append(str(refusal.value))
 
-    found = run(body, stack="de", config=config, **given)
+    found = run(body, stack=stack, config=config, **given)
     (refusal,) = caught
     return refusal, found
 
@@ -84,19 +93,10 @@ class TestRefusals:
     """What is wrong stops the program before anything is registered, all of it at once and without a traceback."""
 
     def refused(self, directory: Path, stack: str = "de", **stacks: dict[str, Any]) -> str:
-        write_stack_files(directory, **stacks)
-        module = program()
         config = engine_config_of({"de": DE, "mn": MN, **stacks}[stack])
-        caught: list[str] = []
-
-        async def body() -> None:
-            with pytest.raises(pulumi.RunError) as refusal:
-                await module.main(directory=directory, engine=MOCKS)
-            caught.append(str(refusal.value))
-
-        found = run(body, stack=stack, config=config, preview=True, stacks={"mn": {}, "de": {}})
+        said, found = refused(directory, config, stack=stack, files=stacks, preview=True, stacks={"mn": {}, "de": {}})
         assert found.registrations == []
-        return caught[0]
+        return said
 
     def test_all_problems_of_all_stack_files(self, tmp_path: Path) -> None:
         said = self.refused(

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from components.engine import MOCKS
 from domain.places.outputs import RAISED_WITH
 from domain.version import PROGRAM, VERSION
 from tests.components.recording import (
@@ -21,8 +20,7 @@ from tests.components.recording import (
     SECRET_VALUES,
     Run,
     engine_config_of,
-    program,
-    run,
+    run_program,
     write_stack_files,
 )
 from tests.recorded import data
@@ -42,14 +40,8 @@ OF_THE_LINK = (
 
 def up(directory: Path, stack: str, config: dict[str, Any], stacks: dict[str, dict[str, Any]]) -> Run:
     """An `up` by this program, with what the stacks' last updates left."""
-    module = program()
-    return run(
-        lambda: module.main(directory=directory, engine=MOCKS),
-        stack=stack,
-        config=engine_config_of(config, {"isthmus:kubeconfig": GIVEN_KUBECONFIG, **SECRET_VALUES}),
-        preview=False,
-        stacks=stacks,
-    )
+    values = engine_config_of(config, {"isthmus:kubeconfig": GIVEN_KUBECONFIG, **SECRET_VALUES})
+    return run_program(directory, stack, values, preview=False, stacks=stacks)
 
 
 def outputs_of(found: Run) -> dict[str, Any]:

@@ -84,6 +84,20 @@ MN: Final[dict[str, Any]] = {
     "isthmus:sshPrivateKey": SECRET,
 }
 
+
+def link_of_mn(peer_ip: str) -> dict[str, Any]:
+    """The output ``link`` of mn, whose router has that NetBird address."""
+    return {
+        "schema_version": 1,
+        "cluster": "mn",
+        "pod_cidr": "10.52.0.0/16",
+        "service_cidr": "10.53.0.0/16",
+        "dns_zone": "astring-mn.internal",
+        "node_ips": ["192.168.7.11", "192.168.7.12"],
+        "routers": [{"node": "mn-2", "node_ip": "192.168.7.12", "peer_ip": peer_ip}],
+    }
+
+
 GIVEN: Final[dict[str, Any]] = {
     **{key: value for key, value in MN.items() if key not in ("isthmus:k3s", "isthmus:clusterSecret")},
     "isthmus:on_premise": {

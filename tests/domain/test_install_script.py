@@ -18,8 +18,10 @@ from pathlib import Path
 import pytest
 
 from domain.node_files import environment, script
+from tests.domain.moved_script import move_script, run_script
 from tests.domain.samples import DE, plan_of, settings_of
 
+SCRIPT = "install-k3s.sh"
 K3S = b"#!/bin/sh\necho ok\n"
 
 DOUBLES = {
@@ -59,13 +61,7 @@ class Machine:
 
     def run(self, path: str = os.environ["PATH"]) -> subprocess.CompletedProcess[str]:
         (self.root / "clock").write_text("0")
-        return subprocess.run(
-            ["/bin/sh", self.root / "install-k3s"],
-            env={"PATH": f"{self.root}/bin:{path}", "ROOT": str(self.root)},
-            capture_output=True,
-            text=True,
-            timeout=30,
-        )
+        return run_script(self.root, SCRIPT, path)
 
     def calls(self) -> list[str]:
         """What was called since the last time, without the questions."""
@@ -80,8 +76,7 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
-    text = script("install-k3s.sh")
-    for path, moved in {
+    paths = {
         "/usr/local/lib/isthmus": "lib",
         "/usr/local/bin/k3s": "k3s",
         "/etc/rancher/k3s": "etc",
@@ -89,15 +84,10 @@ def machine(tmp_path: Path) -> Machine:
         "/var/lib/isthmus": "start",
         "/etc/systemd/system": "units",
         "/run/systemd/system": "run",
-    }.items():
-        assert path in text
-        text = text.replace(path, str(tmp_path / moved))
-    for folder in ("bin", "lib", "etc", "units", "run"):
+    }
+    move_script(tmp_path, SCRIPT, paths, DOUBLES)
+    for folder in ("lib", "etc", "units", "run"):
         (tmp_path / folder).mkdir()
-    for name, body in DOUBLES.items():
-        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{body}\n")
-        (tmp_path / "bin" / name).chmod(0o755)
-    (tmp_path / "install-k3s").write_text(text)
     (tmp_path / "addresses").write_text("2: enp7s0    inet 10.0.1.11/32 brd 10.0.1.11 scope global enp7s0\n")
     (tmp_path / "mirror").write_bytes(K3S)
     (tmp_path / "etc/config.yaml").write_text("token: hunter2\n")
@@ -312,8 +302,8 @@ def test_two_runs_at_once(machine: Machine) -> None:
 
 def test_the_whole_has_an_end(machine: Machine) -> None:
     """Each wait alone is allowed more than the whole: they share it."""
-    text = (machine.root / "install-k3s").read_text()
-    (machine.root / "install-k3s").write_text(text.replace("total_seconds=1500", "total_seconds=90"))
+    text = (machine.root / SCRIPT).read_text()
+    (machine.root / SCRIPT).write_text(text.replace("total_seconds=1500", "total_seconds=90"))
     (machine.root / "broken").touch()
     result = machine.run()
     assert result.returncode == 1
@@ -340,7 +330,7 @@ def test_it_ends_when_nobody_listens_any_more(machine: Machine, what: str) -> No
     os.close(reading)
     try:
         done = subprocess.run(
-            ["/bin/sh", machine.root / "install-k3s"],
+            ["/bin/sh", machine.root / SCRIPT],
             env={"PATH": f"{machine.root}/bin:{os.environ['PATH']}", "ROOT": str(machine.root)},
             stdout=subprocess.DEVNULL,
             stderr=writing,

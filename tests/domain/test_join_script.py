@@ -4,7 +4,6 @@ its certificates lie in ``servers``; the last tests ask real ones.
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import shutil
 import ssl
@@ -17,14 +16,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from domain.node_files import environment, script
+from domain.node_files import environment
+from tests.certificates import certified
+from tests.domain.moved_script import move_script, run_script
 from tests.domain.samples import DE, plan_of, settings_of
 
+SCRIPT = "join-k3s.sh"
 THREE = {"hetzner.control_plane.count": 3}
 SERVER_1, SERVER_2, SERVER_3 = "10.0.1.11", "10.0.1.12", "10.0.1.13"
 CERTIFICATES = "-----BEGIN CERTIFICATE-----\n"
@@ -53,13 +51,7 @@ class Machine:
     def run(self, path: str = os.environ["PATH"]) -> subprocess.CompletedProcess[str]:
         for name in ("rounds", "asked"):
             (self.root / name).write_text("")
-        return subprocess.run(
-            ["/bin/sh", self.root / "join-k3s"],
-            env={"PATH": f"{self.root}/bin:{path}", "ROOT": str(self.root)},
-            capture_output=True,
-            text=True,
-            timeout=30,
-        )
+        return run_script(self.root, SCRIPT, path)
 
     def is_to_join(self) -> str | None:
         """What it left for k3s's settings."""
@@ -91,21 +83,15 @@ class Machine:
 
 
 def machine_of(root: Path, node: int) -> Machine:
-    text = script("join-k3s.sh")
-    for path, moved in {
+    paths = {
         "/usr/local/lib/isthmus": "lib",
         "/etc/rancher/k3s": "etc",
         "/var/lib/rancher/k3s": "data",
         "/var/lib/isthmus": "start",
-    }.items():
-        assert path in text
-        text = text.replace(path, str(root / moved))
-    for folder in ("bin", "lib", "servers", "at"):
+    }
+    move_script(root, SCRIPT, paths, DOUBLES)
+    for folder in ("lib", "servers", "at"):
         (root / folder).mkdir()
-    for name, body in DOUBLES.items():
-        (root / "bin" / name).write_text(f"#!/bin/sh\n{body}\n")
-        (root / "bin" / name).chmod(0o755)
-    (root / "join-k3s").write_text(text)
     plan = plan_of("de", DE, THREE)
     (root / "lib/k3s.env").write_text(environment(plan, plan.nodes[node], settings_of("de", DE, THREE)))
     return Machine(root)
@@ -241,31 +227,16 @@ def test_an_agent_joins_any_server(agent: Machine) -> None:
 @pytest.fixture
 def port(tmp_path: Path) -> Iterator[int]:
     """A server on 127.0.0.1 with a certificate that nobody has signed."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "k3s")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    ).public_bytes(serialization.Encoding.PEM)
+    own = certified("k3s")
     pair = tmp_path / "pair.pem"
-    pair.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + certificate
-    )
+    pair.write_bytes(own.pem)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200 if self.path == "/cacerts" else 404)
             self.end_headers()
             if self.path == "/cacerts":
-                self.wfile.write(certificate)
+                self.wfile.write(own.certificate)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -294,8 +265,8 @@ def test_each_of_the_three_tools_asks(first: Machine, port: int, tool: str) -> N
         assert path is not None
         (first.root / "tools" / name).symlink_to(path)
     (first.root / "tools" / tool).symlink_to(found)
-    text = (first.root / "join-k3s").read_text()
-    (first.root / "join-k3s").write_text(text.replace(":6443/cacerts", f":{port}/cacerts"))
+    text = (first.root / SCRIPT).read_text()
+    (first.root / SCRIPT).write_text(text.replace(":6443/cacerts", f":{port}/cacerts"))
     env = first.root / "lib/k3s.env"
     env.write_text(env.read_text().replace(SERVER_3, "127.0.0.1").replace(SERVER_2, "127.0.0.2"))
     done = first.run(path=f"{first.root}/tools")

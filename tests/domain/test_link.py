@@ -19,17 +19,9 @@ from domain.link import (
     with_cluster_ips,
 )
 from domain.version import VERSION
-from tests.domain.samples import REMOVE
+from tests.domain.samples import REMOVE, link_of_mn
 
-LINK: dict[str, Any] = {
-    "schema_version": 1,
-    "cluster": "mn",
-    "pod_cidr": "10.52.0.0/16",
-    "service_cidr": "10.53.0.0/16",
-    "dns_zone": "astring-mn.internal",
-    "node_ips": ["192.168.7.11", "192.168.7.12"],
-    "routers": [{"node": "mn-2", "node_ip": "192.168.7.12", "peer_ip": "100.92.0.7"}],
-}
+LINK = link_of_mn("100.92.0.7")
 PARSED = Link(
     cluster="mn",
     pod_cidr=IPv4Network("10.52.0.0/16"),

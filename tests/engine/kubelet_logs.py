@@ -6,17 +6,12 @@ import ssl
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from tests.certificates import certified
 
 
 class LogPort:
@@ -42,7 +37,8 @@ class LogPort:
         self._server.daemon_threads = True
         with TemporaryDirectory() as directory:
             file = Path(directory) / "kubelet.pem"
-            file.write_bytes(_self_signed())
+            # The API server asks for no certificate authority of a kubelet unless it is told to.
+            file.write_bytes(certified("kubelet").pem)
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(file)
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
@@ -59,22 +55,3 @@ class LogPort:
         stack.callback(self._server.server_close)
         stack.callback(self._thread.join)
         stack.callback(self._server.shutdown)
-
-
-def _self_signed() -> bytes:
-    """Key and certificate. The API server asks for no certificate authority of a kubelet unless it is told to."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kubelet")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return private + certificate.public_bytes(Encoding.PEM)

@@ -19,22 +19,14 @@ from typing import Any, Final
 import pytest
 
 from domain.version import VERSION
-from tests.domain.samples import DE, GIVEN, MN, changed
+from tests.domain.samples import DE, GIVEN, MN, changed, link_of_mn
 from tests.engine.project import SECRETS, Project, steps
 
 pytestmark = pytest.mark.engine
 
 GOLDEN: Final = Path(__file__).parent / "golden"
 PENDING: Final = "link pending: there is no stack {peer} yet; run `pulumi up -s {peer}`, then this stack again"
-LINK: Final = {
-    "schema_version": 1,
-    "cluster": "mn",
-    "pod_cidr": "10.52.0.0/16",
-    "service_cidr": "10.53.0.0/16",
-    "dns_zone": "astring-mn.internal",
-    "node_ips": ["192.168.7.11", "192.168.7.12"],
-    "routers": [{"node": "mn-2", "node_ip": "192.168.7.12", "peer_ip": "100.99.1.2"}],
-}
+LINK: Final = link_of_mn("100.99.1.2")
 
 
 def test_de_alone(project: Project, de: dict[str, Any]) -> None:

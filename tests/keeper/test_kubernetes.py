@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import ipaddress
 import json
 import ssl
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlparse
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from keeper import kubernetes
 from keeper.decision import NamePolicy
 from keeper.kubernetes import Api, ApiProblem, Conflict, api_of_environment
 from keeper.seen import PolicySeen
+from tests.certificates import certified
 
 LABEL = "isthmus.dev/router"
 POLICY: dict[str, Any] = {
@@ -145,26 +141,10 @@ class ApiServer:
 
 def certificate(directory: Path) -> None:
     """A certificate for 127.0.0.1 that vouches for itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (directory / "ca.crt").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (directory / "tls.crt").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (directory / "tls.key").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
+    own = certified("test", "127.0.0.1")
+    (directory / "ca.crt").write_bytes(own.certificate)
+    (directory / "tls.crt").write_bytes(own.certificate)
+    (directory / "tls.key").write_bytes(own.key)
 
 
 @pytest.fixture
@@ -235,7 +215,7 @@ def test_an_event_is_about_the_node(api: Api, server: ApiServer) -> None:
     (event,) = server.events
     assert event["involvedObject"] == {"apiVersion": "v1", "kind": "Node", "name": "mn-1", "uid": "mn-1"}
     assert (event["reason"], event["message"], event["type"]) == ("LinkMoved", "because", "Warning")
-    assert dt.datetime.fromisoformat(event["lastTimestamp"]).tzinfo is not None
+    assert datetime.fromisoformat(event["lastTimestamp"]).tzinfo is not None
 
 
 def test_a_connection_that_was_closed_is_made_anew(api: Api, server: ApiServer) -> None:
