@@ -47,10 +47,9 @@ def unknown(stack: str, setting: str, name: str, value: object, candidates: Coll
 _PATH: Final = re.compile(r"[~./$]|[A-Za-z]:\\|$")
 """How the name of a file begins, or nothing."""
 _FEWER: Final = {
-    "on_premise.machines": "make more clusters of them",
-    "peers": "link with fewer",
-    "hetzner.api_allowed_cidrs": "join them to larger ranges",
-    "hetzner.ssh_allowed_cidrs": "join them to larger ranges",
+    "machines": "make more clusters of them",
+    "api_allowed_cidrs": "join them to larger ranges",
+    "ssh_allowed_cidrs": "join them to larger ranges",
 }
 
 
@@ -62,7 +61,8 @@ def too_many(stack: str, path: str, field: FieldInfo, value: list[Any] | dict[An
     if limit is None or len(value) <= limit:
         return None
     rule = f"has {len(value)} entries; at most {limit} are possible"
-    return Problem(stack, path, "", rule, _FEWER.get(path, "write fewer"))
+    fix = "link with fewer" if path == "peers" else _FEWER.get(path.rpartition(".")[2], "write fewer")
+    return Problem(stack, path, "", rule, fix)
 
 
 def distinct(errors: list[Any]) -> Iterator[Any]:
