@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from components.keeper_words import without_tunnels
+from components.keeper_words import without_way
 from components.kubernetes_client import KubernetesClient, KubernetesError
 from components.route_waits import GUARDS_PATH, guard_state
 from components.waiting import Seen, Wait
-from components.waits import GUARDS, is_ready, quoted
+from components.waits import GUARDS, KEEPERS, is_ready, quoted
 from domain.egress_policy import OWN_POLICIES
 from domain.names import FIELD_MANAGER, KEEPER_MANAGER, ROUTER_LABEL, ROUTER_LABEL_VALUE
 from domain.netbird import NAMESPACE
@@ -43,7 +43,8 @@ def routers_in_place(client: KubernetesClient, cluster: str, wanted: Sequence[st
     def why(_seen: Seen) -> str:
         return (
             f"`kubectl -n {NAMESPACE} get pods -o wide` and `kubectl -n {NAMESPACE} logs -l "
-            f"{ROUTER_POD_LABEL}={cluster} -c netbird --prefix` say what the agents are at; the routers that carried "
+            f"{ROUTER_POD_LABEL}={cluster} -c netbird --prefix` say what the agents are at, `kubectl -n "
+            f"{KEEPERS.namespace} logs -l {KEEPERS.selector} --prefix` what a router lacks; the routers that carried "
             "the link still do"
         )
 
@@ -79,7 +80,7 @@ def routers_now(client: KubernetesClient, cluster: str, wanted: Sequence[str]) -
     policies = _policies(client)
     concerned = {*wanted, *labelled, *agents.values()} & {*nodes}
     ways = _ways(client, concerned) if policies else {}
-    lacking = without_tunnels(client, concerned) if policies else {}
+    lacking = without_way(client, concerned) if policies else {}
     router = client.get(_router_path(cluster))
     return (
         RoutersNow(
@@ -149,8 +150,8 @@ def _ways(client: KubernetesClient, nodes: set[str]) -> dict[str, set[str]]:
 
 
 def _comes_through(lacking: Mapping[str, Collection[str] | None], node: str, policy: str) -> bool:
-    """Whether the node has a tunnel to the policy's peer, as its keeper says; where there are no keepers nobody says
-    otherwise.
+    """Whether the node is in order and has a tunnel to the policy's peer, as its keeper says. Where no keepers are,
+    nobody says otherwise.
     """
     peers = lacking.get(node, ())
     return peers is not None and policy.removeprefix(OWN_POLICIES) not in peers

@@ -66,7 +66,7 @@ class RoutersNow:
 
     ``labelled`` have the router's label; ``agents`` are pods that have a node and are not about to end, pod -> node,
     and ``ready`` the nodes of those that are connected. ``gateways`` is {policy: the node that it names, None for
-    none}, ``routed`` is {policy: nodes with NetBird's route to its peer and a tunnel that something came through}.
+    none}, ``routed`` is {policy: nodes with NetBird's route to its peer, in order, and with a tunnel that carries}.
     ``wanted_agents`` is what the operator was told, None while it was told nothing.
     """
 
@@ -146,6 +146,6 @@ def _way(policy: str, wanted: Sequence[str], leaving: Sequence[str], now: Router
 
 def _lack(wanted: Sequence[str], now: RoutersNow) -> str:
     return ", ".join(
-        f"{node} has no agent that is connected" if node not in now.ready else f"{node} has no tunnel to every peer yet"
+        f"{node} has no agent that is connected" if node not in now.ready else f"{node} does not reach every peer yet"
         for node in wanted
     )

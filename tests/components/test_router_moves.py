@@ -97,9 +97,9 @@ def test_what_is_there() -> None:
     assert names["mn-2"] == "mn-2.lan"
 
 
-def say(peers: dict[str, Any]) -> str:
+def say(peers: dict[str, Any], *, in_order: bool = True) -> str:
     told = {name: {"good": True, **more} for name, more in peers.items()}
-    return f"STATUS {json.dumps({'self_ok': True, 'peers': told})}"
+    return f"STATUS {json.dumps({'self_ok': in_order, 'peers': told})}"
 
 
 @pytest.mark.parametrize(
@@ -120,6 +120,16 @@ def test_a_route_without_a_tunnel_carries_nothing(said: dict[str, Any], carries:
     api.objects[f"{KEEPERS}/k-2/log?container=keeper&tailLines=200"] = say(said)
     now, _ = routers_now(api.client, "mn", ["mn-1"])
     assert now.routed["isthmus-to-de"] == ({"mn-2"} if carries else set())
+
+
+def test_a_router_that_is_not_in_order_carries_nothing() -> None:
+    api = Api()
+    api.objects[KEEPERS_LISTED] = {"items": [pod("k-2", "mn-2", ready=False)]}
+    for in_order in (False, True):
+        log = say({"de": {"tunnel": True}}, in_order=in_order)
+        api.objects[f"{KEEPERS}/k-2/log?container=keeper&tailLines=200"] = log
+        now, _ = routers_now(api.client, "mn", ["mn-1"])
+        assert now.routed["isthmus-to-de"] == ({"mn-2"} if in_order else set())
 
 
 def test_a_router_whose_keeper_is_not_there_yet_carries_nothing() -> None:

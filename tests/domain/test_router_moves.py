@@ -257,4 +257,4 @@ def test_an_agent_that_is_connected_and_has_no_route_takes_nothing_over() -> Non
     cluster.agents["agent-b"] = "b"
     now = replace(cluster.now(), ready=frozenset("ab"))
     step = next_step(["b"], now)
-    assert (step.actions, step.state) == ([], "b has no tunnel to every peer yet; until then a goes on")
+    assert (step.actions, step.state) == ([], "b does not reach every peer yet; until then a goes on")

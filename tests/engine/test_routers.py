@@ -182,7 +182,7 @@ def test_an_agent_that_finds_no_way_takes_nothing_from_the_router_that_goes(rais
     other = next(name for name in ADDRESSES if name != before)
     write(world, other)
     world.unrouted.add(other)
-    said = f"{other} has no tunnel to every peer yet; until then {before} goes on"
+    said = f"{other} does not reach every peer yet; until then {before} goes on"
     with watched(world) as faults:
         with shorter(world.project, {"MOVE_SECONDS": 10.0}):
             late = world.up(code=1)

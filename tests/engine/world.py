@@ -355,7 +355,8 @@ class World:
         assert pod["spec"]["containers"][0]["command"][0] == "python3"
         node = pod["spec"]["nodeName"]
         said = {"good": not self.keeper_says, "reason": self.keeper_says, "tunnel": node in self.tunnels}
-        return f"STATUS {json.dumps({'self_ok': True, 'self_reasons': [], 'peers': {self._peer_stack: said}})}\n"
+        here = {"self_ok": True} if node in self.tunnels else {"self_ok": False, "self_reasons": ["no new wt0 yet"]}
+        return f"STATUS {json.dumps({**here, 'peers': {self._peer_stack: said}})}\n"
 
 
 def _filled(argument: str, variables: dict[str, str]) -> str:
