@@ -31,9 +31,6 @@ def without_way(client: KubernetesClient, nodes: Collection[str]) -> dict[str, C
     """{node: peers from whom nothing has come through WireGuard there yet}, None for all: its keeper has not looked,
     says that its node is not in order, or can't be read. Empty where no keepers are. A keeper need not be ready: it is
     told of a new router only once that one has taken its place. Raises KubernetesError as :func:`keepers_say` does.
-
-    A policy that is led to a node whose wt0 Cilium has not seen yet goes nowhere for half a minute, although Cilium
-    sees the interface within seconds.
     """
     words = _last_words(client, nodes)
     if not words:
