@@ -38,7 +38,7 @@ def benchmark_failover(
             "--fault",
             metavar="NAME",
             help="Only this one; repeatable: agent-killed, machine-dead, line-cut, forwarding-off, wt0-down, "
-            "rules-deleted, agent-stopped, nft-flushed, networkd-restarted.",
+            "rules-deleted, agent-stopped, nft-flushed.",
         ),
     ] = None,
     runs: Annotated[int, typer.Option("--runs", min=1, help="How often each fault is made at each cluster.")] = 10,

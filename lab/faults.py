@@ -65,22 +65,6 @@ def _delete_rules(node: str) -> None:
     machines.exec(node, ["ip", "-4", "rule", "flush", "priority", str(RULE_PRIORITIES[0])], check=True)
 
 
-_NETWORKD: Final = ("systemd-networkd.service", "systemd-networkd.socket")
-"""Masked on the lab's machines, whose addresses the lab itself gives."""
-
-
-def _restart_networkd(node: str) -> None:
-    """It removes rules and routes of others when it starts: ManageForeignRoutingPolicyRules= and ManageForeignRoutes=
-    in networkd.conf(5).
-    """
-    machines.exec(node, ["systemctl", "unmask", *_NETWORKD], check=True)
-    machines.exec(node, ["systemctl", "restart", _NETWORKD[0]], check=True)
-
-
-def _stop_networkd(node: str) -> None:
-    machines.exec(node, ["systemctl", "mask", "--now", *_NETWORKD], check=True)
-
-
 _ALL: Final = (
     # The kubelet starts a killed agent again, at first at once and later after growing pauses; a new pod has none.
     Fault(name="agent-killed", title="agent killed", make=_in(*_AGENT, "KILL"), undo=_nothing, new_agent=True),
@@ -112,13 +96,6 @@ _ALL: Final = (
         title="nft flush ruleset",
         make=_in("nft", "flush", "ruleset"),
         undo=_nothing,
-        new_agent=True,
-    ),
-    Fault(
-        name="networkd-restarted",
-        title="systemctl restart systemd-networkd",
-        make=_restart_networkd,
-        undo=_stop_networkd,
         new_agent=True,
     ),
 )

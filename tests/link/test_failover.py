@@ -45,7 +45,6 @@ MENDED: Final = {
     "rules-deleted": "ip rules",
     "nft-flushed": "packet filter",
     "wt0-down": "interface",
-    "networkd-restarted": "ip rules",
 }
 """What a keeper puts right on its own node, and says so by an Event and a metric."""
 NATS_SECONDS: Final = 5.0

@@ -40,7 +40,6 @@ def bench(tools: Tools) -> Iterator[Bench]:
         ("rules-deleted", "ip rules", "de"),
         ("nft-flushed", "packet filter", "mn"),
         ("wt0-down", "interface", "de"),
-        ("networkd-restarted", "ip rules", "mn"),
     ],
 )
 def test_the_keeper_mends_it_and_says_so(bench: Bench, fault: str, what: str, cluster: str) -> None:
