@@ -162,6 +162,13 @@ def test_servers_of_pools(tmp_path: Path) -> None:
     assert "machines-de-server-1-member" in members["de-db-3"].depends_on, "and before the server that it leaves by"
 
 
+def without_numbers(value: Any) -> Any:
+    """Inputs without those of :data:`NUMBERED`, at any depth."""
+    if isinstance(value, dict):
+        return {name: without_numbers(inner) for name, inner in value.items() if name not in NUMBERED}
+    return [without_numbers(inner) for inner in value] if isinstance(value, list) else value
+
+
 def test_a_pool_that_comes_or_goes_changes_no_other_machine(tmp_path: Path) -> None:
     """Nothing that is registered of another machine differs."""
 
@@ -170,7 +177,7 @@ def test_a_pool_that_comes_or_goes_changes_no_other_machine(tmp_path: Path) -> N
         found = run_stack(tmp_path / name, "de", config=changed(DE, {"hetzner.pools": pools}))
         return {
             f"{one.type} {one.name}": (
-                {name: value for name, value in one.inputs.items() if name not in NUMBERED},
+                without_numbers(one.inputs),
                 one.ignore_changes,
             )
             for one in found.registrations
