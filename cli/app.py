@@ -80,7 +80,7 @@ def lab_up(
         typer.Option(
             "--servers",
             metavar="1|3",
-            help="How many servers run the API of de. Default: 1, or what the lab has.",
+            help="How many servers run the API of each cluster. Default: 1, or what the lab has.",
             show_default=False,
             callback=_one_or_three,
         ),

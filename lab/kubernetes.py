@@ -7,34 +7,48 @@ from __future__ import annotations
 
 import json
 import shlex
+import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
-from lab import private_files, project
+from lab import private_files, project, topology
 from lab.errors import CommandFailed
+from lab.inside import call_inside
 from lab.project import Tools
 from lab.pulumi_command import Pulumi
 
 DEADLINE_SECONDS = 20.0
+CONNECT_SECONDS = 1.0
+"""For a server to take a connection, before another one is asked: it is no further than the next room."""
 
 
 def write_kubeconfig(pulumi: Pulumi, stacks: Sequence[str]) -> list[str]:
     """Writes the kubeconfig from the outputs of those stacks that have one, and returns their names."""
     found: dict[str, Mapping[str, Any]] = {}
+    addresses: dict[str, Sequence[str]] = {}
     for stack in stacks:
-        text = pulumi.outputs(stack, show_secrets=True).get("kubeconfig")
-        if text:
+        outputs = pulumi.outputs(stack, show_secrets=True)
+        if text := outputs.get("kubeconfig"):
             found[stack] = yaml.safe_load(text) if isinstance(text, str) else text
-    private_files.write_secret(project.kubeconfig_file(), yaml.safe_dump(merged(found), sort_keys=False))
+            # Of servers at Hetzner the outputs say where they are, of others the stack file.
+            addresses[stack] = outputs.get("api_addresses") or project.server_addresses(stack)
+    private_files.write_secret(project.kubeconfig_file(), yaml.safe_dump(merged(found, addresses), sort_keys=False))
     return list(found)
 
 
-def merged(kubeconfigs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """One kubeconfig of several; each one's current context becomes a context with the key's name."""
+def merged(
+    kubeconfigs: Mapping[str, Mapping[str, Any]], addresses: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, Any]:
+    """One kubeconfig of several; each one's current context becomes a context with the key's name.
+
+    Of a cluster with several servers, of which ``addresses`` has those where they are reached, each has a context as
+    well, ``NAME@ADDRESS``: `kubectl` knows one server a context, and that one may be away.
+    """
     result: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -51,7 +65,26 @@ def merged(kubeconfigs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         result["clusters"].append({"name": name, "cluster": cluster})
         result["users"].append({"name": name, "user": user})
         result["contexts"].append({"name": name, "context": {"cluster": name, "user": name}})
+        servers = (addresses or {}).get(name, ())
+        for address in servers if len(servers) > 1 else ():
+            one = f"{name}@{address}"
+            result["clusters"].append({"name": one, "cluster": {**cluster, "server": _at(cluster["server"], address)}})
+            result["contexts"].append({"name": one, "context": {"cluster": one, "user": name}})
     return result
+
+
+def _at(url: str, address: str) -> str:
+    return urlsplit(url)._replace(netloc=f"{address}:{urlsplit(url).port}").geturl()
+
+
+def servers(kubeconfig: Mapping[str, Any], name: str) -> dict[str, tuple[str, int]]:
+    """The contexts of a merged kubeconfig that lead to a cluster, its own first, and where to each: host and port."""
+    found: dict[str, tuple[str, int]] = {}
+    for entry in kubeconfig["clusters"]:
+        if entry["name"] == name or entry["name"].startswith(f"{name}@"):
+            url = urlsplit(entry["cluster"]["server"])
+            found[entry["name"]] = (str(url.hostname), url.port or 443)
+    return found
 
 
 def _named(entries: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
@@ -65,9 +98,23 @@ class Cluster:
     name: str
     tools: Tools
 
+    @property
+    def context(self) -> str:
+        """The context that leads to a server which takes a connection, of several the first one that does.
+
+        It is the cluster's own, and that one leads on where nobody takes any.
+        """
+        try:
+            contexts = servers(yaml.safe_load(project.kubeconfig_file().read_text(encoding="utf-8")), self.name)
+        except FileNotFoundError:
+            return self.name
+        if len(contexts) < 2:
+            return self.name
+        return next((context for context, (host, port) in contexts.items() if _answers(host, port)), self.name)
+
     def command(self, *arguments: str) -> list[str]:
-        """The whole command line of a `kubectl` call."""
-        return project.at_workstation([str(self.tools.kubectl), f"--context={self.name}", *arguments])
+        """The whole command line of a `kubectl` call, to a server that lives."""
+        return project.at_workstation([str(self.tools.kubectl), f"--context={self.context}", *arguments])
 
     def kubectl(
         self, *arguments: str, stdin: str = "", check: bool = True, deadline_seconds: float = DEADLINE_SECONDS
@@ -139,6 +186,19 @@ class Cluster:
             *command,
             deadline_seconds=deadline_seconds,
         ).stdout
+
+
+def _answers(host: str, port: int) -> bool:
+    """Whether somebody takes a connection from the workstation there."""
+
+    def connect() -> None:
+        socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
+
+    try:
+        call_inside(topology.WORKSTATION_NAMESPACE, connect)
+    except OSError:
+        return False
+    return True
 
 
 def is_ready(found: Mapping[str, Any]) -> bool:

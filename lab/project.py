@@ -207,6 +207,16 @@ def stack_file(stack: str) -> Path:
     return directory() / f"Pulumi.{stack}.yaml"
 
 
+def server_addresses(stack: str) -> list[str]:
+    """Where the servers of an on-premise stack are, by its file; nothing for another stack, or without a file."""
+    try:
+        config = yaml.safe_load(stack_file(stack).read_text(encoding="utf-8"))["config"]
+    except FileNotFoundError:
+        return []
+    machines = config.get("isthmus:on_premise", {}).get("machines", [])
+    return [str(one["address"]) for one in machines if one.get("role") == "server"]
+
+
 def starter_command(site: Site) -> list[str]:
     """What a person types for a new stack file, in the checkout; the project's folder is added by the caller."""
     if isinstance(site, HetznerSite):
@@ -260,10 +270,7 @@ def with_routers(config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict
         workers = {**own["workers"], "count": max(own["workers"]["count"], wanted["workers"]["count"])}
         routers = max(own.get("routers", 1), wanted["routers"])
         return {**config, "isthmus:hetzner": {**own, "workers": workers, "routers": routers}}
-    own, wanted = config["isthmus:on_premise"], settings["isthmus:on_premise"]
-    there = {machine["name"] for machine in own["machines"]}
-    missing = [machine for machine in wanted["machines"] if machine["name"] not in there]
-    return {**config, "isthmus:on_premise": {**own, "machines": [*own["machines"], *missing]}}
+    return _with_machines(config, settings)
 
 
 def set_servers(stack: str, settings: Mapping[str, Any]) -> None:
@@ -272,11 +279,19 @@ def set_servers(stack: str, settings: Mapping[str, Any]) -> None:
 
 
 def with_servers(config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The stack's config with the servers of ``settings``, where it says how many. Pure."""
+    """The stack's config with the servers of ``settings``. Pure."""
     if "isthmus:hetzner" not in settings:
-        return dict(config)
+        return _with_machines(config, settings)
     own, count = config["isthmus:hetzner"], settings["isthmus:hetzner"]["control_plane"]["count"]
     return {**config, "isthmus:hetzner": {**own, "control_plane": {**own["control_plane"], "count": count}}}
+
+
+def _with_machines(config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The on-premise stack's config with the machines of ``settings`` that it lacks; what it has stays."""
+    own, wanted = config["isthmus:on_premise"], settings["isthmus:on_premise"]
+    there = {machine["name"] for machine in own["machines"]}
+    missing = [machine for machine in wanted["machines"] if machine["name"] not in there]
+    return {**config, "isthmus:on_premise": {**own, "machines": [*own["machines"], *missing]}}
 
 
 def add_peers(stack: str, peers: Sequence[str]) -> None:

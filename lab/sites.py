@@ -1,7 +1,7 @@
 """Which sites this machine's lab has, and how many routers and servers: said when it is raised, and remembered.
 
 Sites and routers can be added to a lab that is up, as to a fleet; they are not taken away again but with the lab. The
-servers at Hetzner are as many as the cluster was made with.
+servers of a cluster are as many as it was made with.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def of_lab() -> Topology:
 
 
 def choose(count: int | None, routers: int | None = None, servers: int | None = None) -> Topology:
-    """What a lab that is being raised gets: ``count`` sites with ``routers`` each and ``servers`` at Hetzner, or as
-    many as it has.
+    """What a lab that is being raised gets: ``count`` sites with so many routers and servers each, or as many as it
+    has.
 
     Remembers it. Raises :class:`~lab.errors.LabError` when the lab that is up has more.
     """
@@ -49,9 +49,9 @@ def choose(count: int | None, routers: int | None = None, servers: int | None = 
             )
         if wanted.servers != present.servers:
             raise LabError(
-                f"The lab that is up has {present.servers} server{'s' if present.servers > 1 else ''} at Hetzner, and "
-                "a cluster there keeps the number that it was made with. Leave out --servers, or `./isthmus lab down` "
-                "first."
+                f"The lab that is up has {present.servers} server{'s' if present.servers > 1 else ''} a cluster "
+                f"({names}), and a cluster of the lab keeps the number that it was made with. Leave out --servers, or "
+                "`./isthmus lab down` first."
             )
     record = {"sites": len(wanted.sites), "routers": wanted.routers, "servers": wanted.servers}
     state.write_json(_record(), record)

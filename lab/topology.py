@@ -76,6 +76,11 @@ class HetznerSite:
         return self.control_planes + self.workers
 
     @property
+    def server_count(self) -> int:
+        """How many of them run the API."""
+        return self.control_planes
+
+    @property
     def router_count(self) -> int:
         """How many of them carry the link."""
         return self.routers
@@ -111,6 +116,11 @@ class OnPremiseSite:
         return len(self.machines)
 
     @property
+    def server_count(self) -> int:
+        """How many of them run the API."""
+        return sum(machine.role == "server" for machine in self.machines)
+
+    @property
     def router_count(self) -> int:
         """How many of them carry the link."""
         return sum(machine.router for machine in self.machines)
@@ -131,8 +141,8 @@ class Topology:
 
     @property
     def servers(self) -> int:
-        """How many servers run the API of each cluster at Hetzner."""
-        return max((site.control_planes for site in self.sites if isinstance(site, HetznerSite)), default=1)
+        """How many servers run the API of each cluster."""
+        return max(site.server_count for site in self.sites)
 
     @property
     def routers(self) -> int:
@@ -217,11 +227,13 @@ MOST_ROUTERS: Final = 2
 
 
 SERVERS: Final = (1, 3)
-"""How many servers a cluster at Hetzner can have here; on-premise it has one."""
+"""How many servers a cluster can have here: etcd gains nothing by a second one, and five are more than a machine of two
+cores carries.
+"""
 
 
 def of_sites(count: int, routers: int = 1, servers: int = 1) -> Topology:
-    """The lab with the first ``count`` sites, so many routers in each cluster and so many servers at Hetzner.
+    """The lab with the first ``count`` sites, so many routers and so many servers in each cluster.
 
     Every cluster has a node beside its routers, so a pod can be on any of them or on none. ValueError for fewer sites
     or routers than a link needs, or more than there are, and for servers that etcd has no majority of.
@@ -232,24 +244,32 @@ def of_sites(count: int, routers: int = 1, servers: int = 1) -> Topology:
         raise ValueError(f"a cluster of the lab has 1 to {MOST_ROUTERS} routers, not {routers}")
     if servers not in SERVERS:
         raise ValueError(f"a cluster of the lab has {' or '.join(map(str, SERVERS))} servers, not {servers}")
-    sites = (_with_routers(site, routers) for site in SITES[:count])
-    return Topology(
-        sites=tuple(replace(one, control_planes=servers) if isinstance(one, HetznerSite) else one for one in sites)
-    )
+    # A lab keeps its servers and may get more routers, whose machines are therefore the last by number.
+    return Topology(sites=tuple(_with_routers(_with_servers(site, servers), routers) for site in SITES[:count]))
+
+
+def _with_servers(site: Site, servers: int) -> Site:
+    """The site with so many servers; on-premise each further one is a machine more."""
+    if isinstance(site, HetznerSite):
+        return replace(site, control_planes=servers)
+    return _with_machines(site, servers - site.server_count, role="server")
 
 
 def _with_routers(site: Site, routers: int) -> Site:
     """The site with so many routers, each of them on an agent's machine of its own; the others stay what they are."""
     if isinstance(site, HetznerSite):
         return replace(site, workers=max(site.workers, routers), routers=routers)
+    return _with_machines(site, routers - site.router_count, role="agent", router=True)
+
+
+def _with_machines(
+    site: OnPremiseSite, count: int, *, role: Literal["server", "agent"], router: bool = False
+) -> OnPremiseSite:
+    """The site with so many machines more, behind those that it has by number and address."""
+    first = len(site.machines) + 1
     more = tuple(
-        LanMachine(
-            name=f"{site.name}-{number}",
-            address=site.ranges.nodes[10 + number],
-            role="agent",
-            router=True,
-        )
-        for number in range(len(site.machines) + 1, len(site.machines) + 1 + routers - site.router_count)
+        LanMachine(name=f"{site.name}-{number}", address=site.ranges.nodes[10 + number], role=role, router=router)
+        for number in range(first, first + count)
     )
     return replace(site, machines=site.machines + more)
 

@@ -31,10 +31,10 @@ def raise_lab(
     servers: int | None = None,
     colour: bool = False,
 ) -> Status:
-    """Raises the lab with that many sites and routers in each, or completes it, and returns what is up.
+    """Raises the lab with that many sites, routers and servers in each, or completes it, and returns what is up.
 
-    Without ``site_count`` it has the sites that it has, and a new one two; without ``routers`` and ``servers`` (of the
-    cluster at Hetzner) likewise, and a new one one of each.
+    Without ``site_count`` it has the sites that it has, and a new one two; without ``routers`` and ``servers``
+    likewise, and a new one one of each a cluster.
 
     Raises a :class:`~lab.errors.LabError` or a :class:`toolchain.ToolchainError`; what was made until then stays, and
     the next call goes on from there.

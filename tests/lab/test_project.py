@@ -11,6 +11,7 @@ import yaml
 from domain.fleet import check_fleet, parse_fleet
 from domain.merging import merged
 from domain.places.registry import StackSettings
+from domain.plan import address_plan
 from domain.stack_file import Unreadable
 from domain.starter import Starter, starter
 from lab import project, state
@@ -30,9 +31,15 @@ ARTIFACTS = Artifacts(
     agent_image="netbirdio/netbird:0.77.1",
 )
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGWpLXLgHqbQFzLYoiwqJu5hkbfOkYOsaVW5bQwqVzQB"
-HOST_KEYS = dict.fromkeys(["mn-1", "mn-2", "mn-3", "kz-1", "kz-2", "kz-3"], HOST_KEY)
+HOST_KEYS = dict.fromkeys([f"{site}-{number}" for site in ("mn", "kz") for number in range(1, 6)], HOST_KEY)
 TWO = of_sites(LEAST_SITES, 2)
 ALL = of_sites(MOST_SITES)
+
+FITTING = {
+    "de": ["isthmus:clusterSecret", "isthmus:netbirdApiToken", "hcloud:token"],
+    "mn": ["isthmus:clusterSecret", "isthmus:netbirdApiToken", "isthmus:sshPrivateKey"],
+}
+"""The secrets of each stack."""
 
 
 @pytest.fixture
@@ -50,11 +57,7 @@ def settings_of(stack: str, *, privileged: bool = False) -> dict[str, Any]:
 @pytest.mark.parametrize("privileged", [False, True])
 def test_settings_pass_the_programs_own_rules(stack: str, privileged: bool) -> None:
     config = settings_of(stack, privileged=privileged)
-    fitting = {
-        "de": ["isthmus:clusterSecret", "isthmus:netbirdApiToken", "hcloud:token"],
-        "mn": ["isthmus:clusterSecret", "isthmus:netbirdApiToken", "isthmus:sshPrivateKey"],
-    }[stack]
-    parsed = parse_stack(stack, config, secrets=fitting)
+    parsed = parse_stack(stack, config, secrets=FITTING[stack])
     assert isinstance(parsed, StackSettings), [str(problem) for problem in parsed]
     assert parsed.peers == DEFAULT.peers(DEFAULT.site(stack))
 
@@ -258,15 +261,30 @@ def test_a_new_file_of_three_servers(state_directory: Path, stack: str) -> None:
     before = yaml.safe_load(path.read_text())["config"]
     project.set_servers(stack, settings)
     config = yaml.safe_load(path.read_text())["config"]
+    assert {**settings, **config} == config
+    parsed = parse_stack(stack, config, secrets=FITTING[stack])
+    assert isinstance(parsed, StackSettings), [str(problem) for problem in parsed]
+    assert [node.role for node in address_plan(parsed).nodes].count("server") == 3
     if stack == "mn":
+        machines = config["isthmus:on_premise"].pop("machines")
+        assert machines[:2] == before["isthmus:on_premise"].pop("machines")
+        assert [(one["name"], one["role"], one["router"], one["host_key"]) for one in machines[2:]] == [
+            ("mn-3", "server", False, HOST_KEY),
+            ("mn-4", "server", False, HOST_KEY),
+        ]
         assert config == before
+        assert project.server_addresses("mn") == ["192.168.7.11", "192.168.7.13", "192.168.7.14"]
         return
+    assert project.server_addresses("de") == []
     assert (before["isthmus:hetzner"]["control_plane"]["count"], before["isthmus:hetzner"]["workers"]["count"]) == (
         1,
         1,
     )
     assert config["isthmus:hetzner"]["control_plane"] == {**before["isthmus:hetzner"]["control_plane"], "count": 3}
-    assert {**settings, **config} == config
+
+
+def test_there_are_no_servers_without_a_stack_file(state_directory: Path) -> None:
+    assert project.server_addresses("mn") == []
 
 
 def test_routers_that_somebody_chose_stay_and_more_than_the_labs_are_kept(state_directory: Path) -> None:

@@ -69,8 +69,8 @@ def test_servers_are_remembered_and_stay_as_many() -> None:
     with pytest.raises(LabError) as refused:
         sites.choose(None, None, 1)
     assert str(refused.value) == (
-        "The lab that is up has 3 servers at Hetzner, and a cluster there keeps the number that it was made with. "
-        "Leave out --servers, or `./isthmus lab down` first."
+        "The lab that is up has 3 servers a cluster (de, mn), and a cluster of the lab keeps the number that it was "
+        "made with. Leave out --servers, or `./isthmus lab down` first."
     )
 
 

@@ -72,13 +72,30 @@ def test_a_cluster_has_neither_fewer_nor_more_routers(routers: int) -> None:
         of_sites(LEAST_SITES, routers)
 
 
-def test_three_servers_at_hetzner_and_nothing_else_is_another() -> None:
-    three = of_sites(LEAST_SITES, 1, 3)
-    assert (DEFAULT.servers, three.servers) == (1, 3)
-    (de, mn), (one, other) = three.sites, DEFAULT.sites
-    assert isinstance(de, HetznerSite)
-    assert de.node_count == one.node_count + 2
-    assert mn == other
+def test_three_servers_are_two_nodes_more_and_nothing_else_is_another() -> None:
+    three = of_sites(MOST_SITES, 1, 3)
+    assert (ALL.servers, three.servers) == (1, 3)
+    for site, one in zip(three.sites, ALL.sites, strict=True):
+        assert (site.server_count, site.router_count, site.node_count) == (3, 1, one.node_count + 2)
+        assert site.ranges == one.ranges
+        if isinstance(site, OnPremiseSite) and isinstance(one, OnPremiseSite):
+            assert site.machines[: len(one.machines)] == one.machines
+            assert [(more.name, more.address, more.role, more.router) for more in site.machines[2:]] == [
+                (f"{site.name}-3", site.ranges.nodes[13], "server", False),
+                (f"{site.name}-4", site.ranges.nodes[14], "server", False),
+            ]
+
+
+def test_a_router_that_comes_later_moves_no_server() -> None:
+    three, both = of_sites(MOST_SITES, 1, 3), of_sites(MOST_SITES, 2, 3)
+    for site, more in zip(three.on_premise, both.on_premise, strict=True):
+        assert more.machines[:-1] == site.machines
+        last = more.machines[-1]
+        assert (last.name, last.address, last.router) == (f"{site.name}-5", site.ranges.nodes[15], True)
+    assert [(site.server_count, site.router_count, site.node_count) for site in both.sites] == [(3, 2, 5)] * MOST_SITES
+
+
+def test_a_cluster_has_no_two_servers() -> None:
     with pytest.raises(ValueError, match="a cluster of the lab has 1 or 3 servers, not 2"):
         of_sites(LEAST_SITES, 1, 2)
 
