@@ -15,12 +15,11 @@ from typing import Final, Literal
 import pulumi
 import pulumi_hcloud as hcloud
 
-from components.child_names import formerly
-from components.cluster import Cluster, Shell, fetch_kubeconfig
-from components.cluster_start import allow_start
+from components.cluster import Cluster, Shell
 from components.hetzner_leftovers import RemoveLeftovers
 from components.inputs import text_of
-from components.node_member import Member, join_members
+from components.k3s_cluster import K3sCluster
+from components.node_member import Member
 from components.ssh_reachable import SSH_PORT, SshWait, ssh_hooks
 from domain.leaving import DRAIN_SECONDS, Part
 from domain.names import API_PORT
@@ -174,33 +173,10 @@ class HetznerMachines(pulumi.ComponentResource):
         )
         hooks = None if args.leftovers is None else ssh_hooks(name, machine.ipv4_address, SSH_PORT, waited)
         shell = Shell(machine.ipv4_address, args.ssh_private_key, beginner.host_key)
+        k3s = K3sCluster(self, name, args.cluster, shell, several=bool(joining))
         others = [made.ipv4_address for _, made in joining]
-        begins = allow_start(
-            name,
-            args.cluster,
-            several=bool(joining),
-            shell=shell,
-            begun=args.begun,
-            hooks=hooks,
-            # Those that join it may not be made yet.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[machine]),
-        )
-        kubeconfig, fetched = fetch_kubeconfig(
-            f"{name}-kubeconfig",
-            shell=shell,
-            address=machine.ipv4_address,
-            context=args.cluster,
-            fetched_again_with=machine.id,
-            kept=bool(joining),
-            others=others if args.leftovers else [],
-            hooks=hooks,
-            # On all of them, so that what is in the cluster goes before its machines do.
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                depends_on=[*servers, *begins],
-                aliases=formerly(f"{name}-kubeconfig", f"{prefix}-kubeconfig"),
-            ),
-        )
+        # Those that join it may not be made yet.
+        begins = k3s.begins(begun=args.begun, hooks=hooks, after=[machine])
         members = [
             Member(
                 Part(server.name, server.role == "server", server.router),
@@ -209,20 +185,18 @@ class HetznerMachines(pulumi.ComponentResource):
             )
             for server, made in zip(args.servers, servers, strict=True)
         ]
-        join_members(
-            name,
-            args.cluster,
+        self.cluster = k3s.joined(
             members,
-            kubeconfig=fetched.stdout,
-            gone_with=fetched,
+            fetched_again_with=machine.id,
+            others=others if args.leftovers else [],
+            hooks=hooks,
+            # On all of them, so that what is in the cluster goes before its machines do.
+            after=[*servers, *begins],
             drain_seconds=args.drain_seconds,
             made_here=True,
-            parent=self,
+            addresses=[machine.ipv4_address, *others],
         )
-        self.cluster = Cluster(
-            kubeconfig, args.cluster, [fetched], machines=self, addresses=[machine.ipv4_address, *others]
-        )
-        self.register_outputs({"kubeconfig": kubeconfig})
+        self.register_outputs({"kubeconfig": self.cluster.kubeconfig})
 
     def _options(
         self,

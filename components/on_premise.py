@@ -17,11 +17,11 @@ import pulumi
 import pulumi_command as command
 
 from components.child_names import formerly
-from components.cluster import Cluster, Shell, fetch_kubeconfig
-from components.cluster_start import allow_start
+from components.cluster import Cluster, Shell
 from components.engine import ENGINE, Engine
 from components.inputs import text_of
-from components.node_member import Member, join_members
+from components.k3s_cluster import K3sCluster
+from components.node_member import Member
 from components.ssh_reachable import SshWait, ssh_hooks
 from domain.leaving import DRAIN_SECONDS, Part
 from domain.names import INSTALL_SCRIPT, UNINSTALL_SCRIPT
@@ -116,15 +116,8 @@ class OnPremiseMachines(pulumi.ComponentResource):
         # Which begins the cluster, where there is none; it is asked for the kubeconfig, which leads to any that lives.
         beginner, *joining = servers
         shell = _shell(args, beginner)
-        begins = allow_start(
-            name,
-            args.cluster,
-            several=bool(joining),
-            shell=shell,
-            begun=args.begun,
-            hooks=self._hooks(args, beginner),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[removals[beginner.name]]),
-        )
+        k3s = K3sCluster(self, name, args.cluster, shell, several=bool(joining))
+        begins = k3s.begins(begun=args.begun, hooks=self._hooks(args, beginner), after=[removals[beginner.name]])
         # One server after the other, or a restart would take etcd its majority; then the agents. An agent that is away
         # holds up few others, and nothing that is in the cluster.
         first = latest = self._install(args, beginner, after=[removals[beginner.name], *begins])
@@ -135,20 +128,6 @@ class OnPremiseMachines(pulumi.ComponentResource):
             lane = index % AGENTS_AT_ONCE
             lanes[lane] = self._install(args, machine, after=[removals[machine.name], lanes[lane]])
 
-        kubeconfig, fetched = fetch_kubeconfig(
-            f"{name}-kubeconfig",
-            shell=shell,
-            address=shell.host,
-            context=args.cluster,
-            fetched_again_with=first.id,
-            kept=bool(joining),
-            others=[text_of(machine.address) for machine in joining] if args.engine.calls_back else [],
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                depends_on=[first, *removals.values()],
-                aliases=formerly(f"{name}-kubeconfig", f"isthmus-{args.cluster}-kubeconfig"),
-            ),
-        )
         members = [
             Member(
                 Part(machine.name, machine.role == "server", machine.router),
@@ -158,18 +137,15 @@ class OnPremiseMachines(pulumi.ComponentResource):
             )
             for machine in args.machines
         ]
-        join_members(
-            name,
-            args.cluster,
+        self.cluster = k3s.joined(
             members,
-            kubeconfig=fetched.stdout,
-            gone_with=fetched,
+            fetched_again_with=first.id,
+            others=[text_of(machine.address) for machine in joining] if args.engine.calls_back else [],
+            after=[first, *removals.values()],
             drain_seconds=args.drain_seconds,
             made_here=False,
-            parent=self,
         )
-        self.cluster = Cluster(kubeconfig, args.cluster, [fetched], machines=self)
-        self.register_outputs({"kubeconfig": kubeconfig})
+        self.register_outputs({"kubeconfig": self.cluster.kubeconfig})
 
     def _hooks(self, args: OnPremiseMachinesArgs, machine: OnPremiseMachine) -> pulumi.ResourceHookBinding | None:
         if machine.name not in self._bindings:
