@@ -102,15 +102,23 @@ class Cluster:
     def context(self) -> str:
         """The context that leads to a server which takes a connection, of several the first one that does.
 
-        It is the cluster's own, and that one leads on where nobody takes any.
+        It is the cluster's own, also where nobody takes any.
         """
-        try:
-            contexts = servers(yaml.safe_load(project.kubeconfig_file().read_text(encoding="utf-8")), self.name)
-        except FileNotFoundError:
-            return self.name
+        contexts = self._servers()
         if len(contexts) < 2:
             return self.name
         return next((context for context, (host, port) in contexts.items() if _answers(host, port)), self.name)
+
+    def answering(self) -> dict[str, bool]:
+        """The addresses of several servers, and whether each takes a connection; empty where there is one."""
+        found = {host: port for context, (host, port) in self._servers().items() if context != self.name}
+        return {host: _answers(host, port) for host, port in found.items()}
+
+    def _servers(self) -> dict[str, tuple[str, int]]:
+        try:
+            return servers(yaml.safe_load(project.kubeconfig_file().read_text(encoding="utf-8")), self.name)
+        except FileNotFoundError:
+            return {}
 
     def command(self, *arguments: str) -> list[str]:
         """The whole command line of a `kubectl` call, to a server that lives."""

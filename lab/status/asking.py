@@ -39,6 +39,8 @@ class Objects:
     pods: tuple[Json, ...] = ()
     policies: frozenset[str] | None = None
     zones: frozenset[str] | None = None
+    servers: Mapping[str, bool] = field(default_factory=dict)
+    """Of several servers each one's address, and whether it takes a connection; asked of the machines, not the API."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +63,9 @@ def objects(cluster: Cluster) -> Objects:
     if "doesn't have a resource type" in said:
         # Without Cilium there is no such kind, and kubectl then gives nothing at all.
         found, said = _get(cluster, kinds)
+    servers = cluster.answering()
     if found is None:
-        return Objects(reachable=False)
+        return Objects(reachable=False, servers=servers)
     by_kind: dict[str, list[Json]] = {}
     for item in found:
         by_kind.setdefault(str(item["kind"]), []).append(item)
@@ -73,6 +76,7 @@ def objects(cluster: Cluster) -> Objects:
         pods=tuple(by_kind.get("Pod", [])),
         policies=reading.destinations(by_kind.get("CiliumEgressGatewayPolicy", [])) if policies_known else None,
         zones=frozenset(key.removesuffix(".server") for one in custom for key in one.get("data") or ()),
+        servers=servers,
     )
 
 

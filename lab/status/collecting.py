@@ -239,4 +239,5 @@ def _cluster_status(seen: Seen, facts: ClusterFacts) -> ClusterStatus:
         dns_zone=facts.dns_zone,
         expected_nodes=seen.site.node_count,
         expected_routers=seen.site.router_count,
+        servers=seen.objects.servers,
     )

@@ -6,7 +6,7 @@ Values only. Text, JSON and exit code are made of them; nothing here looks at an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Placement = Literal["router", "other"]
@@ -87,12 +87,15 @@ class ClusterStatus:
     dns_zone: str
     expected_nodes: int
     expected_routers: int = 1
+    servers: Mapping[str, bool] = field(default_factory=dict)
+    """Of several servers each one's address, and whether it takes a connection; empty where there is one."""
 
     @property
     def ready(self) -> bool:
-        """All nodes, and all routers connected."""
+        """All nodes and servers, and all routers connected."""
         return (
             self.reachable
+            and all(self.servers.values())
             and len(self.nodes) >= self.expected_nodes
             and all(node.ready for node in self.nodes)
             and len(self.routers) >= self.expected_routers
@@ -254,6 +257,9 @@ def unready(status: Status) -> Sequence[str]:
         if not cluster.reachable:
             said.append(f"The API of {cluster.name} does not answer.")
             continue
+        if silent := [address for address, answers in cluster.servers.items() if not answers]:
+            answering = f"{len(cluster.servers) - len(silent)} of {len(cluster.servers)}"
+            said.append(f"{answering} servers of {cluster.name} take a connection; not {', '.join(silent)}.")
         if len(cluster.nodes) < cluster.expected_nodes:
             said.append(f"{cluster.name} has {len(cluster.nodes)} of {cluster.expected_nodes} nodes.")
         said += [f"The node {node.name} of {cluster.name} is not ready." for node in cluster.nodes if not node.ready]

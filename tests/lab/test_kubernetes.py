@@ -100,8 +100,15 @@ class TestTheServerThatLives:
         assert cluster.context == "de"
         assert set(asked) == self.away
 
+    def test_each_one_is_asked_once_for_the_status(self, asked: list[str]) -> None:
+        cluster = self.write(*self.ADDRESSES)
+        self.away = {self.ADDRESSES[1]}
+        assert cluster.answering() == dict(zip(self.ADDRESSES, [True, False, True], strict=True))
+        assert sorted(asked) == sorted(self.ADDRESSES)
+
     def test_is_not_looked_for_where_there_is_one(self, asked: list[str]) -> None:
-        assert self.write(self.ADDRESSES[0]).context == "de"
+        cluster = self.write(self.ADDRESSES[0])
+        assert (cluster.context, cluster.answering()) == ("de", {})
         project.kubeconfig_file().unlink()
         assert Cluster(name="de", tools=Tools(pulumi_bin=Path("/p"), kubectl=Path("/k"))).context == "de"
         assert asked == []

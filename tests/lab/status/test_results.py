@@ -118,6 +118,10 @@ def test_each_fault_is_said_and_the_lab_is_not_up(status: Status, sentence: str)
             replace(GOOD, clusters=(replace(CLUSTER, routers=(ROUTER, replace(ROUTER, connected=False))),)),
             "1 of 2 routers of mn are connected to NetBird.",
         ),
+        (
+            replace(GOOD, clusters=(replace(CLUSTER, servers={"192.168.7.11": False, "192.168.7.13": True}),)),
+            "1 of 2 servers of mn take a connection; not 192.168.7.11.",
+        ),
     ],
 )
 def test_a_lab_whose_links_carry_is_up_though_not_whole(status: Status, sentence: str) -> None:
