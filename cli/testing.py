@@ -44,6 +44,7 @@ TEST_PACKAGES: Final = ("iputils-ping",)
 OF_THE_ENGINE: Final = (
     "tests/engine",
     "tests/domain/test_corefile_runs.py",
+    "tests/domain/test_forwarders_across.py",
     "tests/domain/test_names_across.py",
     "tests/lab/hetzner_api/test_provider.py",
 )

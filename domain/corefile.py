@@ -221,12 +221,16 @@ def _upstreams(addresses: Sequence[IPv4Address]) -> str:
 
 
 def forward_zone(zone: str, dns: DnsSettings) -> str:
-    """A zone that other DNS servers answer."""
-    servers = " ".join(map(str, dns.forward_zones[zone]))
+    """A zone that other DNS servers answer. Over TLS their certificates are checked against those of the authorities
+    that CoreDNS's image brings.
+    """
+    servers = dns.forward_zones[zone]
+    name = servers[0].server_name
+    tls = "" if name is None else f"\n        tls_servername {name}"
     return f"""{zone}:53 {{
     errors
     cache {dns.cache_seconds}
-    forward . {servers} {{
+    forward . {" ".join(server.upstream for server in servers)} {{{tls}
         max_concurrent 500
     }}
 }}

@@ -7,10 +7,11 @@ It owns what is wrong with a zone in the world outside of the fleet. That zones 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from domain.names import RELAY_PORT
 from domain.overlay import NETBIRD_RANGE
 from domain.places import registry as places
 from domain.problems import Problem
@@ -18,6 +19,7 @@ from domain.public_names import RESERVED, holds_domains, registered
 from domain.settings.draft import StackDraft, known
 from domain.settings.installed import FALLBACK_PEERS_LIMIT, DnsSettings, KeeperSettings, MirrorSettings, NetbirdSettings
 from domain.settings.section import Section
+from domain.values.forwarders import Forwarder
 
 _IMAGES: Final = "from which images come"
 _PACKAGES: Final = "from which packages come"
@@ -170,18 +172,20 @@ def forward_servers_reached(draft: StackDraft) -> Iterator[Problem]:
     """The servers of a forwarded zone are addresses of hosts outside of the cluster that its pods can ask."""
     pods, nodes = known(draft.settings, "network", "pod_cidr"), known(draft.settings, "network", "node_cidr")
     for setting, server in forward_servers(draft):
-        rule = next((words for network, words in _NEVER.items() if server in network), None)
-        if rule is None and pods is not None and server in pods:
+        rule = next((words for network, words in _NEVER.items() if server.address in network), None)
+        if rule is None and pods is not None and server.address in pods:
             rule = f"is in network.pod_cidr {pods}, {_NO_SERVER['pod_cidr']}"
-        elif rule is None and nodes is not None and server in (nodes[0], nodes[-1]):
+        elif rule is None and nodes is not None and server.address in (nodes[0], nodes[-1]):
             rule = f"is the network's own or broadcast address of network.node_cidr {nodes}"
+        elif rule is None and nodes is not None and server.address in nodes and server.port == RELAY_PORT:
+            rule = f"is in network.node_cidr {nodes} at port {RELAY_PORT}, where the cluster's own DNS relay listens"
         if rule is not None:
             yield Problem(draft.stack, setting, str(server), rule, _OUTSIDE)
 
 
-def forward_servers(draft: StackDraft) -> Iterator[tuple[str, IPv4Address]]:
+def forward_servers(draft: StackDraft) -> Iterator[tuple[str, Forwarder]]:
     """Each server with the place where it stands."""
-    zones: Mapping[str, tuple[IPv4Address, ...]] = known(draft.settings, "dns", "forward_zones") or {}
+    zones: Mapping[str, tuple[Forwarder, ...]] = known(draft.settings, "dns", "forward_zones") or {}
     for name, servers in zones.items():
         for index, server in enumerate(servers):
             yield f"dns.forward_zones.{name}.{index}", server
@@ -215,7 +219,7 @@ def forward_servers_in_fleet(drafts: Mapping[str, StackDraft]) -> Iterator[Probl
     for name, draft in drafts.items():
         for setting, server in forward_servers(draft):
             for owner, kind, network in ranges:
-                if owner != name and server in network:
+                if owner != name and server.address in network:
                     rule = f"is in {owner}: network.{kind} {network}, {_NO_SERVER[kind]}"
                     yield Problem(name, setting, str(server), rule, _OUTSIDE)
 
@@ -232,7 +236,7 @@ def forward_zones_foreign(draft: StackDraft) -> Iterator[Problem]:
             rule = f"{what}, the zone of this cluster; its names would not be found any more"
             yield Problem(draft.stack, setting, "", rule, "forward only zones of others")
         for index, server in enumerate(servers):
-            if services is not None and server in services:
+            if services is not None and server.address in services:
                 rule = f"is in network.service_cidr {services}; a question would come back here"
                 yield Problem(draft.stack, f"{setting}.{index}", str(server), rule, "name a DNS server outside")
 

@@ -155,8 +155,9 @@ class DnsSettings(Section):
     forward_zones: ForwardZones = Field(
         default_factory=dict, max_length=ENTRIES_LIMIT, examples=["{corp.example.com: [192.168.7.53]}"]
     )
-    """Further zones that the pods of this cluster can resolve, each with the DNS servers that answer for it. Default:
-    none; every other name goes the way that the node's own resolver goes."""
+    """Further zones that the pods of this cluster can resolve, each with the DNS servers that answer for it: an
+    address, with a port where that is not 53, or ``tls://9.9.9.9#dns.quad9.net`` for one over TLS, whose certificate is
+    checked. Default: none; every other name goes the way that the node's own resolver goes."""
     fallback: FallbackSettings | None = Field(default=None, examples=["{zone: any.internal}"])
     """A zone of names that are looked up in this cluster first and at its peers otherwise. Default: none, because most
     clients mean one cluster."""

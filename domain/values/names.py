@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field, StrictStr
+from pydantic import AfterValidator, StrictStr
 
-from domain.values.addresses import HostAddress
+from domain.values.forwarders import ForwardServers
 from domain.values.patterns import LABEL_PATTERN, pattern
 from domain.values.rule_error import RuleError
 
@@ -60,18 +60,6 @@ def user_name(value: str) -> str:
     return value
 
 
-FORWARD_SERVERS_LIMIT: Final = 15
-"""CoreDNS takes no more in a ``forward``."""
-
-
-def few_servers(value: object) -> object:
-    """At most 15 servers."""
-    if isinstance(value, list | tuple) and len(value) > FORWARD_SERVERS_LIMIT:
-        rule = f"has {len(value)} entries; at most {FORWARD_SERVERS_LIMIT} are possible"
-        raise RuleError(rule, "write fewer", hide_value=True)
-    return value
-
-
 def foreign_zone(value: str) -> str:
     """A zone that is not of Kubernetes; arpa zones are possible, for names of addresses."""
     labels = value.split(".")
@@ -90,9 +78,4 @@ NodeName = Annotated[StrictStr, AfterValidator(node_name), pattern(rf"{LABEL_PAT
 StackName = Annotated[StrictStr, AfterValidator(stack_name), pattern(r"[a-z]([a-z0-9-]{0,28}[a-z0-9])?")]
 DnsZone = Annotated[StrictStr, AfterValidator(dns_zone), pattern(rf"{LABEL_PATTERN}(\.{LABEL_PATTERN})+")]
 UserName = Annotated[StrictStr, AfterValidator(user_name), pattern(r"[a-z_][a-z0-9_-]{0,31}")]
-ForwardZones = dict[
-    Annotated[StrictStr, AfterValidator(foreign_zone)],
-    Annotated[
-        tuple[HostAddress, ...], Field(min_length=1, max_length=FORWARD_SERVERS_LIMIT), BeforeValidator(few_servers)
-    ],
-]
+ForwardZones = dict[Annotated[StrictStr, AfterValidator(foreign_zone)], ForwardServers]

@@ -16,6 +16,7 @@ from domain.corefile import (
     relay_corefile,
 )
 from domain.settings.installed import DnsSettings, FallbackSettings
+from domain.values.forwarders import Forwarder
 from tests.domain.samples import golden
 
 RELAY_IP = IPv4Address("10.43.0.53")
@@ -68,7 +69,7 @@ def test_names_of_a_peers_addresses_are_asked_of_it() -> None:
     text = peer_zone(TO_US, RELAY_IP, DnsSettings())
     zones = ["62.10.in-addr.arpa:53", *(f"{third}.63.10.in-addr.arpa:53" for third in range(16))]
     assert f"\n{' '.join(zones)} {{\n" in text
-    forwarded = DnsSettings(forward_zones={"62.10.in-addr.arpa": (IPv4Address("192.168.9.53"),)})
+    forwarded = DnsSettings(forward_zones={"62.10.in-addr.arpa": (Forwarder(IPv4Address("192.168.9.53")),)})
     assert "\n0.63.10.in-addr.arpa:53 1.63" in peer_zone(TO_US, RELAY_IP, forwarded)
     assert "62.10.in-addr.arpa" not in peer_zone(TO_US, RELAY_IP, forwarded)
 

@@ -8,9 +8,10 @@ import socket
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import pytest
@@ -118,13 +119,19 @@ ANSWERS: Final = """{zone}:11253 {{
 
 
 @contextlib.contextmanager
-def serving(coredns: Path, corefile: str, directory: Path, ready: Callable[[], bool]) -> Iterator[None]:
+def serving(
+    coredns: Path,
+    corefile: str,
+    directory: Path,
+    ready: Callable[[], bool],
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[None]:
     """A CoreDNS, once it answers."""
     directory.mkdir()
     (directory / "Corefile").write_text(corefile, encoding="utf-8")
     with (directory / "log").open("w") as output:
         process = subprocess.Popen(
-            [coredns, "-conf", directory / "Corefile"], stdout=output, stderr=subprocess.STDOUT, env={}
+            [coredns, "-conf", directory / "Corefile"], stdout=output, stderr=subprocess.STDOUT, env=environment
         )
     try:
         deadline = time.monotonic() + 20

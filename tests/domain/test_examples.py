@@ -40,7 +40,7 @@ BLOCKS = [block for page in PAGES for block in blocks(page)]
 def test_no_example_is_missed() -> None:
     assert TOP / "README.md" in PAGES
     assert len(PAGES) >= 8
-    assert len(BLOCKS) == 4
+    assert len(BLOCKS) == 5
     assert sum("config" in document for _, document in BLOCKS) == 1
     for page in PAGES:
         outside = FENCE.sub("", page.read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ from domain.places.hetzner.nodes import HETZNER_NODE_PREFIX, members, node_count
 from domain.problems import Problem, shown
 from domain.secret_texts import holds_secret, names_secret
 from domain.settings.draft import StackDraft, known
-from domain.values.names import FORWARD_SERVERS_LIMIT
+from domain.values.forwarders import FORWARD_SERVERS_LIMIT
 
 GROUPS_LIMIT: Final = 50
 """Placement groups of a Hetzner project (https://docs.hetzner.com/cloud/placement-groups/overview)."""

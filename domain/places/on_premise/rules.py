@@ -10,7 +10,7 @@ from domain.places.on_premise.access import access_unclear, is_given, one_access
 from domain.places.on_premise.model import Machine
 from domain.problems import Problem
 from domain.settings.draft import StackDraft, known, without_effect
-from domain.values.names import FORWARD_SERVERS_LIMIT
+from domain.values.forwarders import FORWARD_SERVERS_LIMIT
 
 ROUTERS_LIMIT: Final = FORWARD_SERVERS_LIMIT
 
