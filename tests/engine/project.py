@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -309,6 +309,12 @@ class Project:
             process.communicate()
             raise
         return Result(process.returncode, stdout, stderr)
+
+    def run_some(self, command: str, stack: str, resources: Sequence[str], *arguments: str) -> Result:
+        """A `preview` or an `up` of some resources alone, by patterns of their URNs; another command is of all."""
+        targets = [f"--target={one}" for one in resources if command in ("preview", "up")]
+        yes = () if command == "preview" else ("--yes", "--skip-preview")
+        return self.run(command, "-s", stack, *yes, *targets, *arguments)
 
     def start(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Running:
         """Starts `pulumi` in the background."""

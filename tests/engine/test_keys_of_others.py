@@ -50,9 +50,7 @@ class Names:
         }
         self._project.write("mn", config)
         chosen = ("**::dns-zones", "**::coredns-custom", "**::dns", "**pulumi:providers:kubernetes::mn")
-        target = [f"--target={one}" for one in chosen if command in ("preview", "up")]
-        yes = () if command == "preview" else ("--yes", "--skip-preview")
-        return self._project.run(command, "-s", "mn", *yes, *target, *arguments)
+        return self._project.run_some(command, "mn", chosen, *arguments)
 
     def up(self, zones: Mapping[str, str], *, before: bool = False) -> Result:
         """An `up` that must go well."""

@@ -75,9 +75,7 @@ class Operator:
         config = {"isthmus:kubeconfig": self._api.kubeconfig, "isthmus:before": str(before).lower()}
         self._project.write("mn", config)
         chosen = ("**Namespace::netbird**", "**::netbird-operator", "**pulumi:providers:kubernetes::mn")
-        target = [f"--target={one}" for one in chosen if command in ("preview", "up")]
-        yes = () if command == "preview" else ("--yes", "--skip-preview")
-        return self._project.run(command, "-s", "mn", *yes, *target, *arguments).expect(0)
+        return self._project.run_some(command, "mn", chosen, *arguments).expect(0)
 
 
 @pytest.fixture

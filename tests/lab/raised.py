@@ -41,6 +41,26 @@ def a_lab(*, networks: bool = False) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def own_k3s(
+    name: str,
+    gateway: IPv4Interface,
+    addresses: Mapping[str, IPv4Address],
+    *images: str,
+    root: Path,
+    ranges: tuple[str, str],
+    servers: Sequence[str],
+    router: str,
+) -> Iterator[StackSettings]:
+    """An own network for machines at these addresses, and the settings of k3s on them: ``ranges`` of its pods and its
+    services, everything from the mirror of that network.
+    """
+    with own_network(name, gateway, root, tuple(addresses), *images) as k3s_sha256:
+        yield k3s_settings(
+            k3s_sha256, ranges=ranges, gateway=gateway, addresses=addresses, servers=servers, router=router
+        )
+
+
+@contextlib.contextmanager
 def own_network(name: str, gateway: IPv4Interface, root: Path, nodes: Sequence[str], *more: str) -> Iterator[str]:
     """A bridge with a mirror of k3s, its images and ``more`` of them at its gateway's address, served from ``root``.
     Gives the checksum of k3s. ``nodes`` are machines that end with it.
@@ -91,8 +111,7 @@ def lay(name: str, files: Sequence[NodeFile]) -> None:
 def k3s_settings(
     k3s_sha256: str,
     *,
-    pods: str,
-    services: str,
+    ranges: tuple[str, str],
     gateway: IPv4Interface,
     addresses: Mapping[str, IPv4Address],
     servers: Sequence[str],
@@ -105,8 +124,8 @@ def k3s_settings(
         "test",
         {
             "isthmus:network": {
-                "pod_cidr": pods,
-                "service_cidr": services,
+                "pod_cidr": ranges[0],
+                "service_cidr": ranges[1],
                 "node_cidr": str(gateway.network),
                 "dns_zone": "test.internal",
             },

@@ -24,7 +24,7 @@ from lab import machines
 from lab.commands import wait_until
 from lab.standins.k3s.layout import VERSION
 from lab.topology import PROBE_IMAGE
-from tests.lab.raised import TOKEN, a_lab, k3s_settings, lay, machine_at, own_network
+from tests.lab.raised import TOKEN, lay, machine_at, own_k3s
 
 pytestmark = [
     pytest.mark.link,
@@ -69,25 +69,13 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[None]:
-    with a_lab():
-        yield
-
-
-@pytest.fixture(scope="module")
 def cluster(lab: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     root = tmp_path_factory.mktemp("mirror")
     seconds = {}
-    with own_network(NETWORK, GATEWAY, root, tuple(ADDRESSES), PROBE_IMAGE) as k3s_sha256:
-        parsed = k3s_settings(
-            k3s_sha256,
-            pods="10.62.0.0/16",
-            services="10.63.0.0/16",
-            gateway=GATEWAY,
-            addresses=ADDRESSES,
-            servers=(SERVER,),
-            router=AGENT,
-        )
+    ranges = "10.62.0.0/16", "10.63.0.0/16"
+    with own_k3s(
+        NETWORK, GATEWAY, ADDRESSES, PROBE_IMAGE, root=root, ranges=ranges, servers=(SERVER,), router=AGENT
+    ) as parsed:
         plan = address_plan(parsed)
         for node in plan.nodes:
             machines.create(machine_at(node.name, node.address, NETWORK, GATEWAY))

@@ -30,7 +30,7 @@ from domain.plan import AddressPlan, address_plan
 from lab import machines
 from lab.commands import wait_until
 from lab.errors import LabError
-from tests.lab.raised import TOKEN, a_lab, k3s_settings, lay, machine_at, own_network
+from tests.lab.raised import TOKEN, lay, machine_at, own_k3s
 
 pytestmark = [
     pytest.mark.link,
@@ -162,26 +162,11 @@ def journals() -> str:
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[None]:
-    with a_lab():
-        yield
-
-
-@pytest.fixture(scope="module")
 def cluster(lab: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     root = tmp_path_factory.mktemp("mirror")
-    with own_network(NETWORK, GATEWAY, root, tuple(ADDRESSES)) as k3s_sha256:
-        made = Cluster(
-            k3s_settings(
-                k3s_sha256,
-                pods="10.64.0.0/16",
-                services="10.65.0.0/16",
-                gateway=GATEWAY,
-                addresses=ADDRESSES,
-                servers=SERVERS,
-                router=AGENT,
-            )
-        )
+    ranges = "10.64.0.0/16", "10.65.0.0/16"
+    with own_k3s(NETWORK, GATEWAY, ADDRESSES, root=root, ranges=ranges, servers=SERVERS, router=AGENT) as parsed:
+        made = Cluster(parsed)
         with ThreadPoolExecutor() as pool:
             list(pool.map(made.make, (*SERVERS, AGENT)))
         # As at Hetzner: all of them boot and wait, and then one is told that it may begin.

@@ -17,7 +17,7 @@ import pytest
 
 from lab import machines, network
 from tests.domain.samples import MN, changed, text
-from tests.lab.raised import REPOSITORY, a_lab, machine_at
+from tests.lab.raised import REPOSITORY, machine_at
 
 pytestmark = [
     pytest.mark.link,
@@ -70,26 +70,25 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(lab: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     directory, secret = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("key") / "id"
     (directory / "Pulumi.yaml").write_text("name: isthmus\nruntime: python\n", encoding="utf-8")
     key = machines.generate_host_key("login")
     secret.touch(mode=0o600)
     secret.write_text(key.private)
-    with a_lab():
-        try:
-            network.create_bridge(BRIDGE, address=GATEWAY)
-            for name, address in ADDRESSES.items():
-                spec = machine_at(name, address, BRIDGE, GATEWAY)
-                machines.create(replace(spec, authorized_keys=(key.public,), binds=()))
-                machines.start(name)
-            with ThreadPoolExecutor() as pool:
-                list(pool.map(machines.wait_boot, NAMES))
-            yield Site(directory, secret)
-        finally:
-            for name in NAMES:
-                machines.destroy(name)
-            network.delete_namespace(BRIDGE)
+    try:
+        network.create_bridge(BRIDGE, address=GATEWAY)
+        for name, address in ADDRESSES.items():
+            spec = machine_at(name, address, BRIDGE, GATEWAY)
+            machines.create(replace(spec, authorized_keys=(key.public,), binds=()))
+            machines.start(name)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(machines.wait_boot, NAMES))
+        yield Site(directory, secret)
+    finally:
+        for name in NAMES:
+            machines.destroy(name)
+        network.delete_namespace(BRIDGE)
 
 
 def host_keys() -> dict[str, str]:

@@ -17,13 +17,12 @@ from typing import Final
 import pytest
 
 from lab import cgroups
-from lab.names import SERVICE, THROUGHPUT_SERVICE, host, manifests
+from lab.names import SERVICE, THROUGHPUT_SERVICE, host
 from lab.project import Tools
-from lab.reporting import Silent
 from lab.topology import DEFAULT, VERIFY_NAMESPACE
 from lab.verify.checks import World
-from lab.verify.run import world_of
 from lab.verify.workload import Placement
+from tests.link.many_names import ENDPOINTS, world_with_names
 from tests.link.nats import in_network
 from toolchain import Recipe
 from toolchain.debian import ensure_packages
@@ -39,8 +38,6 @@ GO: Final = Recipe(
     module="tests/link/dns_clients",
     binaries=(Binary(file="lookup", package="isthmus/tests/link/dns_clients"),),
 )
-ENDPOINTS: Final = 100
-"""More addresses than a datagram holds."""
 DENIED_SECONDS: Final = 3.0
 """A name that nobody knows, with every search domain tried."""
 OPTIONS: Final = ("", "edns0", "use-vc", "single-request")
@@ -64,10 +61,7 @@ class Client:
 
 @pytest.fixture(scope="module")
 def world(tools: Tools) -> Iterator[World]:
-    """Probe pods, and in both clusters services with one address and with many."""
-    with world_of(DEFAULT, tools, Silent()) as made:
-        for probes in made.probes.values():
-            probes.cluster.apply(manifests(ENDPOINTS))
+    with world_with_names(tools) as made:
         yield made
 
 

@@ -18,16 +18,13 @@ from lab.commands import wait_until
 from lab.kubernetes import Cluster
 from lab.names import SERVICE, host, manifests
 from lab.project import Tools
-from lab.reporting import Silent
 from lab.topology import DEFAULT, VERIFY_NAMESPACE
 from lab.verify.checks import World
-from lab.verify.run import world_of
 from lab.verify.workload import BACKEND_LABEL, PORT
+from tests.link.many_names import ENDPOINTS, world_with_names
 
 pytestmark = pytest.mark.link
 
-ENDPOINTS = 100
-"""Of a service with many names."""
 TTL_SECONDS = 5.0
 """dns.record_ttl_seconds, which is how long a denial lasts as well."""
 SPARE_SECONDS = 2.5
@@ -45,10 +42,7 @@ LOAD = 1000
 
 @pytest.fixture(scope="module")
 def world(tools: Tools) -> Iterator[World]:
-    """Probe pods, and in both clusters a service with many names."""
-    with world_of(DEFAULT, tools, Silent()) as made:
-        for probes in made.probes.values():
-            probes.cluster.apply(manifests(ENDPOINTS))
+    with world_with_names(tools) as made:
         yield made
 
 

@@ -12,7 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -146,18 +146,24 @@ def test_in_health_every_probe_passes_no_cause_is_named_and_the_exit_code_is_0(l
     assert seconds < 10.0
 
 
-def guard_goes_on(lab: Lab, name: str, *, on: bool) -> None:
-    """Stops the guard's script on the router by a signal, or lets it go on."""
-    # The brackets keep the pattern from finding the command that looks for it.
-    lab.on_router(name, "pkill", "--signal", "CONT" if on else "STOP", "-f", "ISTHMUS-[G]UARD")
+GUARD: Final = "ISTHMUS-[G]UARD"
+KEEPER: Final = "[k]eeper.pyz"
+"""Patterns that find them. The brackets keep a pattern from finding the command that looks for it."""
 
 
-def keeper_goes_on(lab: Lab, name: str, *, on: bool) -> None:
-    """Stops the keeper of the router by a signal, or lets it go on: it mends in a moment what a person has to see.
+@contextlib.contextmanager
+def stopped(lab: Lab, name: str, program: str) -> Iterator[None]:
+    """For the block guard or keeper of the router, by a signal: they mend in a moment what a person has to see.
 
     The kubelet starts one anew that is silent for a minute.
     """
-    lab.on_router(name, "pkill", "--signal", "CONT" if on else "STOP", "-f", "[k]eeper.pyz")
+
+    def send(signal: str) -> None:
+        lab.on_router(name, "pkill", "--signal", signal, "-f", program)
+
+    with mended(lambda: send("CONT")):
+        send("STOP")
+        yield
 
 
 def test_netbirds_ip_rules_deleted_and_the_guard_leads(lab: Lab) -> None:
@@ -170,14 +176,7 @@ def test_netbirds_ip_rules_deleted_and_the_guard_leads(lab: Lab) -> None:
 
 
 def test_the_ip_rules_deleted(lab: Lab) -> None:
-    def undo() -> None:
-        guard_goes_on(lab, "de", on=True)
-        keeper_goes_on(lab, "de", on=True)
-        lab.new_router("de")
-
-    with mended(undo):
-        guard_goes_on(lab, "de", on=False)
-        keeper_goes_on(lab, "de", on=False)
+    with mended(lambda: lab.new_router("de")), stopped(lab, "de", KEEPER), stopped(lab, "de", GUARD):
         for priority in ("105", "110"):
             lab.on_router("de", "ip", "-4", "rule", "delete", "priority", priority)
         lab.on_router("de", "ip", "-4", "rule", "flush", "priority", "101")
@@ -196,12 +195,7 @@ def test_the_ip_rules_deleted(lab: Lab) -> None:
 
 
 def test_the_packet_filter_flushed(lab: Lab) -> None:
-    def undo() -> None:
-        keeper_goes_on(lab, "mn", on=True)
-        lab.new_router("mn")
-
-    with mended(undo):
-        keeper_goes_on(lab, "mn", on=False)
+    with mended(lambda: lab.new_router("mn")), stopped(lab, "mn", KEEPER):
         lab.breaks("mn", "nft-flushed")
         status, cause = lab.told("de", "mn", "masquerade-missing", verdict="partly")
         assert {probe.target_placement for probe in status.link("de", "mn").probes if not probe.passed} == {"other"}
@@ -215,12 +209,7 @@ def test_the_packet_filter_flushed(lab: Lab) -> None:
 
 @pytest.mark.thorough
 def test_forwarding_switched_off(lab: Lab) -> None:
-    def undo() -> None:
-        FAULTS["forwarding-off"].undo(lab.router("mn"))
-        keeper_goes_on(lab, "mn", on=True)
-
-    with mended(undo):
-        keeper_goes_on(lab, "mn", on=False)
+    with stopped(lab, "mn", KEEPER), mended(lambda: FAULTS["forwarding-off"].undo(lab.router("mn"))):
         lab.breaks("mn", "forwarding-off")
         status, cause = lab.told("de", "mn", "forwarding-off")
         assert status.link("de", "mn").verdict in ("down", "partly")
@@ -311,12 +300,7 @@ def test_a_new_interface_that_cilium_has_not_seen(lab: Lab) -> None:
 
 @pytest.mark.thorough
 def test_the_interface_taken_down(lab: Lab) -> None:
-    def undo() -> None:
-        keeper_goes_on(lab, "mn", on=True)
-        lab.new_router("mn")
-
-    with mended(undo):
-        keeper_goes_on(lab, "mn", on=False)
+    with mended(lambda: lab.new_router("mn")), stopped(lab, "mn", KEEPER):
         lab.breaks("mn", "wt0-down")
         for source, target in (("de", "mn"), ("mn", "de")):
             status, cause = lab.told(source, target, "interface-away", verdict="down")

@@ -177,10 +177,7 @@ func (p *provider) Create(call context.Context, request *pulumirpc.CreateRequest
 			setOutputs(state, result)
 		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	properties, err := marshal(state)
+	properties, err := wire(state, err)
 	if err != nil {
 		return nil, err
 	}
@@ -223,10 +220,7 @@ func (p *provider) Update(call context.Context, request *pulumirpc.UpdateRequest
 			setOutputs(state, result)
 		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	properties, err := marshal(state)
+	properties, err := wire(state, err)
 	if err != nil {
 		return nil, err
 	}
@@ -327,6 +321,14 @@ func unmarshal(properties *structpb.Struct, secrets bool) (resource.PropertyMap,
 	return plugin.UnmarshalProperties(properties, plugin.MarshalOptions{
 		KeepUnknowns: true, KeepSecrets: secrets, SkipNulls: true, ComputeAssetHashes: true,
 	})
+}
+
+// wire is the state as the engine takes it, or what kept it from coming about.
+func wire(state resource.PropertyMap, failed error) (*structpb.Struct, error) {
+	if failed != nil {
+		return nil, failed
+	}
+	return marshal(state)
 }
 
 func marshal(properties resource.PropertyMap) (*structpb.Struct, error) {
