@@ -21,7 +21,7 @@ from lab.status import reading
 from lab.status.facts import NetBirdFacts
 from lab.status.findings import ROUTE_TABLE
 
-AGENT: Final = tuple(Path(__file__).with_name(f"{name}.py") for name in ("node_kernel", "node_agent"))
+AGENT: Final = tuple(Path(__file__).with_name(f"{name}.py") for name in ("node_kernel", "node_filter", "node_agent"))
 """The parts of the script, in the order in which they are sent."""
 SPARE_SECONDS: Final = 5.0
 """A machine's answer may take this much longer than the longest question to it: Python has to start on a busy core."""

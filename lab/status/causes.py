@@ -98,6 +98,11 @@ CATALOGUE: Final[Mapping[str, Entry]] = {
         fix="kubectl --context {cluster} -n kube-system get pods -l k8s-app=cilium -o wide (is Cilium's agent on "
         "{node} well?)",
     ),
+    "peers-dropped": Entry(
+        title="a packet filter drops what the peer's routers send",
+        fix="./isthmus lab shell {node} -- nft --handle list chain {chain} (delete the rule, or take away the program "
+        "that lays it: tailscaled drops 100.64.0.0/10, where NetBird's addresses are)",
+    ),
     "unexplained": Entry(title="no cause was found", fix=_LOOK),
     "relay-away": Entry(
         title="DNS relay does not run",
@@ -125,9 +130,9 @@ CATALOGUE: Final[Mapping[str, Entry]] = {
     ),
     "relay-unreached": Entry(
         title="the peer's DNS relay is not reached",
-        fix="./isthmus lab shell {node} -- sh -c 'iptables-save ; nft list ruleset' | grep 100.64 (does another "
-        "program drop what has NetBird's addresses? Tailscale's `-s 100.64.0.0/10 -j DROP` does) ; kubectl "
-        "--context {target} -n kube-system logs ds/isthmus-dns-relay",
+        fix="./isthmus lab shell {node} -- sh -c 'nft list ruleset ; iptables-legacy-save' (does another program drop "
+        "what comes by wt0?) ; the same at {peer_node} ; kubectl --context {target} -n kube-system logs "
+        "ds/isthmus-dns-relay",
     ),
     "names-unexplained": Entry(
         title="no cause was found for the names",

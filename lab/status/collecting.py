@@ -157,6 +157,7 @@ class _World:
                     target=self.facts[target.name],
                     netbird=netbird,
                     name_steps=probing.steps(steps[source.name, target.name], self._answers),
+                    name_errors=probing.step_errors(steps[source.name, target.name], self._answers),
                 )
             )
             for source, target in self._lab.directions()

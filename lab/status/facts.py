@@ -26,14 +26,29 @@ class PeerFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DropFacts:
+    """A rule of somebody else that drops, or refuses, what comes from routers of peers."""
+
+    rule: str
+    """As nft writes it."""
+    chain: str
+    """Family, table and name."""
+    forward: bool
+    """It meets what is forwarded as well, or that alone: the packets of pods."""
+    node: bool
+    """It meets what the node itself gets or sends: questions and answers of the DNS relay."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FirewallFacts:
-    """What NetBird keeps in a router's packet filter."""
+    """What NetBird keeps in a router's packet filter, and what others put in the way."""
 
     masquerade: bool
     forward: bool
     """It judges what is forwarded from wt0."""
     input: bool
     """It judges what the node itself gets from wt0."""
+    others: tuple[DropFacts, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +203,8 @@ class LinkFacts:
     netbird: NetBirdFacts
     name_steps: Mapping[NameStep, bool] = field(default_factory=dict)
     """Where along the way a name was answered; asked for only when a name was not."""
+    name_errors: Mapping[NameStep, str] = field(default_factory=dict)
+    """What came instead of an answer."""
 
     @property
     def cluster_ips(self) -> bool:

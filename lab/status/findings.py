@@ -14,7 +14,7 @@ from typing import Final
 from domain.names import RELAY_PORT, ROUTER_LABEL, ROUTER_LABEL_VALUE
 from domain.overlay import NETBIRD_INTERFACE
 from lab.status.facts import ClusterFacts, LinkFacts, NodeFacts, RouterFacts
-from lab.status.finding import OTHER, Finding, at, parameters_of
+from lab.status.finding import ANYWHERE, NOWHERE, OTHER, Finding, at, parameters_of
 from lab.status.netbird_findings import netbird_findings, tunnel_findings
 
 RULES: Final = frozenset({105, 110})
@@ -43,6 +43,7 @@ def findings_of(facts: LinkFacts) -> Iterator[Finding]:
     for router in target.routers:
         yield from _forwarding(router, target, carries=router.node in receiving)
         yield from _way_in(router, target, carries=router.node in receiving)
+    yield from _dropped(facts, leading, receiving)
     yield from _egress(facts)
     yield from _names(facts, leading, receiving)
     for cluster in (source, target):
@@ -212,6 +213,26 @@ def _way_in(router: RouterFacts, cluster: ClusterFacts, *, carries: bool) -> Ite
             observed="the packet filter has no masquerade of NetBird",
             parameters=parameters_of(router, cluster),
         ).of(targets=OTHER, carries=carries)
+
+
+def _dropped(facts: LinkFacts, leading: frozenset[str], receiving: frozenset[str]) -> Iterator[Finding]:
+    """Rules of others at either end: an answer that does not come in is lost as a question is."""
+    for cluster, other, carrying in ((facts.source, facts.target, leading), (facts.target, facts.source, receiving)):
+        addresses = ", ".join(router.address for router in other.routers if router.address) or "its NetBird address"
+        for router in cluster.routers:
+            for drop in () if router.firewall is None else router.firewall.others:
+                lost = ["packets of pods"] * drop.forward
+                lost += [f"questions and answers of the DNS relays (port {RELAY_PORT})"] * drop.node
+                yield Finding(
+                    id="peers-dropped",
+                    where=at(router, cluster),
+                    observed=f"`{drop.rule}` in the chain {drop.chain} drops {' and '.join(lost)} that "
+                    f"come by {NETBIRD_INTERFACE} from the router of {other.name} or go there ({addresses})",
+                    parameters={**parameters_of(router, cluster), "chain": drop.chain},
+                    sources=ANYWHERE if drop.forward and router.node in carrying else NOWHERE,
+                    targets=ANYWHERE if drop.forward and router.node in carrying else NOWHERE,
+                    names=router.node in carrying,
+                )
 
 
 def _open(router: RouterFacts, cluster: ClusterFacts) -> Iterator[Finding]:

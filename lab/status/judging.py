@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from domain.names import RELAY_PORT
+from domain.overlay import NETBIRD_INTERFACE
 from lab.status.causes import CATALOGUE
 from lab.status.facts import ClusterFacts, LinkFacts
 from lab.status.finding import Finding
@@ -80,11 +81,13 @@ def _names_without_cause(facts: LinkFacts, lost: Sequence[NameProbe]) -> Finding
     addresses = ", ".join(f"{router.address}:{RELAY_PORT}" for router in facts.target.routers if router.address)
     if "peer's relay" in silent and addresses:
         asking = _first_router(facts.source)
+        said = facts.name_errors.get("peer's relay") or "no answer"
         return Finding(
             id="relay-unreached",
             where=f"{asking}, router of {facts.source.name}",
-            observed=f"the relay of {facts.target.name} at {addresses} gives it no answer for {lost[0].name}",
-            parameters={"node": asking},
+            observed=f"the relay of {facts.target.name} at {addresses}, asked over UDP by {NETBIRD_INTERFACE} for "
+            f"{lost[0].name}: {said}",
+            parameters={"node": asking, "peer_node": _first_router(facts.target)},
         )
     seen = [*(f"the {step} answers" for step in answered), *(f"the {step} does not" for step in silent)]
     return Finding(

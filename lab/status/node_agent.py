@@ -1,7 +1,8 @@
 """What runs on a machine for `lab status`: finds the pods' networks, sends probes from them, reads what the node has.
 
-It is sent to the machine as text behind `node_kernel.py`, gets one JSON request on stdin and writes one JSON answer. It
-needs Python's standard library, iproute2 and nft only, makes and changes nothing. Each question has a deadline.
+It is sent to the machine as text behind `node_kernel.py` and `node_filter.py`, gets one JSON request on stdin and
+writes one JSON answer. It needs Python's standard library, iproute2 and nft only, makes and changes nothing. Each
+question has a deadline.
 
     {"scan": true}                      {"pods": [{"netns", "address", "serves_dns"}], "own": {"wt0": "100.77.1.2"}}
     {"look": true, "relay_port"}        {"node": {...}}, see :func:`look`
@@ -26,9 +27,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from lab.status.node_filter import COMMAND_SECONDS, Answer, firewall, parsed
 from lab.status.node_kernel import number_of, programs
 
-Answer = dict[str, Any]
 T = TypeVar("T")
 
 NETWORKS = Path("/run/netns")
@@ -37,8 +38,6 @@ SIOCGIFADDR = 0x8915
 LISTEN = "0A"
 OWN = ("wt0", "cilium_host")
 KEEPER = "http://127.0.0.1:8055/status"
-COMMAND_SECONDS = 4.0
-"""For a program that reads something of the node. An agent that is frozen is not asked."""
 EVERY_SECONDS = 0.4
 """Between two echo requests or questions of one probe: a packet may get lost in a link that is well."""
 NXDOMAIN, NOERROR, SERVFAIL, REFUSED = 3, 0, 2, 5
@@ -258,7 +257,7 @@ def look(request: Answer) -> Answer:
     asked: dict[str, Callable[[], Any]] = {
         "rules": lambda: parsed(["ip", "-json", "-4", "rule", "show"]),
         "routes": lambda: routes(str(request["route_table"])),
-        "firewall": firewall,
+        "firewall": lambda: firewall(request["relay_port"]),
         "status": lambda: agent_status(agents),
         "keeper": keeper,
     }
@@ -296,15 +295,6 @@ def interface(name: str) -> Answer | None:
     return {"up": "UP" in found[0].get("flags", []), "address": addresses[0] if addresses else ""}
 
 
-def parsed(command: list[str]) -> Any:
-    """What a program writes as JSON; None when it fails."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS)
-        return json.loads(done.stdout or "[]") if done.returncode == 0 else None
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None
-
-
 def routes(table: str) -> Any:
     """The routes of a table; one that nobody has laid a route in does not exist for iproute2."""
     command = ["ip", "-json", "-4", "route", "show", "table", table]
@@ -334,33 +324,6 @@ def keeper() -> Any:
             return json.load(answer)
     except (OSError, ValueError):
         return None
-
-
-def firewall() -> Any:
-    """What is in nftables of NetBird: whether anything masquerades, and at which hooks what wt0 brings is dropped."""
-    found = parsed(["nft", "--json", "list", "ruleset"])
-    if found is None:
-        return None
-    hooks = {}
-    for item in found.get("nftables", []):
-        if chain := item.get("chain"):
-            hooks[chain["family"], chain["table"], chain["name"]] = chain.get("hook", "")
-    seen: Answer = {"masquerades": False, "drops": []}
-    for item in found.get("nftables", []):
-        if not (rule := item.get("rule")) or not is_netbirds(rule):
-            continue
-        text = json.dumps(rule["expr"]).lower()
-        seen["masquerades"] |= "masquerade" in text
-        hook = hooks.get((rule["family"], rule["table"], rule["chain"]), "")
-        if hook in ("input", "forward") and '"drop"' in text and '"wt0"' in text:
-            seen["drops"].append(hook)
-    return seen
-
-
-def is_netbirds(rule: Answer) -> bool:
-    """Whether a rule can be NetBird's: in its own table or chains, or in the ones that it shares by iptables."""
-    names = f"{rule['table']} {rule['chain']}".lower()
-    return "netbird" in names or names in ("filter input", "filter forward")
 
 
 def egress_map(pid: int) -> Any:

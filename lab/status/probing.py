@@ -234,3 +234,12 @@ def steps(asked: Sequence[Question], answers: Mapping[str, MachineAnswer]) -> di
         if question.step is not None:
             found[question.step] = found.get(question.step, False) or bool(_answer(question, answers)["ok"])
     return found
+
+
+def step_errors(asked: Sequence[Question], answers: Mapping[str, MachineAnswer]) -> dict[NameStep, str]:
+    """What came instead of answers of relays."""
+    found: dict[NameStep, str] = {}
+    for question in asked:
+        if question.step is not None and not (answer := _answer(question, answers))["ok"]:
+            found.setdefault(question.step, str(answer["said"]))
+    return found

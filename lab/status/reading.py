@@ -9,6 +9,7 @@ from typing import Any, Final
 from domain.overlay import NETBIRD_INTERFACE
 from lab.kubernetes import internal_ip, is_ready
 from lab.status.facts import (
+    DropFacts,
     EgressEntry,
     FirewallFacts,
     NetBirdFacts,
@@ -114,9 +115,25 @@ def firewall(seen: Json | None) -> FirewallFacts | None:
     """What NetBird's part of the packet filter does."""
     if seen is None:
         return None
+    others = [
+        DropFacts(
+            rule=one["rule"],
+            chain=one["chain"],
+            forward=bool({"forward", *_EVERYTHING} & set(one["hooks"])),
+            node=bool({"input", "output", *_EVERYTHING} & set(one["hooks"])),
+        )
+        for one in seen["others"]
+    ]
     return FirewallFacts(
-        masquerade=seen["masquerades"], forward="forward" in seen["drops"], input="input" in seen["drops"]
+        masquerade=seen["masquerades"],
+        forward="forward" in seen["drops"],
+        input="input" in seen["drops"],
+        others=tuple(others),
     )
+
+
+_EVERYTHING: Final = frozenset({"ingress", "prerouting", "postrouting"})
+"""Hooks that see what the node itself gets or sends and what it forwards."""
 
 
 def node(found: Json, *, router: bool, machine_running: bool, looked: Json | None) -> NodeFacts:

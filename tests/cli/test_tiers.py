@@ -54,6 +54,9 @@ STANDS_FOR = {
     "tests/link/test_status_tells_the_cause.py::test_a_kubelet_away_takes_no_packet_down": (
         "tests/link/test_status_tells_the_cause.py::test_a_dns_relay_frozen_costs_names_and_no_packet"
     ),
+    "tests/link/test_status_tells_the_cause.py::test_a_rule_that_drops_netbirds_addresses_costs_names_and_no_packet": (
+        "tests/link/test_status_tells_the_cause.py::test_a_dns_relay_frozen_costs_names_and_no_packet"
+    ),
     "tests/link/test_recovery.py::test_mn_is_killed_as_well": (
         "tests/link/test_recovery.py::test_the_next_up_comes_to_the_moment_of_the_next_kill"
     ),

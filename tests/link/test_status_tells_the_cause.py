@@ -341,6 +341,28 @@ def test_a_dns_relay_frozen_costs_names_and_no_packet(lab: Lab) -> None:
 
 
 @pytest.mark.thorough
+def test_a_rule_that_drops_netbirds_addresses_costs_names_and_no_packet(lab: Lab) -> None:
+    """Tailscale lays it on a machine. What is forwarded passes; what the node itself gets from its peers does not."""
+    rule = ("ts-input", "-s", "100.64.0.0/10", "!", "-i", "tailscale0", "-j", "DROP")
+
+    def undo() -> None:
+        for command in (("-D", "INPUT", "-j", "ts-input"), ("-F", "ts-input"), ("-X", "ts-input")):
+            lab.on_router("mn", "iptables", *command)
+
+    with mended(undo):
+        for command in (("-N", "ts-input"), ("-A", *rule), ("-I", "INPUT", "-j", "ts-input")):
+            lab.on_router("mn", "iptables", *command)
+        for source, target in (("de", "mn"), ("mn", "de")):
+            status, cause = lab.told(source, target, "peers-dropped", verdict="up", names="down")
+            assert cause.where == f"{lab.router('mn')}, router of mn"
+            (address,) = (
+                one.netbird_ip for cluster in status.clusters if cluster.name == "de" for one in cluster.routers
+            )
+            assert f"from the router of de or go there ({address})" in cause.observed
+            assert 'iifname != "tailscale0" ip saddr 100.64.0.0/10 counter packets ' in cause.observed
+
+
+@pytest.mark.thorough
 def test_a_kubelet_away_takes_no_packet_down(lab: Lab) -> None:
     node = lab.router("mn")
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from lab.status.causes import CATALOGUE
-from lab.status.facts import FirewallFacts, LinkFacts, PeerFacts, RouterFacts, RoutingFacts
+from lab.status.facts import DropFacts, FirewallFacts, LinkFacts, PeerFacts, RouterFacts, RoutingFacts
 from lab.status.judging import judge, verdict_of
 from lab.status.results import KeeperStatus, NameProbe, Probe
 from tests.lab.status.samples import (
@@ -34,6 +34,13 @@ from tests.lab.status.samples import (
 PODS = "isthmus-de-to-mn-pods"
 UNCONNECTED = {MN_WT0: PeerFacts(connected=False, relayed=False, networks=())}
 NO_FILTER = FirewallFacts(masquerade=False, forward=False, input=False)
+DROP = DropFacts(
+    rule='iifname != "tailscale0" ip saddr 100.64.0.0/10 counter packets 12 bytes 720 drop',
+    chain="ip filter ts-input",
+    forward=False,
+    node=True,
+)
+TAILSCALES = FirewallFacts(masquerade=True, forward=True, input=True, others=(DROP,))
 
 
 def node_away(facts: LinkFacts, *, which: int, **changes: object) -> LinkFacts:
@@ -175,6 +182,12 @@ PACKETS: list[tuple[str, LinkFacts, Sequence[Probe], str]] = [
         "Cilium's egress map has nothing for 10.44.0.0/16",
     ),
     (
+        "peers-dropped",
+        with_target_router(HEALTH, firewall=replace(TAILSCALES, others=(replace(DROP, forward=True, node=False),))),
+        all_lost(),
+        f"ts-input drops packets of pods that come by wt0 from the router of de or go there ({DE_WT0})",
+    ),
+    (
         "unexplained",
         HEALTH,
         probes(lost_to=["router"]),
@@ -191,9 +204,28 @@ NAMES: list[tuple[str, LinkFacts, str]] = [
     ("zone-missing", with_source(HEALTH, zones=frozenset({"de.internal"})), "mn.internal is not among the zones"),
     ("policy-disabled", with_rule(HEALTH, "isthmus-de-to-mn-dns-udp", enabled=False), "its rule is disabled"),
     (
+        "peers-dropped",
+        with_target_router(HEALTH, firewall=TAILSCALES),
+        f"`{DROP.rule}` in the chain ip filter ts-input drops questions and answers of the DNS relays (port 1053) ",
+    ),
+    (
+        "peers-dropped",
+        with_source_router(HEALTH, firewall=TAILSCALES),
+        f"(port 1053) that come by wt0 from the router of mn or go there ({MN_WT0})",
+    ),
+    (
         "relay-unreached",
         replace(HEALTH, name_steps={"own relay": False, "peer's relay": False}),
-        f"the relay of mn at {MN_WT0}:1053 gives it no answer for ",
+        f"the relay of mn at {MN_WT0}:1053, asked over UDP by wt0 for ",
+    ),
+    (
+        "relay-unreached",
+        replace(
+            HEALTH,
+            name_steps={"own relay": False, "peer's relay": False},
+            name_errors={"own relay": "SERVFAIL", "peer's relay": "no answer in 2 s"},
+        ),
+        ": no answer in 2 s",
     ),
     (
         "names-unexplained",

@@ -245,6 +245,49 @@ exec "$@" """
     assert (looked["firewall"]["masquerades"], sorted(looked["firewall"]["drops"])) == (masquerades, drops)
 
 
+FILTERED = """
+iptables -N ts-input
+iptables -I INPUT -j ts-input
+iptables -A ts-input -s 100.115.92.0/23 ! -i tailscale0 -j RETURN
+iptables -A ts-input -s 100.64.0.0/10 ! -i tailscale0 -j DROP
+iptables -A INPUT -s 100.64.0.0/10 -j DROP
+nft add chain ip filter lonely
+nft add rule ip filter lonely ip saddr 100.64.0.0/10 drop
+nft add chain ip filter ISTHMUS-GUARD
+nft add rule ip filter INPUT jump ISTHMUS-GUARD
+nft add rule ip filter ISTHMUS-GUARD ip saddr 100.64.0.0/10 drop
+nft add table inet other
+nft add chain inet other out '{ type filter hook output priority 5; }'
+nft add rule inet other out ip daddr 100.64.0.0/10 meta l4proto tcp drop
+"""
+"""Tailscale's chain, then a rule that it leaves nothing to drop, one in a chain that nothing leads to, one of the
+guard, and one that counts nothing."""
+
+
+@pytest.mark.link
+def test_rules_of_others_that_drop_what_peers_send_are_told_as_nft_writes_them() -> None:
+    lost = "import socket as s; u = s.socket(s.AF_INET, s.SOCK_DGRAM); u.bind(('100.64.0.6', 1053))"
+    lost = f"{lost}; u.sendto(b'x', ('100.64.0.7', 1053))"
+    script = f"""ip link set lo up
+ip address add 100.64.0.6/32 dev lo ; ip address add 100.64.0.7/32 dev lo
+{FILTERED}
+{sys.executable} -c "{lost}"
+exec "$@" """
+    looked = ask({"look": True}, "unshare", "--net", "sh", "-ec", script, "sh")["node"]
+    assert looked["firewall"]["others"] == [
+        {
+            "rule": 'iifname != "tailscale0" ip saddr 100.64.0.0/10 counter packets 1 bytes 29 drop',
+            "chain": "ip filter ts-input",
+            "hooks": ["input"],
+        },
+        {
+            "rule": "ip daddr 100.64.0.0/10 meta l4proto tcp drop",
+            "chain": "inet other out",
+            "hooks": ["output"],
+        },
+    ]
+
+
 @pytest.mark.link
 def test_programs_at_an_interface_are_counted_and_nothing_is_said_of_one_that_is_not_there() -> None:
     """A new interface has none; tests/link has one with Cilium's."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lab.status import reading
-from lab.status.facts import EgressEntry, FirewallFacts, PeerFacts, RouterFacts
+from lab.status.facts import DropFacts, EgressEntry, FirewallFacts, PeerFacts, RouterFacts
 from lab.status.results import KeeperStatus
 
 STATUS = {
@@ -26,7 +26,8 @@ STATUS = {
         ]
     },
 }
-FILTER = {"masquerades": True, "drops": ["input", "forward"]}
+RULE = {"rule": "ip saddr 100.64.0.0/10 drop", "chain": "ip filter ts-input"}
+FILTER = {"masquerades": True, "drops": ["input", "forward"], "others": []}
 LOOKED: dict[str, Any] = {
     "agent": {"pid": 4711, "name": "netbird", "frozen": False},
     "relay": {"pid": 4712, "name": "coredns", "frozen": False},
@@ -136,14 +137,31 @@ def test_a_keepers_word_is_read_and_one_that_says_less_as_well() -> None:
         ({"rp_filter": [0, None]}, "rp_filter", 0),
         ({"firewall": None}, "firewall", None),
         (
-            {"firewall": {"masquerades": False, "drops": []}},
+            {"firewall": {"masquerades": False, "drops": [], "others": []}},
             "firewall",
             FirewallFacts(masquerade=False, forward=False, input=False),
         ),
         (
-            {"firewall": {"masquerades": True, "drops": ["forward"]}},
+            {"firewall": {"masquerades": True, "drops": ["forward"], "others": []}},
             "firewall",
             FirewallFacts(masquerade=True, forward=True, input=False),
+        ),
+        (
+            {"firewall": {**FILTER, "others": [{**RULE, "hooks": ["input"]}, {**RULE, "hooks": ["forward"]}]}},
+            "firewall",
+            FirewallFacts(
+                masquerade=True,
+                forward=True,
+                input=True,
+                others=(DropFacts(**RULE, forward=False, node=True), DropFacts(**RULE, forward=True, node=False)),
+            ),
+        ),
+        (
+            {"firewall": {**FILTER, "others": [{**RULE, "hooks": ["prerouting"]}]}},
+            "firewall",
+            FirewallFacts(
+                masquerade=True, forward=True, input=True, others=(DropFacts(**RULE, forward=True, node=True),)
+            ),
         ),
         ({"relay": None}, "relay", "absent"),
         ({"relay": None}, "relay_on_wt0", None),
