@@ -38,6 +38,8 @@ RELAY_WAIT_MS: Final = 600
 FRONT_WAIT_MS: Final = 950
 """For one of several relays of our own: nobody waits for a dead one for longer than a second. A dead one here and a
 dead one there together are less than the 2 s that the cluster's CoreDNS waits for the front."""
+NO_RELAY_SECONDS: Final = 10
+"""How often the relay's log says at most that no relay of a peer answers, with the number of questions."""
 HOST_IP_VARIABLE: Final = "HOST_IP"
 """Environment of the relay: the node's address (downward API, ``status.hostIP``)."""
 FALLBACK_ADDRESS: Final = "127.0.0.1"
@@ -299,6 +301,9 @@ def _towards_cluster(zone: str, cluster_dns: IPv4Address, askers: Sequence[IPv4A
 
 
 def _towards_peer(peer: PeerZone, pod_cidr: IPv4Network, node_cidr: IPv4Network, *, first: bool) -> str:
+    """Of relays that CoreDNS has given up it says ``no healthy proxies``, once a question, and neither whose nor where.
+    Where it counts such errors it writes the pattern in their place, so the pattern says it.
+    """
     process = f"""
     health {HEALTH_ADDRESS}
     ready {READY_ADDRESS}
@@ -312,15 +317,19 @@ def _towards_peer(peer: PeerZone, pod_cidr: IPv4Network, node_cidr: IPv4Network,
         max_fails 1
         failfast_all_unhealthy_upstreams
         max_concurrent 500"""
+    relays = _upstreams(peer.routers)
+    none = f"no answer of its DNS relay{'s' if len(peer.routers) > 1 else ''} {relays}"
     return f"""{peer.zone}:{RELAY_PORT} {{
     bind {{${HOST_IP_VARIABLE}}}
-    errors
+    errors {{
+        consolidate {NO_RELAY_SECONDS}s "no healthy proxies|{peer.zone}: {none} by {NETBIRD_INTERFACE}"
+    }}
     acl {{
         allow net {pod_cidr} {node_cidr}
         drop
     }}
     bufsize 1232{process if first else ""}
-    forward . {_upstreams(peer.routers)} {{
+    forward . {relays} {{
         health_check 1s no_rec domain {peer.zone}
         {several if len(peer.routers) > 1 else one}
     }}

@@ -125,7 +125,7 @@ def serving(
     directory: Path,
     ready: Callable[[], bool],
     environment: Mapping[str, str] = MappingProxyType({}),
-) -> Iterator[None]:
+) -> Iterator[subprocess.Popen[bytes]]:
     """A CoreDNS, once it answers."""
     directory.mkdir()
     (directory / "Corefile").write_text(corefile, encoding="utf-8")
@@ -138,7 +138,7 @@ def serving(
         while not ready():
             assert process.poll() is None, (directory / "log").read_text()
             assert time.monotonic() < deadline, (directory / "log").read_text()
-        yield
+        yield process
     finally:
         process.kill()
         process.wait()
@@ -158,6 +158,13 @@ def ask(address: str, port: int, name: str, wait_seconds: float = 5.0) -> tuple[
         except (TimeoutError, ConnectionError):
             return None
     return answer[3] & 0x0F, time.monotonic() - begun
+
+
+def asked_here(corefile: str) -> str:
+    """A front, or the part of a relay that peers' names are asked of, at addresses and ports of this machine."""
+    asked = corefile.replace(":1053 {", ":11254 {\n    bind 127.0.0.60", 1).replace(":1053", ":11253")
+    asked = asked.replace("    bind {$HOST_IP}\n", "").replace("    prometheus {$HOST_IP}:9154\n", "")
+    return re.sub(r"    (health|ready) .*\n", "", asked)
 
 
 @pytest.fixture
@@ -186,9 +193,7 @@ def test_nobody_waits_longer_than_a_second_for_a_relay_that_is_dead(coredns: Pat
             peers=[PeerZone(ZONE, tuple(relays))],
         ).partition("}\n}\n")[2]
     )
-    asked = whole.replace(":1053 {", ":11254 {\n    bind 127.0.0.60", 1).replace(":1053", ":11253")
-    asked = asked.replace("    bind {$HOST_IP}\n", "").replace("    prometheus {$HOST_IP}:9154\n", "")
-    asked = re.sub(r"    (health|ready) .*\n", "", asked)
+    asked = asked_here(whole)
     others = ANSWERS.format(zone=ZONE, address=LIVE)
     others += f"{ZONE}:11253 {{\n    bind {REFUSES}\n    acl {{\n        block\n    }}\n}}\n"
     known = f"x.{ZONE}"
@@ -211,3 +216,34 @@ def test_nobody_waits_longer_than_a_second_for_a_relay_that_is_dead(coredns: Pat
             took.append(answer[1])
         # With what a busy machine adds.
         assert 0.3 < max(took) < 1.5, "the dead one was asked, and not waited for"
+
+
+@pytest.mark.parametrize("relays", [[SILENT], [SILENT, REFUSES]], ids=["one", "two"])
+@pytest.mark.usefixtures("silent")
+def test_the_relay_says_whose_relay_does_not_answer_and_where_it_is(
+    coredns: Path, tmp_path: Path, relays: list[IPv4Address]
+) -> None:
+    """In one line for all questions of a while, and at its end."""
+    corefile = relay_corefile(
+        zone="astring-de.internal",
+        cluster_dns=IPv4Address("10.43.0.10"),
+        pod_cidr=IPv4Network("127.0.0.0/8"),
+        node_cidr=IPv4Network("10.0.1.0/24"),
+        peers=[PeerZone(ZONE, tuple(relays))],
+    ).partition("}\n}\n")[2]
+    at = tmp_path / "relay"
+    ready = lambda: ask("127.0.0.60", 11254, "not.served.here", 0.2) is not None  # noqa: E731
+    with serving(coredns, asked_here(corefile), at, ready) as process:
+        until = time.monotonic() + 30
+        number = 0
+        while (answer := ask("127.0.0.60", 11254, f"n{number}.{ZONE}")) is None or answer[1] > 0.1:
+            assert time.monotonic() < until, (at / "log").read_text()
+            number += 1
+        assert answer[0] == 2
+        process.terminate()
+        process.wait(10)
+    said = (at / "log").read_text()
+    places = " ".join(f"{address}:11253" for address in relays)
+    what = f"{ZONE}: no answer of its DNS relay{'s' if len(relays) > 1 else ''} {places} by wt0"
+    (line,) = [line for line in said.splitlines() if "no healthy proxies" in line]
+    assert re.search(rf"[1-9][0-9]* errors like 'no healthy proxies\|{re.escape(what)}' occurred in last 10s$", line)
