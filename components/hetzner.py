@@ -7,7 +7,7 @@ rendered by ``domain`` and comes in as user data. Hetzner's words: https://docs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final, Literal
@@ -17,12 +17,15 @@ import pulumi_hcloud as hcloud
 
 from components.cluster import Cluster, Shell
 from components.hetzner_leftovers import RemoveLeftovers
+from components.hetzner_rebuild import RebuildServers, RebuiltServer
 from components.inputs import text_of
 from components.k3s_cluster import K3sCluster
+from components.node_generation import Generations, Remade
 from components.node_member import Member
 from components.ssh_reachable import SSH_PORT, SshWait, ssh_hooks
 from domain.leaving import DRAIN_SECONDS, Part
-from domain.names import API_PORT
+from domain.names import API_PORT, INSTALL_LOG
+from domain.nodes import FIRST_GENERATION
 
 SSH_SECONDS: Final = 600.0
 """From a server's creation to its SSH server."""
@@ -32,10 +35,10 @@ ANYWHERE: Final = ["0.0.0.0/0", "::/0"]
 @dataclass(frozen=True)
 class HetznerServer:
     """One server. ``user_data`` is secret: it carries the server's own host key and the k3s token. ``role`` is that of
-    its node, ``router`` whether that carries a link. ``pool`` is the pool that it is of, ``placement`` the placement
-    group, behind the cluster's name; both are empty for those of control plane and workers. These and the name say what
-    there is, so they are known; all else may come from other resources. ``location`` and ``image`` are those of all
-    servers where it has none of its own.
+    its node, ``router`` whether that carries a link, ``generation`` as of :mod:`domain.generation`. ``pool`` is the
+    pool that it is of, ``placement`` the placement group, behind the cluster's name; both are empty for those of
+    control plane and workers. These and the name say what there is, so they are known; all else may come from other
+    resources. ``location`` and ``image`` are those of all servers where it has none of its own.
     """
 
     name: str
@@ -49,6 +52,7 @@ class HetznerServer:
     placement: str = ""
     location: pulumi.Input[str] | None = None
     image: pulumi.Input[str] | None = None
+    generation: int = FIRST_GENERATION
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class HetznerMachinesArgs:
     """``servers``: the first one with role ``server`` begins the cluster and is asked for the kubeconfig. ``begun``
     as of :func:`components.cluster_start.allow_start`. ``delete_protection`` is an option of the engine as well, and
     ``ssh_allowed_cidrs`` stand in a message, so they are known. ``drain_seconds``: how long the pods of a node that
-    leaves may take to go.
+    leaves may take to go. ``rebuild`` makes servers anew; None under mocks. ``k3s_version`` is what they come with.
     """
 
     cluster: str
@@ -76,6 +80,8 @@ class HetznerMachinesArgs:
     delete_protection: bool
     leftovers: RemoveLeftovers | None
     drain_seconds: pulumi.Input[int] = DRAIN_SECONDS
+    rebuild: RebuildServers | None = None
+    k3s_version: pulumi.Input[str] = ""
 
 
 class HetznerMachines(pulumi.ComponentResource):
@@ -195,8 +201,28 @@ class HetznerMachines(pulumi.ComponentResource):
             drain_seconds=args.drain_seconds,
             made_here=True,
             addresses=[machine.ipv4_address, *others],
+            generations=Generations(
+                [
+                    Remade(member.node, server.generation, member.machine, member.address, self._rebuild(server, made))
+                    for member, server, made in zip(members, args.servers, servers, strict=True)
+                ],
+                version=args.k3s_version,
+                where=f"{INSTALL_LOG} there may say why.",
+                calls_back=args.rebuild is not None,
+            ),
         )
         self.register_outputs({"kubeconfig": self.cluster.kubeconfig})
+
+    def _rebuild(self, server: HetznerServer, made: hcloud.Server) -> Callable[[], Awaitable[RebuiltServer]]:
+        args = self._args
+
+        async def later() -> RebuiltServer:
+            if args.rebuild is None:
+                raise ValueError(f"{server.name}: nobody is there to rebuild it")
+            image = args.image if server.image is None else server.image
+            return await args.rebuild.later(made.id, image, server.user_data)
+
+        return later
 
     def _options(
         self,

@@ -39,10 +39,11 @@ from components.waiting import Waiting
 from domain import cilium_values, corefile, netbird
 from domain.changes import raised_with
 from domain.egress_policy import egress_policy_name
+from domain.generation import raised
 from domain.guard import guarded_ranges
 from domain.keeper import KEEPER_OUTPUT, keeper_config, keeper_output
 from domain.link import LINK_OUTPUT, OFFERS_OUTPUT
-from domain.places.outputs import RAISED_WITH
+from domain.places.outputs import RAISED_WITH, made_anew
 from domain.places.registry import StackSettings
 from domain.plan import address_plan
 from domain.version import PROGRAM, program_output
@@ -89,7 +90,10 @@ class JoinedCluster(pulumi.ComponentResource):
         if engine.calls_back and settings.installs_k3s:
             # Machines that the program makes install k3s at their first boot.
             first_boot = not settings.place.lan
-            watch_nodes(cluster.kubeconfig, cluster.context, settings.stack, plan.nodes, first_boot=first_boot)
+            # Those that are made anew are waited for one by one.
+            anew = made_anew(args.last, plan.nodes)
+            others = [node for node in plan.nodes if node.name not in anew]
+            watch_nodes(cluster.kubeconfig, cluster.context, settings.stack, others, first_boot=first_boot)
 
         waiting = Waiting(settings.stack, cluster.kubeconfig, cluster.context, active=engine.calls_back)
 
@@ -147,6 +151,7 @@ class JoinedCluster(pulumi.ComponentResource):
                 ),
                 waiting=waiting,
                 engine=engine,
+                generations=raised(plan.routers),
             ),
             opts=in_cluster,
         )
@@ -264,7 +269,8 @@ class JoinedCluster(pulumi.ComponentResource):
             OFFERS_OUTPUT: offers_output(settings),
             KEEPER_OUTPUT: keeper_output(keeper_port if peers else None),
             LINKS_OUTPUT: {peer.peer: peer.status for peer in peers},
-            RAISED_WITH: raised_with(settings),
+            # Not before a node that is made anew is back, and not where one is not.
+            RAISED_WITH: pulumi.Output.all(*(one.urn for one in cluster.ready)).apply(lambda _: raised_with(settings)),
             PROGRAM: program_output(),
             "kubeconfig": pulumi.Output.secret(cluster.kubeconfig),
             **({API_ADDRESSES: cluster.addresses} if cluster.addresses else {}),

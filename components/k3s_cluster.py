@@ -14,6 +14,7 @@ import pulumi
 from components.child_names import formerly
 from components.cluster import Cluster, Shell, fetch_kubeconfig
 from components.cluster_start import allow_start
+from components.node_generation import Generations
 from components.node_member import Member, join_members
 
 
@@ -54,10 +55,12 @@ class K3sCluster:
         made_here: bool,
         hooks: pulumi.ResourceHookBinding | None = None,
         addresses: Sequence[pulumi.Output[str]] = (),
+        generations: Generations | None = None,
     ) -> Cluster:
         """The cluster of these ``members``, once it serves its kubeconfig. ``fetched_again_with``, ``others`` and
         ``hooks`` as of :func:`components.cluster.fetch_kubeconfig`, ``made_here`` as of
-        :func:`components.node_member.join_members`, ``addresses`` as of :class:`components.cluster.Cluster`.
+        :func:`components.node_member.join_members`, ``addresses`` as of :class:`components.cluster.Cluster`,
+        ``generations`` of machines that can be made anew.
         """
         name = f"{self.name}-kubeconfig"
         kubeconfig, fetched = fetch_kubeconfig(
@@ -85,4 +88,14 @@ class K3sCluster:
             made_here=made_here,
             parent=self.component,
         )
-        return Cluster(kubeconfig, self.cluster, [fetched], machines=self.component, addresses=addresses)
+        ready: list[pulumi.Resource] = [fetched]
+        if generations is not None:
+            ready += generations.in_a_row(
+                self.name,
+                self.cluster,
+                kubeconfig=fetched.stdout,
+                gone_with=fetched,
+                drain_seconds=drain_seconds,
+                parent=self.component,
+            )
+        return Cluster(kubeconfig, self.cluster, ready, machines=self.component, addresses=addresses)

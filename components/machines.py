@@ -20,6 +20,7 @@ from components.existing_cluster import NodeLabels, NodeLabelsArgs, existing_clu
 from components.former_node import LastUpdate
 from components.hetzner import HetznerMachines, HetznerMachinesArgs, HetznerServer
 from components.hetzner_leftovers import RemoveLeftovers, StackInstance
+from components.hetzner_rebuild import RebuildServers
 from components.on_premise import OnPremiseMachine, OnPremiseMachines, OnPremiseMachinesArgs
 from components.secrets import Secrets
 from domain.bundle import tar_bundle
@@ -131,6 +132,7 @@ def _at_hetzner(
             placement="" if node.order is None else node.order.placement,
             location=None if node.order is None else node.order.location,
             image=None if node.order is None else node.order.image,
+            generation=node.generation,
         )
 
     machines = HetznerMachines(
@@ -152,6 +154,8 @@ def _at_hetzner(
             labels=hetzner.labels,
             delete_protection=hetzner.delete_protection,
             leftovers=leftovers,
+            rebuild=RebuildServers(token, settings.hcloud.endpoint) if engine.calls_back else None,
+            k3s_version=settings.k3s.version if settings.k3s is not None else "",
             drain_seconds=_drain_seconds(settings),
         ),
         opts=children.options(pulumi.ResourceOptions(providers=providers)),

@@ -174,7 +174,8 @@ class NetbirdRouterPeers(Resource, module="isthmus", name="NetbirdRouterPeers"):
     """The NetBird addresses of the router nodes of this cluster: ``peers`` is {node name: address}.
 
     ``hostnames`` is {node name: what its agent calls itself in NetBird}, ``router_uid`` as in
-    :class:`NetbirdNetworkResource`.
+    :class:`NetbirdNetworkResource`. ``generations`` are those of nodes that were made anew (``domain/generation.py``):
+    such a router has another identity, and is looked for again.
     """
 
     peers: pulumi.Output[dict[str, str]]
@@ -186,12 +187,15 @@ class NetbirdRouterPeers(Resource, module="isthmus", name="NetbirdRouterPeers"):
         group: pulumi.Input[str],
         hostnames: Mapping[str, str],
         router_uid: pulumi.Input[str],
+        generations: Mapping[str, int],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         props = {
             "group": group,
             "hostnames": dict(hostnames),
             "router_uid": router_uid,
+            # None is left out: a stack in which no router was made anew has nothing new in its state.
+            "generations": dict(generations) or None,
             "peers": None,
             **RouterPeersProvider.expected,
         }

@@ -27,7 +27,7 @@ class RouterPeersProvider(NetbirdProvider):
     """
 
     what = "peers of group"
-    inputs = ("group", "hostnames", "router_uid", "left")
+    inputs = ("group", "hostnames", "router_uid", "generations", "left")
     expected: ClassVar[dict[str, Any]] = {"left": []}
 
     def _make(self, client: NetbirdClient, props: Json) -> tuple[str, Json]:

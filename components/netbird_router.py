@@ -8,7 +8,7 @@ a server-side-apply patch of the Deployment for what the override can't say.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from typing import Any, cast
 
@@ -44,9 +44,9 @@ RENEWALS = "isthmus.dev/setup-key-renewals"
 
 @dataclass(frozen=True)
 class NetbirdRouterArgs:
-    """``nodes``: names of the router nodes. ``operator`` reconciles the custom resources. ``service_cidr`` is None
-    where peers are not to reach services. ``mtu`` is that of the tunnel, ``agent_env`` further environment of the
-    agents.
+    """``nodes``: names of the router nodes; ``generations`` of those that were made anew. ``operator`` reconciles the
+    custom resources. ``service_cidr`` is None where peers are not to reach services. ``mtu`` is that of the tunnel,
+    ``agent_env`` further environment of the agents.
 
     ``engine`` runs transform and hooks. The cluster's name is in all names in NetBird, and the nodes say how many
     agents there are and how they call themselves, so they are known; all else may come from other resources.
@@ -65,6 +65,7 @@ class NetbirdRouterArgs:
     operator: pulumi.Input[pulumi.Resource]
     waiting: Waiting
     engine: Engine = ENGINE
+    generations: Mapping[str, int] = field(default_factory=dict)
 
 
 def host_network_transform(cluster: str, agent: netbird.Agent, nodes: Sequence[str]) -> Transform:
@@ -189,6 +190,7 @@ class NetbirdRouter(pulumi.ComponentResource):
             group=routers.name,
             hostnames=overlay.router_hostnames(cluster, args.nodes),
             router_uid=uid,
+            generations=args.generations,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[deployment]),
         )
         self.peers = peers.peers

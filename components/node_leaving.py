@@ -115,6 +115,11 @@ def leave(departure: Departure, say: Callable[[str], None], clock: Clock | None 
     _Leave(departure, say, Servers(departure), clock or Clock()).run()
 
 
+def forget(departure: Departure, say: Callable[[str], None], clock: Clock | None = None) -> None:
+    """Returns once there is no Node of a machine that is switched off. Raises as :func:`leave`."""
+    _Leave(departure, say, Servers(departure), clock or Clock()).forget()
+
+
 class _Leave:
     def __init__(self, departure: Departure, say: Callable[[str], None], api: Servers, clock: Clock) -> None:
         self._departure = departure
@@ -146,6 +151,16 @@ class _Leave:
         self._delete(str(node["metadata"]["uid"]))
         self._say(f"{of.cluster}: node {of.node} has left")
         return None
+
+    def forget(self) -> None:
+        """Without looking at its pods: none can end there."""
+        of = self._departure
+        try:
+            node = self._first_look()
+        except NobodyAnswers as nobody:
+            raise NotLeftError(leaving.not_begun(of.cluster, of.node, str(nobody))) from None
+        if node is not None:
+            self._delete(str(node["metadata"]["uid"]))
 
     def _first_look(self) -> dict[str, Any] | None:
         end = self._clock.now() + ANSWER_SECONDS

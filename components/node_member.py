@@ -45,17 +45,17 @@ class MemberProvider(ResourceProvider):
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """It is there as soon as it is noted."""
-        return CreateResult(str(props["node"]), _plain(props))
+        return CreateResult(str(props["node"]), plain(props))
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """All but the name can change."""
-        olds, news = _plain(_olds), _plain(_news)
+        olds, news = plain(_olds), plain(_news)
         replaces = ["node"] if olds.get("node") != news.get("node") else []
         return DiffResult(changes=olds != news, replaces=replaces)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """Noted likewise."""
-        return UpdateResult(_plain(_news))
+        return UpdateResult(plain(_news))
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """The node leaves. Raises NotLeftError."""
@@ -73,7 +73,7 @@ class MemberProvider(ResourceProvider):
         leave(departure, lambda text: print(text, flush=True))
 
 
-def _plain(props: Mapping[str, Any]) -> dict[str, Any]:
+def plain(props: Mapping[str, Any]) -> dict[str, Any]:
     """The properties without the SDK's own."""
     return {key: value for key, value in props.items() if not key.startswith("__")}
 

@@ -10,8 +10,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from domain.k3s_upgrades import step_refused
+from domain.nodes import FIRST_GENERATION
 from domain.places import registry
-from domain.places.outputs import PLAIN, RAISED_WITH, anew, nodes_that_run, part
+from domain.places.outputs import (
+    GENERATIONS,
+    PLAIN,
+    RAISED_WITH,
+    anew,
+    generations_noted,
+    made_anew,
+    nodes_that_run,
+    part,
+)
 from domain.places.registry import StackSettings
 from domain.plan import address_plan
 from domain.problems import Problem
@@ -28,7 +38,7 @@ _FIXED: Final = {
 """Settings behind the values of the output, with the reason why a change breaks a cluster that runs."""
 
 
-def raised_with(settings: StackSettings) -> dict[str, str | list[str]]:
+def raised_with(settings: StackSettings) -> dict[str, str | list[str] | dict[str, int]]:
     """What a later update is compared with: plain data for a stack output. ``servers`` are the names of the nodes that
     run the API, where the program raises them.
     """
@@ -40,13 +50,14 @@ def raised_with(settings: StackSettings) -> dict[str, str | list[str]]:
         "cluster_dns": plan.cluster_dns,
     }
     values |= place.fixed(settings.section)
-    found: dict[str, str | list[str]] = {
+    found: dict[str, str | list[str] | dict[str, int]] = {
         name: [*value] if isinstance(value, list) else str(value) for name, value in values.items()
     }
     found["access"] = place.name
     if place.installs_k3s and settings.k3s is not None:
         found["k3s_version"] = settings.k3s.version
         found["servers"] = [node.name for node in plan.servers]
+        found[GENERATIONS] = {node.name: node.generation for node in plan.nodes}
     return found
 
 
@@ -59,6 +70,8 @@ def changes_refused(outputs: Mapping[str, Any], settings: StackSettings) -> list
     return [
         *_fixed(outputs, settings),
         *_k3s_steps(outputs, settings),
+        *_generations(outputs, settings),
+        *_all_routers(outputs, settings),
         *settings.place.changes(outputs, settings, settings.section),
     ]
 
@@ -121,3 +134,44 @@ def _k3s_steps(outputs: Mapping[str, Any], settings: StackSettings) -> Iterator[
         problem = step_refused(settings.stack, runs, settings.k3s.version)
         if problem is not None:
             yield problem
+
+
+def _all_routers(outputs: Mapping[str, Any], settings: StackSettings) -> Iterator[Problem]:
+    """Of several routers one stays as it is: those that are made anew have new addresses in NetBird, and linked
+    clusters know them only after an update of their own.
+    """
+    plan = address_plan(settings)
+    anew_ = made_anew(outputs, plan.nodes)
+    routers = plan.routers
+    if len(routers) < 2 or not settings.peers or any(node.name not in anew_ for node in routers):
+        return
+    last = routers[-1]
+    setting = settings.place.generation_at(settings.section, last.name)
+    if setting is not None:
+        peer = settings.peers[0]
+        rule = f"is higher than before, and so is that of every other router; {peer} would know none of them"
+        fix = "raise it after the others: `pulumi up` here, `pulumi up` of each linked stack, and then this number"
+        yield Problem(settings.stack, setting, str(last.generation), rule, fix)
+
+
+def _generations(outputs: Mapping[str, Any], settings: StackSettings) -> Iterator[Problem]:
+    """A generation goes up, of a node that was noted with one, and not of the only server."""
+    noted, run, plan = generations_noted(outputs), nodes_that_run(outputs), address_plan(settings)
+    for node in plan.nodes:
+        setting = settings.place.generation_at(settings.section, node.name)
+        if setting is None or node.name not in run:
+            continue
+        before = FIRST_GENERATION if noted is None else noted.get(node.name, node.generation)
+        number = str(node.generation)
+        if noted is None and node.generation > before:
+            rule = "is higher than 1; the last `pulumi up` was of a version that made no node anew and noted no number"
+            fix = f"write 1, `pulumi up -s {settings.stack}`, and {number} then"
+            yield Problem(settings.stack, setting, number, rule, fix)
+        elif node.generation < before:
+            rule = f"is lower than {before}, with which the node runs; a number goes up alone"
+            fix = f"write {before} again, or {before + 1} to have it made anew"
+            yield Problem(settings.stack, setting, number, rule, fix)
+        elif node.generation > before and [server.name for server in plan.servers] == [node.name]:
+            rule = f"is higher than {before}, with which {node.name} runs; it is the only server, and the data is on it"
+            fix = f"write {before} again, or raise the cluster anew: {anew(settings.stack)}"
+            yield Problem(settings.stack, setting, number, rule, fix)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from typing import Literal
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, StrictInt
 
 from domain.names import ROUTER_LABEL, ROUTER_LABEL_VALUE
+
+FIRST_GENERATION: Final = 1
+Generation = Annotated[StrictInt, Field(ge=FIRST_GENERATION, le=9999)]
+"""How often a machine was made a node: with a higher number it is made anew, see ``generation.py``."""
 
 Architecture = Literal["amd64", "arm64"]
 """As Kubernetes and the files of k3s's releases call it."""
@@ -51,6 +57,7 @@ class Node:
     order: Order | None = None
     architecture: Architecture = "amd64"
     marks: Marks = Marks()
+    generation: int = FIRST_GENERATION
 
     @property
     def labels(self) -> dict[str, str]:

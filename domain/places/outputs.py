@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
+
+from domain.nodes import Node
 
 RAISED_WITH: Final = "raised_with"
 """Output of a stack: what its cluster was raised with and can't leave."""
+GENERATIONS: Final = "generations"
+"""In it: the generation of each node, by name."""
 PLAIN: Final = re.compile(r"[A-Za-z0-9./:_-]{1,64}", re.ASCII)
 """What an output may hold to be shown in a message."""
 
@@ -25,6 +29,20 @@ def nodes_that_run(outputs: Mapping[str, Any]) -> dict[str, str]:
         for name, address in part(outputs, "node_ips").items()
         if isinstance(name, str) and isinstance(address, str) and PLAIN.fullmatch(name) and PLAIN.fullmatch(address)
     }
+
+
+def generations_noted(outputs: Mapping[str, Any]) -> dict[str, int] | None:
+    """Those of the last update; None where it was of a program that knew none, or of no cluster of ours."""
+    noted = part(outputs, RAISED_WITH).get(GENERATIONS)
+    if not isinstance(noted, Mapping):
+        return None
+    return {str(name): int(number) for name, number in noted.items() if isinstance(number, int | float)}
+
+
+def made_anew(outputs: Mapping[str, Any], nodes: Iterable[Node]) -> list[str]:
+    """The nodes whose number is higher than at the last update."""
+    noted = generations_noted(outputs) or {}
+    return [node.name for node in nodes if node.generation > noted.get(node.name, node.generation)]
 
 
 def raised_servers(outputs: Mapping[str, Any]) -> list[str]:

@@ -102,6 +102,8 @@ class Place:
     """Why a cluster that was raised in the place of that name is not taken over here; both have the same section."""
     changes: Callable[[Outputs, CommonSettings, Any], Iterator[Problem]] = lambda outputs, settings, section: iter(())
     """What can't be changed while the cluster runs, beyond what is fixed; outputs are those of its last update."""
+    generation_at: Callable[[Any, str], str | None] = lambda section, name: None
+    """The setting of a node's generation, None where nodes have none."""
     access: Callable[[Any], Mapping[str, tuple[IPv4Network, ...]] | None] = lambda section: None
     """Who may reach ``api`` and ``ssh`` by the firewall that the program makes; None where the site has its own."""
     starter: StarterText | None = None

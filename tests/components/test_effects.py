@@ -161,6 +161,9 @@ EFFECTS: dict[str, dict[str, Effect]] = {
             ("routers", {"routers": 1}, 1, {"node-label": ["isthmus.dev/router=true"]}),
         )
     },
+    "hetzner.generations": at_hetzner(
+        {"generations": {"de-agent-1": 2}}, ":NodeGeneration machines-de-agent-1-generation", {"generation": 2}
+    ),
     "hetzner.api_allowed_cidrs": at_hetzner(
         {"api_allowed_cidrs": ["198.51.100.0/24"]}, ":Firewall isthmus-de",
         {"port": "6443", "sourceIps": ["198.51.100.0/24"]},

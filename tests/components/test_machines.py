@@ -33,7 +33,11 @@ def test_what_is_in_the_cluster_alone_goes_with_its_machines(
 ) -> None:
     found: Run = request.getfixturevalue(stack)
     # A node's membership goes with the cluster in another way, see test_node_member.py.
-    going = [one for one in found.registrations if one.deleted_with and not one.type.endswith(":NodeMember")]
+    going = [
+        one
+        for one in found.registrations
+        if one.deleted_with and not one.type.endswith((":NodeMember", ":NodeGeneration"))
+    ]
     assert {one.type for one in going} == GO_WITH_MACHINES
     assert {one.deleted_with for one in going} == {found.one(machines).urn}
     assert found.of(":NetbirdRouter")

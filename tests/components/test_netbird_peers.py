@@ -131,6 +131,22 @@ class TestRouterPeers:
         assert moved["peers"] == {"de-server-1": "100.92.0.6"}
         assert netbird.all("/peers") == [new]
 
+    def test_a_router_whose_machine_was_made_anew_is_looked_for_again(self, netbird: Netbird) -> None:
+        """It has enrolled anew, and the peer that it was goes."""
+        self.peer(netbird)
+        provider = configured(RouterPeersProvider(), netbird)
+        before = provider.create({**self.PROPS, "generations": None}).outs
+        assert not provider.diff("id", before, {**self.PROPS, "generations": None}).changes
+        netbird.all("/peers")[0]["connected"] = False
+        new = self.peer(netbird, name="isthmus-de-router-de-agent-1", ip="100.92.0.6")
+        anew = {**self.PROPS, "generations": {"de-agent-1": 2}}
+        assert provider.diff("id", before, anew).changes
+        after = provider.update("id", before, anew).outs
+        assert after["peers"] == {"de-agent-1": "100.92.0.6"}
+        assert netbird.all("/peers") == [new]
+        assert not provider.diff("id", after, anew).changes
+        assert not provider.diff("id", after, {**anew, "generations": None}).changes, "a number that is left out again"
+
     def test_a_peer_that_is_left_over_shows_in_a_refresh(self, netbird: Netbird) -> None:
         self.peer(netbird)
         provider = configured(RouterPeersProvider(), netbird)

@@ -9,7 +9,7 @@ import pytest
 
 from components import node_leaving
 from components.kubernetes_client import KubernetesError
-from components.node_leaving import ANSWER_SECONDS, GONE_SECONDS, Clock, Departure, NotLeftError, leave
+from components.node_leaving import ANSWER_SECONDS, GONE_SECONDS, Clock, Departure, NotLeftError, forget, leave
 from domain.leaving import LEAVES_ANNOTATION
 from tests.components.recording import KUBECONFIG
 
@@ -210,6 +210,18 @@ def test_a_member_that_etcd_does_not_let_go(monkeypatch: pytest.MonkeyPatch) -> 
     assert f"{GONE_SECONDS:.0f} s after its deletion its Node is still there" in text
     cluster.leave(server=True)
     assert cluster.node is None, "and the next time it goes through"
+
+
+def test_of_a_machine_that_is_off_the_node_goes_and_nothing_is_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that was taken out of etcd and has joined again before it was switched off."""
+    cluster = Cluster(monkeypatch, pod("web-1"))
+    departure = Departure("de", "de-agent-2", True, ADDRESSES, 600, KUBECONFIG)
+    for _ in range(2):
+        forget(departure, cluster.said.append, Clock(lambda: cluster.time, cluster.sleep))
+    assert cluster.asked == [f"GET {NODE}", f"GET {NODE}", f"DELETE {NODE}", f"GET {NODE}", f"GET {NODE}"]
+    cluster.away = set(ADDRESSES)
+    with pytest.raises(NotLeftError, match=r"does not leave: .*no answer"):
+        forget(departure, cluster.said.append, Clock(lambda: cluster.time, cluster.sleep))
 
 
 def test_another_of_its_name_is_not_its_business(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,6 +108,14 @@ WAITS: Final = {
         "the Node of a machine that leaves",
         (("components/test_node_leaving.py", "test_a_member_that_etcd_does_not_let_go"),),
     ),
+    ("node_generation", "BACK_SECONDS"): Waited(
+        "a node that is made anew, to be back",
+        (("components/test_node_generation.py", "test_one_that_does_not_come_back_ends_it"),),
+    ),
+    ("hetzner_rebuild", "REBUILD_SECONDS"): Waited(
+        "Hetzner, to switch a server off and give it",
+        (("components/test_hetzner_client.py", "test_what_takes_too_long_is_named_and_the_next_time_it_goes_through"),),
+    ),
     ("dns_relay", "INTERFACE_DEADLINE_SECONDS"): Waited(
         "wt0, by the pod of the DNS relay",
         (

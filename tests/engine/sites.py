@@ -55,23 +55,28 @@ class Servers(MemoryBackend):
         super().__init__()
         self._directory = directory
         self.booted: dict[str, Machine] = {}
+        self.boots = 0
+        self.comes_back = True
 
     def start(self, name: str) -> None:
-        """Boots it; one that ran before is not asked for in these tests."""
+        """Boots it with an empty disk; one that ran before is not asked for in these tests. A node that had left
+        registers anew, as k3s does it.
+        """
         super().start(name)
         request = self.machines[name].request
         assert name not in self.booted
+        self.boots += 1
         assert request.user_data is not None
         keys = yaml.safe_load(request.user_data)["ssh_keys"]
         self.booted[name] = Machine(
             request.hostname,
-            self._directory / name,
+            self._directory / f"{name}-{self.boots}",
             address=str(request.public_address),
             login=Login(keys["ed25519_private"], request.authorized_keys),
             kubeconfig=self.world.api.kubeconfig,
             user_data=request.user_data,
         )
-        if self.world.api.is_gone(f"/api/v1/nodes/{name}"):
+        if self.comes_back and self.world.api.is_gone(f"/api/v1/nodes/{name}"):
             self.world.kubelet.join(name)
 
     def destroy(self, name: str) -> None:

@@ -201,3 +201,50 @@ def test_at_hetzner(
 
         world.destroy()
         assert is_empty(hetzner)
+
+
+def test_a_worker_at_hetzner_is_made_anew(engine: Engine, tmp_path: Path) -> None:
+    """By one number: its pods go first, its server keeps id and addresses, and nobody else is touched."""
+    changes = {"k3s.drain_seconds": DRAIN_SECONDS}
+    with at_hetzner(engine, tmp_path, changes) as (world, hetzner):
+        settings(world, lambda config: config["isthmus:k3s"].update(drain_seconds=DRAIN_SECONDS))
+        world.up()
+        run_web(world, "de-agent-1")
+        uids = {name: node(world, name)["metadata"]["uid"] for name in ("de-server-1", "de-agent-1")}
+        (pod,) = web(world)
+        before = {one["name"]: one for one in hetzner.call("GET", "/servers").json()["servers"]}
+        machines = dict(hetzner.backend.machines)
+        settings(world, lambda config: config["isthmus:hetzner"].update(generations={"de-agent-1": 2}))
+
+        refused = world.up(code=1)
+
+        refused.says("does not leave")
+        assert hetzner.backend.machines == machines
+        assert not node(world, "de-agent-1")["spec"].get("unschedulable")
+
+        world.api.delete(f"{BUDGETS}/web")
+        hetzner.order({"action": "rebuild_server", "message": "no such luck"})
+        half = world.up(code=1)
+
+        half.says("de: node de-agent-1 has left")
+        half.says("de: node de-agent-1 has left and its machine could not be made anew")
+        half.says("no such luck")
+        assert world.api.is_gone("/api/v1/nodes/de-agent-1")
+
+        done = world.up()
+
+        done.says("de: node de-agent-1 is back after")
+        after = {one["name"]: one for one in hetzner.call("GET", "/servers").json()["servers"]}
+        assert after == before
+        assert hetzner.backend.machines["de-agent-1"] is not machines["de-agent-1"]
+        assert hetzner.backend.machines["de-server-1"] is machines["de-server-1"]
+        assert node(world, "de-server-1")["metadata"]["uid"] == uids["de-server-1"]
+        assert node(world, "de-agent-1")["metadata"]["uid"] != uids["de-agent-1"]
+        until(lambda: web(world), "its pod runs there again")
+        assert web(world) != [pod]
+        world.project.preview(world.stack, "--expect-no-changes")
+
+        settings(
+            world, lambda config: config["isthmus:hetzner"].update(generations={"de-server-1": 2, "de-agent-1": 2})
+        )
+        world.up(code=1).says("it is the only server, and the data is on it")

@@ -9,7 +9,7 @@ from typing import Any, Final
 from domain.places.hetzner.catalogue import is_arm
 from domain.places.hetzner.model import HetznerSettings
 from domain.places.hetzner.nodes import nodes
-from domain.places.outputs import RAISED_WITH, anew, nodes_that_run, part
+from domain.places.outputs import RAISED_WITH, anew, made_anew, nodes_that_run, part
 from domain.problems import Problem
 from domain.settings.stack import CommonSettings
 
@@ -51,10 +51,11 @@ def _architecture(server_type: str) -> str:
 
 
 def changes(outputs: Mapping[str, Any], settings: CommonSettings, section: HetznerSettings) -> Iterator[Problem]:
-    """Servers that exist keep what makes them the servers they are, and etcd keeps its majority."""
+    """Servers that exist keep what makes them the servers they are, etcd its majority, and Hetzner its protection."""
     yield from _servers(outputs, settings, section)
     yield from _moved(outputs, settings, section)
     yield from _addresses(outputs, settings, section)
+    yield from _protected(outputs, settings, section)
 
 
 def _moved(outputs: Mapping[str, Any], settings: CommonSettings, section: HetznerSettings) -> Iterator[Problem]:
@@ -114,6 +115,21 @@ def _addresses(outputs: Mapping[str, Any], settings: CommonSettings, section: He
             continue
         told.add(node.order.setting)
         yield Problem(settings.stack, f"{node.order.setting}.addresses", str(pool.addresses), rule, fix)
+
+
+def _protected(outputs: Mapping[str, Any], settings: CommonSettings, section: HetznerSettings) -> Iterator[Problem]:
+    """Hetzner refuses to overwrite the disk of a protected server, and would do so once its node has left."""
+    if not section.delete_protection:
+        return
+    for name in made_anew(outputs, nodes(settings, section)):
+        rule = "is higher than before, and hetzner.delete_protection keeps Hetzner from making the server anew"
+        fix = f"write delete_protection: false, `pulumi up -s {settings.stack}`, and raise the number then"
+        yield Problem(settings.stack, generation_at(section, name), str(section.generations[name]), rule, fix)
+
+
+def generation_at(section: HetznerSettings, name: str) -> str:
+    """The setting that says which generation a node is of."""
+    return f"hetzner.generations.{name}"
 
 
 def _servers(outputs: Mapping[str, Any], settings: CommonSettings, section: HetznerSettings) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, StrictBool, StrictInt, StrictStr
 
+from domain.nodes import Generation
 from domain.places.hetzner.sources import PublicSource
 from domain.places.hetzner.words import Location, ProviderWord, ServerImage, pool_name
 from domain.settings.section import ENTRIES_LIMIT, Section
@@ -122,6 +123,13 @@ class HetznerSettings(Section):
     """How many nodes carry the link, each with an agent, a NetBird identity and an address of its own: the first
     workers, and where there are fewer, the first servers as well. Those of pools count apart, and with one of them it
     may be 0. Default: 1, since a second one is for clusters whose link has to outlive a machine."""
+    generations: Annotated[dict[StrictStr, Generation], Field(max_length=ENTRIES_LIMIT)] = Field(
+        default_factory=dict, examples=["{de-agent-1: 2}"]
+    )
+    """By the name of a node, which one it is: with a higher number its server is made anew, with what the settings say
+    of k3s and image by then. It leaves as if it were taken out, its disk is overwritten (Hetzner's rebuild: id,
+    addresses and price stay), and it joins again; servers first, routers last, one after the other. Not the only
+    server, whose disk has the cluster's data. Default: 1 for each, since none has been made anew."""
     api_allowed_cidrs: AllowedCidrs = Field(examples=["[203.0.113.0/24]"])
     """Who may reach the Kubernetes API (6443) on the public addresses: at least where ``pulumi up`` runs."""
     ssh_allowed_cidrs: AllowedCidrs = Field(examples=["[203.0.113.0/24]"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from domain.nodes import Marks, Node, Order
+from domain.nodes import FIRST_GENERATION, Marks, Node, Order
 from domain.places.hetzner.catalogue import is_arm
 from domain.places.hetzner.model import PLACEMENT_GROUP_LIMIT, HetznerSettings, Pool
 from domain.settings.draft import known
@@ -43,35 +43,39 @@ def _group(settings: CommonSettings, section: HetznerSettings, group: str, route
     wanted = section.control_plane if server else section.workers
     offset = SERVER_OFFSET if server else AGENT_OFFSET
     for index in range(wanted.count):
+        name = f"{settings.stack}-{'server' if server else 'agent'}-{index + 1}"
         yield Node(
-            name=f"{settings.stack}-{'server' if server else 'agent'}-{index + 1}",
+            name=name,
             role="server" if server else "agent",
             router=index < routers,
             address=settings.network.node_cidr[offset + index],
             server_type=wanted.server_type,
             order=Order(f"hetzner.{group}", section.location, section.image),
             architecture="arm64" if is_arm(wanted.server_type) else "amd64",
+            generation=section.generations.get(name, FIRST_GENERATION),
         )
 
 
-def _pool(settings: CommonSettings, section: HetznerSettings, name: str) -> Iterator[Node]:
-    pool = section.pools[name]
+def _pool(settings: CommonSettings, section: HetznerSettings, pool_name: str) -> Iterator[Node]:
+    pool = section.pools[pool_name]
     for index, number in enumerate(members(pool) or ()):
+        name = f"{settings.stack}-{pool_name}-{number}"
         yield Node(
-            name=f"{settings.stack}-{name}-{number}",
+            name=name,
             role="agent",
             router=index < pool.routers,
             address=pool.addresses[number],
             server_type=pool.server_type,
             order=Order(
-                f"hetzner.pools.{name}",
+                f"hetzner.pools.{pool_name}",
                 pool.location or section.location,
                 pool.image or section.image,
-                name,
-                placement(name, number),
+                pool_name,
+                placement(pool_name, number),
             ),
             architecture="arm64" if is_arm(pool.server_type) else "amd64",
             marks=Marks(tuple(sorted(pool.labels.items())), tuple(sorted(pool.taints))),
+            generation=section.generations.get(name, FIRST_GENERATION),
         )
 
 

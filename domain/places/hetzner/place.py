@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 from typing import Final
 
-from domain.places.hetzner.changes import FIXED, changes, fixed
+from domain.places.hetzner.changes import FIXED, changes, fixed, generation_at
 from domain.places.hetzner.model import HcloudSettings, HetznerSettings
 from domain.places.hetzner.nodes import HETZNER_PRIVATE_MTU, node_count, nodes
 from domain.places.hetzner.rules import GATEWAY, HETZNER_RULES
@@ -54,6 +54,7 @@ HETZNER: Final = Place(
     fixed=fixed,
     fixed_because=FIXED,
     changes=changes,
+    generation_at=generation_at,
     access=_access,
     starter=StarterText(
         text=section_text,

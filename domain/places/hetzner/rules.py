@@ -24,13 +24,15 @@ from domain.places.hetzner.catalogue import (
 )
 from domain.places.hetzner.groups import TODAYS, groups, pools
 from domain.places.hetzner.model import PLACEMENT_GROUP_LIMIT
-from domain.places.hetzner.nodes import AGENT_OFFSET, HETZNER_NODE_PREFIX, SERVER_OFFSET
+from domain.places.hetzner.nodes import AGENT_OFFSET, HETZNER_NODE_PREFIX, SERVER_OFFSET, members
 from domain.places.hetzner.pool_rules import POOL_RULES
 from domain.problems import Problem, shown
 from domain.ranges import example_subnet
 from domain.secret_texts import holds_secret, names_secret
 from domain.settings.draft import StackDraft, known
 
+SHOWN_NODES: Final = 12
+"""As many nodes as a message names."""
 GATEWAY: Final = IPv4Address("172.31.1.1")
 """Gateway of the public interface of every server, so it must not lie in a range of the cluster."""
 
@@ -218,6 +220,28 @@ def server_counts(draft: StackDraft) -> Iterator[Problem]:
         )
 
 
+def generations_of_nodes(draft: StackDraft) -> Iterator[Problem]:
+    """Only nodes that there are have a generation."""
+    generations = known(draft.settings, "hetzner", "generations")
+    counts = {group: known(draft.settings, "hetzner", group, "count") for group in TODAYS}
+    sizes = {name: members(pool) for name, pool in pools(draft).items()}
+    if (
+        not generations
+        or known(draft.settings, "hetzner", "pools") is None
+        or None in (*counts.values(), *sizes.values())
+    ):
+        return
+    names = [f"{draft.stack}-server-{index + 1}" for index in range(counts["control_plane"])]
+    names += [f"{draft.stack}-agent-{index + 1}" for index in range(counts["workers"])]
+    names += [f"{draft.stack}-{name}-{number}" for name, numbers in sizes.items() for number in numbers or ()]
+    for name in generations:
+        if name not in names:
+            more = len(names) - SHOWN_NODES
+            there = ", ".join(names[:SHOWN_NODES]) + (f" and {more} more" if more > 0 else "")
+            rule = f"names no node of this stack, which has {there}"
+            yield Problem(draft.stack, f"hetzner.generations.{shown(name)}", "", rule, "remove it, or name one of them")
+
+
 _DOMAIN: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _LABEL_KEY: Final = re.compile(
     rf"(?=.{{0,200}}$)({_DOMAIN}(\.{_DOMAIN})*/)?[A-Za-z0-9]([A-Za-z0-9._-]{{0,61}}[A-Za-z0-9])?", re.ASCII
@@ -261,5 +285,6 @@ HETZNER_RULES: Final = (
     routers_at_hetzner,
     server_counts,
     *POOL_RULES,
+    generations_of_nodes,
     hetzner_labels,
 )

@@ -1,0 +1,222 @@
+"""The generation of each node, as a resource whose update makes the node anew.
+
+The work is a hook of that update, so that it has what the program has in hand, and nothing of it is in the state: the
+node leaves, its machine is switched off and gets an empty disk, and it is waited for until it is back. The resources
+stand in a row, so that it goes node by node and stops at the first that fails. What has failed or was killed is begun
+anew for that node: the number in the state is the one of the last success.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import pulumi
+from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
+
+from components.kubernetes_client import KubernetesError
+from components.node_leaving import Clock, Departure, NobodyAnswers, Servers, forget, leave
+from components.node_member import plain
+from domain import generation as rules
+from domain.leaving import Part
+
+BACK_SECONDS: Final = 900.0
+"""From an empty disk to a node that is ready; as long as one that joins for the first time gets."""
+LOOK_SECONDS: Final = 2.0
+TELL_SECONDS: Final = 10.0
+
+
+class NotAnewError(Exception):
+    """A node was not made anew, or is not back."""
+
+
+class Machine(Protocol):
+    """What a node runs on. Both raise what they have to say."""
+
+    def switch_off(self) -> None:
+        """Nothing of it runs any more."""
+
+    def begin_anew(self) -> None:
+        """It has an empty disk, and its first boot again."""
+
+
+@dataclass(frozen=True)
+class Remaking:
+    """A node to be made anew. ``servers`` are the names of all servers, ``version`` is the k3s that it comes with,
+    ``where`` says where to look when it does not come. ``departure`` as of :mod:`components.node_leaving`.
+    """
+
+    departure: Departure
+    servers: Sequence[str]
+    version: str
+    where: str
+    back_seconds: float = BACK_SECONDS
+
+
+def make_anew(remaking: Remaking, machine: Machine, say: Callable[[str], None], clock: Clock | None = None) -> None:
+    """Returns once the node is back. Raises :class:`NotAnewError`, and
+    :class:`components.node_leaving.NotLeftError` where the node stays.
+    """
+    clock, of = clock or Clock(), remaking.departure
+    api = Servers(of)
+    try:
+        listed = api.request("GET", "/api/v1/nodes")
+    except (NobodyAnswers, KubernetesError) as error:
+        raise NotAnewError(rules.not_begun(of.cluster, of.node, str(error))) from None
+    against = rules.why_not_now(listed, of.node, server=of.server, servers=remaking.servers, version=remaking.version)
+    if against is not None:
+        raise NotAnewError(rules.not_begun(of.cluster, of.node, against))
+    leave(of, say, clock)
+    say(f"{of.cluster}: the machine of {of.node} is made anew")
+    _do(of, machine.switch_off)
+    # A server whose member was taken out of etcd starts again and joins, as long as it runs. A member that stays behind
+    # would keep the new one out, which has its name.
+    forget(of, say, clock)
+    _do(of, machine.begin_anew)
+    _wait_until_back(remaking, api, say, clock)
+
+
+def _do(of: Departure, deed: Callable[[], None]) -> None:
+    try:
+        deed()
+    except Exception as error:
+        raise NotAnewError(rules.not_rebuilt(of.cluster, of.node, str(error))) from error
+
+
+def _wait_until_back(remaking: Remaking, api: Servers, say: Callable[[str], None], clock: Clock) -> None:
+    of, begun = remaking.departure, clock.now()
+    told, told_at = "", begun
+    while True:
+        try:
+            back, state = rules.is_back(api.get(f"/api/v1/nodes/{of.node}"))
+        except (NobodyAnswers, KubernetesError) as error:
+            back, state = False, str(error)
+        passed = clock.now() - begun
+        if back:
+            say(f"{of.cluster}: node {of.node} is back after {passed:.0f} s")
+            return
+        if passed >= remaking.back_seconds:
+            raise NotAnewError(rules.not_back(of.cluster, of.node, remaking.back_seconds, state, remaking.where))
+        if state != told or clock.now() - told_at >= TELL_SECONDS:
+            say(f"{of.cluster}: node {of.node} comes back ({passed:.0f} of {remaking.back_seconds:.0f} s): {state}")
+            told, told_at = state, clock.now()
+        clock.sleep(LOOK_SECONDS)
+
+
+# --- the resources ----------------------------------------------------------------------------------------------------
+
+
+class GenerationProvider(ResourceProvider):
+    """Of :class:`NodeGeneration`. It notes a number; the deed is its hook's."""
+
+    serialize_as_secret_always = False
+    """The serialised provider is a reference to the class; as a secret it would only hide that."""
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """A node that is new is of whatever generation the settings say."""
+        return CreateResult(str(props["node"]), plain(props))
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        """All but the name can change."""
+        olds, news = plain(_olds), plain(_news)
+        replaces = ["node"] if olds.get("node") != news.get("node") else []
+        return DiffResult(changes=olds != news, replaces=replaces)
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        """The hook has been there."""
+        return UpdateResult(plain(_news))
+
+
+class NodeGeneration(Resource, module="isthmus", name="NodeGeneration"):
+    """Which generation of its machine a node is of."""
+
+    def __init__(self, name: str, *, node: str, generation: int, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(GenerationProvider(), name, {"node": node, "generation": generation}, opts)
+
+
+@dataclass(frozen=True)
+class Remade:
+    """A node that can be made anew. ``found`` is awaited in the hook, and gives its machine."""
+
+    node: Part
+    generation: int
+    machine: pulumi.Resource
+    address: pulumi.Input[str] | None
+    found: Callable[[], Awaitable[Machine]] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Generations:
+    """All nodes of a cluster. ``version`` is the k3s that they come with, ``where`` says where to look when one does
+    not come back; ``calls_back``: whether hooks are run.
+    """
+
+    nodes: Sequence[Remade]
+    version: pulumi.Input[str]
+    where: str
+    calls_back: bool
+
+    def in_a_row(
+        self,
+        name: str,
+        cluster: str,
+        *,
+        kubeconfig: pulumi.Output[str],
+        gone_with: pulumi.Resource,
+        drain_seconds: pulumi.Input[int],
+        parent: pulumi.Resource,
+    ) -> list[pulumi.Resource]:
+        """A resource for each node, one after the other, and all of them. ``kubeconfig`` as k3s wrote it, ``gone_with``
+        as of :func:`components.node_member.join_members`.
+        """
+        by_name = {one.node.name: one for one in self.nodes}
+        servers = [one.node.name for one in self.nodes if one.node.server]
+        made: list[pulumi.Resource] = []
+        for node in rules.order([one.node for one in self.nodes]):
+            one = by_name[node]
+            # Its own address last: it is about to go.
+            asked = [by_name[other].address for other in servers if other != node] + [one.address]
+            known = pulumi.Output.all(
+                kubeconfig, drain_seconds, self.version, *(address for address in asked if address is not None)
+            )
+            hook = _hook(f"{name}-{node}-anew", cluster, one, servers, known, self.where) if self.calls_back else None
+            made.append(
+                NodeGeneration(
+                    f"{name}-{node}-generation",
+                    node=node,
+                    generation=one.generation,
+                    opts=pulumi.ResourceOptions(
+                        parent=parent,
+                        deleted_with=gone_with,
+                        depends_on=[one.machine, gone_with, *made[-1:]],
+                        hooks=None if hook is None else pulumi.ResourceHookBinding(before_update=[hook]),
+                    ),
+                )
+            )
+        return made
+
+
+def _hook(
+    name: str, cluster: str, one: Remade, servers: Sequence[str], known: pulumi.Output[list[Any]], where: str
+) -> pulumi.ResourceHook:
+    async def before_update(args: pulumi.ResourceHookArgs) -> None:
+        before, after = (int((inputs or {}).get("generation", 0)) for inputs in (args.old_inputs, args.new_inputs))
+        found = await known.future()
+        if after <= before or found is None:
+            return
+        kubeconfig, drain_seconds, version, *addresses = found
+        departure = Departure(
+            cluster=cluster,
+            node=one.node.name,
+            server=one.node.server,
+            addresses=[str(address) for address in addresses],
+            seconds=float(drain_seconds),
+            kubeconfig=str(kubeconfig),
+        )
+        machine = await one.found()
+        remaking = Remaking(departure, servers, str(version), where)
+        await asyncio.to_thread(make_anew, remaking, machine, pulumi.log.info)
+
+    return pulumi.ResourceHook(name, before_update)

@@ -1,0 +1,132 @@
+"""A node is made anew: what happens in which order, where it stops, and how the resources stand in a row."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from components import node_generation
+from components.node_generation import GenerationProvider, NotAnewError, Remaking, make_anew
+from components.node_leaving import Clock, Departure, NotLeftError
+from tests.components.recording import KUBECONFIG, run_stack
+from tests.domain.samples import DE, changed
+
+READY: Final = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+
+
+class Cluster:
+    """Who is asked, and what was done, in order. ``back_after``: so many looks find no Node."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, ready: bool = True, back_after: int = 0) -> None:
+        self.done: list[str] = []
+        self.said: list[str] = []
+        self.time, self.back_after, self.stays, self.fails = 0.0, back_after, False, ""
+        status = READY if ready else {}
+        self.nodes = {"items": [{"metadata": {"name": name}, **status} for name in ("s1", "s2", "s3")]}
+        cluster = self
+
+        class Servers:
+            def __init__(self, departure: Departure) -> None:
+                pass
+
+            def request(self, method: str, path: str) -> dict[str, Any]:
+                assert (method, path) == ("GET", "/api/v1/nodes")
+                return cluster.nodes
+
+            def get(self, path: str) -> dict[str, Any] | None:
+                assert path == "/api/v1/nodes/s1"
+                cluster.back_after -= 1
+                return None if cluster.back_after >= 0 else {"metadata": {"name": "s1"}, **READY}
+
+        monkeypatch.setattr(node_generation, "Servers", Servers)
+        monkeypatch.setattr(node_generation, "leave", self._leave)
+        monkeypatch.setattr(node_generation, "forget", lambda departure, say, clock: self.done.append("forgotten"))
+
+    def _leave(self, departure: Departure, say: Any, clock: Any) -> None:
+        if self.stays:
+            raise NotLeftError("stays")
+        self.done.append(f"{departure.node} left")
+
+    def switch_off(self) -> None:
+        self._do("off")
+
+    def begin_anew(self) -> None:
+        self._do("begun anew")
+
+    def _do(self, deed: str) -> None:
+        if self.fails == deed:
+            raise OSError("no answer")
+        self.done.append(deed)
+
+    def _sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+    def make_anew(self) -> None:
+        departure = Departure("de", "s1", True, ["198.51.100.1"], 600, KUBECONFIG)
+        remaking = Remaking(departure, ["s1", "s2", "s3"], "v1.34.8+k3s1", "The log.", back_seconds=60)
+        make_anew(remaking, self, self.said.append, Clock(lambda: self.time, self._sleep))
+
+
+def test_it_leaves_is_switched_off_and_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(monkeypatch, back_after=3)
+    cluster.make_anew()
+    assert cluster.done == ["s1 left", "off", "forgotten", "begun anew"]
+    assert cluster.said[-1] == "de: node s1 is back after 6 s"
+
+
+def test_nothing_is_changed_while_another_server_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(monkeypatch, ready=False)
+    with pytest.raises(NotAnewError, match=r"s2 and s3 are not ready.*Nothing was changed"):
+        cluster.make_anew()
+    assert cluster.done == []
+
+
+def test_a_node_that_stays_keeps_its_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(monkeypatch)
+    cluster.stays = True
+    with pytest.raises(NotLeftError):
+        cluster.make_anew()
+    assert cluster.done == []
+
+
+@pytest.mark.parametrize(("fails", "done"), [("off", ["s1 left"]), ("begun anew", ["s1 left", "off", "forgotten"])])
+def test_a_machine_that_could_not_begin_anew(monkeypatch: pytest.MonkeyPatch, fails: str, done: list[str]) -> None:
+    cluster = Cluster(monkeypatch)
+    cluster.fails = fails
+    with pytest.raises(NotAnewError, match="de: node s1 has left and its machine could not be made anew: no answer"):
+        cluster.make_anew()
+    assert cluster.done == done
+
+
+def test_one_that_does_not_come_back_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(monkeypatch, back_after=1000)
+    with pytest.raises(NotAnewError, match=r"s1 was made anew and is not back after 60 s: it has not joined. The log."):
+        cluster.make_anew()
+
+
+def test_they_stand_in_a_row(tmp_path: Path) -> None:
+    config = changed(
+        DE,
+        {"hetzner.control_plane.count": 3, "hetzner.workers.count": 2, "hetzner.generations": {"de-agent-2": 4}},
+    )
+    found = run_stack(tmp_path, "de", config=config)
+    made = {one.inputs["node"]: one for one in found.registrations if one.type.endswith(":NodeGeneration")}
+    row = ["de-server-1", "de-server-2", "de-server-3", "de-agent-2", "de-agent-1"]
+    assert {name: one.inputs["generation"] for name, one in made.items()} == {**dict.fromkeys(row, 1), "de-agent-2": 4}
+    assert {one.deleted_with for one in made.values()} == {found.one(":Command", "machines-kubeconfig").urn}
+    for before, after in itertools.pairwise(row):
+        assert f"machines-{before}-generation" in made[after].depends_on
+        assert after in made[after].depends_on
+
+
+def test_only_a_name_asks_for_another_one() -> None:
+    provider, before = GenerationProvider(), {"node": "a", "generation": 1}
+    assert provider.create(before).id == "a"
+    higher = provider.diff("a", before, {**before, "generation": 2})
+    assert (higher.changes, higher.replaces) == (True, [])
+    assert provider.diff("a", before, {**before, "__provider": "x"}).changes is False
+    assert provider.diff("a", before, {**before, "node": "b"}).replaces == ["node"]
+    assert provider.update("a", before, {**before, "generation": 2}).outs == {"node": "a", "generation": 2}
