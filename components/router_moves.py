@@ -97,9 +97,25 @@ def routers_now(client: KubernetesClient, cluster: str, wanted: Sequence[str]) -
                 )
                 for name, spec in policies.items()
             },
+            selectable=_selectable(client, labelled),
             wanted_agents=router["spec"].get("workloadOverride", {}).get("replicas") if router else None,
         ),
         names,
+    )
+
+
+def _selectable(client: KubernetesClient, labelled: Collection[str]) -> frozenset[str]:
+    """Nodes that Cilium's agents take for routers: they go by the labels of CiliumNodes (1.19,
+    pkg/egressgateway/policy.go), which each agent brings from its own Node. Where there are none, Cilium is not at work
+    yet, and all that have the label count.
+    """
+    known = (client.get(CILIUM_NODES) or {}).get("items")
+    if not known:
+        return frozenset(labelled)
+    return frozenset(
+        one["metadata"]["name"]
+        for one in known
+        if (one["metadata"].get("labels") or {}).get(ROUTER_LABEL) == ROUTER_LABEL_VALUE
     )
 
 
@@ -175,6 +191,7 @@ def _act(client: KubernetesClient, cluster: str, action: Action, names: Mapping[
 
 
 POLICIES: Final = "/apis/cilium.io/v2/ciliumegressgatewaypolicies"
+CILIUM_NODES: Final = "/apis/cilium.io/v2/ciliumnodes"
 
 
 def _agents_path(cluster: str) -> str:

@@ -4,8 +4,8 @@ what to do next comes out, and whoever carries it out looks again.
 A link is carried by one router that works, at every moment. So each egress policy names its gateway's node, whatever
 nodes have the router's label: Cilium takes the first node of the label by name, alive or not, with an agent or without.
 A router that comes gets the label, and with it an agent. A router that goes is left by the policies first, once another
-one has its route; then its label and its agent go. Where no router stays, the operator makes one agent more for the
-while.
+one has its route and Cilium knows its label; then its label and its agent go. Where no router stays, the operator makes
+one agent more for the while.
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ class RoutersNow:
     ``labelled`` have the router's label; ``agents`` are pods that have a node and are not about to end, pod -> node,
     and ``ready`` the nodes of those that are connected. ``gateways`` is {policy: the node that it names, None for
     none}, ``routed`` is {policy: nodes with NetBird's route to its peer, in order, and with a tunnel that carries}.
+    ``selectable`` are nodes whose CiliumNode has the router's label: only those are a gateway for the other nodes, and
+    Cilium brings a Node's label there after half a minute and more when the API server has been away meanwhile.
     ``wanted_agents`` is what the operator was told, None while it was told nothing.
     """
 
@@ -76,6 +78,7 @@ class RoutersNow:
     ready: frozenset[str]
     gateways: Mapping[str, str | None]
     routed: Mapping[str, frozenset[str]]
+    selectable: frozenset[str]
     wanted_agents: int | None
 
 
@@ -125,7 +128,7 @@ def settled(wanted: Sequence[str], now: RoutersNow) -> list[Action]:
     """
     actions: list[Action] = []
     for policy, node in sorted(now.gateways.items()):
-        routed = [one for one in wanted if one in now.routed.get(policy, frozenset())]
+        routed = [one for one in wanted if one in now.routed.get(policy, frozenset()) & now.selectable]
         if node in routed or (node in wanted and not routed):
             continue
         there = sorted(routed or (now.ready & {*wanted}) or wanted)
@@ -139,13 +142,17 @@ def _way(policy: str, wanted: Sequence[str], leaving: Sequence[str], now: Router
     """
     routed = now.routed.get(policy, frozenset())
     able = routed if routed & {*wanted, *leaving} else now.ready
-    staying = sorted(able & {*wanted})
+    staying = sorted(able & {*wanted} & now.selectable)
     here = now.gateways[policy]
     return here if here in staying else next(iter(staying), None)
 
 
 def _lack(wanted: Sequence[str], now: RoutersNow) -> str:
-    return ", ".join(
-        f"{node} has no agent that is connected" if node not in now.ready else f"{node} does not reach every peer yet"
-        for node in wanted
-    )
+    def of(node: str) -> str:
+        if node not in now.ready:
+            return f"{node} has no agent that is connected"
+        if node not in now.selectable:
+            return f"Cilium does not know {node} as a router yet"
+        return f"{node} does not reach every peer yet"
+
+    return ", ".join(map(of, wanted))

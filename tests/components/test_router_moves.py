@@ -15,6 +15,8 @@ ROUTER = "/apis/netbird.io/v1alpha1/namespaces/netbird/networkrouters/isthmus-mn
 AGENTS = "/api/v1/namespaces/netbird/pods?labelSelector=isthmus.dev%2Frouter-of%3Dmn"
 GUARDS = "/api/v1/namespaces/kube-system/pods"
 KEEPERS = "/api/v1/namespaces/kube-system/pods"
+ROUTER_LABEL = {"isthmus.dev/router": "true"}
+CILIUM_NODES = "/apis/cilium.io/v2/ciliumnodes"
 KEEPERS_LISTED = f"{KEEPERS}?labelSelector=app.kubernetes.io%2Fname%3Disthmus-keeper"
 GUARDS_LISTED = f"{GUARDS}?labelSelector=app.kubernetes.io%2Fname%3Disthmus-guard"
 
@@ -97,6 +99,13 @@ def test_what_is_there() -> None:
     assert names["mn-2"] == "mn-2.lan"
 
 
+def test_cilium_goes_by_the_labels_of_its_own_nodes() -> None:
+    api = Api()
+    assert routers_now(api.client, "mn", ["mn-1"])[0].selectable == {"mn-2"}, "it keeps none yet"
+    api.objects[CILIUM_NODES] = {"items": [node("mn-1", **ROUTER_LABEL), node("mn-2"), {"metadata": {"name": "mn-3"}}]}
+    assert routers_now(api.client, "mn", ["mn-1"])[0].selectable == {"mn-1"}
+
+
 def say(peers: dict[str, Any], *, in_order: bool = True) -> str:
     told = {name: {"good": True, **more} for name, more in peers.items()}
     return f"STATUS {json.dumps({'self_ok': in_order, 'peers': told})}"
@@ -147,9 +156,6 @@ def test_before_anything_is_there() -> None:
     assert (now.gateways, now.agents, now.wanted_agents) == ({}, {}, None)
     assert routers_in_place(api.client, "mn", ["mn-1"]).look().done
     assert api.asked == [("PATCH", "/api/v1/nodes/mn-1?fieldManager=isthmus", {"metadata": {"labels": ROUTER_LABEL}})]
-
-
-ROUTER_LABEL = {"isthmus.dev/router": "true"}
 
 
 def pinned(peer: str, hostname: str) -> tuple[str, str, Any]:

@@ -26,7 +26,7 @@ POLICY = "isthmus-to-de"
 @dataclass
 class Cluster:
     """A cluster as Kubernetes, the operator and NetBird would move it on. An agent comes where the label is, as long as
-    there are fewer than wanted; it has its route one round later.
+    there are fewer than wanted; it has its route one round later, and Cilium looks at labels in every fourth.
     """
 
     labelled: set[str]
@@ -37,6 +37,8 @@ class Cluster:
     peer_there: bool = True
     agents: dict[str, str] = field(default_factory=dict)
     routed: set[str] = field(default_factory=set)
+    rounds: int = 0
+    selectable: set[str] = field(default_factory=set)
     seen: list[Action] = field(default_factory=list)
 
     def now(self) -> RoutersNow:
@@ -49,14 +51,16 @@ class Cluster:
             ready=ready,
             gateways={POLICY: self.gateway} if self.linked else {},
             routed={POLICY: routed} if self.linked else {},
+            selectable=frozenset(self.selectable),
             wanted_agents=self.wanted_agents,
         )
 
     def chosen(self) -> str | None:
         """The gateway as Cilium chooses it."""
+        known = self.labelled & self.selectable
         if self.gateway is not None:
-            return self.gateway if self.gateway in self.labelled else None
-        return min(self.labelled, default=None)
+            return self.gateway if self.gateway in known else None
+        return min(known, default=None)
 
     def carries(self) -> bool:
         """Whether packets find a router with an agent and a route."""
@@ -76,6 +80,9 @@ class Cluster:
                 self.wanted_agents = agents
 
     def pass_time(self) -> None:
+        self.rounds += 1
+        if self.rounds % 4 == 0:
+            self.selectable = {*self.labelled}
         self.routed |= {*self.agents.values()}
         free = sorted(self.labelled - {*self.agents.values()})
         for node in free[: max(0, self.wanted_agents - len(self.agents))]:
@@ -85,8 +92,8 @@ class Cluster:
 def running(*routers: str, nodes: str = "abcd", gateway: str | None = None) -> Cluster:
     """With these routers, which carry the link."""
     cluster = Cluster({*routers}, len(routers), {*nodes}, gateway)
-    cluster.pass_time()
-    cluster.pass_time()
+    for _ in range(4):
+        cluster.pass_time()
     assert cluster.carries()
     return cluster
 
@@ -220,6 +227,7 @@ def test_a_policy_leads_to_a_router_that_has_a_route() -> None:
         ready=frozenset("ab"),
         gateways={POLICY: "a", "isthmus-to-kz": None, "isthmus-to-us": "c"},
         routed={POLICY: frozenset("b"), "isthmus-to-kz": frozenset("ab"), "isthmus-to-us": frozenset()},
+        selectable=frozenset("ab"),
         wanted_agents=2,
     )
     assert settled(["a", "b"], both) == [Pin(POLICY, "b"), Pin("isthmus-to-kz", "a"), Pin("isthmus-to-us", "a")]
@@ -255,6 +263,20 @@ def test_an_agent_that_is_connected_and_has_no_route_takes_nothing_over() -> Non
     cluster.labelled.add("b")
     cluster.wanted_agents = 2
     cluster.agents["agent-b"] = "b"
-    now = replace(cluster.now(), ready=frozenset("ab"))
+    now = replace(cluster.now(), ready=frozenset("ab"), selectable=frozenset("ab"))
     step = next_step(["b"], now)
     assert (step.actions, step.state) == ([], "b does not reach every peer yet; until then a goes on")
+
+
+def test_a_router_whose_label_cilium_has_not_seen_takes_nothing_over() -> None:
+    """The other nodes would find no gateway, and drop what is for the peer."""
+    cluster = running("a", gateway="a")
+    cluster.labelled.add("b")
+    cluster.wanted_agents = 2
+    cluster.agents["agent-b"] = "b"
+    cluster.routed.add("b")
+    step = next_step(["b"], cluster.now())
+    assert (step.actions, step.state) == ([], "Cilium does not know b as a router yet; until then a goes on")
+    assert settled(["a", "b"], replace(cluster.now(), gateways={POLICY: None})) == [Pin(POLICY, "a")]
+    cluster.selectable.add("b")
+    assert Pin(POLICY, "b") in next_step(["b"], cluster.now()).actions

@@ -1,7 +1,8 @@
 """Routers of a cluster that runs: a second one comes and goes, and the only one moves, each by one `up`.
 
 Engine, API server, controllers and the operator's stand-in are at work; agents are played (``world.py``). All the while
-somebody looks whether the egress policy leads to a node with the label, an agent that is ready and a tunnel.
+somebody looks whether the egress policy leads to a node with the label, also for Cilium, an agent that is ready and a
+tunnel.
 """
 
 from __future__ import annotations
@@ -110,13 +111,14 @@ def watched(world: World) -> Iterator[list[str]]:
             with contextlib.suppress(OSError, Refused, http.client.HTTPException):
                 before = gateway(world)
                 labels, there = labelled(world), agents(world)
-                tunnels = world.tunnels
+                tunnels, known = world.tunnels, world.known_to_cilium
                 # What it named all the while.
                 if before == gateway(world):
                     looks += 1
                     chosen = before or min(labels)
-                    if chosen not in labels & there & tunnels:
-                        faults.append(f"it leads to {chosen}; label: {labels}, agents: {there}, tunnels: {tunnels}")
+                    if chosen not in labels & there & tunnels & known:
+                        found = {"label": labels, "Cilium": known, "agents": there, "tunnels": tunnels}
+                        faults.append(f"it leads to {chosen}; {found}")
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -184,9 +186,9 @@ def test_an_agent_that_finds_no_way_takes_nothing_from_the_router_that_goes(rais
     world.unrouted.add(other)
     said = f"{other} does not reach every peer yet; until then {before} goes on"
     with watched(world) as faults:
-        with shorter(world.project, {"MOVE_SECONDS": 10.0}):
+        with shorter(world.project, {"MOVE_SECONDS": 25.0}):
             late = world.up(code=1)
-        late.says("waited 10 s for the routers of mn to take their places, in vain")
+        late.says("waited 25 s for the routers of mn to take their places, in vain")
         late.says(said)
         running = world.project.start("up", "-s", STACK, "--yes", "--skip-preview")
         running.wait_for(lambda: said in running.said, said)

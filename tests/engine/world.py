@@ -3,20 +3,21 @@
 
 Real are the engine, its providers, the Kubernetes API and its controllers, Helm; the lab's stand-in for NetBird's
 operator works in it. Played are the node, its pods (``kubelet.py``) and NetBird's server
-(``tests/components/netbird_server.py``). Cilium is a chart with the two things that the program looks for: a DaemonSet
-and the definitions of its policies.
+(``tests/components/netbird_server.py``). Cilium is a chart with what the program looks for: a DaemonSet, the
+definitions of its policies, and CiliumNodes that have the labels of their Nodes some seconds later.
 """
 
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -29,7 +30,7 @@ from lab.mirror import pack_chart
 from tests.components.netbird_server import Netbird, running
 from tests.domain.samples import DE, GIVEN, MN, changed
 from tests.engine.api_server import free_port
-from tests.engine.kube_api import Json, KubeApi
+from tests.engine.kube_api import Json, KubeApi, Refused
 from tests.engine.kubelet import Kubelet
 from tests.engine.project import REPOSITORY, SECRETS, Engine, Project, Result, steps
 from tests.recorded import data
@@ -42,7 +43,15 @@ DEADLINE_SECONDS: Final = 600.0
 TUNNEL_SECONDS: Final = 2.0
 """From an agent's route to the peer, which is there at once, until its tunnel carries something."""
 OPERATOR_CHART: Final = REPOSITORY / "lab" / "standins" / "netbird_operator" / "chart"
-CILIUM_KINDS: Final = (("CiliumClusterwideNetworkPolicy", "Cluster"), ("CiliumEgressGatewayPolicy", "Cluster"))
+CILIUM_KINDS: Final = (
+    ("CiliumClusterwideNetworkPolicy", "Cluster"),
+    ("CiliumEgressGatewayPolicy", "Cluster"),
+    ("CiliumNode", "Cluster"),
+)
+CILIUM_NODES: Final = "/apis/cilium.io/v2/ciliumnodes"
+CILIUM_NODE: Final = {"apiVersion": "cilium.io/v2", "kind": "CiliumNode", "spec": {}}
+LABEL_SECONDS: Final = 12.0
+"""From a Node's label to that of its CiliumNode. Real agents took 12 to 57 s while the API server started anew."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,10 @@ class World:
         """What a person's kubectl gets."""
         self.kubelet = Kubelet(
             self.api, {**site.nodes, **(others or {})},
-            {"isthmus-netbird-operator-": self._operator, f"networkrouter-isthmus-{site.stack}-": self._router},
+            {
+                "isthmus-netbird-operator-": self._operator, f"networkrouter-isthmus-{site.stack}-": self._router,
+                "cilium-": self._cilium,
+            },
             {"isthmus-guard-": self._guard, "isthmus-keeper-": self._keeper},
             site.labels,
         )  # fmt: skip
@@ -300,6 +312,46 @@ class World:
 
         return end
 
+    def _cilium(self, pod: Json) -> Callable[[], None]:
+        """Cilium's pod: it brings the labels of its Node to its CiliumNode, late."""
+        node = pod["spec"]["nodeName"]
+        ended = threading.Event()
+
+        def work() -> None:
+            brought: Mapping[str, str] | None = None
+            seen: list[tuple[float, Mapping[str, str]]] = []
+            while not ended.wait(0.3):
+                with suppress(OSError, Refused, http.client.HTTPException):
+                    labels = self.api.get(f"/api/v1/nodes/{node}")["metadata"].get("labels") or {}
+                    if not seen or seen[-1][1] != labels:
+                        seen.append((time.monotonic(), labels))
+                    wanted = next((its for at, its in reversed(seen) if time.monotonic() - at >= LABEL_SECONDS), labels)
+                    if brought is None:
+                        self.api.post(CILIUM_NODES, {**CILIUM_NODE, "metadata": {"name": node, "labels": labels}})
+                        brought = self.api.get(f"{CILIUM_NODES}/{node}")["metadata"]["labels"]
+                    elif wanted != brought:
+                        change = {**dict.fromkeys(brought), **wanted}
+                        self.api.edit(f"{CILIUM_NODES}/{node}", {"metadata": {"labels": change}}, manager="cilium")
+                        brought = wanted
+
+        thread = threading.Thread(target=work, name=f"cilium on {node}")
+        thread.start()
+
+        def end() -> None:
+            ended.set()
+            thread.join()
+
+        return end
+
+    @property
+    def known_to_cilium(self) -> set[str]:
+        """Nodes that other nodes' Cilium takes for routers."""
+        return {
+            one["metadata"]["name"]
+            for one in self.api.items(CILIUM_NODES)
+            if one["metadata"]["labels"].get("isthmus.dev/router") == "true"
+        }
+
     def agents_find_their_way(self) -> None:
         """NetBird is reached (again) by the agents, which try for as long as they run."""
         self.enrols = True
@@ -424,7 +476,7 @@ def chart_mirror(directory: Path) -> Iterator[str]:
 
 def _definition(kind: str, scope: str) -> Json:
     singular = kind.lower()
-    plural = f"{singular.removesuffix('y')}ies"
+    plural = f"{singular.removesuffix('y')}ies" if singular.endswith("y") else f"{singular}s"
     anything: Json = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     schema = anything
     if kind == "CiliumEgressGatewayPolicy":

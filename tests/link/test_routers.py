@@ -1,5 +1,5 @@
-"""A second router comes and goes, each by one `pulumi up`, while pods of both clusters ask each other all the time.
-What is broken off in the middle, the only router that moves, and what is left in NetBird are looked at in
+"""A second router comes and goes, and the only one moves, each by one `pulumi up`, while pods of both clusters ask each
+other all the time. What is broken off in the middle and what is left in NetBird is looked at in
 ``tests/engine/test_routers.py`` as well, which always runs.
 """
 
@@ -32,10 +32,13 @@ MACHINES: Final = ("mn-1", "mn-2")
 LONGEST_SECONDS: Final = 3.0
 """Without an answer, for whoever asks anew. A policy that names another node is followed by each node on its own, and a
 SYN that is lost meanwhile comes a second later."""
+NETBIRD_SECONDS: Final = 9.0
+"""The peer does not know a router that has just moved before its own next `up`: until then NetBird alone finds the way
+over, in 4 to 8 s after the agent that goes has ended."""
 HEALTH_SECONDS: Final = 180.0
 ASKED: Final[tuple[Kind, ...]] = ("udp", "tcp")
 LABEL: Final = "isthmus.dev/router"
-STEPS: Final = {"comes": {"mn-1", "mn-2"}, "goes": {"mn-2"}}
+STEPS: Final = {"comes": {"mn-1", "mn-2"}, "goes": {"mn-2"}, "moves": {"mn-1"}, "is back": {"mn-2"}}
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +77,12 @@ def watched_up(pulumi: Pulumi, clusters: Mapping[str, Cluster]) -> dict[str, Gap
         }
 
 
+def limit(step: str, flow: str) -> float:
+    """Seconds without an answer that a step may cost a flow."""
+    over = step in ("moves", "is back") and flow.startswith("de-")
+    return NETBIRD_SECONDS if over else LONGEST_SECONDS
+
+
 def router_peers(pulumi: Pulumi, stack: str) -> dict[str, str]:
     told = json.loads(pulumi.run("stack", "output", "--json", "-s", stack).stdout)
     peers: dict[str, str] = told["router_peers"]
@@ -83,7 +92,7 @@ def router_peers(pulumi: Pulumi, stack: str) -> dict[str, str]:
 
 @pytest.mark.timeout(1800)
 @pytest.mark.usefixtures("_pods")
-def test_a_router_comes_and_goes(
+def test_routers_come_go_and_move(
     pulumi: Pulumi,
     clusters: Mapping[str, Cluster],
     netbird: NetBirdApi,
@@ -104,7 +113,8 @@ def test_a_router_comes_and_goes(
             seen[step] = {flow: str(gap) for flow, gap in gaps.items()}
             record_property(step, max(gaps.values()).seconds)
             print(f"{step}: {seen[step]}")
-            assert all(not gap.open and gap.seconds <= LONGEST_SECONDS for gap in gaps.values()), seen
+            limits = {flow: limit(step, flow) for flow in gaps}
+            assert all(not gap.open and gap.seconds <= limits[flow] for flow, gap in gaps.items()), seen
             peers = router_peers(pulumi, "mn")
             assert peers.keys() == routers
             nodes = {node["metadata"]["name"] for node in clusters["mn"].get("nodes", selector=f"{LABEL}=true")}
