@@ -10,7 +10,7 @@ always given, {"ok": false, "error": ..., "ms": how long it took} at the least.
     {"do": "udp", "host", "port", "seconds"}                      {"body": "probe-other", "address": ..., "ms": 1.2}
     {"do": "dns", "name", "type", "tcp", "size", "seconds"}       {"rcode", "records", "truncated", "bytes", "ms"}
     {"do": "dns_watch", ... as dns, "every", "lasts"}             {"answers": [{"at", "ms", "rcode", "records"}]}
-    {"do": "dns_load", "names", "rate", "lasts", "seconds"}       {"sent", "answered", "refused", "worst_ms"}
+    {"do": "dns_load", "names", "rate", "lasts", "seconds"}       {"sent", "answered", "refused", "worst_ms", ...}
     {"do": "resolve", "name"}                                     {"addresses": [...], "ms": ...}
     {"do": "iperf", "address", "port", "seconds"}                 {"bits_per_second": ...}
     {"do": "serve_iperf", "port"}                                 {"pid": ...}; one test, then it ends by itself
@@ -91,6 +91,7 @@ def udp(request: Request) -> Answer:
                     raise
 
 
+DNS_PORT = 53
 TYPES = {"A": 1, "PTR": 12, "AAAA": 28, "SRV": 33}
 
 
@@ -100,13 +101,13 @@ def dns(request: Request) -> Answer:
     question = _question(request["name"], kind, size)
     start = time.monotonic()
     if request.get("tcp"):
-        with socket.create_connection((server, 53), timeout=request["seconds"]) as connection:
+        with socket.create_connection((server, DNS_PORT), timeout=request["seconds"]) as connection:
             connection.sendall(struct.pack("!H", len(question)) + question)
             with connection.makefile("rb") as stream:
                 message = stream.read(struct.unpack("!H", stream.read(2))[0])
     else:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.connect((server, 53))
+            client.connect((server, DNS_PORT))
             client.settimeout(request["seconds"])
             client.send(question)
             message = client.recv(65535)
@@ -148,37 +149,86 @@ def dns_watch(request: Request) -> Answer:
     return {"ok": True, "answers": answers}
 
 
+LOAD_SOCKETS = 8
+"""Of a load: each keeps what has come until it is read."""
+RECEIVE_BYTES = 4 << 20
+"""Of each; the kernel grants no more than net.core.rmem_max."""
+AT_ONCE = 50
+"""So many questions at most without a pause. CoreDNS's socket keeps some 270 (net.core.rmem_default), and what waits
+behind them is lost, which would be this program's doing."""
+CATCHING_UP = 1.25
+"""How much faster it asks at most after it was kept waiting itself."""
+
+
+class Pace:
+    """How many questions are due: so many a second by the clock, and never many at once, also where this program did
+    not run for a while. Seconds on any clock.
+    """
+
+    def __init__(self, rate: float, total: int, begun: float) -> None:
+        self.rate, self.total, self.begun = rate, total, begun
+        self.sent, self._allowed, self._last = 0, 1.0, begun
+
+    def due(self, now: float) -> int:
+        """The number to be sent now; whoever asks sends them."""
+        self._allowed = min(AT_ONCE, self._allowed + (now - self._last) * self.rate * CATCHING_UP)
+        self._last = now
+        behind = min(self.total, int((now - self.begun) * self.rate)) - self.sent
+        number = max(0, min(behind, int(self._allowed)))
+        self._allowed -= number
+        self.sent += number
+        return number
+
+
 def dns_load(request: Request) -> Answer:
     """So many questions a second for A records of existing names, whatever becomes of those before. ``seconds`` is how
-    long the last are waited for; ``refused`` are answers without a record.
+    long the last are waited for; ``refused`` are answers without a record, ``lost_here`` those that came and found no
+    room in this program's own sockets.
     """
-    rate, sent = request["rate"], 0
-    waiting: dict[bytes, float] = {}
+    waiting: dict[tuple[int, bytes], float] = {}
     answered, refused, worst = 0, 0, 0.0
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-        client.connect((_server(), 53))
-        client.setblocking(False)
-        questions = [_question(name, TYPES["A"], 0) for name in request["names"]]
-        begun = time.monotonic()
-        total = int(rate * request["lasts"])
-        while (now := time.monotonic()) < begun + request["lasts"] + request["seconds"] and (sent < total or waiting):
-            while sent < min(total, int((now - begun) * rate)):
-                number = struct.pack("!H", sent & 0xFFFF)
-                waiting[number] = time.monotonic()
-                client.send(number + questions[sent % len(questions)][2:])
-                sent += 1
-            if not select.select([client], [], [], 0.0005)[0]:
-                continue
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    message = client.recv(4096)
-                    asked = waiting.pop(message[:2], None)
-                    if asked is not None:
-                        answered += 1
-                        refused += message[3] & 15 != 0 or message[6:8] == b"\0\0"
-                        worst = max(worst, (time.monotonic() - asked) * 1000)
-    return {"ok": True, "sent": sent, "answered": answered, "refused": refused, "worst_ms": worst}
+    questions = [_question(name, TYPES["A"], 0)[2:] for name in request["names"]]
+    with contextlib.ExitStack() as stack, select.epoll() as arrived:
+        clients = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(LOAD_SOCKETS)]
+        by_number = {client.fileno(): client for client in clients}
+        for client in clients:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+            client.connect((_server(), DNS_PORT))
+            client.setblocking(False)
+            arrived.register(client, select.EPOLLIN)
+        pace = Pace(request["rate"], int(request["rate"] * request["lasts"]), time.monotonic())
+        end = pace.begun + request["lasts"] + request["seconds"]
+        while (now := time.monotonic()) < end and (pace.sent < pace.total or waiting):
+            first = pace.sent
+            for number in range(first, first + pace.due(now)):
+                client = clients[number % len(clients)]
+                mark = struct.pack("!H", number // len(clients) & 0xFFFF)
+                waiting[client.fileno(), mark] = time.monotonic()
+                client.send(mark + questions[number % len(questions)])
+            for which, _ in arrived.poll(0.0005):
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        message = by_number[which].recv(4096)
+                        asked = waiting.pop((which, message[:2]), None)
+                        if asked is not None:
+                            answered += 1
+                            refused += message[3] & 15 != 0 or message[6:8] == b"\0\0"
+                            worst = max(worst, (time.monotonic() - asked) * 1000)
+        lost = sum(map(_dropped, clients))
+    return {
+        "ok": True,
+        "sent": pace.sent,
+        "answered": answered,
+        "refused": refused,
+        "worst_ms": worst,
+        "lost_here": lost,
+    }
+
+
+def _dropped(client: socket.socket) -> int:
+    """How many datagrams found no room in a socket (SO_MEMINFO, include/uapi/linux/sock_diag.h: SK_MEMINFO_DROPS)."""
+    counters: tuple[int, ...] = struct.unpack("9I", client.getsockopt(socket.SOL_SOCKET, 55, 36))
+    return counters[8]
 
 
 def _server() -> str:
