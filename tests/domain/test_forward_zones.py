@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import itertools
 from ipaddress import IPv4Address
 
 import pytest
 
 from domain.corefile import LinkedZone, custom_zones, zone_key
 from domain.settings.installed import DnsSettings
-from domain.values.forwarders import Forwarder
+from domain.values.forwarders import Forwarder, forwarder
+from domain.values.rule_error import RuleError
 from tests.domain.samples import DE, golden, settings_of
 
 RELAY = IPv4Address("10.43.0.53")
@@ -45,3 +47,26 @@ def test_a_server_is_what_is_written(written: str, means: Forwarder) -> None:
     assert dns.forward_zones == {"example.org": (means,)}
     # What other programs are handed is what the stack file says.
     assert dns.model_dump(mode="json")["forward_zones"] == {"example.org": [written]}
+
+
+PARTS = (
+    ("", "tls://", "dns://", " "),
+    ("9.9.9.9", "[::1]", "::1", "a", "9.9.9.9 8.8.8.8", "/etc/resolv.conf", ""),
+    ("", ":853", ":0", ":", ":99999", ":8 ", ":8\n"),
+    ("", "#dns.quad9.net", "#", "#A", "#a }", "#a\n", "#a.", "#-a", "#9.9.9.9", "#853", "#{$HOME}"),
+)
+
+
+def test_nothing_but_an_address_a_port_and_a_name_comes_into_a_corefile() -> None:
+    taken = set()
+    for written in map("".join, itertools.product(*PARTS)):
+        try:
+            found = forwarder(written)
+        except RuleError:
+            continue
+        assert str(found) == written
+        assert forwarder(written) == found
+        taken.add(written)
+    assert taken == {
+        "9.9.9.9", "9.9.9.9:853", "tls://9.9.9.9#dns.quad9.net", "tls://9.9.9.9:853#dns.quad9.net"
+    }  # fmt: skip

@@ -57,13 +57,26 @@ def servers(directory: Path) -> str:
     return text
 
 
+OWN_AUTHORITY: Final = """own-authority.example:53 {{
+    forward . tls://{server} {{
+        tls {directory}/stranger.pem
+        tls_servername {name}
+    }}
+}}
+"""
+"""What a user writes into coredns-custom for a server whose certificate is of an authority of one's own."""
+
+
 def authority(directory: Path) -> Path:
-    """Of the server's certificate; both servers have theirs in the directory then."""
+    """Of the server's certificate; both servers have theirs in the directory then, and the stranger's authority is
+    ``stranger.pem``.
+    """
     ours, another = certified("authority.example"), certified("authority.example")
     for address, issuer in ((SERVER, ours), (STRANGER, another)):
         made: Certified = certified(NAME, issuer=issuer)
         (directory / f"{address}.pem").write_bytes(made.certificate)
         (directory / f"{address}.key").write_bytes(made.key)
+    (directory / "stranger.pem").write_bytes(another.certificate)
     (directory / "authority.pem").write_bytes(ours.certificate)
     return directory / "authority.pem"
 
@@ -75,6 +88,7 @@ def cluster(directory: Path) -> Iterator[None]:
     """
     dns = settings_of("de", DE, {"dns": {"forward_zones": FORWARDED}}).dns
     text = "".join(forward_zone(zone, dns) for zone in FORWARDED)
+    text += OWN_AUTHORITY.format(server=STRANGER, directory=directory, name=NAME)
     trusted, coredns = authority(directory), ensure(["coredns"])["coredns"] / "coredns"
     with own_network(), contextlib.ExitStack() as stack:
         for address in (SERVER, STRANGER):
@@ -109,3 +123,4 @@ def test_forwarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert asked("other-name.example") == (2, [])
         assert asked("other-authority.example") == (2, [])
         assert asked("plain-there.example") == (2, [])
+        assert asked("own-authority.example") == (0, ["192.0.2.6"])
