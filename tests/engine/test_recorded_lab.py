@@ -77,8 +77,10 @@ def test_it_is_updated_in_place(
         found = [(step.op, f"{step.type.rpartition(':')[2]} {step.name}") for step in steps(project.preview(stack))]
 
     assert len(found) > 30
-    # What programs before did not have: the one that all others are below, and each node's membership.
+    # What programs before did not have: the one that all others are below, and each node's membership and generation.
     made = set() if killed else {("create", f"JoinedCluster {stack}")}
     made |= {("create", f"NodeMember machines-{node}-member") for node in NODES[stack]}
+    if stack == "de":
+        made |= {("create", f"NodeGeneration machines-{node}-generation") for node in NODES[stack]}
     assert {step for step in found if step[0] not in ("same", "update", "read")} == made
     assert {step for _, step in found} >= RENAMED["both"] | RENAMED[stack]
