@@ -58,7 +58,7 @@ def forwarder(value: object) -> Forwarder:
         raise RuleError("names a certificate, which only servers over TLS show", f"put {TLS} before it")
     if separator and not _NAME.fullmatch(name):
         rule = "does not end in # and the lower-case DNS name for which the server's certificate is"
-        raise RuleError(rule, f"write it like {TLS}9.9.9.9#dns.quad9.net")
+        raise RuleError(rule, "write it like tls://9.9.9.9#dns.quad9.net")
     found = _WITH_PORT.fullmatch(place)
     host, port = (place, None) if found is None else (found[1].strip("[]"), found[2])
     parsed = address(host)

@@ -430,7 +430,7 @@ def test_no_stack_file(tmp_path: Path) -> None:
 # --- where the output goes --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("encoding", ["ascii", pytest.param("latin-1", marks=pytest.mark.thorough), "utf-8"])
 def test_an_output_of_another_encoding(directory: Path, encoding: str) -> None:
     done = isthmus("plan", "--directory", str(directory), PYTHONIOENCODING=encoding)
     assert (done.returncode, done.stderr) == (0, NOT_COMPARED)
@@ -451,12 +451,17 @@ def redirected(directory: Path, words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("options", ["", "--json "])
+FULL: Final = (">/dev/full", "the output or a file can't be written: No space left on device.")
+CLOSED: Final = (">&-", "the output can't be written: standard output is closed.")
+
+
 @pytest.mark.parametrize(
-    ("target", "reason"),
+    ("options", "target", "reason"),
     [
-        (">/dev/full", "the output or a file can't be written: No space left on device."),
-        (">&-", "the output can't be written: standard output is closed."),
+        ("", *FULL),
+        ("--json ", *CLOSED),
+        pytest.param("", *CLOSED, marks=pytest.mark.thorough),
+        pytest.param("--json ", *FULL, marks=pytest.mark.thorough),
     ],
 )
 def test_an_output_that_takes_nothing(directory: Path, options: str, target: str, reason: str) -> None:
@@ -464,7 +469,7 @@ def test_an_output_that_takes_nothing(directory: Path, options: str, target: str
     assert (done.returncode, done.stderr) == (3, f"error: {reason}\n")
 
 
-@pytest.mark.parametrize("options", ["", "--json "])
+@pytest.mark.parametrize("options", ["", pytest.param("--json ", marks=pytest.mark.thorough)])
 def test_a_reader_that_goes(directory: Path, options: str) -> None:
     done = redirected(directory, options + "| true; exit ${PIPESTATUS[0]}")
     assert done.returncode == 0
@@ -565,7 +570,9 @@ def test_a_plan_takes_a_small_multiple_of_reading_the_yaml() -> None:
     assert compare(rounds=2).ratio < 5
 
 
-@pytest.mark.parametrize("options", [(), ("--json",)], ids=["text", "json"])
+@pytest.mark.parametrize(
+    "options", [pytest.param((), id="text"), pytest.param(("--json",), id="json", marks=pytest.mark.thorough)]
+)
 def test_a_plan_loads_only_what_it_needs(directory: Path, options: tuple[str, ...]) -> None:
     """Most of its time is the loading of modules; these have nothing to do with it."""
     program = "import sys\nfrom cli.app import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"

@@ -96,7 +96,7 @@ def write(directory: Path, stacks: Mapping[str, Mapping[str, Any]]) -> None:
         (directory / f"Pulumi.{name}.yaml").write_text(text(config), encoding="utf-8")
 
 
-OF_WRONG_FILES: Final = 3
+OF_WRONG_FILES: Final = 6
 """Of so many wrong files the preview of one always runs, of all with ``thorough``: the words are those of the checks
 that `plan` makes, and each is in tests/domain/test_settings_messages.py.
 """
@@ -119,7 +119,7 @@ def test_the_same_words(tmp_path: Path, case: dict[str, Any]) -> None:
     assert refused_by_the_program(tmp_path, name, stacks[name], right) == as_the_program_says(planned)
 
 
-OF_NEIGHBOURS: Final = 4
+OF_NEIGHBOURS: Final = 8
 """Of so many right neighbours the preview of one always runs, of all with ``thorough``: `plan` is asked about each, and
 a preview about each wrong file beside them.
 """

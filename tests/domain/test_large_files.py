@@ -66,6 +66,7 @@ LIKE_ANOTHER = (
     "labels that are numbers",
     "environment",
     "servers of one zone",
+    "deep values of Cilium",
     "a list under a long name",
 )
 """Of each there is one more of its kind, which always runs."""
