@@ -7,7 +7,7 @@ rendered by ``domain`` and comes in as user data. Hetzner's words: https://docs.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final, Literal
@@ -20,6 +20,7 @@ from components.hetzner_leftovers import RemoveLeftovers
 from components.hetzner_rebuild import RebuildServers, RebuiltServer
 from components.inputs import text_of
 from components.k3s_cluster import K3sCluster
+from components.machine_shell import MachineShell
 from components.node_generation import Generations, Remade
 from components.node_member import Member
 from components.ssh_reachable import SSH_PORT, SshWait, ssh_hooks
@@ -38,7 +39,9 @@ class HetznerServer:
     its node, ``router`` whether that carries a link, ``generation`` as of :mod:`domain.generation`. ``pool`` is the
     pool that it is of, ``placement`` the placement group, behind the cluster's name; both are empty for those of
     control plane and workers. These and the name say what there is, so they are known; all else may come from other
-    resources. ``location`` and ``image`` are those of all servers where it has none of its own.
+    resources. ``location`` and ``image`` are those of all servers where it has none of its own. ``bundle`` are the
+    files of its node, as they are brought to a server that runs, and secret as well; ``k3s_url`` and ``k3s_sha256`` say
+    where its k3s is.
     """
 
     name: str
@@ -53,6 +56,9 @@ class HetznerServer:
     location: pulumi.Input[str] | None = None
     image: pulumi.Input[str] | None = None
     generation: int = FIRST_GENERATION
+    bundle: pulumi.Input[bytes] = b""
+    k3s_url: pulumi.Input[str] = ""
+    k3s_sha256: pulumi.Input[str] = ""
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,8 @@ class HetznerMachinesArgs:
     """``servers``: the first one with role ``server`` begins the cluster and is asked for the kubeconfig. ``begun``
     as of :func:`components.cluster_start.allow_start`. ``delete_protection`` is an option of the engine as well, and
     ``ssh_allowed_cidrs`` stand in a message, so they are known. ``drain_seconds``: how long the pods of a node that
-    leaves may take to go. ``rebuild`` makes servers anew; None under mocks. ``k3s_version`` is what they come with.
+    leaves may take to go. ``rebuild`` makes servers anew; None under mocks. ``k3s_version`` is what they are to
+    run, ``ran`` are the names of those that the last update left as nodes.
     """
 
     cluster: str
@@ -82,6 +89,7 @@ class HetznerMachinesArgs:
     drain_seconds: pulumi.Input[int] = DRAIN_SECONDS
     rebuild: RebuildServers | None = None
     k3s_version: pulumi.Input[str] = ""
+    ran: Collection[str] = ()
 
 
 class HetznerMachines(pulumi.ComponentResource):
@@ -203,7 +211,15 @@ class HetznerMachines(pulumi.ComponentResource):
             addresses=[machine.ipv4_address, *others],
             generations=Generations(
                 [
-                    Remade(member.node, server.generation, member.machine, member.address, self._rebuild(server, made))
+                    Remade(
+                        member.node,
+                        server.generation,
+                        server.name in args.ran,
+                        member.machine,
+                        member.address,
+                        self._rebuild(server, made),
+                        self._shell(server, made),
+                    )
                     for member, server, made in zip(members, args.servers, servers, strict=True)
                 ],
                 version=args.k3s_version,
@@ -221,6 +237,24 @@ class HetznerMachines(pulumi.ComponentResource):
                 raise ValueError(f"{server.name}: nobody is there to rebuild it")
             image = args.image if server.image is None else server.image
             return await args.rebuild.later(made.id, image, server.user_data)
+
+        return later
+
+    def _shell(self, server: HetznerServer, made: hcloud.Server) -> Callable[[], Awaitable[MachineShell]]:
+        found = pulumi.Output.all(
+            made.ipv4_address,
+            server.host_key,
+            server.k3s_url,
+            server.k3s_sha256,
+            self._args.ssh_private_key,
+            server.bundle,
+        )
+
+        async def later() -> MachineShell:
+            known = await found.future()
+            if known is None:
+                raise ValueError(f"{server.name}: not all is known of it")
+            return MachineShell(server.name, *known)
 
         return later
 

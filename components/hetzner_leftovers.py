@@ -84,8 +84,8 @@ class StackInstance(Resource, module="isthmus", name="StackInstance"):
 
 
 class RemoveLeftovers:
-    """The label and the hooks for the Hetzner resources of one stack. Needs the engine: the SDK's mocks have no
-    hooks.
+    """The label and the hooks for the Hetzner resources of one stack. ``may_be_made`` comes before the others where a
+    server is made, and says whether it may be. Needs the engine: the SDK's mocks have no hooks.
     """
 
     def __init__(
@@ -94,7 +94,9 @@ class RemoveLeftovers:
         token: pulumi.Output[str],
         endpoint: str | None,
         last: LastUpdate,
+        may_be_made: pulumi.ResourceHookFunction | None = None,
     ) -> None:
+        self._may_be_made = may_be_made
         self._last = last
         self._instance = instance
         self._token = token
@@ -114,9 +116,10 @@ class RemoveLeftovers:
         if kind != "servers":
             return pulumi.ResourceHookBinding(before_create=[leftover])
         former = self._once(f"{name}-former-node", forget_before_create(self._last))
+        first = [] if self._may_be_made is None else [self._once(f"{name}-may-be-made", self._may_be_made)]
         return pulumi.ResourceHookBinding(
-            # After the leftover, which may be the machine of that Node.
-            before_create=[leftover, former],
+            # The Node after the leftover, which may be its machine.
+            before_create=[*first, leftover, former],
             before_update=[self._once(f"{name}-repair-server", self._repair)],
         )
 

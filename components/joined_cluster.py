@@ -43,7 +43,7 @@ from domain.generation import raised
 from domain.guard import guarded_ranges
 from domain.keeper import KEEPER_OUTPUT, keeper_config, keeper_output
 from domain.link import LINK_OUTPUT, OFFERS_OUTPUT
-from domain.places.outputs import RAISED_WITH, made_anew
+from domain.places.outputs import RAISED_WITH, generations_noted, k3s_noted, made_anew
 from domain.places.registry import StackSettings
 from domain.plan import address_plan
 from domain.version import PROGRAM, program_output
@@ -93,7 +93,11 @@ class JoinedCluster(pulumi.ComponentResource):
             # Those that are made anew are waited for one by one.
             anew = made_anew(args.last, plan.nodes)
             others = [node for node in plan.nodes if node.name not in anew]
-            watch_nodes(cluster.kubeconfig, cluster.context, settings.stack, others, first_boot=first_boot)
+            settled = settings.k3s is not None and k3s_noted(args.last) == settings.k3s.version
+            settled = settled and generations_noted(args.last) is not None
+            watch_nodes(
+                cluster.kubeconfig, cluster.context, settings.stack, others, first_boot=first_boot, settled=settled
+            )
 
         waiting = Waiting(settings.stack, cluster.kubeconfig, cluster.context, active=engine.calls_back)
 

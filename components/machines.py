@@ -21,20 +21,21 @@ from components.former_node import LastUpdate
 from components.hetzner import HetznerMachines, HetznerMachinesArgs, HetznerServer
 from components.hetzner_leftovers import RemoveLeftovers, StackInstance
 from components.hetzner_rebuild import RebuildServers
+from components.newcomers import refuse_newer
 from components.on_premise import OnPremiseMachine, OnPremiseMachines, OnPremiseMachinesArgs
 from components.secrets import Secrets
 from domain.bundle import tar_bundle
 from domain.cloud_init import user_data
 from domain.keys import ClusterKeys
 from domain.leaving import DRAIN_SECONDS
-from domain.node_files import node_files
+from domain.node_files import NodeFile, k3s_checksum, k3s_url, node_files
 from domain.nodes import Node
 from domain.places.existing import KUBECONFIG
 from domain.places.hetzner.model import HetznerSettings
 from domain.places.hetzner.place import HCLOUD_TOKEN
 from domain.places.machines import SSH_PRIVATE_KEY
 from domain.places.on_premise.model import OnPremiseSettings, SshSettings
-from domain.places.outputs import RAISED_WITH
+from domain.places.outputs import RAISED_WITH, nodes_that_run
 from domain.places.registry import StackSettings
 from domain.plan import AddressPlan
 
@@ -113,12 +114,17 @@ def _at_hetzner(
     leftovers = None
     if engine.calls_back:
         instance = StackInstance(children.called("instance"), children.options()).instance
-        leftovers = RemoveLeftovers(instance, token, settings.hcloud.endpoint, LastUpdate.of(settings.stack, last))
+        before = LastUpdate.of(settings.stack, last)
+        servers = [node.name for node in plan.servers]
+        newest = refuse_newer(before, servers, "" if settings.k3s is None else settings.k3s.version)
+        leftovers = RemoveLeftovers(instance, token, settings.hcloud.endpoint, before, newest)
 
     def server(node: Node) -> HetznerServer:
+        def files(keys: ClusterKeys) -> tuple[NodeFile, ...]:
+            return node_files(plan, node, settings, keys.k3s_token, keys.node_password(node.name))
+
         def boot(keys: ClusterKeys) -> str:
-            files = node_files(plan, node, settings, keys.k3s_token, keys.node_password(node.name))
-            return user_data(files, hostname=node.name, host_key=keys.host_key(node.name))
+            return user_data(files(keys), hostname=node.name, host_key=keys.host_key(node.name))
 
         return HetznerServer(
             name=node.name,
@@ -133,6 +139,9 @@ def _at_hetzner(
             location=None if node.order is None else node.order.location,
             image=None if node.order is None else node.order.image,
             generation=node.generation,
+            bundle=secrets.keys.apply(lambda keys: tar_bundle(files(keys))),
+            k3s_url=k3s_url(settings, node.architecture),
+            k3s_sha256="" if settings.k3s is None else k3s_checksum(settings.k3s, node.architecture),
         )
 
     machines = HetznerMachines(
@@ -156,6 +165,7 @@ def _at_hetzner(
             leftovers=leftovers,
             rebuild=RebuildServers(token, settings.hcloud.endpoint) if engine.calls_back else None,
             k3s_version=settings.k3s.version if settings.k3s is not None else "",
+            ran=[*nodes_that_run(last)],
             drain_seconds=_drain_seconds(settings),
         ),
         opts=children.options(pulumi.ResourceOptions(providers=providers)),

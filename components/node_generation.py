@@ -1,4 +1,4 @@
-"""The generation of each node, as a resource whose update makes the node anew.
+"""The generation and the k3s of each node, as a resource whose update makes the node anew or brings it to that k3s.
 
 The work is a hook of that update, so that it has what the program has in hand, and nothing of it is in the state: the
 node leaves, its machine is switched off and gets an empty disk, and it is waited for until it is back. The resources
@@ -9,7 +9,7 @@ anew for that node: the number in the state is the one of the last success.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -19,6 +19,7 @@ from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider,
 from components.kubernetes_client import KubernetesError
 from components.node_leaving import Clock, Departure, NobodyAnswers, Servers, forget, leave
 from components.node_member import plain
+from components.node_upgrade import Shell, Staging, UnaskedError, Upgrade, upgrade
 from domain import generation as rules
 from domain.leaving import Part
 
@@ -69,6 +70,8 @@ def make_anew(remaking: Remaking, machine: Machine, say: Callable[[str], None], 
     if against is not None:
         raise NotAnewError(rules.not_begun(of.cluster, of.node, against))
     leave(of, say, clock)
+    # An agent has left as well where nobody answers. Here somebody has to, to take it back.
+    forget(of, say, clock)
     say(f"{of.cluster}: the machine of {of.node} is made anew")
     _do(of, machine.switch_off)
     # A server whose member was taken out of etcd starts again and joins, as long as it runs. A member that stays behind
@@ -130,26 +133,38 @@ class GenerationProvider(ResourceProvider):
 
 
 class NodeGeneration(Resource, module="isthmus", name="NodeGeneration"):
-    """Which generation of its machine a node is of."""
+    """Which generation of its machine a node is of, and which k3s it runs."""
 
-    def __init__(self, name: str, *, node: str, generation: int, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(GenerationProvider(), name, {"node": node, "generation": generation}, opts)
+    def __init__(
+        self,
+        name: str,
+        *,
+        node: str,
+        generation: int,
+        k3s: pulumi.Input[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__(GenerationProvider(), name, {"node": node, "generation": generation, "k3s": k3s}, opts)
 
 
 @dataclass(frozen=True)
 class Remade:
-    """A node that can be made anew. ``found`` is awaited in the hook, and gives its machine."""
+    """A node that can be made anew and upgraded. ``ran``: the last update left it as a node. ``found`` is awaited in
+    the hook, and gives its machine; ``shell`` likewise what logs in there.
+    """
 
     node: Part
     generation: int
+    ran: bool
     machine: pulumi.Resource
     address: pulumi.Input[str] | None
     found: Callable[[], Awaitable[Machine]] = field(repr=False)
+    shell: Callable[[], Awaitable[Shell]] = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Generations:
-    """All nodes of a cluster. ``version`` is the k3s that they come with, ``where`` says where to look when one does
+    """All nodes of a cluster. ``version`` is the k3s that they are to run, ``where`` says where to look when one does
     not come back; ``calls_back``: whether hooks are run.
     """
 
@@ -174,6 +189,7 @@ class Generations:
         by_name = {one.node.name: one for one in self.nodes}
         servers = [one.node.name for one in self.nodes if one.node.server]
         made: list[pulumi.Resource] = []
+        stagings = _Stagings(cluster, self.nodes)
         for node in rules.order([one.node for one in self.nodes]):
             one = by_name[node]
             # Its own address last: it is about to go.
@@ -181,42 +197,87 @@ class Generations:
             known = pulumi.Output.all(
                 kubeconfig, drain_seconds, self.version, *(address for address in asked if address is not None)
             )
-            hook = _hook(f"{name}-{node}-anew", cluster, one, servers, known, self.where) if self.calls_back else None
+            deeds = _Deeds(cluster, one, servers, known, self.where, stagings)
             made.append(
                 NodeGeneration(
                     f"{name}-{node}-generation",
                     node=node,
                     generation=one.generation,
+                    k3s=self.version,
                     opts=pulumi.ResourceOptions(
                         parent=parent,
                         deleted_with=gone_with,
                         depends_on=[one.machine, gone_with, *made[-1:]],
-                        hooks=None if hook is None else pulumi.ResourceHookBinding(before_update=[hook]),
+                        hooks=deeds.binding(f"{name}-{node}") if self.calls_back else None,
                     ),
                 )
             )
         return made
 
 
-def _hook(
-    name: str, cluster: str, one: Remade, servers: Sequence[str], known: pulumi.Output[list[Any]], where: str
-) -> pulumi.ResourceHook:
-    async def before_update(args: pulumi.ResourceHookArgs) -> None:
+class _Stagings:
+    """What brings k3s to all machines, once for all nodes of an ``up``."""
+
+    def __init__(self, cluster: str, nodes: Sequence[Remade]) -> None:
+        self._cluster = cluster
+        self._nodes = nodes
+        self._made: tuple[Staging, Mapping[str, Shell]] | None = None
+
+    async def of(self, version: str) -> tuple[Staging, Mapping[str, Shell]]:
+        """And the shells of all machines, by their nodes."""
+        if self._made is None:
+            shells = {one.node.name: await one.shell() for one in self._nodes}
+            self._made = Staging(self._cluster, version, shells), shells
+        return self._made
+
+
+@dataclass(frozen=True)
+class _Deeds:
+    """The hooks of one node."""
+
+    cluster: str
+    one: Remade
+    servers: Sequence[str]
+    known: pulumi.Output[list[Any]]
+    where: str
+    stagings: _Stagings
+
+    def binding(self, name: str) -> pulumi.ResourceHookBinding:
+        binding = pulumi.ResourceHookBinding(before_update=[pulumi.ResourceHook(f"{name}-anew", self.before_update)])
+        if self.one.ran:
+            # What a program before this one left may run another k3s than it noted.
+            binding.before_create = [pulumi.ResourceHook(f"{name}-noted", self.before_create)]
+        return binding
+
+    async def before_create(self, _args: pulumi.ResourceHookArgs) -> None:
+        try:
+            await self._do(anew=False)
+        except UnaskedError as error:
+            # It is away, and holds up nobody.
+            pulumi.log.warn(str(error))
+
+    async def before_update(self, args: pulumi.ResourceHookArgs) -> None:
         before, after = (int((inputs or {}).get("generation", 0)) for inputs in (args.old_inputs, args.new_inputs))
-        found = await known.future()
-        if after <= before or found is None:
+        await self._do(anew=after > before)
+
+    async def _do(self, *, anew: bool) -> None:
+        found = await self.known.future()
+        if found is None:
             return
         kubeconfig, drain_seconds, version, *addresses = found
         departure = Departure(
-            cluster=cluster,
-            node=one.node.name,
-            server=one.node.server,
+            cluster=self.cluster,
+            node=self.one.node.name,
+            server=self.one.node.server,
             addresses=[str(address) for address in addresses],
             seconds=float(drain_seconds),
             kubeconfig=str(kubeconfig),
         )
-        machine = await one.found()
-        remaking = Remaking(departure, servers, str(version), where)
-        await asyncio.to_thread(make_anew, remaking, machine, pulumi.log.info)
-
-    return pulumi.ResourceHook(name, before_update)
+        if anew:
+            machine = await self.one.found()
+            remaking = Remaking(departure, self.servers, str(version), self.where)
+            await asyncio.to_thread(make_anew, remaking, machine, pulumi.log.info)
+            return
+        staging, shells = await self.stagings.of(str(version))
+        step = Upgrade(departure, self.servers, str(version), shells[self.one.node.name], staging)
+        await asyncio.to_thread(upgrade, step, pulumi.log.info)

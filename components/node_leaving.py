@@ -15,7 +15,7 @@ from components.kubernetes_client import KubernetesClient, KubernetesError, Unsu
 from components.reachability import why_unreachable
 from domain import leaving
 from domain.kubeconfig import KubeconfigError, rewrite
-from domain.leaving import Pod, Refusal
+from domain.leaving import LEAVES_ANNOTATION, LEAVING, Pod, Purpose, Refusal
 from domain.names import API_PORT
 
 ANSWER_SECONDS: Final = 60.0
@@ -120,9 +120,47 @@ def forget(departure: Departure, say: Callable[[str], None], clock: Clock | None
     _Leave(departure, say, Servers(departure), clock or Clock()).forget()
 
 
+def empty(
+    departure: Departure,
+    node: Mapping[str, Any],
+    say: Callable[[str], None],
+    clock: Clock,
+    api: Servers,
+    *,
+    mark: str,
+    purpose: Purpose,
+) -> None:
+    """Returns once the node is closed, with that mark of ours, and its pods have gone. Raises :class:`NotLeftError`
+    where they stay; it is as schedulable as before then.
+    """
+    _Leave(departure, say, api, clock, mark, purpose).empty(node)
+
+
+def close(api: Servers, node: Mapping[str, Any], mark: str) -> None:
+    """Makes the node unschedulable, with that mark of ours. Raises as :meth:`Servers.request`."""
+    if (patch := leaving.closing(node, mark)) is not None:
+        api.request("PATCH", f"/api/v1/nodes/{node['metadata']['name']}", patch)
+
+
+def open_again(api: Servers, node: Mapping[str, Any], mark: str) -> None:
+    """Takes that back, where the node has the mark. Raises as :meth:`Servers.request`."""
+    if (patch := leaving.opening(node, mark)) is not None:
+        api.request("PATCH", f"/api/v1/nodes/{node['metadata']['name']}", patch)
+
+
 class _Leave:
-    def __init__(self, departure: Departure, say: Callable[[str], None], api: Servers, clock: Clock) -> None:
+    def __init__(
+        self,
+        departure: Departure,
+        say: Callable[[str], None],
+        api: Servers,
+        clock: Clock,
+        mark: str = LEAVES_ANNOTATION,
+        purpose: Purpose = LEAVING,
+    ) -> None:
         self._departure = departure
+        self._mark = mark
+        self._purpose = purpose
         self._say = say
         self._api = api
         self._clock = clock
@@ -144,13 +182,18 @@ class _Leave:
             if (since := leaving.is_away(node)) is not None:
                 self._say(f"{of.cluster}: node {of.node} is away {since}; its pods are not evicted, none can end there")
             else:
-                try:
-                    self._drain(node)
-                except (NobodyAnswers, KubernetesError) as error:
-                    raise NotLeftError(leaving.not_begun(of.cluster, of.node, str(error))) from None
+                self.empty(node)
         self._delete(str(node["metadata"]["uid"]))
         self._say(f"{of.cluster}: node {of.node} has left")
         return None
+
+    def empty(self, node: Mapping[str, Any]) -> None:
+        """Its pods go."""
+        of = self._departure
+        try:
+            self._drain(node)
+        except (NobodyAnswers, KubernetesError) as error:
+            raise NotLeftError(leaving.not_begun(of.cluster, of.node, str(error), self._purpose)) from None
 
     def forget(self) -> None:
         """Without looking at its pods: none can end there."""
@@ -178,8 +221,8 @@ class _Leave:
         of = self._departure
         pods = leaving.pods_of_node(self._pods())
         if pods.alone:
-            raise NotLeftError(leaving.nobody_makes_them_anew(of.cluster, of.node, pods.alone))
-        if (patch := leaving.closing(node)) is not None:
+            raise NotLeftError(leaving.nobody_makes_them_anew(of.cluster, of.node, pods.alone, self._purpose))
+        if (patch := leaving.closing(node, self._mark)) is not None:
             node = self._api.request("PATCH", self._path, patch)
         refused: dict[Pod, Refusal] = {}
         end = self._clock.now() + of.seconds
@@ -197,7 +240,9 @@ class _Leave:
                 passed = of.seconds - max(0.0, end - self._clock.now())
                 reopened = self._open(node)
                 raise NotLeftError(
-                    leaving.not_evicted(of.cluster, of.node, passed, pods.go, refused, reopened=reopened)
+                    leaving.not_evicted(
+                        of.cluster, of.node, passed, pods.go, refused, reopened=reopened, purpose=self._purpose
+                    )
                 )
             self._tell(state, of.seconds, end)
             self._clock.sleep(LOOK_SECONDS)
@@ -221,7 +266,7 @@ class _Leave:
 
     def _open(self, node: Mapping[str, Any]) -> bool:
         """Takes back that it is unschedulable, where that was our doing. False where it stays so."""
-        patch = leaving.opening(node)
+        patch = leaving.opening(node, self._mark)
         if patch is None:
             return False
         try:
@@ -254,5 +299,7 @@ class _Leave:
         of, now = self._departure, self._clock.now()
         if state != self._told or now - self._told_at >= TELL_SECONDS:
             passed = seconds - (end - now)
-            self._say(f"{of.cluster}: node {of.node} leaves ({passed:.0f} of {seconds:.0f} s): {state}")
+            self._say(
+                f"{of.cluster}: node {of.node} {self._purpose.meanwhile} ({passed:.0f} of {seconds:.0f} s): {state}"
+            )
             self._told, self._told_at = state, now

@@ -20,6 +20,7 @@ from domain.leaving import stays_after_all
 from domain.names import INSTALL_LOG
 from domain.node_marks import marking
 from domain.nodes import Node
+from domain.upgrading import UPGRADES_ANNOTATION
 
 JOIN_SECONDS: Final = 900.0
 """From the moment when the API serves: a machine that was made with the first server is then well under way."""
@@ -121,14 +122,19 @@ def _too_late(stack: str, nodes: Sequence[Node], missing: Sequence[str], *, firs
     )
 
 
-def look_and_open(client: KubernetesClient, stack: str, wanted: Sequence[Node]) -> Mapping[str, Any]:
-    """The API's list of all nodes. One of those that are wanted is made schedulable again where it was to leave, and
-    gets the labels and taints of the stack file.
+def look_and_open(client: KubernetesClient, stack: str, wanted: Sequence[Node], *, settled: bool) -> Mapping[str, Any]:
+    """The API's list of all nodes. One of those that are wanted is made schedulable again where it was to leave, or to
+    go on to another k3s and the nodes are ``settled``: none is to go on. And it gets the labels and taints of the stack
+    file.
     """
     listed = client.request("GET", "/api/v1/nodes")
-    for name, patch in stays_after_all(listed, [node.name for node in wanted]).items():
+    names = [node.name for node in wanted]
+    for name, patch in stays_after_all(listed, names).items():
         _patch(client, name, patch)
         pulumi.log.info(f"{stack}: node {name} was to leave and stays; it is schedulable again")
+    for name, patch in stays_after_all(listed, names, UPGRADES_ANNOTATION).items() if settled else ():
+        _patch(client, name, patch)
+        pulumi.log.info(f"{stack}: node {name} was to go on to another k3s and stays; it is schedulable again")
     items = {item["metadata"]["name"]: item for item in listed.get("items") or []}
     for node in wanted:
         change = marking(items[node.name], node.marks) if node.name in items else None
@@ -143,9 +149,17 @@ def _patch(client: KubernetesClient, name: str, patch: Mapping[str, Any]) -> Non
 
 
 def watch_nodes(
-    kubeconfig: pulumi.Output[str], context: str | None, stack: str, nodes: Sequence[Node], *, first_boot: bool
+    kubeconfig: pulumi.Output[str],
+    context: str | None,
+    stack: str,
+    nodes: Sequence[Node],
+    *,
+    first_boot: bool,
+    settled: bool,
 ) -> None:
-    """Looks once the kubeconfig is known, beside all else. A preview does not."""
+    """Looks once the kubeconfig is known, beside all else. A preview does not. ``settled`` as of
+    :func:`look_and_open`.
+    """
     if pulumi.runtime.is_dry_run():
         return
 
@@ -157,7 +171,7 @@ def watch_nodes(
             return ""
 
         async def nodes_listed() -> Mapping[str, Any]:
-            return await asyncio.to_thread(look_and_open, client, stack, nodes)
+            return await asyncio.to_thread(look_and_open, client, stack, nodes, settled=settled)
 
         await wait_for_nodes(nodes_listed, stack, nodes, pulumi.log.info, pulumi.log.warn, first_boot=first_boot)
         return ""

@@ -21,11 +21,11 @@ from components.cluster import Cluster, Shell
 from components.engine import ENGINE, Engine
 from components.inputs import text_of
 from components.k3s_cluster import K3sCluster
+from components.k3s_install import INSTALL
 from components.node_member import Member
 from components.ssh_reachable import SshWait, ssh_hooks
 from domain.leaving import DRAIN_SECONDS, Part
 from domain.names import INSTALL_SCRIPT, UNINSTALL_SCRIPT
-from domain.overlay import NETBIRD_INTERFACE
 
 SSH_SECONDS: Final = 300.0
 """For a machine that exists. It may just boot, and what goes on beside it has the time to get done."""
@@ -35,25 +35,6 @@ AGENTS_AT_ONCE: Final = 3
 """How many agents are installed or restarted beside each other. One that is away holds up the third part of those
 behind it, and no other.
 """
-INSTALL_SECONDS: Final = 1500
-"""The installer's own deadline, ``total_seconds`` in it."""
-INSTALL: Final = (
-    "set -eu; umask 077; "
-    f"if [ ! -d {dirname(INSTALL_SCRIPT)} ]; then "
-    "if [ -e /etc/rancher/k3s ]; then "
-    "echo k3s that was not put here by this program is on this machine, see /etc/rancher/k3s: its data would be lost."
-    " Give the cluster by on_premise.kubeconfig, or take k3s off the machine first >&2; exit 1; fi; "
-    f"if [ -e /sys/class/net/{NETBIRD_INTERFACE} ]; then "
-    f"echo NetBird runs on this machine already, its interface {NETBIRD_INTERFACE} is there: the agent of the router "
-    "would share its interface, routes and addresses. Take it off the machine first >&2; exit 1; fi; fi; "
-    f"mkdir -p {dirname(INSTALL_SCRIPT)}; rm -f {dirname(INSTALL_SCRIPT)}/leaves; "
-    "timeout 300 base64 -d | tar --extract --preserve-permissions --directory /; "
-    f"exec timeout -k 30 {INSTALL_SECONDS + 60} {INSTALL_SCRIPT}"
-)
-"""Unpacks the archive from standard input and runs the installer in it. Idempotent: it restarts k3s only for a
-change. The time limits are the machine's own: the command provider ends nothing that runs there.
-"""
-
 LEAVES: Final = f"{dirname(INSTALL_SCRIPT)}/leaves"
 """Says on a machine that it is to leave."""
 LEAVE: Final = f"if [ -d {dirname(LEAVES)} ]; then touch {LEAVES}; fi"

@@ -14,10 +14,12 @@ from domain.nodes import FIRST_GENERATION
 from domain.places import registry
 from domain.places.outputs import (
     GENERATIONS,
+    K3S_VERSION,
     PLAIN,
     RAISED_WITH,
     anew,
     generations_noted,
+    k3s_noted,
     made_anew,
     nodes_that_run,
     part,
@@ -55,7 +57,7 @@ def raised_with(settings: StackSettings) -> dict[str, str | list[str] | dict[str
     }
     found["access"] = place.name
     if place.installs_k3s and settings.k3s is not None:
-        found["k3s_version"] = settings.k3s.version
+        found[K3S_VERSION] = settings.k3s.version
         found["servers"] = [node.name for node in plan.servers]
         found[GENERATIONS] = {node.name: node.generation for node in plan.nodes}
     return found
@@ -129,8 +131,8 @@ def _fixed(outputs: Mapping[str, Any], settings: StackSettings) -> Iterator[Prob
 
 def _k3s_steps(outputs: Mapping[str, Any], settings: StackSettings) -> Iterator[Problem]:
     """k3s goes forward, one minor release at a time."""
-    runs = part(outputs, RAISED_WITH).get("k3s_version")
-    if isinstance(runs, str) and settings.k3s is not None:
+    runs = k3s_noted(outputs)
+    if runs is not None and settings.k3s is not None:
         problem = step_refused(settings.stack, runs, settings.k3s.version)
         if problem is not None:
             yield problem

@@ -40,25 +40,25 @@ def why_not_now(
     if server and not others:
         return "it is the only server, and the cluster's data is on it"
     if server and (away := [one for one in others if not is_ready(nodes.get(one))]):
-        return f"of the other servers {_list(away)} not ready, and etcd needs a majority: bring them back first"
-    run = {one: found for one in others if (found := release(_kubelet(nodes.get(one)))) is not None}
+        return f"of the other servers {names_are(away)} not ready, and etcd needs a majority: bring them back first"
+    run = {one: found for one in others if (found := release(kubelet(nodes.get(one)))) is not None}
     wanted = release(version)
     if wanted is None or not run:
         return None
     oldest, newest = min(run, key=lambda one: run[one]), max(run, key=lambda one: run[one])
     if not server and wanted[0] > run[oldest][0]:
         return (
-            f"it would come with k3s {version}, and the server {oldest} runs {_kubelet(nodes[oldest])}; a worker is "
+            f"it would come with k3s {version}, and the server {oldest} runs {kubelet(nodes[oldest])}; a worker is "
             "never newer than a server: give the servers a higher generation as well"
         )
     if server and wanted[0] > run[oldest][0] + 1:
         return (
-            f"it would come with k3s {version}, and the server {oldest} runs {_kubelet(nodes[oldest])}; Kubernetes "
+            f"it would come with k3s {version}, and the server {oldest} runs {kubelet(nodes[oldest])}; Kubernetes "
             "goes from one minor release to the next"
         )
     if server and wanted < run[newest]:
         return (
-            f"it would come with k3s {version}, and the server {newest} runs {_kubelet(nodes[newest])}; the data is of "
+            f"it would come with k3s {version}, and the server {newest} runs {kubelet(nodes[newest])}; the data is of "
             "the newer one"
         )
     return None
@@ -85,12 +85,13 @@ def _condition(node: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
     return next((one for one in conditions if one["type"] == kind), {})
 
 
-def _kubelet(node: Mapping[str, Any] | None) -> str:
+def kubelet(node: Mapping[str, Any] | None) -> str:
     """The release that a node runs, as its kubelet says it; empty where it does not."""
     return str((((node or {}).get("status") or {}).get("nodeInfo") or {}).get("kubeletVersion") or "")
 
 
-def _list(names: Sequence[str]) -> str:
+def names_are(names: Sequence[str]) -> str:
+    """The names, and the verb behind them."""
     return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'}"
 
 

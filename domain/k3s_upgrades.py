@@ -11,18 +11,25 @@ from typing import Final
 
 from domain.problems import Problem
 
-_TAG: Final = re.compile(r"v1\.([0-9]{1,3})\.([0-9]{1,3})(?:-rc([0-9]{1,3}))?\+k3s([0-9]{1,3})", re.ASCII)
+_TAG: Final = re.compile(r"v1\.([0-9]{1,3})\.([0-9]{1,3})(?:-rc([0-9]{1,3}))?(?:\+k3s([0-9]{1,3}))?", re.ASCII)
 
 
 def release(tag: str) -> tuple[int, int, int, int] | None:
-    """The minor release, the patch, the candidate (one that is none comes after all of them) and k3s's own number; None
-    for what is no tag of k3s.
+    """The minor release, the patch, the candidate (one that is none comes after all of them) and k3s's own number, 0
+    where a kubelet does not say it; None for what is no tag of k3s.
     """
     found = _TAG.fullmatch(tag)
     if found is None:
         return None
     minor, patch, candidate, own = found.groups()
-    return int(minor), int(patch), 1000 if candidate is None else int(candidate), int(own)
+    return int(minor), int(patch), 1000 if candidate is None else int(candidate), int(own or 0)
+
+
+def is_of(kubelet: str, tag: str) -> bool:
+    """Whether a kubelet that says this of itself is that of a release. k3s has its own number in there; a kubelet that
+    was built from Kubernetes's sources alone has none.
+    """
+    return kubelet in (tag, tag.partition("+")[0])
 
 
 def step_refused(stack: str, runs: str, wanted: str) -> Problem | None:

@@ -29,6 +29,20 @@ _NAMESPACE_GOES: Final = "NamespaceTerminating"
 
 
 @dataclass(frozen=True)
+class Purpose:
+    """Why a node is emptied, in messages: what it does not do where its pods stay, how all else is then, and what it is
+    at meanwhile.
+    """
+
+    deed: str
+    otherwise: str
+    meanwhile: str
+
+
+LEAVING: Final = Purpose("leave", "its machine stays", "leaves")
+
+
+@dataclass(frozen=True)
 class Pod:
     """A pod that has to go. ``ends`` says that it does already."""
 
@@ -123,27 +137,29 @@ def is_away(node: Mapping[str, Any]) -> str | None:
 # --- schedulable or not -----------------------------------------------------------------------------------------------
 
 
-def closing(node: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The merge patch that makes it unschedulable, with our mark. None where it is so already: a person's doing then
-    stays a person's.
+def closing(node: Mapping[str, Any], mark: str = LEAVES_ANNOTATION) -> dict[str, Any] | None:
+    """The merge patch that makes it unschedulable, with that mark of ours. None where it is so already: a person's
+    doing then stays a person's.
     """
     if (node.get("spec") or {}).get("unschedulable"):
         return None
-    return {"metadata": {"annotations": {LEAVES_ANNOTATION: "true"}}, "spec": {"unschedulable": True}}
+    return {"metadata": {"annotations": {mark: "true"}}, "spec": {"unschedulable": True}}
 
 
-def opening(node: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The merge patch that takes that back. None for a Node without our mark."""
-    if LEAVES_ANNOTATION not in (node["metadata"].get("annotations") or {}):
+def opening(node: Mapping[str, Any], mark: str = LEAVES_ANNOTATION) -> dict[str, Any] | None:
+    """The merge patch that takes that back. None for a Node without that mark."""
+    if mark not in (node["metadata"].get("annotations") or {}):
         return None
-    return {"metadata": {"annotations": {LEAVES_ANNOTATION: None}}, "spec": {"unschedulable": None}}
+    return {"metadata": {"annotations": {mark: None}}, "spec": {"unschedulable": None}}
 
 
-def stays_after_all(listed: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Of the API's list of Nodes those that are to stay and were closed to leave, each with the patch that opens it: an
-    ``up`` was killed in between, and then the machine came back into the stack file.
+def stays_after_all(
+    listed: Mapping[str, Any], wanted: Sequence[str], mark: str = LEAVES_ANNOTATION
+) -> dict[str, dict[str, Any]]:
+    """Of the API's list of Nodes those that are to stay and were closed with that mark, each with the patch that opens
+    it: an ``up`` was killed in between, and then the stack file was as before again.
     """
-    found = {item["metadata"]["name"]: opening(item) for item in listed.get("items") or []}
+    found = {item["metadata"]["name"]: opening(item, mark) for item in listed.get("items") or []}
     return {name: patch for name in wanted if (patch := found.get(name)) is not None}
 
 
@@ -188,29 +204,37 @@ def still_there(pods: Sequence[Pod], refused: Mapping[Pod, Refusal]) -> str:
     return _named([f"{pod} ({refused[pod].reason if pod in refused else 'is ending'})" for pod in pods])
 
 
-def nobody_makes_them_anew(cluster: str, node: str, pods: Sequence[Pod]) -> str:
+def nobody_makes_them_anew(cluster: str, node: str, pods: Sequence[Pod], purpose: Purpose = LEAVING) -> str:
     """Of pods without a controller. Nothing was changed."""
     first = pods[0]
     return (
-        f"{cluster}: node {node} does not leave: no controller would make these of its pods anew elsewhere: "
+        f"{cluster}: node {node} does not {purpose.deed}: no controller would make these of its pods anew elsewhere: "
         f"{_named([str(pod) for pod in pods])}. Delete those that may go (`kubectl -n {first.namespace} delete pod "
-        f"{first.name}`), and run the same command again. Nothing was changed, and its machine stays"
+        f"{first.name}`), and run the same command again. Nothing was changed, and {purpose.otherwise}"
     )
 
 
-def not_begun(cluster: str, node: str, reason: str) -> str:
+def not_begun(cluster: str, node: str, reason: str, purpose: Purpose = LEAVING) -> str:
     """Of a cluster that refuses to be asked."""
-    return f"{cluster}: node {node} does not leave: {reason}. Its machine stays; run the same command again"
+    otherwise = f"{purpose.otherwise[0].upper()}{purpose.otherwise[1:]}"
+    return f"{cluster}: node {node} does not {purpose.deed}: {reason}. {otherwise}; run the same command again"
 
 
 def not_evicted(
-    cluster: str, node: str, seconds: float, pods: Sequence[Pod], refused: Mapping[Pod, Refusal], *, reopened: bool
+    cluster: str,
+    node: str,
+    seconds: float,
+    pods: Sequence[Pod],
+    refused: Mapping[Pod, Refusal],
+    *,
+    reopened: bool,
+    purpose: Purpose = LEAVING,
 ) -> str:
     """Of an eviction that came to nothing."""
     state = "The node is schedulable again" if reopened else "The node is as schedulable as it was"
     return (
-        f"{cluster}: node {node} does not leave: after {seconds:.0f} s these of its pods are still there: "
-        f"{still_there(pods, refused)}. {state}, and its machine stays. Let the budgets allow it "
+        f"{cluster}: node {node} does not {purpose.deed}: after {seconds:.0f} s these of its pods are still there: "
+        f"{still_there(pods, refused)}. {state}, and {purpose.otherwise}. Let the budgets allow it "
         "(`kubectl get pdb -A`), or give it more time by k3s.drain_seconds, and run the same command again"
     )
 

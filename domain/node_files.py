@@ -234,7 +234,8 @@ def k3s_url(settings: StackSettings, architecture: Architecture = "amd64") -> st
     return release_url(settings.k3s.version, BINARIES[architecture], settings.mirrors.k3s)
 
 
-def _checksum(settings: K3sSettings, architecture: Architecture) -> str:
+def k3s_checksum(settings: K3sSettings, architecture: Architecture) -> str:
+    """Of that binary."""
     checksum = settings.sha256 if architecture == "amd64" else settings.sha256_arm64
     if checksum is None:
         raise ValueError(f"no checksum of k3s for {architecture} is set")
@@ -247,7 +248,7 @@ def environment(plan: AddressPlan, node: Node, settings: StackSettings) -> str:
         raise ValueError(f"{settings.stack}: k3s is not set")
     values = {
         "ISTHMUS_K3S_ROLE": str(node.role),
-        "ISTHMUS_K3S_SHA256": _checksum(settings.k3s, node.architecture),
+        "ISTHMUS_K3S_SHA256": k3s_checksum(settings.k3s, node.architecture),
         "ISTHMUS_K3S_UNIT": unit_name(node),
         "ISTHMUS_K3S_URL": k3s_url(settings, node.architecture),
         "ISTHMUS_K3S_VERSION": settings.k3s.version,

@@ -44,23 +44,34 @@ class Login:
     ssh: SshSettings
 
     def command(self, machine: Machine, remote: str) -> list[str]:
-        """As the program itself logs in: with this key only, to nobody else, and without the user's own settings."""
-        options = {
-            "BatchMode": "yes",
-            "IdentitiesOnly": "yes",
-            "IdentityAgent": "none",
-            "StrictHostKeyChecking": "yes",
-            "UserKnownHostsFile": str(self.known_hosts),
-            "GlobalKnownHostsFile": "/dev/null",
-            "ConnectTimeout": str(CONNECT_SECONDS),
-            "ConnectionAttempts": "1",
-            "LogLevel": "ERROR",
-        }
-        written = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-        return [
-            *("ssh", "-F", "/dev/null", "-T", "-i", str(self.key), "-p", str(self.ssh.port), *written),
-            *("-l", self.ssh.user, "--", str(machine.address), remote),
-        ]
+        """As :func:`ssh_command`."""
+        address = str(machine.address)
+        return ssh_command(
+            self.key, self.known_hosts, user=self.ssh.user, address=address, port=self.ssh.port, remote=remote
+        )
+
+
+def ssh_command(key: Path, known_hosts: Path, *, user: str, address: str, port: int, remote: str) -> list[str]:
+    """As the program itself logs in: with this key only, to nobody else, and without the user's own settings."""
+    options = {
+        "BatchMode": "yes",
+        "IdentitiesOnly": "yes",
+        "IdentityAgent": "none",
+        "StrictHostKeyChecking": "yes",
+        "UserKnownHostsFile": str(known_hosts),
+        "GlobalKnownHostsFile": "/dev/null",
+        "ConnectTimeout": str(CONNECT_SECONDS),
+        "ConnectionAttempts": "1",
+        # A machine that goes in the middle is noticed, and not waited for until somebody's patience ends.
+        "ServerAliveInterval": "15",
+        "ServerAliveCountMax": "4",
+        "LogLevel": "ERROR",
+    }
+    written = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+    return [
+        *("ssh", "-F", "/dev/null", "-T", "-i", str(key), "-p", str(port), *written),
+        *("-l", user, "--", address, remote),
+    ]
 
 
 def private_file(held: Path, key: str) -> Path:

@@ -5,6 +5,9 @@
 # What to install stands in k3s.env beside this file; k3s's settings, registries and unit are files as well. All of them were
 # put here together. Secrets are in those files only: never on a command line, never in the output.
 #
+# With the word "stage" it only brings the binary, whose address and checksum are then in its environment, and lays it beside
+# the one that runs. The next run without that word takes it from there.
+#
 # It ends by itself: after total_seconds, and when nobody reads what it says any more. The machine does not end what a
 # connection has started when the connection goes; so it says every few seconds what it waits for, and a word that can't be
 # said is its end.
@@ -12,6 +15,7 @@ set -eu
 
 directory=/usr/local/lib/isthmus
 binary=/usr/local/bin/k3s
+staged=/usr/local/bin/k3s.staged # its checksum is right
 config=/etc/rancher/k3s/config.yaml
 registries=/etc/rancher/k3s/registries.yaml
 password=/etc/rancher/node/password
@@ -77,10 +81,17 @@ stop_child() {
 
 check_machine() {
     [ "$(id -u)" = 0 ] || fail "run it as root"
-    [ "$(uname -m)" = x86_64 ] || fail "this machine is $(uname -m); k3s.sha256 is the checksum of the x86_64 binary"
     [ -d /run/systemd/system ] || fail "this machine does not run systemd"
     [ -r "$directory/k3s.env" ] || fail "$directory/k3s.env is missing"
     [ -r "$config" ] || fail "$config is missing"
+}
+
+check_architecture() {
+    case $ISTHMUS_K3S_URL in
+    *-arm64) built_for=aarch64 ;;
+    *) built_for=x86_64 ;;
+    esac
+    [ "$(uname -m)" = "$built_for" ] || fail "this machine is $(uname -m); the binary and its checksum are for $built_for"
 }
 
 wait_for_address() {
@@ -118,11 +129,12 @@ except OSError as error:
     fi
 }
 
-install_binary() {
-    if [ -f "$binary" ] && [ "$(sum_of "$binary")" = "$ISTHMUS_K3S_SHA256" ]; then
-        chmod 0755 "$binary"
-        return
-    fi
+is_wanted() {
+    [ -f "$1" ] && [ "$(sum_of "$1")" = "$ISTHMUS_K3S_SHA256" ]
+}
+
+stage_binary() {
+    ! is_wanted "$staged" || return 0
     command -v curl >/dev/null 2>&1 || command -v wget >/dev/null 2>&1 || command -v python3 >/dev/null 2>&1 ||
         fail "none of curl, wget and python3 is there to download k3s with"
     say "downloading $ISTHMUS_K3S_URL"
@@ -138,8 +150,18 @@ install_binary() {
         rm -f "$binary.new"
         fail "the checksum of $ISTHMUS_K3S_URL is $found; the setting k3s.sha256 is $ISTHMUS_K3S_SHA256"
     fi
-    chmod 0755 "$binary.new"
-    mv -f "$binary.new" "$binary"
+    mv -f "$binary.new" "$staged"
+}
+
+install_binary() {
+    if is_wanted "$binary"; then
+        chmod 0755 "$binary"
+        rm -f "$staged"
+        return
+    fi
+    stage_binary
+    chmod 0755 "$staged"
+    mv -f "$staged" "$binary"
     say "installed k3s $ISTHMUS_K3S_VERSION"
 }
 
@@ -225,8 +247,15 @@ main() {
         sleep "$pause_seconds"
     done
     printf 'process %s since %s\n' "$$" "$(date '+%H:%M:%S')" >"$directory/lock"
+    if [ "${1:-}" = stage ]; then
+        check_architecture
+        is_wanted "$binary" || stage_binary
+        say "the binary of $ISTHMUS_K3S_URL is there"
+        return
+    fi
     # shellcheck source=/dev/null
     . "$directory/k3s.env"
+    check_architecture
     wait_for_address
     install_binary
     remove_what_is_not_wanted

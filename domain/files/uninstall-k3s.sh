@@ -136,7 +136,7 @@ remove_files() {
     rm -rf --one-file-system /etc/rancher /etc/cni /opt/cni /var/lib/cni /run/k3s /run/flannel \
         /run/cilium /var/run/cilium /var/log/pods /var/log/containers "$router_state" /var/lib/isthmus-guard \
         /var/lib/isthmus
-    rm -f /usr/local/bin/k3s /usr/local/bin/k3s.new /etc/sysctl.d/99-zzz-override_cilium.conf \
+    rm -f /usr/local/bin/k3s /usr/local/bin/k3s.new /usr/local/bin/k3s.staged /etc/sysctl.d/99-zzz-override_cilium.conf \
         /var/log/isthmus-install-k3s.log
     rm -rf "$directory"
 }

@@ -12,6 +12,8 @@ RAISED_WITH: Final = "raised_with"
 """Output of a stack: what its cluster was raised with and can't leave."""
 GENERATIONS: Final = "generations"
 """In it: the generation of each node, by name."""
+K3S_VERSION: Final = "k3s_version"
+"""In it: the k3s that all nodes run."""
 PLAIN: Final = re.compile(r"[A-Za-z0-9./:_-]{1,64}", re.ASCII)
 """What an output may hold to be shown in a message."""
 
@@ -29,6 +31,12 @@ def nodes_that_run(outputs: Mapping[str, Any]) -> dict[str, str]:
         for name, address in part(outputs, "node_ips").items()
         if isinstance(name, str) and isinstance(address, str) and PLAIN.fullmatch(name) and PLAIN.fullmatch(address)
     }
+
+
+def k3s_noted(outputs: Mapping[str, Any]) -> str | None:
+    """The k3s that all nodes ran after the last update; None where it is not noted."""
+    noted = part(outputs, RAISED_WITH).get(K3S_VERSION)
+    return noted if isinstance(noted, str) else None
 
 
 def generations_noted(outputs: Mapping[str, Any]) -> dict[str, int] | None:

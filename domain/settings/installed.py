@@ -28,9 +28,8 @@ class K3sSettings(Section):
     """The k3s that is installed on the nodes."""
 
     version: K3sVersion = Field(examples=["v1.34.9+k3s1"])
-    """Tag of the release (https://github.com/k3s-io/k3s/releases). On-premise nodes follow a change at the next ``up``;
-    Hetzner servers that exist keep theirs, since it is part of their first boot. It goes forward only, one minor
-    release at a time."""
+    """Tag of the release (https://github.com/k3s-io/k3s/releases). Nodes follow a change at the next ``up``, servers
+    first. It goes forward only, one minor release at a time."""
     sha256: Sha256 = Field(examples=["64 HEXADECIMAL DIGITS"])
     """Checksum of the file ``k3s`` of that release, from its ``sha256sum-amd64.txt``."""
     sha256_arm64: Sha256Arm64 | None = Field(default=None, examples=["64 HEXADECIMAL DIGITS"])
@@ -41,8 +40,8 @@ class K3sSettings(Section):
     )
     """Further settings of k3s on the nodes that run the API, in the words of its config file
     (https://docs.k3s.io/cli/server). Those that this program sets, or that would break the link, are refused;
-    ``disable`` adds to ours. Not for secrets: they would stand in plain text. Hetzner servers that exist keep theirs.
-    Default: none, because ours are enough."""
+    ``disable`` adds to ours. Not for secrets: they would stand in plain text. Servers at Hetzner that exist take a
+    change with the next ``version``. Default: none, because ours are enough."""
     agent_config: K3sConfig = Field(
         default_factory=dict, max_length=ENTRIES_LIMIT, examples=["{kubelet-arg: [max-pods=200]}"]
     )

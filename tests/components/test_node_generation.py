@@ -73,7 +73,7 @@ class Cluster:
 def test_it_leaves_is_switched_off_and_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster(monkeypatch, back_after=3)
     cluster.make_anew()
-    assert cluster.done == ["s1 left", "off", "forgotten", "begun anew"]
+    assert cluster.done == ["s1 left", "forgotten", "off", "forgotten", "begun anew"]
     assert cluster.said[-1] == "de: node s1 is back after 6 s"
 
 
@@ -92,7 +92,10 @@ def test_a_node_that_stays_keeps_its_disk(monkeypatch: pytest.MonkeyPatch) -> No
     assert cluster.done == []
 
 
-@pytest.mark.parametrize(("fails", "done"), [("off", ["s1 left"]), ("begun anew", ["s1 left", "off", "forgotten"])])
+@pytest.mark.parametrize(
+    ("fails", "done"),
+    [("off", ["s1 left", "forgotten"]), ("begun anew", ["s1 left", "forgotten", "off", "forgotten"])],
+)
 def test_a_machine_that_could_not_begin_anew(monkeypatch: pytest.MonkeyPatch, fails: str, done: list[str]) -> None:
     cluster = Cluster(monkeypatch)
     cluster.fails = fails
@@ -116,6 +119,7 @@ def test_they_stand_in_a_row(tmp_path: Path) -> None:
     made = {one.inputs["node"]: one for one in found.registrations if one.type.endswith(":NodeGeneration")}
     row = ["de-server-1", "de-server-2", "de-server-3", "de-agent-2", "de-agent-1"]
     assert {name: one.inputs["generation"] for name, one in made.items()} == {**dict.fromkeys(row, 1), "de-agent-2": 4}
+    assert {one.inputs["k3s"] for one in made.values()} == {config["isthmus:k3s"]["version"]}
     assert {one.deleted_with for one in made.values()} == {found.one(":Command", "machines-kubeconfig").urn}
     for before, after in itertools.pairwise(row):
         assert f"machines-{before}-generation" in made[after].depends_on

@@ -15,6 +15,7 @@ from components.node_watch import NodesMissingError, look_and_open, wait_for_nod
 from domain.leaving import LEAVES_ANNOTATION, opening
 from domain.node_marks import marking
 from domain.nodes import Marks, Node
+from domain.upgrading import UPGRADES_ANNOTATION
 from tests.domain.samples import DE, MN, plan_of
 
 NODES = plan_of("mn", MN).nodes
@@ -144,12 +145,38 @@ def test_a_node_that_was_to_leave_and_stays_is_made_schedulable_again(monkeypatc
     monkeypatch.setattr(pulumi.log, "info", said.append)
     client: Any = Client()
     first, second = (Node(name, "agent", False, IPv4Address("192.168.7.11")) for name in ("mn-1", "mn-2"))
-    assert look_and_open(client, "mn", [first, second]) == nodes
+    assert look_and_open(client, "mn", [first, second], settled=True) == nodes
     assert asked == [("GET", "/api/v1/nodes", None), ("PATCH", "/api/v1/nodes/mn-2", opening(nodes["items"][1]))]
     assert said == ["mn: node mn-2 was to leave and stays; it is schedulable again"]
     asked.clear()
-    assert look_and_open(client, "mn", [first]) == nodes
+    assert look_and_open(client, "mn", [first], settled=True) == nodes
     assert [method for method, *_ in asked] == ["GET"]
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_a_node_that_was_to_go_on_and_stays_is_made_schedulable_again(
+    monkeypatch: pytest.MonkeyPatch, settled: bool
+) -> None:
+    """An `up` was killed while it went on to another k3s, and then the stack file had the former one again."""
+    asked: list[tuple[str, str, Any]] = []
+    marked = {"name": "de-agent-1", "annotations": {UPGRADES_ANNOTATION: "true"}}
+    nodes: dict[str, Any] = {"items": [{"metadata": marked, "spec": {"unschedulable": True}}]}
+
+    class Client:
+        def request(self, method: str, path: str, *, body: Any = None, content_type: str = "") -> Any:
+            asked.append((method, path, body))
+            return nodes
+
+    said: list[str] = []
+    monkeypatch.setattr(pulumi.log, "info", said.append)
+    client: Any = Client()
+    look_and_open(client, "de", [Node("de-agent-1", "agent", False, IPv4Address("10.0.1.31"))], settled=settled)
+    if settled:
+        patch = opening(nodes["items"][0], UPGRADES_ANNOTATION)
+        assert asked[1:] == [("PATCH", "/api/v1/nodes/de-agent-1", patch)]
+        assert said == ["de: node de-agent-1 was to go on to another k3s and stays; it is schedulable again"]
+    else:
+        assert (asked[1:], said) == ([], [])
 
 
 def test_a_node_gets_the_labels_and_taints_of_its_pool(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +194,7 @@ def test_a_node_gets_the_labels_and_taints_of_its_pool(monkeypatch: pytest.Monke
     marks = Marks((("workload", "db"),), ("workload=db:NoSchedule",))
     wanted = [Node(f"de-db-{n}", "agent", False, IPv4Address(f"10.0.1.{64 + n}"), marks=marks) for n in (1, 2)]
     client: Any = Client()
-    look_and_open(client, "de", wanted)
+    look_and_open(client, "de", wanted, settled=True)
     assert asked == [
         ("GET", "/api/v1/nodes", None),
         ("PATCH", "/api/v1/nodes/de-db-1", marking(nodes["items"][0], marks)),

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import yaml
 
-from components.on_premise import INSTALL, LEAVE, UNINSTALL
+from components.k3s_install import INSTALL
+from components.on_premise import LEAVE, UNINSTALL
 from domain.keys import ClusterKeys
 from tests.components.recording import Run, run_stack
 from tests.components.several_servers import COMMAND, OVER_SSH

@@ -83,7 +83,7 @@ WAITS: Final = {
     ),
     ("hetzner", "SSH_SECONDS"): SSH,
     ("on_premise", "SSH_SECONDS"): SSH,
-    ("on_premise", "INSTALL_SECONDS"): Waited(
+    ("k3s_install", "INSTALL_SECONDS"): Waited(
         "k3s on a machine",
         (
             ("domain/test_install_script.py", "test_the_whole_has_an_end"),
@@ -107,6 +107,14 @@ WAITS: Final = {
     ("node_leaving", "GONE_SECONDS"): Waited(
         "the Node of a machine that leaves",
         (("components/test_node_leaving.py", "test_a_member_that_etcd_does_not_let_go"),),
+    ),
+    ("k3s_install", "STAGE_SECONDS"): Waited(
+        "the binary of another k3s on all machines",
+        (("components/test_node_upgrade.py", "test_a_binary_that_is_not_everywhere_touches_no_node"),),
+    ),
+    ("node_upgrade", "BACK_SECONDS"): Waited(
+        "a node with another k3s, to be ready",
+        (("components/test_node_upgrade.py", "test_one_that_does_not_come_back"),),
     ),
     ("node_generation", "BACK_SECONDS"): Waited(
         "a node that is made anew, to be back",

@@ -25,11 +25,15 @@ def move_script(root: Path, name: str, paths: Mapping[str, str], doubles: Mappin
         (root / "bin" / command).chmod(0o755)
 
 
-def run_script(root: Path, name: str, path: str) -> subprocess.CompletedProcess[str]:
-    """Its end. Its doubles find the folder in ``$ROOT``; ``path`` is where all other commands are looked for."""
+def run_script(
+    root: Path, name: str, path: str, *words: str, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Its end, run with these words. Its doubles find the folder in ``$ROOT``; ``path`` is where all other commands are
+    looked for.
+    """
     return subprocess.run(
-        ["/bin/sh", root / name],
-        env={"PATH": f"{root}/bin{os.pathsep}{path}", "ROOT": str(root)},
+        ["/bin/sh", root / name, *words],
+        env={**(environment or {}), "PATH": f"{root}/bin{os.pathsep}{path}", "ROOT": str(root)},
         capture_output=True,
         text=True,
         timeout=30,

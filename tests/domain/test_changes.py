@@ -369,3 +369,27 @@ NOTHING: list[Any] = [
 @pytest.mark.parametrize("outputs", NOTHING)
 def test_outputs_of_another_form_refuse_nothing(outputs: Any) -> None:
     assert changes_refused(copy.deepcopy(outputs), settings_of("mn", MN)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"hetzner.workers.count": 2}, "de-agent-2"),
+        (
+            {"hetzner.pools": {"db": {"server_type": "ccx23", "addresses": "10.0.1.64/28", "count": 1}}},
+            "de-db-1",
+        ),
+    ],
+)
+def test_a_new_node_at_hetzner_is_not_newer_than_the_servers(changes: dict[str, Any], name: str) -> None:
+    """Its first boot has the k3s of the settings, and the servers go on to it later in the same update."""
+    minor = {"k3s.version": "v1.35.0+k3s1", "k3s.sha256": SHA256}
+    (said,) = refused("de", {**changes, **minor})
+    assert said == (
+        "de: k3s.version v1.35.0+k3s1 is of a newer minor release than v1.34.9+k3s1, which the servers run, and "
+        f"{name} would have it before them; write v1.34.9+k3s1 again until {name} is there, or add {name} after a "
+        "`pulumi up -s de`."
+    )
+    assert refused("de", {**changes, "k3s.version": "v1.34.10+k3s1"}) == []
+    assert refused("de", minor) == []
+    assert refused("de", changes) == []

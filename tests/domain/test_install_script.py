@@ -63,6 +63,12 @@ class Machine:
         (self.root / "clock").write_text("0")
         return run_script(self.root, SCRIPT, path)
 
+    def stage(self, sha256: str, url: str) -> subprocess.CompletedProcess[str]:
+        """As the program has it done before it touches any node."""
+        (self.root / "clock").write_text("0")
+        wanted = {"ISTHMUS_K3S_SHA256": sha256, "ISTHMUS_K3S_URL": url}
+        return run_script(self.root, SCRIPT, os.environ["PATH"], "stage", environment=wanted)
+
     def calls(self) -> list[str]:
         """What was called since the last time, without the questions."""
         log = self.root / "log"
@@ -154,6 +160,33 @@ def test_the_permission_to_begin_a_cluster_goes_once_the_server_is_ready(machine
     (machine.root / "broken").unlink()
     assert machine.run().returncode == 0
     assert not permission.exists()
+
+
+def test_a_staged_binary_is_taken_without_a_download(machine: Machine) -> None:
+    """Staging changes nothing that runs, and needs the settings of before."""
+    assert machine.run().returncode == 0
+    machine.calls()
+    new = K3S + b"# new\n"
+    (machine.root / "mirror").write_bytes(new)
+    sha256, url = hashlib.sha256(new).hexdigest(), "https://example.net/new/k3s"
+
+    staged = machine.stage(sha256, url)
+
+    assert (staged.returncode, staged.stderr) == (0, "")
+    assert staged.stdout.splitlines()[-1] == "install-k3s: the binary of https://example.net/new/k3s is there"
+    assert machine.calls() == ["curl"]
+    assert (machine.root / "k3s").read_bytes() == K3S
+    assert machine.stage(sha256, url).returncode == 0
+    assert machine.calls() == []
+
+    env = machine.root / "lib/k3s.env"
+    before = hashlib.sha256(K3S).hexdigest()
+    env.write_text(env.read_text().replace(before, sha256))
+    (machine.root / "down").touch()
+    assert machine.run().returncode == 0
+    assert machine.calls() == RESTARTED
+    assert (machine.root / "k3s").read_bytes() == new
+    assert not (machine.root / "k3s.staged").exists()
 
 
 def test_new_binary_restarts(machine: Machine) -> None:
@@ -363,8 +396,11 @@ def test_other_architecture(machine: Machine) -> None:
     result = machine.run()
     assert (result.returncode, result.stderr) == (
         1,
-        "install-k3s: this machine is aarch64; k3s.sha256 is the checksum of the x86_64 binary\n",
+        "install-k3s: this machine is aarch64; the binary and its checksum are for x86_64\n",
     )
+    env = machine.root / "lib/k3s.env"
+    env.write_text(env.read_text().replace("/k3s\n", "/k3s-arm64\n"))
+    assert machine.run().returncode == 0
 
 
 @pytest.mark.parametrize("name", ["install-k3s.sh", "join-k3s.sh", "uninstall-k3s.sh"])

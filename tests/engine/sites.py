@@ -157,7 +157,7 @@ def _world(engine: Engine, directory: Path, stack: ExitStack, name: str, config:
     plan = plan_of(name, config)
 
     def settings(mirror: str) -> Mapping[str, Any]:
-        k3s = {"version": VERSION, "sha256": hashlib.sha256(K3S).hexdigest()}
+        k3s = {"version": VERSION, "sha256": hashlib.sha256(k3s_of(VERSION)).hexdigest()}
         return changed(config, {"mirrors.k3s": f"{mirror}/k3s", "k3s": k3s})
 
     site = Site(
@@ -167,7 +167,18 @@ def _world(engine: Engine, directory: Path, stack: ExitStack, name: str, config:
         {node.name: node.labels for node in plan.nodes},
     )  # fmt: skip
     world = World(engine, directory, stack, site=site)
-    release = directory / "charts" / "k3s" / VERSION
-    release.mkdir(parents=True)
-    (release / "k3s").write_bytes(K3S)
+    release(directory, VERSION)
     return world
+
+
+def k3s_of(version: str) -> bytes:
+    """The binary of that release."""
+    return K3S + f"# {version}\n".encode()
+
+
+def release(directory: Path, version: str) -> str:
+    """Puts it into the mirror of a site in that directory, and gives its checksum."""
+    place = directory / "charts" / "k3s" / version
+    place.mkdir(parents=True)
+    (place / "k3s").write_bytes(k3s_of(version))
+    return hashlib.sha256(k3s_of(version)).hexdigest()

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from domain.k3s_upgrades import release
 from domain.places.hetzner.catalogue import is_arm
 from domain.places.hetzner.model import HetznerSettings
 from domain.places.hetzner.nodes import nodes
-from domain.places.outputs import RAISED_WITH, anew, made_anew, nodes_that_run, part
+from domain.places.outputs import RAISED_WITH, anew, k3s_noted, made_anew, nodes_that_run, part
 from domain.problems import Problem
 from domain.settings.stack import CommonSettings
 
@@ -56,6 +57,23 @@ def changes(outputs: Mapping[str, Any], settings: CommonSettings, section: Hetzn
     yield from _moved(outputs, settings, section)
     yield from _addresses(outputs, settings, section)
     yield from _protected(outputs, settings, section)
+    yield from _newcomers(outputs, settings, section)
+
+
+def _newcomers(outputs: Mapping[str, Any], settings: CommonSettings, section: HetznerSettings) -> Iterator[Problem]:
+    """A node that is new boots with the k3s of the settings, before the servers go on to it, and no kubelet may be of a
+    newer minor release than they are.
+    """
+    run, noted = nodes_that_run(outputs), k3s_noted(outputs)
+    new = [node.name for node in nodes(settings, section) if node.name not in run]
+    if not run or not new or noted is None or settings.k3s is None:
+        return
+    before, after = release(noted), release(settings.k3s.version)
+    if before is not None and after is not None and after[0] > before[0]:
+        name = new[0]
+        rule = f"is of a newer minor release than {noted}, which the servers run, and {name} would have it before them"
+        fix = f"write {noted} again until {name} is there, or add {name} after a `pulumi up -s {settings.stack}`"
+        yield Problem(settings.stack, "k3s.version", settings.k3s.version, rule, fix)
 
 
 def _moved(outputs: Mapping[str, Any], settings: CommonSettings, section: HetznerSettings) -> Iterator[Problem]:

@@ -21,6 +21,10 @@ start() {
     echo "$!" >"$units/$1"
 }
 
+report() {
+    setsid /usr/local/bin/k3s report </dev/null >/dev/null 2>&1 &
+}
+
 stop() {
     if [ -e "$units/$1" ]; then
         read -r process <"$units/$1"
@@ -41,8 +45,8 @@ done
 case "$command $*" in
 "is-active --quiet "*) [ -e "$units/$unit" ] ;;
 "is-active "*) if [ -e "$units/$unit" ]; then echo active; else echo inactive && exit 3; fi ;;
-"start "*) start "$unit" ;;
-"restart "*) start "$unit" && touch "$units/$unit" ;;
+"start "*) start "$unit" && report ;;
+"restart "*) start "$unit" && touch "$units/$unit" && report ;;
 "stop "* | "kill "* | "disable --now "*) stop "$unit" ;;
 "daemon-reload "* | "enable "* | "disable "* | "reset-failed "*) ;;
 *) echo "systemctl of the tests knows no: $command $*" >&2 && exit 1 ;;

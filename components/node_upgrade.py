@@ -1,0 +1,190 @@
+"""A node goes on to another k3s where it is: the binary lies on all machines first, then this node is closed to new
+pods, emptied for a minor release, brought up to date over SSH, waited for, and opened.
+
+It owns the requests and the waits. What stands against it and what is said is ``domain/upgrading.py``'s, how its pods
+leave ``node_leaving.py``'s. All of it may end at any moment and be begun again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from components.kubernetes_client import KubernetesError
+from components.node_leaving import Clock, Departure, NobodyAnswers, NotLeftError, Servers, close, empty, open_again
+from domain import leaving
+from domain import upgrading as rules
+from domain.generation import kubelet
+from domain.k3s_upgrades import is_of
+
+BACK_SECONDS: Final = 300.0
+"""From the end of the installation, which waits for k3s itself, to a node that is ready with it."""
+LOOK_SECONDS: Final = 2.0
+TELL_SECONDS: Final = 10.0
+AT_ONCE: Final = 10
+"""As many machines get the binary beside each other."""
+
+
+class NotUpgradedError(Exception):
+    """A node runs as before, or is not back."""
+
+
+class UnaskedError(NotUpgradedError):
+    """Nobody says what a node runs: no server answers, or there is no such node."""
+
+
+class MachineError(Exception):
+    """What was to be done on a machine has not come to its end; the text has its last words."""
+
+
+class Shell(Protocol):
+    """A machine to work on. Both raise :class:`MachineError`."""
+
+    def stage(self, say: Callable[[str], None]) -> None:
+        """The binary is there, beside the one that runs."""
+
+    def install(self, say: Callable[[str], None]) -> None:
+        """k3s runs as the settings say."""
+
+
+class Staging:
+    """The binary on all machines that are to run it, once in an ``up`` and before the first of them is touched."""
+
+    def __init__(self, cluster: str, version: str, shells: Mapping[str, Shell]) -> None:
+        self._cluster = cluster
+        self._version = version
+        self._shells = shells
+        self._lock = threading.Lock()
+        self._there: set[str] = set()
+
+    @property
+    def nodes(self) -> Collection[str]:
+        """Whose machines these are."""
+        return self._shells
+
+    def done(self, nodes: Collection[str], say: Callable[[str], None]) -> None:
+        """Returns once it is on the machines of these nodes. Raises :class:`NotUpgradedError` with all that failed."""
+        with self._lock:
+            wanted = sorted({*nodes} & {*self._shells} - self._there)
+            if not wanted:
+                return
+            say(f"{self._cluster}: k3s {self._version} is brought to {', '.join(wanted)}; none of them is touched yet")
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                failed = dict(
+                    zip(wanted, pool.map(lambda node: self._try(self._shells[node], say), wanted), strict=True)
+                )
+            reasons = {node: reason for node, reason in failed.items() if reason is not None}
+            if reasons:
+                raise NotUpgradedError(rules.not_staged(self._cluster, self._version, reasons))
+            self._there.update(wanted)
+
+    @staticmethod
+    def _try(shell: Shell, say: Callable[[str], None]) -> str | None:
+        try:
+            shell.stage(say)
+        except MachineError as error:
+            return str(error)
+        return None
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """A node and the k3s that it is to run. ``servers`` are the names of all servers, ``shell`` leads to its machine.
+    ``departure`` as of :mod:`components.node_leaving`.
+    """
+
+    departure: Departure
+    servers: Sequence[str]
+    version: str
+    shell: Shell
+    staging: Staging
+    back_seconds: float = BACK_SECONDS
+
+
+def upgrade(one: Upgrade, say: Callable[[str], None], clock: Clock | None = None) -> None:
+    """Returns once the node is ready with its k3s, or was so already. Raises :class:`NotUpgradedError`, and
+    :class:`components.node_leaving.NotLeftError` where its pods stay.
+    """
+    _Upgrade(one, say, clock or Clock()).run()
+
+
+class _Upgrade:
+    def __init__(self, one: Upgrade, say: Callable[[str], None], clock: Clock) -> None:
+        self._one = one
+        self._say = say
+        self._clock = clock
+        self._api = Servers(one.departure)
+
+    def run(self) -> None:
+        of, version = self._one.departure, self._one.version
+        try:
+            listed = self._api.request("GET", "/api/v1/nodes")
+        except (NobodyAnswers, KubernetesError) as error:
+            raise UnaskedError(rules.not_begun(of.cluster, of.node, version, str(error))) from None
+        node = next((one for one in listed.get("items") or [] if one["metadata"]["name"] == of.node), None)
+        if node is None:
+            raise UnaskedError(rules.not_begun(of.cluster, of.node, version, "it has not joined the cluster"))
+        if not is_of(kubelet(node), version):
+            against = rules.why_not_now(listed, of.node, server=of.server, servers=self._one.servers, version=version)
+            if against is not None:
+                raise self._not_begun(against)
+            self._one.staging.done(rules.behind(listed, self._one.staging.nodes, version), self._say)
+            self._go_on(node)
+        elif leaving.opening(node, rules.UPGRADES_ANNOTATION) is not None:
+            # An `up` that did not come to its end.
+            self._wait()
+        self._open()
+
+    def _not_begun(self, reason: str) -> NotUpgradedError:
+        of = self._one.departure
+        return NotUpgradedError(rules.not_begun(of.cluster, of.node, self._one.version, reason))
+
+    def _go_on(self, node: Mapping[str, Any]) -> None:
+        of, version = self._one.departure, self._one.version
+        mark, purpose = rules.UPGRADES_ANNOTATION, rules.purpose(version)
+        self._say(f"{of.cluster}: node {of.node} goes on from k3s {kubelet(node)} to {version}")
+        if rules.drains(node, version):
+            empty(of, node, self._say, self._clock, self._api, mark=mark, purpose=purpose)
+        else:
+            try:
+                close(self._api, node, mark)
+            except (NobodyAnswers, KubernetesError) as error:
+                raise self._not_begun(str(error)) from None
+        try:
+            self._one.shell.install(self._say)
+        except MachineError as error:
+            raise NotUpgradedError(rules.not_installed(of.cluster, of.node, version, str(error))) from None
+        self._wait()
+
+    def _wait(self) -> None:
+        of, version, begun = self._one.departure, self._one.version, self._clock.now()
+        told, told_at = "", begun
+        while True:
+            try:
+                done, state = rules.has_gone_on(self._api.get(f"/api/v1/nodes/{of.node}"), version)
+            except (NobodyAnswers, KubernetesError) as error:
+                done, state = False, str(error)
+            passed = self._clock.now() - begun
+            if done:
+                self._say(f"{of.cluster}: node {of.node} runs k3s {version}")
+                return
+            if passed >= self._one.back_seconds:
+                seconds = self._one.back_seconds
+                raise NotUpgradedError(rules.not_there(of.cluster, of.node, version, seconds, state))
+            if state != told or self._clock.now() - told_at >= TELL_SECONDS:
+                self._say(f"{of.cluster}: node {of.node} ({passed:.0f} of {self._one.back_seconds:.0f} s): {state}")
+                told, told_at = state, self._clock.now()
+            self._clock.sleep(LOOK_SECONDS)
+
+    def _open(self) -> None:
+        """Where it was this program that closed it, also in an ``up`` that did not come to its end."""
+        of = self._one.departure
+        try:
+            node = self._api.get(f"/api/v1/nodes/{of.node}")
+            if node is not None:
+                open_again(self._api, node, rules.UPGRADES_ANNOTATION)
+        except (NobodyAnswers, KubernetesError) as error:
+            raise NotLeftError(f"{of.cluster}: `kubectl uncordon {of.node}` is left to do: {error}") from None

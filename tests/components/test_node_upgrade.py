@@ -1,0 +1,202 @@
+"""A node goes on to another k3s: what happens in which order, where it stops, and what is left then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import pytest
+
+from components import node_upgrade
+from components.kubernetes_client import KubernetesError
+from components.node_leaving import Clock, Departure, NobodyAnswers, NotLeftError
+from components.node_upgrade import (
+    BACK_SECONDS,
+    MachineError,
+    NotUpgradedError,
+    Staging,
+    UnaskedError,
+    Upgrade,
+    upgrade,
+)
+from domain.upgrading import UPGRADES_ANNOTATION
+from tests.components.recording import KUBECONFIG
+from tests.domain.test_generation import node
+
+OLD, PATCH, MINOR = "v1.34.8+k3s1", "v1.34.9+k3s1", "v1.35.0+k3s1"
+NODES: Final = ("s1", "a1", "a2")
+
+
+class Cluster:
+    """One server and two agents, what is asked of them and done on their machines, in order. Time passes by sleeping
+    alone. ``broken`` are deeds that fail, ``back_after`` so many seconds after its installation a kubelet is there.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done: list[str] = []
+        self.said: list[str] = []
+        self.time, self.back_after, self.back_at = 0.0, 0.0, 0.0
+        self.broken: set[str] = set()
+        self.away = False
+        self.nodes = {name: {**node(name), "spec": {}} for name in NODES}
+        self.stagings: dict[str, Staging] = {}
+        cluster = self
+
+        class Servers:
+            def __init__(self, departure: Departure) -> None:
+                pass
+
+            def request(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+                if cluster.away:
+                    raise NobodyAnswers("198.51.100.1: no answer")
+                if path == "/api/v1/nodes":
+                    return {"items": [*cluster.nodes.values()]}
+                found = cluster.nodes[path.rpartition("/")[2]]
+                if method == "PATCH":
+                    cluster.patch(found, body)
+                return found
+
+            def get(self, path: str) -> dict[str, Any] | None:
+                if cluster.time < cluster.back_at:
+                    raise KubernetesError("503 no leader", 503)
+                return self.request("GET", path)
+
+        monkeypatch.setattr(node_upgrade, "Servers", Servers)
+        monkeypatch.setattr(node_upgrade, "empty", self._empty)
+
+    def patch(self, found: dict[str, Any], body: dict[str, Any]) -> None:
+        ((mark, value),) = body["metadata"]["annotations"].items()
+        assert mark == UPGRADES_ANNOTATION
+        self.done.append(f"{found['metadata']['name']} {'open' if value is None else 'closed'}")
+        found["metadata"]["annotations"] = {} if value is None else {mark: value}
+        found["spec"]["unschedulable"] = body["spec"]["unschedulable"]
+
+    def _empty(self, of: Departure, *_: Any, mark: str, purpose: Any) -> None:
+        if "empty" in self.broken:
+            raise NotLeftError("pods stay")
+        assert mark == UPGRADES_ANNOTATION
+        self.done.append(f"{of.node} emptied, or it does not {purpose.deed}")
+        self.nodes[of.node]["metadata"]["annotations"] = {mark: "true"}
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+    def goes_on(self, name: str, version: str) -> None:
+        if version not in self.stagings:
+            self.stagings[version] = Staging("de", version, {one: Machine(self, one, version) for one in NODES})
+        departure = Departure("de", name, name == "s1", ["198.51.100.1"], 600, KUBECONFIG)
+        one = Upgrade(departure, ["s1"], version, Machine(self, name, version), self.stagings[version])
+        upgrade(one, self.said.append, Clock(lambda: self.time, self.sleep))
+
+
+class Machine:
+    def __init__(self, cluster: Cluster, name: str, version: str) -> None:
+        self._cluster, self._name, self._version = cluster, name, version
+
+    def stage(self, say: Callable[[str], None]) -> None:
+        self._do("staged")
+
+    def install(self, say: Callable[[str], None]) -> None:
+        self._do("installed")
+        self._cluster.back_at = self._cluster.time + self._cluster.back_after
+        self._cluster.nodes[self._name]["status"]["nodeInfo"]["kubeletVersion"] = self._version
+
+    def _do(self, deed: str) -> None:
+        if f"{self._name} {deed}" in self._cluster.broken:
+            raise MachineError("no luck")
+        self._cluster.done.append(f"{self._name} {deed}")
+
+
+STAGED: Final = {f"{name} staged" for name in NODES}
+
+
+def test_a_patch_closes_the_node_and_lets_its_pods_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All machines have the binary before the first is touched, and once."""
+    cluster = Cluster(monkeypatch)
+    cluster.back_after = 30
+    cluster.goes_on("s1", PATCH)
+    assert {*cluster.done[:3]} == STAGED
+    assert cluster.done[3:] == ["s1 closed", "s1 installed", "s1 open"]
+    assert cluster.said[-1] == f"de: node s1 runs k3s {PATCH}"
+    cluster.goes_on("a1", PATCH)
+    assert cluster.done[6:] == ["a1 closed", "a1 installed", "a1 open"]
+
+
+def test_for_a_minor_release_its_pods_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(monkeypatch)
+    cluster.goes_on("s1", MINOR)
+    assert cluster.done[3:] == [f"s1 emptied, or it does not go on to k3s {MINOR}", "s1 installed", "s1 open"]
+
+
+def test_one_that_runs_it_is_left_alone_and_opened_where_it_was_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An `up` that was killed after the installation."""
+    cluster = Cluster(monkeypatch)
+    cluster.goes_on("a1", OLD)
+    assert cluster.done == []
+    cluster.nodes["a1"]["metadata"]["annotations"] = {UPGRADES_ANNOTATION: "true"}
+    cluster.goes_on("a1", OLD)
+    assert cluster.done == ["a1 open"]
+
+
+def test_a_binary_that_is_not_everywhere_touches_no_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(monkeypatch)
+    cluster.broken = {"a2 staged"}
+    with pytest.raises(NotUpgradedError, match=r"no node goes on .* all machines: a2: no luck. No node was touched"):
+        cluster.goes_on("s1", PATCH)
+    assert {*cluster.done} == {"s1 staged", "a1 staged"}
+    cluster.broken = set()
+    cluster.goes_on("s1", PATCH)
+    assert cluster.done[-3:] == ["s1 closed", "s1 installed", "s1 open"], "and the next time it goes through"
+
+
+def test_what_was_not_installed_stays_closed_and_goes_on_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(monkeypatch)
+    cluster.broken = {"s1 installed"}
+    with pytest.raises(NotUpgradedError, match=r"s1 has not gone on .*: no luck. It stays unschedulable until it has"):
+        cluster.goes_on("s1", PATCH)
+    assert cluster.done[-1] == "s1 closed"
+    cluster.broken = set()
+    cluster.done.clear()
+    cluster.goes_on("s1", PATCH)
+    assert cluster.done == ["s1 installed", "s1 open"], "it is closed already, and the binaries are there"
+
+
+def test_one_that_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(monkeypatch)
+    cluster.back_after = BACK_SECONDS * 2
+    with pytest.raises(NotUpgradedError, match=rf"{BACK_SECONDS:.0f} s after its k3s was started 503 no leader"):
+        cluster.goes_on("s1", PATCH)
+    assert cluster.done[-1] == "s1 installed"
+    cluster.nodes["s1"]["status"]["conditions"][0]["status"] = "False"
+    cluster.back_at = 0.0
+    with pytest.raises(NotUpgradedError, match="it has joined and is not ready yet"):
+        cluster.goes_on("s1", PATCH)
+    cluster.nodes["s1"]["status"]["conditions"][0]["status"] = "True"
+    cluster.goes_on("s1", PATCH)
+    assert cluster.done[-2:] == ["s1 installed", "s1 open"], "and the next time it goes through"
+
+
+def test_pods_that_stay_keep_its_k3s(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(monkeypatch)
+    cluster.broken = {"empty"}
+    with pytest.raises(NotLeftError, match="pods stay"):
+        cluster.goes_on("s1", MINOR)
+    assert {*cluster.done} == STAGED
+
+
+def test_a_worker_waits_for_its_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(monkeypatch)
+    with pytest.raises(NotUpgradedError, match=r"node a1 does not go on .* the server s1 runs v1.34.8"):
+        cluster.goes_on("a1", MINOR)
+    assert cluster.done == []
+
+
+def test_nobody_says_what_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(monkeypatch)
+    cluster.away = True
+    with pytest.raises(UnaskedError, match="no answer"):
+        cluster.goes_on("a1", PATCH)
+    cluster.away = False
+    del cluster.nodes["a1"]
+    with pytest.raises(UnaskedError, match="it has not joined the cluster"):
+        cluster.goes_on("a1", PATCH)
