@@ -122,15 +122,20 @@ class Cluster:
 
     def command(self, *arguments: str) -> list[str]:
         """The whole command line of a `kubectl` call, to a server that lives."""
-        return project.at_workstation([str(self.tools.kubectl), f"--context={self.context}", *arguments])
+        return self._command(self.context, *arguments)
+
+    def _command(self, context: str, *arguments: str) -> list[str]:
+        return project.at_workstation([str(self.tools.kubectl), f"--context={context}", *arguments])
 
     def kubectl(
         self, *arguments: str, stdin: str = "", check: bool = True, deadline_seconds: float = DEADLINE_SECONDS
     ) -> subprocess.CompletedProcess[str]:
         """Runs `kubectl` to its end; :class:`~lab.errors.CommandFailed` when it fails or does not end in time."""
+        context = self.context
+        shown = f"`kubectl --context={context} {shlex.join(arguments)}`"
         try:
             done = subprocess.run(
-                self.command(*arguments),
+                self._command(context, *arguments),
                 env=project.environment(self.tools),
                 input=stdin,
                 capture_output=True,
@@ -139,14 +144,9 @@ class Cluster:
                 timeout=deadline_seconds,
             )
         except subprocess.TimeoutExpired:
-            raise CommandFailed(
-                f"`kubectl --context={self.name} {shlex.join(arguments)}` did not end in {deadline_seconds:g} s"
-            ) from None
+            raise CommandFailed(f"{shown} did not end in {deadline_seconds:g} s") from None
         if check and done.returncode != 0:
-            raise CommandFailed(
-                f"`kubectl --context={self.name} {shlex.join(arguments)}` ended with code {done.returncode}: "
-                f"{done.stderr.strip()[-1000:]}"
-            )
+            raise CommandFailed(f"{shown} ended with code {done.returncode}: {done.stderr.strip()[-1000:]}")
         return done
 
     def reachable(self) -> bool:
