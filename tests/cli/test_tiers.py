@@ -30,6 +30,7 @@ STANDS_FOR = {
     "tests/link/test_leaving.py": "tests/lab/test_k3s_nodes.py::test_uninstalling_leaves_nothing",
     "tests/link/test_one_router.py": "tests/link/test_restarts.py::test_the_agent_is_killed",
     "tests/link/test_killed.py": "tests/link/test_recovery.py",
+    "tests/link/test_servers.py": "tests/lab/test_k3s_servers.py::test_any_server_may_lose_its_power",
     "tests/link/test_status_tells_the_cause.py::test_the_peers_router_switched_off": (
         "tests/link/test_status_tells_the_cause.py::test_a_router_frozen"
     ),
@@ -66,7 +67,8 @@ STANDS_FOR = {
 """What runs only with --thorough and has no case of its own before: the file or test of its kind that always runs. Of
 three sites that is everything but the machines; of two routers, the kill of a single one's agent, and of routers that
 come and go, their restarts (tests/engine/test_routers.py has the rest); of programs' resolvers, the lab's own; of
-ClusterIPs that are switched off, the checks that miss them; of kills at random moments, kills at chosen ones; of a
+ClusterIPs that are switched off, the checks that miss them; of servers that lose their power, one on machines without a
+link; of kills at random moments, kills at chosen ones; of a
 router's machine that is off, a router that is as silent while its machine runs, and tests/lab/status/test_judging.py
 for what is then said, as of every cause. Forwarding and the packet filter are the node's own, policy and resource
 NetBird's, rules and interface the tunnel's; a kubelet that is away costs no packet, as a relay that is frozen; of a

@@ -30,6 +30,7 @@ from domain.plan import AddressPlan, address_plan
 from lab import machines
 from lab.commands import wait_until
 from lab.errors import LabError
+from tests.lab.etcd import members
 from tests.lab.raised import TOKEN, lay, machine_at, own_k3s
 
 pytestmark = [
@@ -49,7 +50,6 @@ ANSWER_SECONDS: Final = 30.0
 JOIN_SECONDS: Final = 240.0
 """A learner gets its vote at the leader's next look, every 15 s, and k3s that was refused starts again after 5 s."""
 ROUNDS_ALONE: Final = int(re.findall(r"^rounds_alone=([0-9]+)$", script("join-k3s.sh"), re.MULTILINE)[0])
-TLS: Final = "/var/lib/rancher/k3s/server/tls"
 
 
 @dataclass
@@ -95,17 +95,7 @@ class Cluster:
 
     def members(self, at: str) -> dict[str, str]:
         """Node -> voter, learner or new, as etcd on a server lists them."""
-        pair = ("--cert", f"{TLS}/etcd-client.crt", "--key", f"{TLS}/etcd-client.key")
-        ask = ("curl", "-fsS", "--cacert", f"{TLS}/etcd-server-ca.crt", *pair, "--data", "{}")
-        listed = json.loads(self.run(at, *ask, "https://127.0.0.1:2379/v3/cluster/member/list"))["members"]
-        return {
-            one["peerURLs"][0].removeprefix("https://").removesuffix(":2380"): "new"
-            if not one.get("name")
-            else "learner"
-            if one.get("isLearner")
-            else "voter"
-            for one in listed
-        }
+        return members(at)
 
     def ready(self, at: str) -> set[str]:
         """Nodes of which the cluster has heard a moment ago. There is no network for pods, so none is Ready."""

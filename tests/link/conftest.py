@@ -43,10 +43,11 @@ LAST: Final = (
     "test_third_site",
     "test_tutorial_whole",
     "test_failover",
+    "test_servers",
     "test_down",
 )
 """Both clusters get other MTUs, which need not be put back before stacks are destroyed and raised again; a site comes
-and goes, every cluster gets a second router, the lab ends.
+and goes, every cluster gets a second router, the lab is raised anew with three servers a cluster, the lab ends.
 """
 ANEW: Final = "test_recovery"
 """It begins with the end of both stacks, and raises them as their files say."""

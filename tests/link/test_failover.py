@@ -8,7 +8,6 @@ lab gets its second routers here and keeps them.
 from __future__ import annotations
 
 import itertools
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,12 +30,11 @@ from lab.status import NETBIRD_NAMESPACE
 from lab.topology import DEFAULT
 from tests.link.assertions import in_health
 from tests.link.keepers import told
+from tests.link.lab_command import lab_command
 from tests.link.nats import Client, supercluster
 
 pytestmark = [pytest.mark.link, pytest.mark.thorough, pytest.mark.timeout(900)]
 
-ISTHMUS = Path(__file__).resolve().parents[2] / "isthmus"
-UP_SECONDS: Final = 1200
 HEALTHY_SECONDS: Final = 150.0
 LIMITS: Final = {"agent-killed": 2.0, **dict.fromkeys(set(FAULTS) - {"agent-killed"}, 5.0)}
 """Seconds without an answer, by fault."""
@@ -59,10 +57,9 @@ PLACES: Final = {"router", "other-router", "third"}
 def bench(tools: Tools) -> Iterator[Bench]:
     """A lab of two clusters with two routers each in health, with a probe pod on every node."""
     # A lab is not made smaller, and nine machines take a third of the time that the faults get.
-    smaller = [["lab", "down"]] if len(of_lab().sites) > len(DEFAULT.sites) else []
-    for words in [*smaller, ["lab", "up", "--routers", "2"]]:
-        done = subprocess.run([str(ISTHMUS), *words], capture_output=True, text=True, timeout=UP_SECONDS, cwd="/")
-        assert done.returncode == 0, done.stderr
+    if len(of_lab().sites) > len(DEFAULT.sites):
+        lab_command("down")
+    lab_command("up", "--routers", "2")
     lab = of_lab()
     assert lab.routers == 2
     found = in_health(lab, tools, within_seconds=HEALTHY_SECONDS)
