@@ -7,26 +7,29 @@ import functools
 import hashlib
 import importlib.util
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 from unittest import mock
 
 import grpc
 import pulumi
 import pytest
-from pulumi.runtime import resource, rpc
+from pulumi.runtime import mocks, resource, rpc
 from pulumi.runtime.config import set_all_config
 from pulumi.runtime.mocks import MockMonitor, MockResourceArgs, Mocks, set_mocks
 from pulumi.runtime.proto import source_pb2
 from pulumi.runtime.settings import reset_options
 from pulumi.runtime.stack import run_pulumi_func
 
+from components import joined_cluster, keeper_program
 from components.engine import MOCKS
 from domain import cloud_init, node_files
 from tests.domain.samples import CLUSTER_SECRET, DE, GIVEN, MN, SSH_PRIVATE_KEY, link_of_mn, text
+
+T = TypeVar("T")
 
 ROOT: Final = Path(__file__).parents[2]
 SECRET_KEY: Final = "4dabf18193072939515e22adb298388d"
@@ -313,8 +316,41 @@ def _as_yaml(data: dict[str, Any]) -> str:
     return _YAML[key]
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """What the SDK asks of the monitor is answered at once: with the mocks nothing is waited for, and a thread for each
+    question is a tenth of a run. The program's own threads are threads.
+    """
+
+    def run_in_executor(  # type: ignore[override]  # how the types of the arguments hang together is the SDK's matter
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
+        if executor is not None or not str(func.__module__).startswith("pulumi."):
+            return super().run_in_executor(executor, func, *args)
+        answer = self.create_future()
+        try:
+            answer.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001 - it belongs to whoever asked
+            answer.set_exception(error)
+        return answer
+
+
+def _at_once(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of one that waits for nothing: the SDK runs a loop within the loop for what its mocks answer."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return cast("T", end.value)
+    raise AssertionError("an answer of the mocks waits for something")
+
+
 _scrypt: Final = functools.cache(hashlib.scrypt)
 """Made to be slow; the runs ask it for one and the same."""
+_keeper: Final = functools.cache(keeper_program.program)
+"""Compressed once for all runs, as a run does it once."""
+
+
+def _unsaid(*_: object, **__: object) -> None:
+    pass
 
 
 def run(
@@ -327,7 +363,7 @@ def run(
     project: str = "isthmus",
 ) -> Run:
     """Runs a coroutine as the program of a stack. ``stacks`` are the outputs of the stacks that exist."""
-    loop = asyncio.new_event_loop()
+    loop = _Loop()
     asyncio.set_event_loop(loop)
     reset_options()
     recorder = Recorder(preview=preview, stacks=stacks or {})
@@ -350,8 +386,12 @@ def run(
         with (
             # Where in the source a resource was made is told to the engine only; finding that out is a fifth of a run.
             mock.patch.object(resource, "_get_stack_trace", source_pb2.StackTrace),
+            # Its debug messages go nowhere; those of the program are tested where it gives them.
+            mock.patch.object(pulumi.log, "debug", _unsaid),
+            mock.patch.object(mocks, "_sync_await", _at_once),
             mock.patch.object(cloud_init, "as_yaml", _as_yaml),
             mock.patch.object(hashlib, "scrypt", _scrypt),
+            mock.patch.object(joined_cluster, "program", _keeper),
         ):
             loop.run_until_complete(run_pulumi_func(whole))
     finally:
