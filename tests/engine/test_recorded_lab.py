@@ -1,6 +1,6 @@
-"""Two linked stacks that a lab had raised with 569af63, de at Hetzner and mn on machines over SSH, previewed by this
-program: what has another name or another parent now is the same resource, and nothing is replaced, deleted or made
-anew.
+"""Two linked stacks that earlier programs had raised, de at Hetzner and mn on machines over SSH, previewed by this one:
+what has another name or another parent now is the same resource, and nothing is replaced, deleted or made anew. A lab
+had raised them with 569af63, the tests' own machines with 48c7c4d, which had a wait as a Job.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pytest
 
 from tests.domain.samples import SECRET
 from tests.engine.project import KUBECONFIG, Engine, Project, steps
-from tests.engine.test_recorded_state import bring
+from tests.engine.test_recorded_state import KEEPER, NEW, SERVICES, bring
 from tests.engine.world import chart_mirror
 from tests.lab.hetzner_api.conftest import StandIn
 from tests.recorded import data
@@ -59,23 +59,36 @@ def killed_half_way(stack: str, resources: list[dict[str, Any]]) -> list[dict[st
     return found
 
 
+def previewed(
+    project: Project,
+    engine: Engine,
+    hetzner: StandIn,
+    directory: Path,
+    commit: str,
+    stack: str,
+    *,
+    killed: bool = False,
+) -> list[tuple[str, str]]:
+    """What a preview of the stack would do where the program of the commit had raised both."""
+    with chart_mirror(directory / "charts") as charts:
+        for name in ("de", "mn"):
+            config = data.raised_config(commit, name, charts=charts, hetzner=hetzner.endpoint)
+            project.write(name, {**config, **dict.fromkeys(OF_STACK[name], SECRET)})
+            resources = data.state(
+                commit, kubeconfig=KUBECONFIG, charts=charts, hetzner=hetzner.endpoint, file=f"state-{name}.json"
+            )
+            assert len(resources) >= 40
+            if killed:
+                resources = killed_half_way(name, resources)
+            bring(project, engine, name, resources, directory / f"{name}.json")
+        return [(step.op, f"{step.type.rpartition(':')[2]} {step.name}") for step in steps(project.preview(stack))]
+
+
 @pytest.mark.parametrize(("stack", "killed"), [("de", False), ("mn", False), ("mn", True)])
 def test_it_is_updated_in_place(
     project: Project, engine: Engine, hetzner: StandIn, tmp_path: Path, stack: str, killed: bool
 ) -> None:
-    with chart_mirror(tmp_path / "charts") as charts:
-        for name in ("de", "mn"):
-            config = data.lab_config(name, charts=charts, hetzner=hetzner.endpoint)
-            project.write(name, {**config, **dict.fromkeys(OF_STACK[name], SECRET)})
-            resources = data.state(
-                data.OF_A_LAB, kubeconfig=KUBECONFIG, charts=charts, hetzner=hetzner.endpoint, file=f"state-{name}.json"
-            )
-            assert len(resources) > 60
-            if killed:
-                resources = killed_half_way(name, resources)
-            bring(project, engine, name, resources, tmp_path / f"{name}.json")
-        found = [(step.op, f"{step.type.rpartition(':')[2]} {step.name}") for step in steps(project.preview(stack))]
-
+    found = previewed(project, engine, hetzner, tmp_path, data.OF_A_LAB, stack, killed=killed)
     assert len(found) > 30
     # What programs before did not have: the one that all others are below, and each node's membership and generation.
     made = set() if killed else {("create", f"JoinedCluster {stack}")}
@@ -84,3 +97,22 @@ def test_it_is_updated_in_place(
         made |= {("create", f"NodeGeneration machines-{node}-generation") for node in NODES[stack]}
     assert {step for step in found if step[0] not in ("same", "update", "read")} == made
     assert {step for _, step in found} >= RENAMED["both"] | RENAMED[stack]
+
+
+@pytest.mark.parametrize("stack", ["de", pytest.param("mn", marks=pytest.mark.thorough)])
+def test_what_the_first_program_raised_is_updated_in_place(
+    project: Project, engine: Engine, hetzner: StandIn, tmp_path: Path, stack: str
+) -> None:
+    found = previewed(project, engine, hetzner, tmp_path, data.FIRST_RAISED, stack)
+    assert {step for _, step in found} >= RENAMED["both"] | RENAMED[stack]
+    peer = {"de": "mn", "mn": "de"}[stack]
+    made = {
+        (op, step.replace("isthmus-mn", f"isthmus-{stack}").replace("JoinedCluster mn", f"JoinedCluster {stack}"))
+        for op, step in NEW | SERVICES | KEEPER
+    }
+    made |= {("create", f"NodeMember machines-{node}-member") for node in NODES[stack]}
+    kind = {"de": "NodeGeneration machines-{}-generation", "mn": "Command machines-{}-uninstall"}[stack]
+    made |= {("create", kind.format(node)) for node in NODES[stack]}
+    assert {step for step in found if step[0] not in ("same", "update", "read")} == made | {
+        ("delete", f"Job isthmus-wait-{peer}")
+    }

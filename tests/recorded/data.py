@@ -2,7 +2,8 @@
 
 48c7c4d is the first. For each kind of cluster its stack file and the outputs of its stack, as the program of that
 commit made them; secret outputs are ``[secret]``. ``link.schema.json`` is its reader of a peer's link. ``state.json``
-has the resources of an existing cluster, linked, as that program left them with ``tests/engine/world.py``.
+has the resources of an existing cluster, linked, as that program left them with ``tests/engine/world.py``; ``raised``
+those of de at Hetzner and of mn on machines over SSH, with ``tests/engine/sites.py``, and their stack files.
 
 Of 0e658f3, the first with a guard and waits that are no resources, there is the state of the same cluster.
 
@@ -22,14 +23,15 @@ import yaml
 FIRST: Final = "48c7c4d"
 WITH_A_GUARD: Final = "0e658f3"
 OF_A_LAB: Final = "569af63"
+FIRST_RAISED: Final = f"{FIRST}/raised"
 DIRECTORY: Final = Path(__file__).parent / FIRST
 KINDS: Final = {"de": "de", "mn": "mn", "mn-existing-cluster": "mn"}
 """Kinds of clusters and their stacks: Hetzner, machines over SSH, an existing cluster."""
 
 CHARTS: Final = "https://mirror.example.net/charts"
-"""The mirror in the state."""
+"""The mirror in the states."""
 HETZNER: Final = "http://198.51.100.20/v1"
-"""Hetzner's API in the state of the lab."""
+"""Hetzner's API in the states."""
 
 
 def stack_config(kind: str) -> dict[str, Any]:
@@ -50,11 +52,11 @@ def link_schema() -> dict[str, Any]:
     return found
 
 
-def lab_config(stack: str, *, charts: str, hetzner: str) -> dict[str, Any]:
-    """The config of de's or mn's stack file in the lab, without secrets. ``charts`` is the address of the mirror,
-    ``hetzner`` that of Hetzner's API.
+def raised_config(commit: str, stack: str, *, charts: str, hetzner: str) -> dict[str, Any]:
+    """The config of de's or mn's stack file, without secrets, with which the program of a commit had raised it.
+    ``charts`` is the address of the mirror, ``hetzner`` that of Hetzner's API.
     """
-    text = (DIRECTORY.parent / OF_A_LAB / f"{stack}.yaml").read_text(encoding="utf-8")
+    text = (DIRECTORY.parent / commit / f"{stack}.yaml").read_text(encoding="utf-8")
     found: dict[str, Any] = yaml.safe_load(text.replace(CHARTS, charts).replace(HETZNER, hetzner))["config"]
     return found
 
