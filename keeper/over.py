@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from keeper.config import Peer
-from keeper.seen import RouterSeen, Seen, fault_of
+from keeper.seen import UNNAMED, RouterSeen, Seen, fault_of
 
 HOLD_SECONDS: Final = 10.0
 AGAIN_SECONDS: Final = 0.4
@@ -39,6 +39,10 @@ def decide_over(
     if known.port is None or peer not in seen.over:
         return memory, None, ""
     routers, holder = seen.routers.get(peer, {}), seen.over[peer]
+    if holder == UNNAMED:
+        # One that the peer has just taken, and whose address comes with this cluster's next `up`. Taken from it, the
+        # ranges would be nobody's once NetBird drops the router that is named, since NetBird takes them for given.
+        return replace(memory, router=None), None, f"packets for {peer} go to a router that keeper.json does not name"
     if memory.router not in known.routers:
         memory = replace(memory, router=None)
     wanted = memory.router

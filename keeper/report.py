@@ -12,7 +12,7 @@ from keeper.config import Config
 from keeper.conversation import Conversation
 from keeper.decision import PeerView
 from keeper.hearing import Hearing
-from keeper.seen import OwnSeen, RouterSeen
+from keeper.seen import UNNAMED, OwnSeen, RouterSeen
 from keeper.wireguard import Device, WireGuardPeer
 
 
@@ -35,19 +35,18 @@ def peer_of(config: Config, device: Device | None, peer: str, router: str) -> Wi
 
 
 def over_of(config: Config, device: Device | None) -> dict[str, str | None]:
-    """{peer: router that has all of the peer's ranges in the device}, empty when nobody can be asked."""
+    """{peer: router that has all of the peer's ranges in the device}, empty when nobody can be asked. :data:`UNNAMED`
+    where another one has any of them.
+    """
     if device is None:
         return {}
     found: dict[str, str | None] = {}
     for peer, known in config.peers.items():
-        found[peer] = next(
-            (
-                router
-                for router in known.routers
-                if (one := peer_of(config, device, peer, router)) and one.allowed.issuperset(known.ranges)
-            ),
-            None,
-        )
+        routers = {router: one for router in known.routers if (one := peer_of(config, device, peer, router))}
+        if any(one.allowed.intersection(known.ranges) for one in device if one not in routers.values()):
+            found[peer] = UNNAMED
+            continue
+        found[peer] = next((router for router, one in routers.items() if one.allowed.issuperset(known.ranges)), None)
     return found
 
 

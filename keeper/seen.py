@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from keeper.config import Config
 from keeper.hearing import State
@@ -71,10 +71,15 @@ class OwnSeen:
     routed: Mapping[str, bool] = field(default_factory=dict)
 
 
+UNNAMED: Final = "?"
+"""Instead of a router's name: one that NetBird knows and keeper.json does not, or not yet. No node is called so."""
+
+
 @dataclass(frozen=True)
 class Seen:
     """All of it. ``now`` is in seconds of a clock that is never set. ``over`` is {peer: router that WireGuard sends the
-    peer's ranges to, None where no router has them all}, without peers of which that is not known.
+    peer's ranges to, :data:`UNNAMED` where that is none of keeper.json, None where no router has them all}, without
+    peers of which that is not known.
     """
 
     now: float

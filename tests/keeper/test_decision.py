@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from keeper.config import Config, Peer
 from keeper.decision import HOLD_SECONDS, SETTLE_SECONDS, Decision, Memory, NamePolicy, PeerMemory, decide
 from keeper.over import OverMemory, SteerOver
-from keeper.seen import OwnSeen, PolicySeen, RouterSeen, Seen, SiblingSeen
+from keeper.seen import UNNAMED, OwnSeen, PolicySeen, RouterSeen, Seen, SiblingSeen
 
 CONFIG = Config(
     cluster="mn",
@@ -268,6 +268,19 @@ def test_the_way_over_is_held_after_a_move_but_for_a_drain() -> None:
     assert over(drained.after(0.4, seen))[0] == ("de-1", True, "de-2 is drained")
 
 
+def test_a_router_that_the_file_does_not_name_keeps_what_netbird_gives_it() -> None:
+    """The peer's only router has moved, and the old one still answers for some seconds."""
+    watch = Watch()
+    both = {"de": {"de-1": ROUTER, "de-2": ROUTER}}
+    assert over(watch.after(0.2, replace(QUIET, routers=both, over={"de": UNNAMED}))) == []
+    assert (
+        over(watch.after(1, replace(QUIET, routers={"de": {"de-1": BAD, "de-2": ROUTER}}, over={"de": UNNAMED}))) == []
+    )
+    assert over(watch.after(1, replace(QUIET, routers=both, over={"de": "de-2"}))) == [], "what NetBird chose last"
+    gone = replace(QUIET, routers={"de": {"de-1": ROUTER, "de-2": BAD}}, over={"de": "de-2"})
+    assert over(watch.after(5, gone))[0] == ("de-1", True, "de-2 does not answer")
+
+
 def test_ranges_that_netbird_gives_to_nobody_on_purpose_are_left() -> None:
     """Its route is gone as well: a policy or a resource was taken away."""
     own = replace(QUIET.own, routed={"de": False})
@@ -304,7 +317,7 @@ LOOKS = st.builds(
         st.just("de"),
         st.builds(PolicySeen, node=st.sampled_from([None, "mn-1", "mn-2", "mn-3", "mn-9"]), version=st.just("1")),
     ),
-    over=st.dictionaries(st.just("de"), st.sampled_from([None, "de-1", "de-2"])),
+    over=st.dictionaries(st.just("de"), st.sampled_from([None, "de-1", "de-2", UNNAMED])),
 )
 
 

@@ -3,13 +3,15 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
+
 from keeper.config import Config, Peer
 from keeper.conversation import Conversation
 from keeper.decision import PeerView
 from keeper.messages import Message
 from keeper.metrics import render
 from keeper.report import Counts, over_of, spoken, status, tunnels_of
-from keeper.seen import Judged, OwnSeen
+from keeper.seen import UNNAMED, Judged, OwnSeen
 from keeper.wireguard import Device, WireGuardPeer
 
 CONFIG = Config(
@@ -92,6 +94,14 @@ def test_a_router_holds_a_peer_when_it_has_all_of_its_ranges() -> None:
     half = (WireGuardPeer(b"1", frozenset({"100.64.2.1/32", "10.42.0.0/16"}), "", 0), *DEVICE[1:])
     assert over_of(CONFIG, half) == {"de": None, "old": None}
     assert over_of(CONFIG, None) == {}
+
+
+@pytest.mark.parametrize("taken", [{"10.42.0.0/16", "10.43.0.0/16"}, {"10.43.0.0/16"}])
+def test_a_router_that_the_file_does_not_name_holds_a_peer_when_it_has_any_of_its_ranges(taken: set[str]) -> None:
+    """NetBird gives one range after the other."""
+    left = tuple(WireGuardPeer(one.key, one.allowed - taken, one.endpoint, one.received) for one in DEVICE)
+    other = WireGuardPeer(b"9", frozenset({"100.64.2.9/32", *taken}), "192.0.2.9", 0)
+    assert over_of(CONFIG, (*left, other)) == {"de": UNNAMED, "old": None}
 
 
 def test_a_peer_is_heard_once_something_came_through_the_tunnels_that_have_its_ranges() -> None:
