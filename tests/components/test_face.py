@@ -99,7 +99,7 @@ def test_components_read_no_configuration() -> None:
         if any(one in path.read_text(encoding="utf-8") for one in asks)
     }
     # SSH_AUTH_SOCK and the switches of `destroy` and of the look at machines are of the commands, and not settings.
-    assert found - set(READERS) == {"machine_preflight", "netbird_provider", "ssh_reachable"}
+    assert found - set(READERS) == {"machine_preflight", "machine_shell", "netbird_provider", "ssh_reachable"}
 
 
 def test_components_render_nothing() -> None:

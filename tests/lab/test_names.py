@@ -96,7 +96,9 @@ def ask(tmp_path: Path, port: int, **request: Any) -> dict[str, Any]:
     resolv = tmp_path / "resolv.conf"
     resolv.write_text("search x\nnameserver 127.0.0.1\n")
     code = (
-        AGENT.read_text().replace('"/etc/resolv.conf"', repr(str(resolv))).replace("(server, 53)", f"(server, {port})")
+        AGENT.read_text()
+        .replace('"/etc/resolv.conf"', repr(str(resolv)))
+        .replace("DNS_PORT = 53", f"DNS_PORT = {port}")
     )
     line = json.dumps({"id": 1, "do": "dns", "seconds": 5, **request})
     done = subprocess.run([sys.executable, "-c", code], input=f"{line}\n", capture_output=True, text=True, timeout=30)
