@@ -85,6 +85,8 @@ def dns_server(answer: bytes) -> Iterator[int]:
             question, asker = server.recvfrom(512)
             server.sendto(question[:2] + answer[:10] + question[12:] + answer[10:], asker)
 
+        # Where nobody asks, it would wait for ever, and the run with it.
+        server.settimeout(30)
         thread = threading.Thread(target=serve)
         thread.start()
         yield server.getsockname()[1]
