@@ -184,9 +184,11 @@ def test_what_goes_with_its_machines(project: Project, de: dict[str, Any], stack
         ("Release", "isthmus-netbird-operator"),
         ("CiliumClusterwideNetworkPolicy", "cilium-deny-metadata"),
     }
-    # A node's membership goes with what fetched the kubeconfig, which is one of the machines' children.
-    assert {kind for (kind, _), urn in found.items() if urn not in ("", "machines")} == {"NodeMember"}
-    assert {urn for (kind, _), urn in found.items() if kind == "NodeMember"} == {"machines-kubeconfig"}
+    # A node's membership goes with what fetched the kubeconfig, which is one of the machines' children, and so does what
+    # has its generation, where the place has one.
+    kinds = {"de": {"NodeMember", "NodeGeneration"}, "mn": {"NodeMember"}}[stack]
+    assert {kind for (kind, _), urn in found.items() if urn not in ("", "machines")} == kinds
+    assert {urn for (kind, _), urn in found.items() if kind in kinds} == {"machines-kubeconfig"}
     assert {kind for (kind, _), urn in found.items() if not urn} >= {"NetworkRouter", "SetupKey", "NetbirdGroup"}
     assert {kind for kind, _ in with_machines}.isdisjoint({"NetworkRouter", "SetupKey", "Group", "NetbirdGroup"})
     assert any(one["type"].endswith(machines) for one in states)
