@@ -184,8 +184,8 @@ def test_what_goes_with_its_machines(project: Project, de: dict[str, Any], stack
         ("Release", "isthmus-netbird-operator"),
         ("CiliumClusterwideNetworkPolicy", "cilium-deny-metadata"),
     }
-    # A node's membership goes with what fetched the kubeconfig, which is one of the machines' children, and so does what
-    # has its generation, where the place has one.
+    # A node's membership goes with what fetched the kubeconfig, which is one of the machines' children; its generation
+    # too, where the place has one.
     kinds = {"de": {"NodeMember", "NodeGeneration"}, "mn": {"NodeMember"}}[stack]
     assert {kind for (kind, _), urn in found.items() if urn not in ("", "machines")} == kinds
     assert {urn for (kind, _), urn in found.items() if kind in kinds} == {"machines-kubeconfig"}
