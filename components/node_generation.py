@@ -21,6 +21,7 @@ from components.node_leaving import Clock, Departure, NobodyAnswers, Servers, fo
 from components.node_member import plain
 from components.node_upgrade import Shell, Staging, UnaskedError, Upgrade, upgrade
 from domain import generation as rules
+from domain import upgrading
 from domain.leaving import Part
 
 BACK_SECONDS: Final = 900.0
@@ -249,12 +250,13 @@ class _Deeds:
             binding.before_create = [pulumi.ResourceHook(f"{name}-noted", self.before_create)]
         return binding
 
-    async def before_create(self, _args: pulumi.ResourceHookArgs) -> None:
+    async def before_create(self, args: pulumi.ResourceHookArgs) -> None:
         try:
             await self._do(anew=False)
         except UnaskedError as error:
-            # It is away, and holds up nobody.
-            pulumi.log.warn(str(error))
+            # It is away, and holds up nobody. The state has it with this k3s all the same, so this `up` says so alone.
+            version = (args.new_inputs or {}).get("k3s")
+            pulumi.log.warn(upgrading.not_asked(self.cluster, self.one.node.name, str(version), error.reason))
 
     async def before_update(self, args: pulumi.ResourceHookArgs) -> None:
         before, after = (int((inputs or {}).get("generation", 0)) for inputs in (args.old_inputs, args.new_inputs))

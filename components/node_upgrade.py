@@ -33,7 +33,11 @@ class NotUpgradedError(Exception):
 
 
 class UnaskedError(NotUpgradedError):
-    """Nobody says what a node runs: no server answers, or there is no such node."""
+    """Nobody says what a node runs: no server answers, or there is no such node; ``reason`` says which."""
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 class MachineError(Exception):
@@ -123,10 +127,10 @@ class _Upgrade:
         try:
             listed = self._api.request("GET", "/api/v1/nodes")
         except (NobodyAnswers, KubernetesError) as error:
-            raise UnaskedError(rules.not_begun(of.cluster, of.node, version, str(error))) from None
+            raise self._unasked(str(error)) from None
         node = next((one for one in listed.get("items") or [] if one["metadata"]["name"] == of.node), None)
         if node is None:
-            raise UnaskedError(rules.not_begun(of.cluster, of.node, version, "it has not joined the cluster"))
+            raise self._unasked("it has not joined the cluster")
         if not is_of(kubelet(node), version):
             against = rules.why_not_now(listed, of.node, server=of.server, servers=self._one.servers, version=version)
             if against is not None:
@@ -141,6 +145,10 @@ class _Upgrade:
     def _not_begun(self, reason: str) -> NotUpgradedError:
         of = self._one.departure
         return NotUpgradedError(rules.not_begun(of.cluster, of.node, self._one.version, reason))
+
+    def _unasked(self, reason: str) -> UnaskedError:
+        of = self._one.departure
+        return UnaskedError(rules.not_begun(of.cluster, of.node, self._one.version, reason), reason)
 
     def _go_on(self, node: Mapping[str, Any]) -> None:
         of, version = self._one.departure, self._one.version

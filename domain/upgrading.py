@@ -100,6 +100,14 @@ def not_begun(cluster: str, node: str, version: str, reason: str) -> str:
     )
 
 
+def not_asked(cluster: str, node: str, version: str, reason: str) -> str:
+    """Of a node that was away when it was noted for the first time, and may run another k3s."""
+    return (
+        f"{cluster}: node {node} was not asked which k3s it runs: {reason}. It is noted with {version}; where it runs "
+        "another, it goes on with the next `k3s.version`, or is made anew by a higher generation"
+    )
+
+
 def not_staged(cluster: str, version: str, reasons: Mapping[str, str]) -> str:
     """Of machines that have not got the binary, by their nodes."""
     said = "; ".join(f"{node}: {reason}" for node, reason in reasons.items())

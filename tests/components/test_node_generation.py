@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from pathlib import Path
-from typing import Any, Final
+from types import SimpleNamespace
+from typing import Any, Final, cast
 
+import pulumi
 import pytest
 
 from components import node_generation
-from components.node_generation import GenerationProvider, NotAnewError, Remaking, make_anew
+from components.node_generation import GenerationProvider, NotAnewError, Remade, Remaking, _Deeds, make_anew
 from components.node_leaving import Clock, Departure, NotLeftError
+from components.node_upgrade import UnaskedError
+from domain.leaving import Part
 from tests.components.recording import KUBECONFIG, run_stack
 from tests.domain.samples import DE, changed
 
@@ -134,3 +139,28 @@ def test_only_a_name_asks_for_another_one() -> None:
     assert provider.diff("a", before, {**before, "__provider": "x"}).changes is False
     assert provider.diff("a", before, {**before, "node": "b"}).replaces == ["node"]
     assert provider.update("a", before, {**before, "generation": 2}).outs == {"node": "a", "generation": 2}
+
+
+def test_a_node_that_was_away_when_it_was_noted_is_named_with_what_is_true(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state has the new k3s then, so no later `up` goes on there by itself."""
+    warned: list[str] = []
+
+    class Deeds(_Deeds):
+        async def _do(self, *, anew: bool) -> None:
+            assert not anew
+            raise UnaskedError("mn: node a1 does not go on", "no answer")
+
+    part, unknown = Part("a1", server=False, router=False), cast("Any", None)
+    one = Remade(part, 1, ran=True, machine=unknown, address=None, found=never, shell=never)
+    deeds = Deeds("mn", one, [], unknown, "", unknown)
+    monkeypatch.setattr(pulumi.log, "warn", warned.append)
+    asyncio.run(deeds.before_create(cast("Any", SimpleNamespace(new_inputs={"k3s": "v1.34.9+k3s1"}))))
+    (said,) = warned
+    assert said == (
+        "mn: node a1 was not asked which k3s it runs: no answer. It is noted with v1.34.9+k3s1; where it runs another, "
+        "it goes on with the next `k3s.version`, or is made anew by a higher generation"
+    )
+
+
+async def never() -> Any:
+    raise AssertionError("nobody was asked")

@@ -198,5 +198,6 @@ def test_nobody_says_what_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         cluster.goes_on("a1", PATCH)
     cluster.away = False
     del cluster.nodes["a1"]
-    with pytest.raises(UnaskedError, match="it has not joined the cluster"):
+    with pytest.raises(UnaskedError, match="it has not joined the cluster") as raised:
         cluster.goes_on("a1", PATCH)
+    assert raised.value.reason == "it has not joined the cluster"
