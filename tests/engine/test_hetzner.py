@@ -33,6 +33,11 @@ TARGETS: Final = (
 )
 UP: Final = ("up", "-s", "de", "--yes", "--skip-preview", *TARGETS)
 NOT_A_TARGET: Final = "was not specified in --target list."
+ENDED_WHILE_LOADED: Final = "resource-kubernetes-v"
+"""The engine ends with the error above, maybe while it still loads the plugin of the cluster's provider. Then it closes
+the plugin without asking it to go, and takes that for an exit of its own ("exited prematurely"; host.go of 3.259:
+``GetPluginInfo`` fails with the run's context, ``Close`` follows). Nothing of a cluster is a target here.
+"""
 SERVERS: Final = ["de-agent-1", "de-server-1"]
 ALL_NAMES: Final = {
     "networks": ["isthmus-de"],
@@ -278,10 +283,7 @@ def release_lock(project: Project) -> None:
 def finish(project: Project, hetzner: StandIn) -> Result:
     """An `up` that must complete; then everything is at Hetzner exactly once, and the state knows exactly that."""
     result = project.run(*UP)
-    errors = [line.strip() for line in result.output.splitlines() if line.strip().startswith("error:")]
-    unexpected = [line for line in errors if NOT_A_TARGET not in line]
-    assert unexpected == [], result.output
-    assert errors, result.output
+    ends_at_the_targets(result)
 
     found = names(hetzner)
     assert len(found.pop("primary_ips")) == len(SERVERS)
@@ -309,6 +311,16 @@ def finish(project: Project, hetzner: StandIn) -> Result:
     }
     assert all(len(one["public_net"]["firewalls"]) == 1 for one in servers)
     return result
+
+
+def ends_at_the_targets(result: Result) -> None:
+    """The only error is that what is no target was left out."""
+    errors = [line.strip() for line in result.output.splitlines() if line.strip().startswith("error:")]
+    assert [line for line in errors if NOT_A_TARGET in line], result.output
+    other = [line for line in errors if NOT_A_TARGET not in line]
+    assert [line for line in other if not (ENDED_WHILE_LOADED in line and "exited prematurely" in line)] == [], (
+        result.output
+    )
 
 
 def backend_files(project: Project) -> dict[str, str]:

@@ -10,7 +10,7 @@ import pytest
 from tests.domain.samples import changed
 from tests.engine.project import Engine, Project
 from tests.engine.sites import at_hetzner
-from tests.engine.test_hetzner import NOT_A_TARGET, UP, changes, prepare
+from tests.engine.test_hetzner import UP, changes, ends_at_the_targets, prepare
 from tests.engine.test_leaving import node as node_of
 from tests.engine.test_leaving import settings
 from tests.engine.world import World
@@ -52,10 +52,7 @@ def test_a_preview_names_what_comes_and_goes_and_nothing_else(
     """Only the Hetzner resources are raised, as in ``test_hetzner.py``."""
     more = {"k3s.sha256_arm64": "a6" * 32}
     prepare(project, changed(de, {**more, "hetzner.pools": BEFORE}))
-    result = project.run(*UP)
-    errors = [line.strip() for line in result.output.splitlines() if line.strip().startswith("error:")]
-    assert errors, result.output
-    assert [line for line in errors if NOT_A_TARGET not in line] == [], result.output
+    ends_at_the_targets(project.run(*UP))
     before = servers(hetzner)
     assert {name: one["private_net"][0]["ip"] for name, one in before.items()} == ADDRESSES
     assert before["de-b-1"]["location"]["name"] == "nbg1"
