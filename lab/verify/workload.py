@@ -33,6 +33,13 @@ EMPTY: Final = "nobody"
 """The service without endpoints."""
 STICKY: Final = "sticky"
 """The service with sessionAffinity, in front of the pods at both placements."""
+AFFINITY_SECONDS: Final = 10
+"""How long a client stays with its pod: longer than a request may take, shorter than the time between two runs.
+
+Cilium 1.19 keeps what ties a service's number to a backend's when a pod goes that other services have as well
+(bpf_reconciler.go, ``orphanBackends``), and gives both numbers out anew. Within Kubernetes' three hours a client of a
+former run with the same address would be led to whichever pod has that backend's number now, also behind no service.
+"""
 UDP_SERVER: Final = """
 import os, socket
 server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -122,7 +129,8 @@ def manifests(nodes: Mapping[Placement, str]) -> list[dict[str, Any]]:
         port = HOST_PORT if backend == "host" else PORT
         objects.append(_service(cluster_ip_service(backend), {BACKEND_LABEL: backend}, port))
     objects.append(_service(EMPTY, {BACKEND_LABEL: "nowhere"}, PORT))
-    objects.append(_service(STICKY, labels, PORT, sessionAffinity="ClientIP"))
+    remembered = {"clientIP": {"timeoutSeconds": AFFINITY_SECONDS}}
+    objects.append(_service(STICKY, labels, PORT, sessionAffinity="ClientIP", sessionAffinityConfig=remembered))
     return objects
 
 
@@ -166,7 +174,7 @@ def probe_pod(name: str, labels: Mapping[str, str], node: str, port: int, spec: 
     }
 
 
-def _service(name: str, selector: Mapping[str, str], port: int, **more: str) -> dict[str, Any]:
+def _service(name: str, selector: Mapping[str, str], port: int, **more: Any) -> dict[str, Any]:
     ports = [
         {"name": protocol.lower(), "protocol": protocol, "port": SERVICE_PORT, "targetPort": port}
         for protocol in ("TCP", "UDP")
