@@ -52,7 +52,7 @@ def raise_lab(
         prepare_project(raising)
         status = _look(raising)
         if status is not None and status.is_whole:
-            reporter.note("All is up already.")
+            reporter.note("All is up already. Changes of the program and of stack files come with `pulumi up`.")
             return status
         clusters = () if status is None else status.clusters
         raise_stacks(raising, [cluster.name for cluster in clusters if cluster.ready])
