@@ -12,7 +12,7 @@ import io
 import json
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_origin
@@ -85,7 +85,7 @@ def at_hetzner(changes: dict[str, Any], resource: str, has: Any) -> dict[str, Ef
     return {"de": Effect({f"hetzner.{name}": value for name, value in changes.items()}, resource, has)}
 
 
-POOL = {"server_type": "ccx23", "addresses": "10.0.1.64/28", "count": 1}
+POOL = {"server_type": "ccx23", "count": 1}
 TWO_GIVEN = [
     {"name": "worker-a", "address": "192.168.7.11", "router": True},
     {"name": "worker-b", "address": "192.168.7.12"},
@@ -149,16 +149,18 @@ EFFECTS: dict[str, dict[str, Effect]] = {
     ),
     "hetzner.workers.count": at_hetzner({"workers.count": 2}, ":Server de-agent-2", {"ip": "10.0.1.32"}),
     **{
-        f"hetzner.pools.NAME.{name}": at_hetzner({"pools": {"db": {**POOL, **pool}}}, f":Server de-db-{number}", has)
-        for name, pool, number, has in (
-            ("server_type", {"server_type": "ccx33"}, 1, {"serverType": "ccx33"}),
-            ("addresses", {"addresses": "10.0.1.96/28"}, 1, {"ip": "10.0.1.97"}),
-            ("count", {"count": 2}, 2, {"ip": "10.0.1.66"}),
-            ("members", {"count": None, "members": [4]}, 4, {"ip": "10.0.1.68"}),
-            ("location", {"location": "nbg1"}, 1, {"location": "nbg1"}),
-            ("image", {"image": "debian-13"}, 1, {"image": "debian-13"}),
-            ("taints", {"taints": ["a=b:NoSchedule"]}, 1, {"node-taint": ["a=b:NoSchedule"]}),
-            ("routers", {"routers": 1}, 1, {"node-label": ["isthmus.dev/router=true"]}),
+        f"hetzner.pools.NAME.{name}": at_hetzner(
+            {"pools": {pool: {**POOL, "addresses": f"10.0.1.{first}/28", **own}}}, f":Server de-{pool}-{number}", has
+        )
+        for first, pool, name, own, number, has in (
+            (64, "a", "server_type", {"server_type": "ccx33"}, 1, {"serverType": "ccx33"}),
+            (80, "b", "addresses", {"addresses": "10.0.1.208/28"}, 1, {"ip": "10.0.1.209"}),
+            (96, "c", "count", {"count": 2}, 2, {"ip": "10.0.1.98"}),
+            (112, "d", "members", {"count": None, "members": [4]}, 4, {"ip": "10.0.1.116"}),
+            (128, "e", "location", {"location": "nbg1"}, 1, {"location": "nbg1"}),
+            (144, "f", "image", {"image": "debian-13"}, 1, {"image": "debian-13"}),
+            (160, "g", "taints", {"taints": ["a=b:NoSchedule"]}, 1, {"node-taint": ["a=b:NoSchedule"]}),
+            (176, "h", "routers", {"routers": 1}, 1, {"node-label": ["isthmus.dev/router=true"]}),
         )
     },
     "hetzner.generations": at_hetzner(
@@ -478,29 +480,137 @@ def test_a_second_run_registers_the_same(base: str, tmp_path: Path) -> None:
     assert registrations(registered(tmp_path, base, {})) == before(base)
 
 
-def cases() -> Iterator[Any]:
+def cases() -> Iterator[tuple[str, str, bool]]:
     """Every effect. What a setting does in the same words to the same kind of resource of several kinds of clusters is
-    looked at in the first of them, and with ``thorough`` in all.
+    looked at in the first of them, and with ``thorough`` in all: whether it is such another one comes with it.
     """
     for setting, effects in EFFECTS.items():
         seen: list[tuple[Any, ...]] = []
         for base, effect in effects.items():
             kind = (effect.changes, effect.resource.partition(" ")[0], effect.has)
-            yield pytest.param(setting, base, marks=pytest.mark.thorough if kind in seen else ())
+            yield setting, base, kind in seen
             seen.append(kind)
 
 
-@pytest.mark.parametrize(("setting", "base"), list(cases()))
-def test_effect(setting: str, base: str, tmp_path: Path) -> None:
-    effect = EFFECTS[setting][base]
-    after = one(registrations(registered(tmp_path, base, effect.changes)), effect.resource)
-    was = one(before(base), effect.resource)
+FIRST: Final = [(setting, base) for setting, base, again in cases() if not again]
+BY_ITSELF: Final = ("peers", "keeper.enabled")
+"""They take away what others show in."""
+APART: Final = {
+    "network.service_cidr": ("network.cluster_dns",),
+    "network.node_cidr": ("hetzner.pools", "hetzner.control_plane.count", "hetzner.workers.count"),
+    "cilium.mtu": ("netbird.underlay_mtu",),
+    "cilium.version": ("mirrors.charts",),
+    "mirrors.k3s": ("k3s.version", "k3s.sha256_arm64"),
+    "on_premise.machines.N.name": ("network", "on_premise", "k3s"),
+    "on_premise.machines.N.role": ("network", "on_premise", "k3s"),
+}
+"""Settings, or all of a section, whose changes would be refused together, or of which one shows in what another is."""
+
+
+def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Both changes in one."""
+    both = {**one, **other}
+    for name in one.keys() & other.keys():
+        if isinstance(one[name], dict) and isinstance(other[name], dict):
+            both[name] = merged(one[name], other[name])
+    return both
+
+
+def places(changes: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """Where in the stack files it writes."""
+    for name, value in changes.items():
+        if isinstance(value, dict) and value:
+            yield from places(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}."
+
+
+def apart(setting: str, other: str) -> bool:
+    return any(other == name or other.startswith(f"{name}.") for name in APART.get(setting, ()))
+
+
+def together(setting: str, other: str, base: str) -> bool:
+    """Whether they can be changed in one run, so that each shows what it does and nothing else does it."""
+    if {setting, other} & set(BY_ITSELF) or apart(setting, other) or apart(other, setting):
+        return False
+    one, two = EFFECTS[setting][base], EFFECTS[other][base]
+    if (one.resource, one.has) == (two.resource, two.has):
+        return False
+    written = [(mine, theirs) for mine in places(one.changes) for theirs in places(two.changes)]
+    return not any(mine.startswith(theirs) or theirs.startswith(mine) for mine, theirs in written)
+
+
+def runs() -> list[tuple[str, list[str]]]:
+    """The settings of :data:`FIRST` whose changes make one run, by base."""
+    found: list[tuple[str, list[str]]] = []
+    for setting, base in FIRST:
+        room = next((run for at, run in found if at == base and all(together(setting, one, at) for one in run)), None)
+        if room is None:
+            found.append((base, [setting]))
+        else:
+            room.append(setting)
+    return found
+
+
+RUNS: Final = runs()
+
+
+def after_all(base: str, settings: Iterable[str]) -> dict[str, Any]:
+    """What is registered with all their changes: a run of the program takes a tenth of a second."""
+    changes: dict[str, Any] = functools.reduce(merged, (EFFECTS[setting][base].changes for setting in settings), {})
+    with tempfile.TemporaryDirectory() as directory:
+        return registrations(registered(Path(directory), base, changes))
+
+
+@functools.lru_cache(maxsize=1)
+def after_run(number: int) -> dict[str, Any]:
+    """What one of :data:`RUNS` registers. Its effects are looked at one after the other."""
+    return after_all(*RUNS[number])
+
+
+def assert_shown(effect: Effect, base: str, after: Mapping[str, Any]) -> None:
+    found, was = one(after, effect.resource), one(before(base), effect.resource)
     if effect.has is GONE:
         assert was is not None
-        assert after is None
+        assert found is None
         return
-    assert holds(after, effect.has), after
+    assert holds(found, effect.has), found
     assert not holds(was, effect.has)
+
+
+def test_every_effect_is_looked_at() -> None:
+    looked_at = sorted((setting, base) for base, run in RUNS for setting in run)
+    assert looked_at == sorted(FIRST)
+    assert {setting for setting, _ in looked_at} == set(EFFECTS)
+
+
+IN_RUNS: Final = [
+    pytest.param(setting, number, id=f"{setting}-{base}") for number, (base, run) in enumerate(RUNS) for setting in run
+]
+
+
+@pytest.mark.parametrize(("setting", "number"), IN_RUNS)
+def test_effect(setting: str, number: int) -> None:
+    """Beside changes of other settings."""
+    base, _ = RUNS[number]
+    assert_shown(EFFECTS[setting][base], base, after_run(number))
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("setting", "number"), IN_RUNS)
+def test_nothing_else_of_its_run_has_that_effect(setting: str, number: int) -> None:
+    """Else that setting might do nothing, and nobody would see it."""
+    base, run = RUNS[number]
+    effect = EFFECTS[setting][base]
+    found = one(after_all(base, [other for other in run if other != setting]), effect.resource)
+    assert found is not None if effect.has is GONE else not holds(found, effect.has)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("setting", "base"), [(setting, base) for setting, base, _ in cases()])
+def test_effect_by_itself(setting: str, base: str) -> None:
+    """Nothing else has changed."""
+    assert_shown(EFFECTS[setting][base], base, after_all(base, [setting]))
 
 
 @pytest.mark.parametrize(
