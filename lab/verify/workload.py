@@ -33,8 +33,8 @@ EMPTY: Final = "nobody"
 """The service without endpoints."""
 STICKY: Final = "sticky"
 """The service with sessionAffinity, in front of the pods at both placements."""
-AFFINITY_SECONDS: Final = 10
-"""How long a client stays with its pod: longer than a request may take, shorter than the time between two runs.
+AFFINITY_SECONDS: Final = 5
+"""How long a client stays with its pod: as long as a request may take, shorter than the time between two runs.
 
 Cilium 1.19 keeps what ties a service's number to a backend's when a pod goes that other services have as well
 (bpf_reconciler.go, ``orphanBackends``), and gives both numbers out anew. Within Kubernetes' three hours a client of a

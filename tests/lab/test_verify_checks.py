@@ -61,7 +61,7 @@ def test_each_service_has_the_backend_that_its_name_says() -> None:
     }
     # As long as Kubernetes' three hours a client of the run before would be remembered.
     assert services["sticky"]["sessionAffinity"] == "ClientIP"
-    assert services["sticky"]["sessionAffinityConfig"] == {"clientIP": {"timeoutSeconds": 10}}
+    assert services["sticky"]["sessionAffinityConfig"] == {"clientIP": {"timeoutSeconds": 5}}
     (host,) = [pod for pod in pods if pod["metadata"]["name"] == "probe-host"]
     assert host["spec"]["hostNetwork"]
     for name, spec in services.items():
