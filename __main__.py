@@ -18,9 +18,10 @@ from components.hetzner_lookup import refuse_what_hetzner_lacks
 from components.joined_cluster import JoinedCluster, JoinedClusterArgs
 from components.machine_preflight import refuse_unfit_machines
 from components.netbird_operator import operators_namespace_stays
-from components.peer_link import read_peer_link
+from components.peer_link import Coming, read_peer_link
 from components.sdk_debug import leave_out_debug_messages
 from components.secrets import read_secrets
+from domain.changes import machines_that_come
 from domain.plan import address_plan
 
 
@@ -38,7 +39,10 @@ async def main(*, directory: Path | None = None, engine: Engine = ENGINE) -> dic
         if not pulumi.runtime.is_dry_run():
             await refuse_unfit_machines(configuration)
     taken = settings.link.cluster_ips
-    peers = await asyncio.gather(*(read_peer_link(peer, plan, cluster_ips=taken) for peer in settings.peers))
+    coming = Coming(settings.place.name, machines_that_come(configuration.outputs, settings))
+    peers = await asyncio.gather(
+        *(read_peer_link(peer, plan, cluster_ips=taken, coming=coming) for peer in settings.peers)
+    )
     # What is refused is refused by now, before anything exists.
     secrets = read_secrets(settings.stack)
     cluster = JoinedCluster(

@@ -235,11 +235,14 @@ def k3s_checksum(
             help="A mirror, as `mirrors.k3s` has it: VERSION/sha256sum-amd64.txt below it. Default: k3s's releases.",
         ),
     ] = None,
+    arm64: Annotated[
+        bool, typer.Option("--arm64", help="Also the checksum for Arm servers at Hetzner, from sha256sum-arm64.txt.")
+    ] = False,
 ) -> int:
-    """Print the two lines of a stack file for a k3s release: its version and the checksum that the release tells."""
+    """Print the lines of a stack file for a k3s release: its version and the checksum that the release tells."""
     from cli.k3s_checksum import k3s_checksum as run
 
-    return run(version, mirror)
+    return run(version, mirror, arm64=arm64)
 
 
 @app.command("preflight")

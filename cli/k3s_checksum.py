@@ -15,7 +15,7 @@ from rich.text import Text
 
 from cli import console
 from cli.errors import cannot
-from domain.k3s_release import CHECKSUMS, checksum_in, release_url
+from domain.k3s_release import BINARIES, CHECKSUMS, checksum_in, release_url
 from domain.problems import shown
 from domain.starter_text import K3S_VERSION
 from domain.values import services
@@ -28,10 +28,15 @@ DEADLINE_SECONDS: Final = 20.0
 SIZE_LIMIT: Final = 64 * 1024
 """Bytes of such a list; k3s's have some 400."""
 WRONG_USAGE: Final = 2
+SETTINGS: Final = {"amd64": "sha256", "arm64": "sha256_arm64"}
+"""Where a stack file has the checksum for each architecture."""
+_MACHINES: Final = {"amd64": "x86-64", "arm64": "Arm"}
 
 
-def k3s_checksum(version: str | None, mirror: str | None) -> int:
-    """Prints version and checksum as a stack file has them below ``isthmus:k3s``."""
+def k3s_checksum(version: str | None, mirror: str | None, *, arm64: bool = False) -> int:
+    """Prints version and checksum as a stack file has them below ``isthmus:k3s``, with ``arm64`` also the checksum for
+    Arm servers.
+    """
     try:
         release = k3s_version(version or K3S_VERSION)
     except RuleError as broken:
@@ -41,14 +46,20 @@ def k3s_checksum(version: str | None, mirror: str | None) -> int:
     except RuleError as broken:
         value = "" if broken.hide_value else f" {shown(mirror)}"
         return _wrong_usage(f"--mirror{value} {broken.rule}; {broken.fix or 'write it like https://HOST/k3s'}.")
-    url = release_url(release, CHECKSUMS, base)
-    checksum = checksum_in(_downloaded(url, release), "k3s")
-    if checksum is None:
-        cannot(f"{url} has no line with the checksum of the file k3s; is it what a release of k3s has?")
+    checksums = {one: _checksum(release, one, base) for one in (["amd64", "arm64"] if arm64 else ["amd64"])}
     out = console.results()
     out.print(Text(f"    version: {release}"))
-    out.print(Text(f"    sha256: {word(checksum)}"))
+    for architecture, checksum in checksums.items():
+        out.print(Text(f"    {SETTINGS[architecture]}: {word(checksum)}"))
     return 0
+
+
+def _checksum(release: str, architecture: str, mirror: str | None) -> str:
+    url, file = release_url(release, CHECKSUMS[architecture], mirror), BINARIES[architecture]
+    checksum = checksum_in(_downloaded(url, release, architecture), file)
+    if checksum is None:
+        cannot(f"{url} has no line with the checksum of the file {file}; is it what a release of k3s has?")
+    return checksum
 
 
 def _wrong_usage(text: str) -> int:
@@ -56,20 +67,20 @@ def _wrong_usage(text: str) -> int:
     return WRONG_USAGE
 
 
-def _downloaded(url: str, release: str) -> str:
+def _downloaded(url: str, release: str, architecture: str) -> str:
     try:
         with urllib.request.urlopen(url, timeout=DEADLINE_SECONDS) as answer:
             content: bytes = answer.read(SIZE_LIMIT + 1)
     except urllib.error.HTTPError as error:
         if error.code == http.client.NOT_FOUND:
-            cannot(f"there is no {url}: no release {release}, or none of it for x86-64 there.")
+            cannot(f"there is no {url}: no release {release}, or none of it for {_MACHINES[architecture]} there.")
         cannot(f"{url} answers {error.code} {error.reason}; try again later, or name a mirror with --mirror.")
     except (OSError, http.client.HTTPException) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         said = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
         cannot(
             f"{url} can't be reached ({said}). Name a mirror with --mirror, or read that file where there is a "
-            "network: the checksum is in its line `k3s`."
+            f"network: the checksum is in its line `{BINARIES[architecture]}`."
         )
     if len(content) > SIZE_LIMIT:
         cannot(f"{url} is no list of checksums: it has more than {SIZE_LIMIT} bytes.")

@@ -27,6 +27,7 @@ from components.ssh_reachable import SSH_PORT, SshWait, ssh_hooks
 from domain.leaving import DRAIN_SECONDS, Part
 from domain.names import API_PORT, INSTALL_LOG
 from domain.nodes import FIRST_GENERATION
+from domain.places.hetzner.nodes import placement_group
 
 SSH_SECONDS: Final = 600.0
 """From a server's creation to its SSH server."""
@@ -135,7 +136,7 @@ class HetznerMachines(pulumi.ComponentResource):
                 name, name=name, type="spread", labels=labels, opts=self._options("placement_groups")
             )
             for placement in dict.fromkeys(["", *(server.placement for server in args.servers)])
-            for name in [f"{prefix}-{placement}" if placement else prefix]
+            for name in [placement_group(args.cluster, placement)]
         }
         ssh_key = hcloud.SshKey(
             prefix, name=prefix, public_key=args.ssh_public_key, labels=labels, opts=self._options("ssh_keys")

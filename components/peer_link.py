@@ -6,7 +6,7 @@ never run for it), has never been deployed, or was destroyed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +24,7 @@ from domain.link import (
     parse_offers,
     with_cluster_ips,
 )
+from domain.places.outputs import RAISED_WITH, machines_called
 from domain.plan import AddressPlan
 
 LINKS_OUTPUT: Final = "links"
@@ -48,7 +49,17 @@ class PeerLink:
         return {"status": "pending" if self.link is None else LINKED, "message": self.message}
 
 
-async def read_peer_link(peer: str, plan: AddressPlan, *, cluster_ips: bool) -> PeerLink:
+@dataclass(frozen=True)
+class Coming:
+    """``names`` of machines that are to be made in the place of that name, where no other may have them."""
+
+    place: str
+    names: Collection[str]
+
+
+async def read_peer_link(
+    peer: str, plan: AddressPlan, *, cluster_ips: bool, coming: Coming = Coming("", ())
+) -> PeerLink:
     """The peer's link as its stack's last update left it, checked against our own plan. ``cluster_ips``: whether we
     take its ClusterIPs, where it offers them.
 
@@ -69,6 +80,12 @@ async def read_peer_link(peer: str, plan: AddressPlan, *, cluster_ips: bool) -> 
         raise pulumi.RunError(f"{plan.cluster}: {error}") from None
     if overlaps := overlaps_of(link, {"network.pod_cidr": plan.pod_cidr, "network.service_cidr": plan.service_cidr}):
         raise pulumi.RunError(f"{plan.cluster}: link of {'; '.join(overlaps)}; linked clusters need distinct ranges.")
+    named = {name: await _output(stack, name) for name in (RAISED_WITH, "node_ips")}
+    if there := machines_called(named, coming.place, coming.names):
+        raise pulumi.RunError(
+            f"{plan.cluster}: {', '.join(there)}: {peer} runs a machine of that name, and such a name is there once; "
+            f"call a pool otherwise here, or there and `pulumi up -s {peer}` first."
+        )
     addresses = ", ".join(str(address) for address in link.router_addresses)
     services = f", services {link.service_cidr}" if link.cluster_ips else ""
     message = f"linked: pods {link.pod_cidr}{services} and zone {link.dns_zone} by {addresses}"

@@ -88,6 +88,13 @@ def machines_that_leave(outputs: Mapping[str, Any], settings: StackSettings) -> 
     return {name: address for name, address in nodes_that_run(outputs).items() if name not in stay}
 
 
+def machines_that_come(outputs: Mapping[str, Any], settings: StackSettings) -> frozenset[str]:
+    """Names of the machines that are to be made, where no other may have such a name; empty where others may."""
+    if not settings.place.names_once:
+        return frozenset()
+    return frozenset(node.name for node in address_plan(settings).nodes) - nodes_that_run(outputs).keys()
+
+
 def _moved(outputs: Mapping[str, Any], settings: StackSettings) -> Problem | None:
     """A cluster stays where it stands."""
     here, there = settings.place.section, _section_of(part(outputs, RAISED_WITH))

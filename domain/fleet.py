@@ -20,7 +20,7 @@ from domain.marks import not_filled_in
 from domain.mtu import VXLAN_OVERHEAD, MtuChain
 from domain.names import PROJECT
 from domain.netbird_rules import same_server
-from domain.places.registry import StackSettings, secrets
+from domain.places.registry import StackSettings, problems_across, secrets
 from domain.problems import Problem, bounded, in_file_order
 from domain.project_file import ProjectFile
 from domain.range_rules import range_problems
@@ -347,6 +347,11 @@ def one_checksum_of_a_release(fleet: Fleet) -> Iterator[Problem]:
             yield Problem(name, f"k3s.{setting}", checksum, rule, fix)
 
 
+def names_of_machines_apart(fleet: Fleet) -> Iterator[Problem]:
+    """No two stacks at Hetzner have a server or a placement group of one name, which a project has once."""
+    yield from problems_across(fleet.drafts)
+
+
 FLEET_RULES: Final[tuple[Callable[[Fleet], Iterator[Problem]], ...]] = (
     peers_exist,
     peers_mutual,
@@ -360,4 +365,5 @@ FLEET_RULES: Final[tuple[Callable[[Fleet], Iterator[Problem]], ...]] = (
     one_netbird_server,
     one_checksum_of_a_release,
     stack_names_told_apart,
+    names_of_machines_apart,
 )

@@ -7,10 +7,10 @@ from typing import Final
 from urllib.parse import quote
 
 GITHUB_RELEASES: Final = "https://github.com/k3s-io/k3s/releases/download"
-CHECKSUMS: Final = "sha256sum-amd64.txt"
-"""The list of a release's files for x86-64, in the form of sha256sum(1)."""
 BINARIES: Final = {"amd64": "k3s", "arm64": "k3s-arm64"}
 """What a release calls the binary for each architecture."""
+CHECKSUMS: Final = {"amd64": "sha256sum-amd64.txt", "arm64": "sha256sum-arm64.txt"}
+"""And the list of its files for each, in the form of sha256sum(1)."""
 _LINE: Final = re.compile(r"([0-9a-f]{64}) [ *]([^ ]+)", re.ASCII)
 
 

@@ -21,8 +21,10 @@ _FIRST_TIME: Final = (1980, 1, 1, 0, 0, 0)
 """The earliest that a zip archive can name."""
 
 
-def pack(package: Path = PACKAGE) -> bytes:
-    """The executable file made of the modules in ``package``; its ``__main__.py`` is what runs."""
+def pack(package: Path = PACKAGE, *, architecture: str = "amd64") -> bytes:
+    """The executable file made of the modules in ``package``; its ``__main__.py`` is what runs. Python runs it on any
+    machine, so of what real k3s has for each architecture it only has that the files, and their checksums, differ.
+    """
     modules = {path.name: path.read_bytes() for path in sorted(package.glob("*.py"))}
     files = {
         "__main__.py": modules["__main__.py"],
@@ -39,4 +41,6 @@ def pack(package: Path = PACKAGE) -> bytes:
             member.create_system = 3  # Unix, wherever it is packed.
             member.external_attr = 0o644 << 16
             archive.writestr(member, files[name])
+        if architecture != "amd64":
+            archive.comment = architecture.encode()
     return buffer.getvalue()

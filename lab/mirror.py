@@ -1,6 +1,6 @@
 """The lab's artifact mirror: what clusters would fetch from the Internet, over plain HTTP, from a directory.
 
-    /k3s/<version>/k3s              the k3s artifact; beside it sha256sum-amd64.txt, as a release has it
+    /k3s/<version>/k3s              the k3s artifact; beside it sha256sum-amd64.txt, as a release has it; and for Arm
     /charts/<name>-<version>.tgz    Helm charts
     /v2/...                         the pull half of the OCI distribution API
 
@@ -37,7 +37,7 @@ from typing import Final
 import yaml
 from aiohttp import web
 
-from domain.k3s_release import CHECKSUMS
+from domain.k3s_release import BINARIES, CHECKSUMS
 from lab import k3s_artifact
 from lab.images import Blob, Image
 from toolchain import cache
@@ -73,18 +73,19 @@ def prepare_mirror(
 ) -> Mirror:
     """Lay out (or bring up to date) the directory ROOT and return what belongs into settings, the k3s checksum first.
 
-    ``k3s`` is the k3s artifact, the stand-in when it is not given. ``charts`` are chart directories (with a
+    ``k3s`` is the k3s artifact for x86-64, the stand-in when it is not given. ``charts`` are chart directories (with a
     Chart.yaml); each is packed under its own name and version. Files are hard links where the file system allows. Equal
     inputs give equal bytes.
     """
     if _VERSION.fullmatch(k3s_version) is None:
         raise ValueError(f"{k3s_version!r} is not a version")
-    artifact = root / "k3s" / k3s_version / "k3s"
-    artifact.parent.mkdir(parents=True, exist_ok=True)
-    data = k3s_artifact.pack() if k3s is None else k3s
-    _write(artifact, data)
-    checksum = hashlib.sha256(data).hexdigest()
-    _write(artifact.with_name(CHECKSUMS), f"{checksum}  {artifact.name}\n".encode())
+    release, checksums = root / "k3s" / k3s_version, {}
+    for architecture, file in BINARIES.items():
+        given = k3s if architecture == "amd64" else None
+        data = k3s_artifact.pack(architecture=architecture) if given is None else given
+        checksums[architecture] = hashlib.sha256(data).hexdigest()
+        _write(release / file, data)
+        _write(release / CHECKSUMS[architecture], f"{checksums[architecture]}  {file}\n".encode())
     names = []
     for chart in charts:
         name, packed = pack_chart(chart)
@@ -92,7 +93,7 @@ def prepare_mirror(
         names.append(name)
     for image in images:
         add_image(root, image)
-    return Mirror(root, checksum, tuple(names))
+    return Mirror(root, checksums["amd64"], tuple(names))
 
 
 def add_image(root: Path, image: Image) -> None:
@@ -216,7 +217,8 @@ def make_application(root: Path) -> web.Application:
     application.router.add_get("/v2/{name:.+}/manifests/{reference}", manifest)
     application.router.add_get("/v2/{name:.+}/blobs/{digest}", blob)
     application.router.add_get("/v2/{name:.+}/tags/list", tags)
-    application.router.add_get(f"/k3s/{{version}}/{{file:k3s|{re.escape(CHECKSUMS)}}}", k3s)
+    of_releases = "|".join(re.escape(file) for file in (*BINARIES.values(), *CHECKSUMS.values()))
+    application.router.add_get(f"/k3s/{{version}}/{{file:{of_releases}}}", k3s)
     application.router.add_get("/charts/{name}", chart)
     return application
 

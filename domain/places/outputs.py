@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from domain.nodes import Node
@@ -31,6 +31,13 @@ def nodes_that_run(outputs: Mapping[str, Any]) -> dict[str, str]:
         for name, address in part(outputs, "node_ips").items()
         if isinstance(name, str) and isinstance(address, str) and PLAIN.fullmatch(name) and PLAIN.fullmatch(address)
     }
+
+
+def machines_called(outputs: Mapping[str, Any], place: str, names: Collection[str]) -> list[str]:
+    """Those of these names that machines have which run in the place of that name."""
+    if part(outputs, RAISED_WITH).get("access") != place:
+        return []
+    return sorted(nodes_that_run(outputs).keys() & {*names})
 
 
 def k3s_noted(outputs: Mapping[str, Any]) -> str | None:

@@ -78,6 +78,11 @@ class Place:
     elsewhere: str = ""
     """Why settings of its provider have no effect in another place."""
     rules: tuple[Rule, ...] = ()
+    across: Callable[[Mapping[str, StackDraft]], Iterator[Problem]] = lambda drafts: iter(())
+    """What does not fit between the stacks of this place."""
+    names_once: bool = False
+    """Whether no two machines have one name, be they of two stacks: the program makes them where a name is there
+    once."""
     unclear: Callable[[object], bool] = lambda settings: False
     """Whether something hides which of the places of this section is meant."""
     installs_k3s: bool = True

@@ -8,7 +8,7 @@ module beside this one, entered in :data:`PLACES` and, for those who ask for its
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from domain.places.hetzner.place import HETZNER
 from domain.places.machines import MACHINES
 from domain.places.on_premise.model import OnPremiseSettings
 from domain.places.place import Place, Provider, Rule
+from domain.problems import Problem
 from domain.settings.draft import StackDraft, known
 from domain.settings.secrets import CLUSTER_SECRET, NETBIRD_API_TOKEN, Secret
 from domain.settings.stack import CommonSettings
@@ -132,6 +133,12 @@ def hosts() -> dict[str, str]:
 def place_rules() -> tuple[Rule, ...]:
     """The rules of all places."""
     return tuple(dict.fromkeys(rule for place in PLACES for rule in place.rules))
+
+
+def problems_across(drafts: Mapping[str, StackDraft]) -> Iterator[Problem]:
+    """What does not fit between stacks of one place."""
+    for place in PLACES:
+        yield from place.across(drafts)
 
 
 # --- of settings that may be incomplete ------------------------------------------------------------------------------

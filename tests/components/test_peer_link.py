@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import pulumi
 import pytest
 
 from components.peer_link import read_peer_link
 from tests.components.recording import (
     LINKS,
+    Run,
     engine_config_of,
     run,
     run_program,
     write_stack_files,
 )
-from tests.domain.samples import DE, MN, plan_of
+from tests.domain.samples import DE, MN, changed, plan_of
 
 
 class TestPeer:
@@ -38,6 +40,34 @@ class TestPeer:
         outputs = {"link": LINKS["de"], "links": links, "keeper": {"port": 51900.0}}
         run(body, stack="mn", config={}, preview=False, stacks={"de": outputs})
         assert [(one.links_back, one.keeper_port) for one in found] == [(back, 51900)]
+
+
+class TestNames:
+    RUNS: ClassVar[dict[str, Any]] = {"node_ips": {"de-x-db-1": "10.0.1.65", "de-server-1": "10.0.1.11"}}
+    """Of de, whose pool x-db is not in the stack files beside ours."""
+    POOL: ClassVar[dict[str, Any]] = {"db": {"server_type": "cx23", "addresses": "10.0.1.64/28", "count": 2}}
+
+    def linked(self, directory: Path, access: str, **own: Any) -> Run:
+        ranges = {"pod_cidr": "10.62.0.0/16", "service_cidr": "10.63.0.0/16", "dns_zone": "de-x.internal"}
+        network = {f"network.{name}": value for name, value in ranges.items()}
+        config = changed(DE, {**network, "hetzner.pools": self.POOL, "peers": ["de"]})
+        write_stack_files(directory, **{"de": changed(DE, {"peers": ["mn", "de-x"]}), "de-x": config})
+        theirs = {"link": LINKS["de"], "raised_with": {"access": access}, **self.RUNS}
+        stacks = {"de": theirs, **({"de-x": own} if own else {})}
+        return run_program(directory, "de-x", engine_config_of(config), preview=True, stacks=stacks)
+
+    def test_machine_of_a_peer_with_a_name_that_comes(self, tmp_path: Path) -> None:
+        with pytest.raises(pulumi.RunError) as refused:
+            self.linked(tmp_path, "hetzner")
+        assert str(refused.value) == (
+            "de-x: de-x-db-1: de runs a machine of that name, and such a name is there once; call a pool otherwise "
+            "here, or there and `pulumi up -s de` first."
+        )
+
+    def test_it_does_no_harm_elsewhere_nor_where_both_run(self, tmp_path: Path) -> None:
+        assert self.linked(tmp_path, "ssh").outputs["links"].value["de"]["status"] == "linked"
+        both = {"node_ips": {"de-x-db-1": "10.0.1.65"}, "raised_with": {"access": "hetzner"}}
+        assert self.linked(tmp_path, "hetzner", **both).outputs["links"].value["de"]["status"] == "linked"
 
 
 def test_peer_without_a_stack_is_pending(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from domain.k3s_release import CHECKSUMS, checksum_in, release_url
+from domain.k3s_release import BINARIES, CHECKSUMS, checksum_in, release_url
 
 LISTED = f"""\
 {"a" * 64}  k3s-airgap-images-amd64.tar
@@ -33,7 +33,11 @@ def test_checksum(listed: str, expected: str | None) -> None:
 
 
 def test_urls() -> None:
-    assert release_url("v1.34.9+k3s1", CHECKSUMS) == (
-        "https://github.com/k3s-io/k3s/releases/download/v1.34.9%2Bk3s1/sha256sum-amd64.txt"
-    )
+    of_release = "https://github.com/k3s-io/k3s/releases/download/v1.34.9%2Bk3s1"
+    assert [release_url("v1.34.9+k3s1", file) for file in (*CHECKSUMS.values(), *BINARIES.values())] == [
+        f"{of_release}/sha256sum-amd64.txt",
+        f"{of_release}/sha256sum-arm64.txt",
+        f"{of_release}/k3s",
+        f"{of_release}/k3s-arm64",
+    ]
     assert release_url("v1.34.9+k3s1", "k3s", "http://m/k3s") == "http://m/k3s/v1.34.9+k3s1/k3s"

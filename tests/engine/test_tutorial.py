@@ -37,7 +37,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture
 def mirror(tmp_path: Path) -> Iterator[str]:
     """A mirror of k3s that has the list of the release."""
-    listed = tmp_path / "mirror" / K3S_VERSION / CHECKSUMS
+    listed = tmp_path / "mirror" / K3S_VERSION / CHECKSUMS["amd64"]
     listed.parent.mkdir(parents=True)
     listed.write_text(LISTED)
     with http.server.ThreadingHTTPServer(

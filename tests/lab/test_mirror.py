@@ -15,7 +15,7 @@ import pytest
 from aiohttp import ClientSession, web
 from yarl import URL
 
-from lab import images, mirror
+from lab import images, k3s_artifact, mirror
 from lab.images import Blob, Image
 
 VERSION = "v1.34.2+k3s1"
@@ -177,6 +177,13 @@ class TestArtifacts:
     def test_k3s_with_its_plus_sign_either_way(self, root: Path, path: str) -> None:
         assert ask(root, path)[::2] == (200, b"#!/usr/bin/python3\n")
 
+    def test_k3s_for_arm_is_another_file_with_a_list_of_its_own(self, root: Path) -> None:
+        status, _, k3s = ask(root, f"/k3s/{VERSION}/k3s-arm64")
+        assert (status, k3s) == (200, k3s_artifact.pack(architecture="arm64"))
+        assert k3s != k3s_artifact.pack()
+        listed = hashlib.sha256(k3s).hexdigest().encode() + b"  k3s-arm64\n"
+        assert ask(root, f"/k3s/{VERSION}/sha256sum-arm64.txt")[::2] == (200, listed)
+
     def test_its_checksum_as_a_release_lists_it(self, root: Path) -> None:
         listed = hashlib.sha256(b"#!/usr/bin/python3\n").hexdigest().encode() + b"  k3s\n"
         assert ask(root, f"/k3s/{VERSION}/sha256sum-amd64.txt")[::2] == (200, listed)
@@ -201,7 +208,7 @@ class TestArtifacts:
             "/k3s/../k3s",
             "/k3s/..%2f../k3s",
             "/k3s/v9/k3s",
-            f"/k3s/{VERSION}/sha256sum-arm64.txt",
+            f"/k3s/{VERSION}/sha256sum-arm.txt",
             "/charts/other-1.tgz",
             "/charts/",
             "/",

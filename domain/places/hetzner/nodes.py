@@ -43,7 +43,7 @@ def _group(settings: CommonSettings, section: HetznerSettings, group: str, route
     wanted = section.control_plane if server else section.workers
     offset = SERVER_OFFSET if server else AGENT_OFFSET
     for index in range(wanted.count):
-        name = f"{settings.stack}-{'server' if server else 'agent'}-{index + 1}"
+        name = server_name(settings.stack, "server" if server else "agent", index + 1)
         yield Node(
             name=name,
             role="server" if server else "agent",
@@ -59,7 +59,7 @@ def _group(settings: CommonSettings, section: HetznerSettings, group: str, route
 def _pool(settings: CommonSettings, section: HetznerSettings, pool_name: str) -> Iterator[Node]:
     pool = section.pools[pool_name]
     for index, number in enumerate(members(pool) or ()):
-        name = f"{settings.stack}-{pool_name}-{number}"
+        name = server_name(settings.stack, pool_name, number)
         yield Node(
             name=name,
             role="agent",
@@ -77,6 +77,16 @@ def _pool(settings: CommonSettings, section: HetznerSettings, pool_name: str) ->
             marks=Marks(tuple(sorted(pool.labels.items())), tuple(sorted(pool.taints))),
             generation=section.generations.get(name, FIRST_GENERATION),
         )
+
+
+def server_name(stack: str, group: str, number: int) -> str:
+    """What a server, and its Node, is called. ``group`` is a pool's name, or ``server`` or ``agent``."""
+    return f"{stack}-{group}-{number}"
+
+
+def placement_group(stack: str, behind: str = "") -> str:
+    """What a placement group is called. ``behind`` as of :attr:`domain.nodes.Order.placement`."""
+    return f"isthmus-{stack}-{behind}" if behind else f"isthmus-{stack}"
 
 
 def placement(pool: str, number: int) -> str:

@@ -7,6 +7,7 @@ from typing import Final
 
 from domain.places.hetzner.changes import FIXED, changes, fixed, generation_at
 from domain.places.hetzner.model import HcloudSettings, HetznerSettings
+from domain.places.hetzner.name_rules import names_apart
 from domain.places.hetzner.nodes import HETZNER_PRIVATE_MTU, node_count, nodes
 from domain.places.hetzner.rules import GATEWAY, HETZNER_RULES
 from domain.places.hetzner.starter_text import secret_line, section_text
@@ -44,6 +45,8 @@ HETZNER: Final = Place(
     said=lambda section: f"Hetzner {section.location}",
     elsewhere="nothing of this stack is at Hetzner",
     rules=HETZNER_RULES,
+    across=names_apart,
+    names_once=True,
     node_network=NodeNetwork(HETZNER_PRIVATE_MTU, "Hetzner's private networks"),
     own_network="hetzner.network_cidr",
     reserved=(IPv4Network(GATEWAY),),
