@@ -88,7 +88,10 @@ class Node:
 
 
 class World:
-    """``sites`` is {cluster: number of routers}; ``old`` are clusters whose program has no keepers."""
+    """``sites`` is {cluster: number of routers}; ``old`` are clusters whose program has no keepers.
+
+    It can be pickled at any time: no function in it is one without a name.
+    """
 
     def __init__(
         self,
@@ -142,8 +145,8 @@ class World:
             node=name,
             key=b"k" * 16,
             boot=f"{name}-{node.generation}",
-            to_sibling=lambda data, address, _: self._carry(node, data, address, tunnel=False),
-            to_router=lambda data, address, _: self._carry(node, data, address, tunnel=True),
+            to_sibling=partial(self._carry, node, False),
+            to_router=partial(self._carry, node, True),
         )
         node.talk.inner = inner
 
@@ -246,7 +249,7 @@ class World:
                 for peer, (name, version, stamp) in node.cluster.policies.items()
             }
 
-    def _carry(self, sender: Node, data: bytes, address: str, *, tunnel: bool) -> None:
+    def _carry(self, sender: Node, tunnel: bool, data: bytes, address: str, _port: int) -> None:
         if tunnel and not sender.tunnel_up:
             return
         if tunnel and not address.startswith("100."):
@@ -265,13 +268,16 @@ class World:
             router = self.nodes[sender.holder[there.name] or ""]
             source = there.inner_address(router.name)
             whole = router.serves and target.alive and target.running and not target.stopped
-
-            def back(answer: bytes, _address: str, _port: int, router: Node = router) -> None:
-                if router.serves:
-                    self._later(lambda: sender.talk.from_router(answer, address, self.now))
-
             if whole and router is not target:
+                back = partial(self._carry_back, sender, router, address)
                 self._later(partial(target.talk.from_inside, data, source, 40000, back))
+
+    def _carry_back(self, sender: Node, router: Node, source: str, answer: bytes, _address: str, _port: int) -> None:
+        if router.serves:
+            self._later(partial(self._arrive_back, sender, source, answer))
+
+    def _arrive_back(self, sender: Node, source: str, answer: bytes) -> None:
+        sender.talk.from_router(answer, source, self.now)
 
     def _arrive(self, sender: Node, target: Node, data: bytes, *, tunnel: bool) -> None:
         if not target.alive or (tunnel and not target.tunnel_up):
@@ -283,7 +289,7 @@ class World:
             if sender.running and not sender.stopped:
                 address = there.tunnel_address(target.name) if tunnel else there.address(target.name)
                 refused = sender.talk.refused_by_router if tunnel else sender.talk.refused_by_sibling
-                self._later(lambda: refused(address))
+                self._later(partial(refused, address))
             return
         if target.stopped:
             # In the socket's buffer until it runs again.
