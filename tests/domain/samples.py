@@ -9,15 +9,22 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+from unittest import mock
 
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from domain import fleet
+from domain.consistency import stack_problems
 from domain.fleet import check_files
+from domain.names import PROJECT
 from domain.places.registry import StackSettings
 from domain.plan import AddressPlan, address_plan
 from domain.problems import Problem
+from domain.reading import read_stack
+from domain.settings.draft import StackDraft
+from domain.stack_file import StackFile, parse_stack_file
 from tests.domain.one_stack import parse_stack
 
 HOST_KEYS: Final = (
@@ -152,7 +159,52 @@ def data_of(written: str) -> Any:
 
 def problems_of(**stacks: Mapping[str, Any]) -> list[Problem]:
     """What the fleet check says of these stacks; de and mn stand in where they are not given."""
-    return check_files({name: text(config) for name, config in {"de": DE, "mn": MN, **stacks}.items()})
+    with (
+        mock.patch.object(fleet, "parse_stack_file", _parse_stack_file),
+        mock.patch.object(fleet, "read_stack", _read_stack),
+        mock.patch.object(fleet, "stack_problems", _stack_problems),
+    ):
+        return check_files({name: text(config) for name, config in {"de": DE, "mn": MN, **stacks}.items()})
+
+
+# Of two stacks mostly one is as it is here, and to read it alone is a third of a check. What the fleet makes of both is
+# made each time.
+
+
+@functools.cache
+def _as_here() -> dict[str, tuple[str, StackFile, StackDraft, list[Problem]]]:
+    """Text, file, draft and problems of de and mn, as the domain has them."""
+    found = {}
+    for name, config in {"de": DE, "mn": MN}.items():
+        file = parse_stack_file(name, text(config))
+        draft = read_stack(name, file.config)
+        found[name] = (text(config), file, draft, stack_problems(draft))
+    return found
+
+
+def _parse_stack_file(stack: str, written: str, namespace: str) -> StackFile:
+    if stack in _as_here() and namespace == PROJECT:
+        here, file, _, _ = _as_here()[stack]
+        if written == here:
+            return file
+    return parse_stack_file(stack, written, namespace)
+
+
+def _read_stack(stack: str, config: Mapping[str, Any]) -> StackDraft:
+    if stack in _as_here():
+        _, file, draft, _ = _as_here()[stack]
+        # The very same values: True is equal to 1.
+        if config.keys() == file.config.keys() and all(config[key] is value for key, value in file.config.items()):
+            return draft
+    return read_stack(stack, config)
+
+
+def _stack_problems(draft: StackDraft) -> list[Problem]:
+    if draft.stack in _as_here():
+        _, _, here, problems = _as_here()[draft.stack]
+        if draft is here:
+            return problems
+    return stack_problems(draft)
 
 
 def said(problems: list[Problem]) -> list[str]:

@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from domain import settings, values
+from domain.fleet import check_files
 from domain.places import hetzner, on_premise
 from domain.places.registry import StackSettings
 from domain.problems import Problem
@@ -183,6 +184,14 @@ def test_bad(case: dict[str, Any]) -> None:
         assert problem.line == line_of(problem.setting, text(stacks[problem.stack]))
         for secret in (CLUSTER_SECRET, "hunter2", "A2C8E62B"):
             assert secret not in str(problem)
+
+
+def test_the_stack_that_a_case_leaves_alone_may_be_read_once() -> None:
+    """What :func:`problems_of` spares changes no message."""
+    some = [configs(case["stack"], bad_changes(case)) for case in BAD[::25]]
+    assert len(some) > 20
+    for stacks in some:
+        assert problems_of(**stacks) == check_files({name: text(config) for name, config in stacks.items()})
 
 
 @pytest.mark.timeout(300)
