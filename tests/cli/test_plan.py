@@ -327,7 +327,7 @@ def test_the_schema_of_json_holds(tmp_path: Path, stacks: dict[str, Any], code: 
 
 
 def test_colours_change_no_character_and_end_with_their_line(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = isthmus("plan", "--directory", str(directory)).stdout
+    plain = plan(directory).stdout
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
@@ -338,7 +338,7 @@ def test_colours_change_no_character_and_end_with_their_line(directory: Path, mo
 
 
 def test_for_machines(directory: Path) -> None:
-    done = isthmus("plan", "--json", "--directory", str(directory))
+    done = plan(directory, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)
     assert [cluster["cluster"] for cluster in found["clusters"]] == ["de", "mn"]
