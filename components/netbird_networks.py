@@ -177,20 +177,32 @@ def _is_used(network: Json) -> bool:
     return bool(network.get("routers") or network.get("resources") or network.get("policies"))
 
 
+def _resources(client: NetbirdClient, where: str) -> list[Json]:
+    """Of a network that may be gone by now: pods and services have a resource each, and both look at the same time."""
+    try:
+        return client.list(f"{where}/resources")
+    except NetbirdError as error:
+        if error.status != 404:
+            raise
+        return []
+
+
 def _leave_doubled_networks(client: NetbirdClient, props: Json) -> None:
     """Deletes our resource out of other networks of the router's name, and those of them that are empty then."""
     for network in client.list("/networks"):
         where = f"/networks/{network['id']}"
         if network["name"] != props["network"] or network["id"] == props["network_id"]:
             continue
-        for resource in client.list(f"{where}/resources"):
+        for resource in _resources(client, where):
             if resource["name"] == props["name"] and instance_of(resource.get("description")) in (
                 None,
                 props["instance"],
             ):
                 client.delete(f"{where}/resources/{resource['id']}")
         left = client.get(where)
-        if left is None or _is_used(left):
+        if left is None:
+            continue
+        if _is_used(left):
             tell(f"NetBird: a second network {network['name']} ({network['id']}) is in use; it is left alone")
         else:
             client.delete(where)

@@ -8,7 +8,7 @@ from pulumi.runtime.rpc import UNKNOWN
 from components.netbird_api import (
     NetworkResourceProvider,
 )
-from components.netbird_client import NetbirdError
+from components.netbird_client import Json, NetbirdClient, NetbirdError
 from components.netbird_networks import _wait_for_router
 from tests.components.netbird_account import (
     INSTANCE,
@@ -96,6 +96,31 @@ class TestNetworkResource:
         configured(NetworkResourceProvider(), netbird).create(resource(network))
         assert netbird.all(path) == []
         assert len(netbird.all("/networks")) == 1
+
+    @pytest.mark.parametrize("after", ["/networks", "/networks/{double}/resources"])
+    def test_a_second_network_that_another_resource_removes_meanwhile(
+        self,
+        netbird: Netbird,
+        network: str,
+        after: str,
+        monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        """The resources of pods and services are made at the same time, and each looks for doubles."""
+        double = str(netbird.add("/networks", name="isthmus-de")["id"])
+        listed = NetbirdClient.list
+
+        def and_then_it_goes(client: NetbirdClient, path: str) -> list[Json]:
+            found = listed(client, path)
+            if path == after.format(double=double):
+                netbird.objects["/networks"][:] = [one for one in netbird.all("/networks") if one["id"] == network]
+            return found
+
+        monkeypatch.setattr(NetbirdClient, "list", and_then_it_goes)
+        configured(NetworkResourceProvider(), netbird).create(resource(network))
+        assert [item["name"] for item in netbird.all(f"/networks/{network}/resources")] == ["isthmus-de-pods"]
+        assert [item["id"] for item in netbird.all("/networks")] == [network]
+        assert capfd.readouterr().out == ""
 
     @pytest.mark.parametrize("used_by", ["routers", "resources"])
     def test_a_second_network_in_use_is_named_and_left(
