@@ -65,7 +65,7 @@ def remove_what_the_operator_left(client: NetbirdClient, cluster: str) -> None:
     """
     for network in [one for one in client.list("/networks") if one["name"] == f"{OURS}{cluster}"]:
         where, id_ = f"/networks/{network['id']}", network["id"]
-        if client.list(f"{where}/resources"):
+        if client.list_below(f"{where}/resources"):
             tell(f"NetBird: network {network['name']} ({id_}) has resources of somebody else; it is left alone")
             continue
         client.delete(where)

@@ -91,6 +91,15 @@ class NetbirdClient:
             raise
         return answer
 
+    def list_below(self, path: str) -> _Objects:
+        """A collection of an object that may be gone by now: then there is nothing in it."""
+        try:
+            return self.list(path)
+        except NetbirdError as error:
+            if error.status == NOT_FOUND:
+                return []
+            raise
+
     def put(self, path: str, body: Mapping[str, Any]) -> Json:
         """Changes an object and gives its new state."""
         answer: Json = self._retry(lambda: self._send("PUT", path, body))

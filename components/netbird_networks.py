@@ -84,7 +84,7 @@ class NetworkResourceProvider(NetbirdProvider):
         resource = around and client.get(_resource_path(id_))
         if not around or not resource:
             return None
-        routers = client.list(f"/networks/{network}/routers")
+        routers = client.list_below(f"/networks/{network}/routers")
         return {
             "name": resource["name"],
             "network": around["name"],
@@ -177,23 +177,16 @@ def _is_used(network: Json) -> bool:
     return bool(network.get("routers") or network.get("resources") or network.get("policies"))
 
 
-def _resources(client: NetbirdClient, where: str) -> list[Json]:
-    """Of a network that may be gone by now: pods and services have a resource each, and both look at the same time."""
-    try:
-        return client.list(f"{where}/resources")
-    except NetbirdError as error:
-        if error.status != 404:
-            raise
-        return []
-
-
 def _leave_doubled_networks(client: NetbirdClient, props: Json) -> None:
-    """Deletes our resource out of other networks of the router's name, and those of them that are empty then."""
+    """Deletes our resource out of other networks of the router's name, and those of them that are empty then.
+
+    The resources of pods and services do so at the same time.
+    """
     for network in client.list("/networks"):
         where = f"/networks/{network['id']}"
         if network["name"] != props["network"] or network["id"] == props["network_id"]:
             continue
-        for resource in _resources(client, where):
+        for resource in client.list_below(f"{where}/resources"):
             if resource["name"] == props["name"] and instance_of(resource.get("description")) in (
                 None,
                 props["instance"],
