@@ -57,9 +57,16 @@ def test_a_server_that_says_nothing_holds_nobody_up() -> None:
         assert why_no_ssh("127.0.0.1", port, 0.2) == "no answer"
 
 
+def test_one_that_says_something_else_and_then_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Said before it is waited for: a server of its own might come to its turn too late.
+    ours, its = socket.socketpair()
+    with its:
+        its.sendall(b"220 ready\r\n")
+        monkeypatch.setattr(socket, "create_connection", lambda *_, **__: ours)
+        assert why_no_ssh("127.0.0.1", 22, 0.2) == "what it says is not SSH"
+
+
 def test_other_answers() -> None:
-    with server(b"220 ready\r\n") as port:
-        assert why_no_ssh("127.0.0.1", port, 0.3) == "what it says is not SSH"
     with server(hang_up=True) as port:
         assert why_no_ssh("127.0.0.1", port, 5.0) == "it hangs up before it says that it is an SSH server"
     with server() as port:
