@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import subprocess
 import threading
 import time
@@ -22,6 +21,7 @@ import pytest
 from domain.corefile import LinkedZone, PeerZone, custom_zones, relay_corefile
 from domain.settings.installed import DnsSettings, FallbackSettings
 from lab.verify import pod_agent
+from tests.domain.test_corefile_runs import ask
 from tests.engine.netbird_program import own_network
 from toolchain import ensure
 
@@ -129,7 +129,7 @@ def api(objects: Sequence[Mapping[str, Any]], address: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def running(corefile: str, directory: Path, asked: tuple[str, int]) -> Iterator[subprocess.Popen[bytes]]:
-    """A CoreDNS, once it listens there."""
+    """A CoreDNS, once it answers there. It listens for TCP some time before it does for UDP."""
     directory.mkdir(parents=True)
     (directory / "Corefile").write_text(corefile, encoding="utf-8")
     log = directory / "log"
@@ -142,11 +142,9 @@ def running(corefile: str, directory: Path, asked: tuple[str, int]) -> Iterator[
         )
     try:
         deadline = time.monotonic() + START_SECONDS
-        while True:
+        while ask(*asked, "not.served.here", 0.2) is None:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
-            with contextlib.suppress(OSError), socket.create_connection(asked, timeout=1):
-                break
             time.sleep(0.05)
         yield process
     finally:
