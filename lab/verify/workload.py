@@ -38,7 +38,7 @@ AFFINITY_SECONDS: Final = 5
 
 Cilium 1.19 keeps what ties a service's number to a backend's when a pod goes that other services have as well
 (bpf_reconciler.go, ``orphanBackends``), and gives both numbers out anew. Within Kubernetes' three hours a client of a
-former run with the same address would be led to whichever pod has that backend's number now, also behind no service.
+former run with the same address may be led to whichever pod has that backend's number now, the service's or not.
 """
 UDP_SERVER: Final = """
 import os, socket

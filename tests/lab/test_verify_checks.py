@@ -59,7 +59,7 @@ def test_each_service_has_the_backend_that_its_name_says() -> None:
         "nobody": [],
         "sticky": ["probe-router", "probe-other"],
     }
-    # As long as Kubernetes' three hours a client of the run before would be remembered.
+    # Within Kubernetes' three hours a client of the run before would still be remembered.
     assert services["sticky"]["sessionAffinity"] == "ClientIP"
     assert services["sticky"]["sessionAffinityConfig"] == {"clientIP": {"timeoutSeconds": 5}}
     (host,) = [pod for pod in pods if pod["metadata"]["name"] == "probe-host"]
