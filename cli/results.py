@@ -54,6 +54,16 @@ class PartResult:
         return self.failed == 0 and not self.notes and not (no_skips and self.skips)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What was made before the tests that need it."""
+
+    made: int
+    seconds: float
+    error: str = ""
+    """Why not all of it."""
+
+
 def read_report(part: str, report: Path) -> PartResult:
     """Counts, skips and times of a JUnit report. A test whose teardown fails counts as failed once."""
     passed, failed, skips, times = 0, 0, [], []
@@ -78,14 +88,20 @@ def _file_of(place: str) -> tuple[str, list[str]]:
     return "/".join(names[: module + 1]) + ".py", names[module + 1 :]
 
 
-def print_results(results: Sequence[PartResult], *, no_skips: bool, budget_seconds: float | None = None) -> None:
+def print_results(
+    results: Sequence[PartResult], *, no_skips: bool, tools: Tools | None = None, budget_seconds: float | None = None
+) -> None:
     """What took the time; a line for each part, all skips with their reasons; and a closing line for machines.
 
-    ``budget_seconds`` is what all of it may take where every tool is there already.
+    ``budget_seconds`` is what all of it may take where every tool is there already, so ``tools`` do not count.
     """
     out = console.results()
     _print_times(results)
     out.print()
+    if tools is not None and (tools.made or tools.error):
+        count = "" if tools.error else f"  {tools.made} made"
+        word = Text("FAILED", style="bold red") if tools.error else Text("passed", style="green")
+        out.print(Text.assemble("tools   ", word, f"{count}  {console.duration(tools.seconds)}"))
     for result in results:
         good = result.is_good(no_skips=no_skips)
         counts = f"{result.passed} passed, {result.failed} failed, {len(result.skips)} skipped"

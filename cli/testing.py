@@ -20,10 +20,10 @@ from typing import Final
 from rich.text import Text
 
 from cli import branch_coverage, checks, console, tiers
-from cli.results import PartResult, Skip, print_results, read_report
+from cli.results import PartResult, Skip, Tools, print_results, read_report
 from lab import state
 from lab.up import ensure_packages
-from toolchain import Printer
+from toolchain import Printer, ToolchainError, ensure, estimates
 
 REPOSITORY: Final = checks.REPOSITORY
 PARTS: Final = ("check", "unit", "engine", "link", "coverage")
@@ -49,6 +49,8 @@ OF_THE_ENGINE: Final = (
     "tests/lab/hetzner_api/test_provider.py",
 )
 """Where tests of the part ``engine`` are: each of its processes would read all others as well, for some seconds."""
+NEED_TOOLS: Final = ("engine", "link")
+"""Parts whose tests run what the toolchain makes."""
 OF_THE_LINK: Final = "tests/link"
 """Every test there needs a lab, so no other part has to read the folder, once in each of its processes."""
 IN_THE_LAB: Final = "tests/lab/hetzner_api"
@@ -88,15 +90,36 @@ def run_parts(parts: Sequence[str], *, no_skips: bool, thorough: bool = False, o
         ),
         "link": lambda: _link(tiers.selection("link", thorough=thorough)),
     }
-    results = []
+    results: list[PartResult] = []
+    tools: Tools | None = None
     for part in parts or ALWAYS:
+        if part in NEED_TOOLS:
+            tools = tools or _tools()
+            if tools.error:
+                results.append(PartResult(part=part, passed=0, failed=0, notes=(f"not run: {tools.error}",)))
+                continue
         out.print(Text(f"\n== {part}", style="bold"))
         start = time.monotonic()
         made = run[part]()
         results.append(replace(made, seconds=time.monotonic() - start))
     budget = tiers.THOROUGH_BUDGET_SECONDS if thorough else tiers.BUDGET_SECONDS
-    print_results(results, no_skips=no_skips, budget_seconds=None if parts else budget)
+    print_results(results, no_skips=no_skips, tools=tools, budget_seconds=None if parts else budget)
     return 0 if all(result.is_good(no_skips=no_skips) for result in results) else 1
+
+
+def _tools() -> Tools:
+    """Makes what is missing of them. Here and not where a test asks for one: a build takes longer than a test may."""
+    missing = estimates.missing()
+    if not missing:
+        return Tools(made=0, seconds=0.0)
+    console.results().print(Text("\n== tools", style="bold"))
+    console.results().print(estimates.foretold(missing))
+    start = time.monotonic()
+    try:
+        ensure(missing, progress=estimates.counted(missing, Printer()))
+    except ToolchainError as error:
+        return Tools(made=0, seconds=time.monotonic() - start, error=str(error))
+    return Tools(made=len(missing), seconds=time.monotonic() - start)
 
 
 def _check() -> PartResult:

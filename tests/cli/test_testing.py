@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from cli import checks, testing
 from cli.checks import Check, run_check
 from cli.results import PartResult, Skip, Timed, print_results, read_report
+from toolchain import ToolchainError, estimates
 
 REPORT = """<?xml version="1.0" encoding="utf-8"?>
 <testsuites><testsuite name="pytest">
@@ -78,6 +80,70 @@ def test_what_took_the_time_is_told_by_file_and_by_test(capsys: pytest.CaptureFi
         "          20 s  tests/a.py::test_1",
     ]
     assert "in all   2 min 10 s, of 2 min with every tool built" in lines
+
+
+@pytest.fixture
+def parts_run(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What runs, in this order, without any of it being run. All of it passes."""
+    done: list[str] = []
+
+    def passes(part: str, *_: object, **__: object) -> PartResult:
+        done.append(part)
+        return PartResult(part=part, passed=1, failed=0)
+
+    monkeypatch.setattr(testing, "_unit", passes)
+    monkeypatch.setattr(testing, "run_pytest", passes)
+    monkeypatch.setattr(testing, "_link", lambda _: passes("link"))
+    return done
+
+
+def test_tools_are_made_before_the_first_part_that_needs_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], parts_run: list[str]
+) -> None:
+    missing = ["etcd", "coredns"]
+    monkeypatch.setattr(estimates, "missing", lambda names=(): list(missing))
+
+    def ensure(names: list[str], *, progress: object) -> None:
+        parts_run.append(f"make {', '.join(names)}")
+        missing.clear()
+
+    monkeypatch.setattr(testing, "ensure", ensure)
+    assert testing.run_parts(["unit", "engine", "link"], no_skips=True) == 0
+    assert parts_run == ["unit", "make etcd, coredns", "engine", "link"]
+    text = capsys.readouterr().out
+    assert "\n== tools\n2 tools are not here yet." in text
+    assert "\ntools   passed  2 made  0.0 s\n" in text
+
+    parts_run.clear()
+    assert testing.run_parts(["unit", "engine", "link"], no_skips=True) == 0
+    assert parts_run == ["unit", "engine", "link"]
+    assert "tools" not in capsys.readouterr().out
+
+
+def test_without_its_tools_a_part_is_not_run_and_says_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], parts_run: list[str]
+) -> None:
+    monkeypatch.setattr(estimates, "missing", lambda names=(): ["etcd"])
+
+    def ensure(names: list[str], *, progress: object) -> None:
+        raise ToolchainError("no Go here; install it")
+
+    monkeypatch.setattr(testing, "ensure", ensure)
+    assert testing.run_parts(["unit", "engine"], no_skips=True) == 1
+    assert parts_run == ["unit"]
+    text = capsys.readouterr().out
+    assert "unit    passed  1 passed" in text
+    assert "engine  FAILED  0 passed, 0 failed, 0 skipped  0.0 s\n        not run: no Go here; install it" in text
+    assert "tools   FAILED" in text
+
+
+def test_no_test_of_the_part_unit_asks_for_a_tool() -> None:
+    """A build takes longer than such a test may."""
+    files = [path for path in (checks.REPOSITORY / "tests").rglob("test_*.py") if path.parent.name != "toolchain"]
+    asking = [path for path in files if re.search(r"\bensure(_recipe)?\(\[?[\"A-Z]", path.read_text())]
+    assert len(asking) > 5
+    unmarked = [path for path in asking if not re.search(r"mark\.(engine|link)\b", path.read_text())]
+    assert [path for path in unmarked if path.parent.name != "link"] == []
 
 
 def test_a_part_without_tests_fails() -> None:

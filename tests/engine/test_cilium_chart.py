@@ -12,6 +12,8 @@ from domain.cilium_chart import KNOWN_RELEASE, chart_names
 from toolchain import versions
 from toolchain.making import ensure
 
+pytestmark = pytest.mark.engine
+
 GONE = {"AsMap", "enableCnpStatusUpdates", "enableK8sEventHandover", "hostServices", "tunnel"}
 """What the templates look for although it is no value: Helm's own, and what makes the chart fail."""
 
