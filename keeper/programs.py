@@ -25,21 +25,32 @@ CLSACT: Final = (0xFFFFFFF2, 0xFFFFFFF3)
 """Parents of its filters: ingress, egress."""
 KIND: Final = 1
 WITNESS: Final = "cilium_host"
-"""Has such programs wherever Cilium's agent has begun to work, so that "none" is believed."""
+"""Made by Cilium's agent as soon as it begins after a boot, and has such programs wherever it works, so that "none" is
+believed.
+"""
 
 
 def led(netlink: Netlink, interface: str) -> bool | None:
-    """None where that can't be told: no Cilium yet, a kernel that does not say it, rights that are missing."""
-    if not _both(netlink, WITNESS):
-        return None
-    return _both(netlink, interface)
-
-
-def _both(netlink: Netlink, interface: str) -> bool:
-    try:
-        index = socket.if_nametoindex(interface)
-    except OSError:
+    """None where that can't be told: a kernel that does not say it, rights that are missing. Without Cilium's own
+    interface nothing leads packets anywhere: the machine has booted, and its agent has not begun.
+    """
+    witness = _index(WITNESS)
+    if witness is None:
         return False
+    if not _both(netlink, witness):
+        return None
+    index = _index(interface)
+    return index is not None and _both(netlink, index)
+
+
+def _index(interface: str) -> int | None:
+    try:
+        return socket.if_nametoindex(interface)
+    except OSError:
+        return None
+
+
+def _both(netlink: Netlink, index: int) -> bool:
     return all(_by_tcx(index, where) for where in TCX) or all(_by_tc(netlink, index, parent) for parent in CLSACT)
 
 

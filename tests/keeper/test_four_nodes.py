@@ -73,6 +73,7 @@ class Four:
         for name, (address, tunnel) in NODES.items():
             space = self.space(name)
             sh(f"ip netns add {space}; ip -n {space} link set lo up")
+            sh(f"ip -n {space} link add cilium_host type veth peer name cilium_net")
             for device, bridge, own in (("eth0", "eth", address), ("wt0", "wt", tunnel)):
                 sh(
                     f"ip -n {space} link add {device} type veth peer name {bridge}-{name} netns {middle};"

@@ -35,8 +35,9 @@ def sh(text: str) -> None:
 
 
 def a_router() -> None:
-    """As NetBird leaves a node."""
+    """As NetBird leaves a node, and Cilium, which is not asked about programs here."""
     sh(
+        "ip link add cilium_host type veth peer name cilium_net;"
         "ip link add wt0 type veth peer name far; ip link set far up;"
         "ip addr add 100.92.0.7/16 dev wt0; ip link set wt0 up;"
         f"ip route add {RANGE} dev wt0 table 7120; ip rule add priority 105 lookup main suppress_prefixlength 0;"

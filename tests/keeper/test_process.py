@@ -149,12 +149,13 @@ def test_a_changed_file_brings_a_sibling_and_takes_one_away(pair: Pair) -> None:
 
 
 def a_tunnel() -> None:
-    """As NetBird leaves a node; in order for both, who live in one network here."""
+    """As NetBird leaves a node, and Cilium; in order for both, who live in one network here."""
     subprocess.run(
         [
             "sh",
             "-ec",
             (
+                "ip link add cilium_host type veth peer name cilium_net;"
                 "ip link add wt0 type veth peer name far; ip link set far up; ip addr add 100.92.0.7/16 dev wt0;"
                 "ip link set wt0 up; ip rule add priority 105 lookup main suppress_prefixlength 0;"
                 "ip rule add priority 110 not fwmark 0x1bd00 lookup 7120; echo 1 >/proc/sys/net/ipv4/ip_forward"

@@ -58,10 +58,18 @@ def _interfaces(own_network: None) -> None:
     sh("ip link add wt0 type veth peer name far; ip link add cilium_host type veth peer name cilium_net")
 
 
-def test_without_cilium_nothing_is_known() -> None:
+def test_where_ciliums_own_interface_has_none_nothing_is_known() -> None:
     assert led(Netlink(), "wt0") is None
     by_tc("wt0", "ingress", "egress")
     assert led(Netlink(), "wt0") is None
+
+
+def test_after_a_boot_nothing_is_led_before_ciliums_own_interface_is_there() -> None:
+    by_tc("cilium_host", "ingress", "egress")
+    by_tc("wt0", "ingress", "egress")
+    assert led(Netlink(), "wt0") is True
+    sh("ip link del cilium_host")
+    assert led(Netlink(), "wt0") is False
 
 
 def test_by_tcx() -> None:
