@@ -7,6 +7,7 @@ gives equal bytes.
 from __future__ import annotations
 
 import functools
+import hashlib
 import shlex
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -87,6 +88,10 @@ FORBIDDEN_K3S_SETTINGS: Final = {
     "disable-apiserver-lb": "Cilium reaches the API by the port 6444 of every node",
 }
 """Settings of k3s that neither ``k3s.server_config`` nor ``k3s.agent_config`` may hold, with the reason."""
+NOT_COMPARED: Final = ("cluster-init", "node-ip", "node-label", "node-name", "node-taint", "server", "token")
+"""Settings that are no reason to start k3s anew on a node that runs: each node's own, what counts until it has joined,
+and the token, of which no digest is to be had either.
+"""
 _CLOUD: Final = "k3s and its own cloud controller agree on it, and this program brings no other"
 _PODS: Final = {
     "allocate-node-cidrs": "nodes would get no pod CIDR",
@@ -219,6 +224,18 @@ def _further(node: Node, settings: StackSettings) -> dict[str, Any]:
         more = theirs if isinstance(theirs, list) else [str(theirs)]
         values["disable"] = sorted({*DISABLED_ADDONS, *more})
     return values
+
+
+def settings_digest(plan: AddressPlan, node: Node, settings: StackSettings) -> str:
+    """SHA-256 of what k3s is started with on all nodes of this one's role: the same text of which
+    ``files/say-k3s-settings.sh`` makes it on a machine. No secret is in that text.
+    """
+    config = k3s_config(plan, node, token="") | _further(node, settings)
+    compared = {name: value for name, value in config.items() if name not in NOT_COMPARED}
+    text = as_yaml(compared) if compared else ""
+    if settings.mirrors.registries:
+        text += f"---\n{as_yaml(registries(settings))}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def registries(settings: StackSettings) -> dict[str, Any]:

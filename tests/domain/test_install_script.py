@@ -403,7 +403,7 @@ def test_other_architecture(machine: Machine) -> None:
     assert machine.run().returncode == 0
 
 
-@pytest.mark.parametrize("name", ["install-k3s.sh", "join-k3s.sh", "uninstall-k3s.sh"])
+@pytest.mark.parametrize("name", ["install-k3s.sh", "join-k3s.sh", "say-k3s-settings.sh", "uninstall-k3s.sh"])
 def test_shellcheck(name: str) -> None:
     shellcheck = Path(sys.executable).with_name("shellcheck")
     result = subprocess.run([shellcheck, "-s", "sh", "-"], input=script(name), capture_output=True, text=True)
