@@ -42,7 +42,8 @@ class HetznerServer:
     control plane and workers. These and the name say what there is, so they are known; all else may come from other
     resources. ``location`` and ``image`` are those of all servers where it has none of its own. ``bundle`` are the
     files of its node, as they are brought to a server that runs, and secret as well; ``k3s_url`` and ``k3s_sha256`` say
-    where its k3s is.
+    where its k3s is, ``settings`` with which it is started, as of :func:`domain.node_files.settings_digest`; they say
+    what there is as well.
     """
 
     name: str
@@ -60,6 +61,7 @@ class HetznerServer:
     bundle: pulumi.Input[bytes] = b""
     k3s_url: pulumi.Input[str] = ""
     k3s_sha256: pulumi.Input[str] = ""
+    settings: str = ""
 
 
 @dataclass(frozen=True)
@@ -220,6 +222,7 @@ class HetznerMachines(pulumi.ComponentResource):
                         member.address,
                         self._rebuild(server, made),
                         self._shell(server, made),
+                        server.settings,
                     )
                     for member, server, made in zip(members, args.servers, servers, strict=True)
                 ],

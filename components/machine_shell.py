@@ -21,9 +21,12 @@ from typing import Final
 
 from components.k3s_install import INSTALL, INSTALL_SECONDS, STAGE, STAGE_SECONDS
 from components.node_upgrade import MachineError
-from domain.node_files import script
+from domain.node_files import NOT_COMPARED, script
 from preflight.asking import private_file, ssh_command
 
+SETTINGS: Final = f"timeout -k 5 30 sh -s -- {' '.join(NOT_COMPARED)}"
+SETTINGS_SECONDS: Final = 60
+"""For a login and some checksums."""
 _LINES: Final = 5
 """As many of its last lines are in a message."""
 
@@ -42,6 +45,15 @@ class MachineShell:
     private_key: str = field(repr=False)
     bundle: bytes = field(repr=False)
 
+    def settings(self) -> str:
+        """What ``say-k3s-settings.sh`` says there; changes nothing. Raises MachineError."""
+        script_name = "say-k3s-settings"
+        said = self._run(SETTINGS, script(f"{script_name}.sh"), SETTINGS_SECONDS, lambda _: None)
+        found = [line.removeprefix(f"{script_name}: ") for line in said if line.startswith(f"{script_name}: ")]
+        if not found:
+            raise MachineError("it does not say which settings its k3s has")
+        return found[-1]
+
     def stage(self, say: Callable[[str], None]) -> None:
         """Brings the binary there and looks at its checksum; changes nothing that runs. Raises MachineError."""
         words = {"ISTHMUS_K3S_SHA256": self.sha256, "ISTHMUS_K3S_URL": self.url}
@@ -52,7 +64,8 @@ class MachineShell:
         """Returns once k3s runs as the files say. Raises MachineError."""
         self._run(INSTALL, base64.b64encode(self.bundle).decode(), INSTALL_SECONDS + 120, say)
 
-    def _run(self, remote: str, given: str, seconds: float, say: Callable[[str], None]) -> None:
+    def _run(self, remote: str, given: str, seconds: float, say: Callable[[str], None]) -> list[str]:
+        """All that it says, line by line."""
         with tempfile.TemporaryDirectory(prefix="isthmus-ssh-") as held:
             key = private_file(Path(held), self.private_key)
             known = Path(held) / "known_hosts"
@@ -85,6 +98,7 @@ class MachineShell:
         if process.returncode:
             said = " / ".join(words[-_LINES:]) or f"ssh ended with code {process.returncode}"
             raise MachineError(said)
+        return words
 
 
 def _give(process: subprocess.Popen[str], given: str) -> None:

@@ -28,7 +28,7 @@ from domain.bundle import tar_bundle
 from domain.cloud_init import user_data
 from domain.keys import ClusterKeys
 from domain.leaving import DRAIN_SECONDS
-from domain.node_files import NodeFile, k3s_checksum, k3s_url, node_files
+from domain.node_files import NodeFile, k3s_checksum, k3s_url, node_files, settings_digest
 from domain.nodes import Node
 from domain.places.existing import KUBECONFIG
 from domain.places.hetzner.model import HetznerSettings
@@ -142,6 +142,7 @@ def _at_hetzner(
             bundle=secrets.keys.apply(lambda keys: tar_bundle(files(keys))),
             k3s_url=k3s_url(settings, node.architecture),
             k3s_sha256="" if settings.k3s is None else k3s_checksum(settings.k3s, node.architecture),
+            settings=settings_digest(plan, node, settings),
         )
 
     machines = HetznerMachines(

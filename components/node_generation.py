@@ -1,4 +1,5 @@
-"""The generation and the k3s of each node, as a resource whose update makes the node anew or brings it to that k3s.
+"""The generation, the k3s and its settings of each node, as a resource whose update makes the node anew or brings it to
+that k3s and these settings.
 
 The work is a hook of that update, so that it has what the program has in hand, and nothing of it is in the state: the
 node leaves, its machine is switched off and gets an empty disk, and it is waited for until it is back. The resources
@@ -19,6 +20,7 @@ from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider,
 from components.kubernetes_client import KubernetesError
 from components.node_leaving import Clock, Departure, NobodyAnswers, Servers, forget, leave
 from components.node_member import plain
+from components.node_settings import NodeSettings
 from components.node_upgrade import Shell, Staging, UnaskedError, Upgrade, upgrade
 from domain import generation as rules
 from domain import upgrading
@@ -134,7 +136,7 @@ class GenerationProvider(ResourceProvider):
 
 
 class NodeGeneration(Resource, module="isthmus", name="NodeGeneration"):
-    """Which generation of its machine a node is of, and which k3s it runs."""
+    """Which generation of its machine a node is of, which k3s it runs, and which of its settings it has."""
 
     def __init__(
         self,
@@ -143,15 +145,20 @@ class NodeGeneration(Resource, module="isthmus", name="NodeGeneration"):
         node: str,
         generation: int,
         k3s: pulumi.Input[str],
+        settings: pulumi.Input[int] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__(GenerationProvider(), name, {"node": node, "generation": generation, "k3s": k3s}, opts)
+        props = {"node": node, "generation": generation, "k3s": k3s}
+        super().__init__(
+            GenerationProvider(), name, props if settings is None else {**props, "settings": settings}, opts
+        )
 
 
 @dataclass(frozen=True)
 class Remade:
     """A node that can be made anew and upgraded. ``ran``: the last update left it as a node. ``found`` is awaited in
-    the hook, and gives its machine; ``shell`` likewise what logs in there.
+    the hook, and gives its machine; ``shell`` likewise what logs in there. ``settings`` as of
+    :class:`components.node_upgrade.Upgrade`.
     """
 
     node: Part
@@ -161,6 +168,7 @@ class Remade:
     address: pulumi.Input[str] | None
     found: Callable[[], Awaitable[Machine]] = field(repr=False)
     shell: Callable[[], Awaitable[Shell]] = field(repr=False)
+    settings: str = ""
 
 
 @dataclass(frozen=True)
@@ -187,6 +195,7 @@ class Generations:
         """A resource for each node, one after the other, and all of them. ``kubeconfig`` as k3s wrote it, ``gone_with``
         as of :func:`components.node_member.join_members`.
         """
+        settings = self._settings(name, pulumi.ResourceOptions(parent=parent, deleted_with=gone_with))
         by_name = {one.node.name: one for one in self.nodes}
         servers = [one.node.name for one in self.nodes if one.node.server]
         made: list[pulumi.Resource] = []
@@ -205,6 +214,7 @@ class Generations:
                     node=node,
                     generation=one.generation,
                     k3s=self.version,
+                    settings=settings[one.node.server].number if one.settings else None,
                     opts=pulumi.ResourceOptions(
                         parent=parent,
                         deleted_with=gone_with,
@@ -214,6 +224,15 @@ class Generations:
                 )
             )
         return made
+
+    def _settings(self, name: str, opts: pulumi.ResourceOptions) -> dict[bool, NodeSettings]:
+        """Of the servers and of the agents, where they are compared: they are the same on all of a role."""
+        digests = {one.node.server: one.settings for one in self.nodes if one.settings}
+        roles = {True: "server", False: "agent"}
+        return {
+            server: NodeSettings(f"{name}-{roles[server]}-settings", role=roles[server], digest=digest, opts=opts)
+            for server, digest in digests.items()
+        }
 
 
 class _Stagings:
@@ -254,13 +273,22 @@ class _Deeds:
         try:
             await self._do(anew=False)
         except UnaskedError as error:
-            # It is away, and holds up nobody. The state has it with this k3s all the same, so this `up` says so alone.
-            version = (args.new_inputs or {}).get("k3s")
-            pulumi.log.warn(upgrading.not_asked(self.cluster, self.one.node.name, str(version), error.reason))
+            self._warn(args, error)
 
     async def before_update(self, args: pulumi.ResourceHookArgs) -> None:
-        before, after = (int((inputs or {}).get("generation", 0)) for inputs in (args.old_inputs, args.new_inputs))
-        await self._do(anew=after > before)
+        before, after = args.old_inputs or {}, args.new_inputs or {}
+        try:
+            await self._do(anew=int(after.get("generation", 0)) > int(before.get("generation", 0)))
+        except UnaskedError as error:
+            if "settings" in before or before.get("k3s") != after.get("k3s"):
+                raise
+            # A program before this one noted no settings, so nobody has changed anything.
+            self._warn(args, error)
+
+    def _warn(self, args: pulumi.ResourceHookArgs, error: UnaskedError) -> None:
+        """It is away, and holds up nobody. The state has it with this k3s all the same, so this `up` says so alone."""
+        version = (args.new_inputs or {}).get("k3s")
+        pulumi.log.warn(upgrading.not_asked(self.cluster, self.one.node.name, str(version), error.reason))
 
     async def _do(self, *, anew: bool) -> None:
         found = await self.known.future()
@@ -281,5 +309,6 @@ class _Deeds:
             await asyncio.to_thread(make_anew, remaking, machine, pulumi.log.info)
             return
         staging, shells = await self.stagings.of(str(version))
-        step = Upgrade(departure, self.servers, str(version), shells[self.one.node.name], staging)
+        shell = shells[self.one.node.name]
+        step = Upgrade(departure, self.servers, str(version), shell, staging, self.one.settings)
         await asyncio.to_thread(upgrade, step, pulumi.log.info)

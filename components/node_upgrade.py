@@ -1,5 +1,6 @@
 """A node goes on to another k3s where it is: the binary lies on all machines first, then this node is closed to new
-pods, emptied for a minor release, brought up to date over SSH, waited for, and opened.
+pods, emptied for a minor release, brought up to date over SSH, waited for, and opened. Or it takes other settings of
+its k3s, likewise and without being emptied.
 
 It owns the requests and the waits. What stands against it and what is said is ``domain/upgrading.py``'s, how its pods
 leave ``node_leaving.py``'s. All of it may end at any moment and be begun again.
@@ -33,7 +34,9 @@ class NotUpgradedError(Exception):
 
 
 class UnaskedError(NotUpgradedError):
-    """Nobody says what a node runs: no server answers, or there is no such node; ``reason`` says which."""
+    """Nobody says what a node runs: no server answers, there is no such node, or nobody can log in to its machine;
+    ``reason`` says which.
+    """
 
     def __init__(self, text: str, reason: str) -> None:
         super().__init__(text)
@@ -45,7 +48,12 @@ class MachineError(Exception):
 
 
 class Shell(Protocol):
-    """A machine to work on. Both raise :class:`MachineError`."""
+    """A machine to work on. All raise :class:`MachineError`."""
+
+    def settings(self) -> str:
+        """With which settings its k3s was last started, as of :func:`domain.node_files.settings_digest`, or another
+        word where their files were changed since.
+        """
 
     def stage(self, say: Callable[[str], None]) -> None:
         """The binary is there, beside the one that runs."""
@@ -96,8 +104,9 @@ class Staging:
 
 @dataclass(frozen=True)
 class Upgrade:
-    """A node and the k3s that it is to run. ``servers`` are the names of all servers, ``shell`` leads to its machine.
-    ``departure`` as of :mod:`components.node_leaving`.
+    """A node and the k3s that it is to run. ``servers`` are the names of all servers, ``shell`` leads to its machine,
+    ``settings`` are those that it is to have, empty where they are not compared. ``departure`` as of
+    :mod:`components.node_leaving`.
     """
 
     departure: Departure
@@ -105,12 +114,13 @@ class Upgrade:
     version: str
     shell: Shell
     staging: Staging
+    settings: str = ""
     back_seconds: float = BACK_SECONDS
 
 
 def upgrade(one: Upgrade, say: Callable[[str], None], clock: Clock | None = None) -> None:
-    """Returns once the node is ready with its k3s, or was so already. Raises :class:`NotUpgradedError`, and
-    :class:`components.node_leaving.NotLeftError` where its pods stay.
+    """Returns once the node is ready with its k3s and the settings of it, or was so already. Raises
+    :class:`NotUpgradedError`, and :class:`components.node_leaving.NotLeftError` where its pods stay.
     """
     _Upgrade(one, say, clock or Clock()).run()
 
@@ -121,53 +131,79 @@ class _Upgrade:
         self._say = say
         self._clock = clock
         self._api = Servers(one.departure)
+        self._to_version = rules.to_version(one.version)
 
     def run(self) -> None:
         of, version = self._one.departure, self._one.version
         try:
             listed = self._api.request("GET", "/api/v1/nodes")
         except (NobodyAnswers, KubernetesError) as error:
-            raise self._unasked(str(error)) from None
+            if isinstance(error, NobodyAnswers) and [*self._one.servers] == [of.node] and self._has_others():
+                self._say(rules.restarted_all_the_same(of.cluster, of.node, str(error)))
+                self._install(rules.SETTINGS)
+                return
+            raise self._unasked(self._to_version, str(error)) from None
         node = next((one for one in listed.get("items") or [] if one["metadata"]["name"] == of.node), None)
         if node is None:
-            raise self._unasked("it has not joined the cluster")
+            raise self._unasked(self._to_version, "it has not joined the cluster")
         if not is_of(kubelet(node), version):
-            against = rules.why_not_now(listed, of.node, server=of.server, servers=self._one.servers, version=version)
-            if against is not None:
-                raise self._not_begun(against)
+            self._may_begin(self._to_version, listed)
             self._one.staging.done(rules.behind(listed, self._one.staging.nodes, version), self._say)
-            self._go_on(node)
-        elif leaving.opening(node, rules.UPGRADES_ANNOTATION) is not None:
-            # An `up` that did not come to its end.
-            self._wait()
-        self._open()
-
-    def _not_begun(self, reason: str) -> NotUpgradedError:
-        of = self._one.departure
-        return NotUpgradedError(rules.not_begun(of.cluster, of.node, self._one.version, reason))
-
-    def _unasked(self, reason: str) -> UnaskedError:
-        of = self._one.departure
-        return UnaskedError(rules.not_begun(of.cluster, of.node, self._one.version, reason), reason)
-
-    def _go_on(self, node: Mapping[str, Any]) -> None:
-        of, version = self._one.departure, self._one.version
-        mark, purpose = rules.UPGRADES_ANNOTATION, rules.purpose(version)
-        self._say(f"{of.cluster}: node {of.node} goes on from k3s {kubelet(node)} to {version}")
-        if rules.drains(node, version):
-            empty(of, node, self._say, self._clock, self._api, mark=mark, purpose=purpose)
+            self._say(f"{of.cluster}: node {of.node} goes on from k3s {kubelet(node)} to {version}")
+            if rules.drains(node, version):
+                mark, purpose = self._to_version.mark, rules.purpose(version)
+                empty(of, node, self._say, self._clock, self._api, mark=mark, purpose=purpose)
+            else:
+                self._close(self._to_version, node)
+            self._install(self._to_version)
+        elif self._has_others():
+            self._may_begin(rules.SETTINGS, listed)
+            self._say(f"{of.cluster}: node {of.node} takes its settings of k3s, which is started anew")
+            self._close(rules.SETTINGS, node)
+            self._install(rules.SETTINGS)
         else:
-            try:
-                close(self._api, node, mark)
-            except (NobodyAnswers, KubernetesError) as error:
-                raise self._not_begun(str(error)) from None
+            # An `up` that did not come to its end may have closed it.
+            for change in (self._to_version, rules.SETTINGS):
+                if leaving.opening(node, change.mark) is not None:
+                    self._wait(change)
+            self._open()
+
+    def _has_others(self) -> bool:
+        """Whether its k3s runs with other settings."""
+        if not self._one.settings:
+            return False
+        try:
+            return self._one.shell.settings() != self._one.settings
+        except MachineError as error:
+            raise self._unasked(rules.SETTINGS, str(error)) from None
+
+    def _may_begin(self, change: rules.Change, listed: Mapping[str, Any]) -> None:
+        of, servers, version = self._one.departure, self._one.servers, self._one.version
+        against = rules.why_not_now(listed, of.node, server=of.server, servers=servers, version=version)
+        if against is not None:
+            raise NotUpgradedError(rules.not_begun(of.cluster, of.node, change, against))
+
+    def _unasked(self, change: rules.Change, reason: str) -> UnaskedError:
+        of = self._one.departure
+        return UnaskedError(rules.not_begun(of.cluster, of.node, change, reason), reason)
+
+    def _close(self, change: rules.Change, node: Mapping[str, Any]) -> None:
+        of = self._one.departure
+        try:
+            close(self._api, node, change.mark)
+        except (NobodyAnswers, KubernetesError) as error:
+            raise NotUpgradedError(rules.not_begun(of.cluster, of.node, change, str(error))) from None
+
+    def _install(self, change: rules.Change) -> None:
+        of = self._one.departure
         try:
             self._one.shell.install(self._say)
         except MachineError as error:
-            raise NotUpgradedError(rules.not_installed(of.cluster, of.node, version, str(error))) from None
-        self._wait()
+            raise NotUpgradedError(rules.not_installed(of.cluster, of.node, change, str(error))) from None
+        self._wait(change)
+        self._open()
 
-    def _wait(self) -> None:
+    def _wait(self, change: rules.Change) -> None:
         of, version, begun = self._one.departure, self._one.version, self._clock.now()
         told, told_at = "", begun
         while True:
@@ -177,11 +213,11 @@ class _Upgrade:
                 done, state = False, str(error)
             passed = self._clock.now() - begun
             if done:
-                self._say(f"{of.cluster}: node {of.node} runs k3s {version}")
+                self._say(f"{of.cluster}: node {of.node} has {change.done}")
                 return
             if passed >= self._one.back_seconds:
                 seconds = self._one.back_seconds
-                raise NotUpgradedError(rules.not_there(of.cluster, of.node, version, seconds, state))
+                raise NotUpgradedError(rules.not_there(of.cluster, of.node, change, seconds, state))
             if state != told or self._clock.now() - told_at >= TELL_SECONDS:
                 self._say(f"{of.cluster}: node {of.node} ({passed:.0f} of {self._one.back_seconds:.0f} s): {state}")
                 told, told_at = state, self._clock.now()
@@ -193,6 +229,7 @@ class _Upgrade:
         try:
             node = self._api.get(f"/api/v1/nodes/{of.node}")
             if node is not None:
-                open_again(self._api, node, rules.UPGRADES_ANNOTATION)
+                for change in (self._to_version, rules.SETTINGS):
+                    open_again(self._api, node, change.mark)
         except (NobodyAnswers, KubernetesError) as error:
             raise NotLeftError(f"{of.cluster}: `kubectl uncordon {of.node}` is left to do: {error}") from None

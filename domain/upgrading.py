@@ -1,13 +1,16 @@
-"""A node goes on to another k3s where it is: what stands against it, whether its pods leave first, and what is said.
+"""A node goes on to another k3s where it is, or takes other settings of it: what stands against it, whether its pods
+leave first, and what is said.
 
-A patch restarts k3s alone, and the pods run on (``KillMode=process`` in ``node_files.py``), so the node is closed to
-new pods for the while. For a minor release its pods leave first: a kubelet of another minor release may start them anew
-(https://kubernetes.io/releases/version-skew-policy/). It owns the rules. Who asks is ``components/node_upgrade.py``.
+A patch and settings restart k3s alone, and the pods run on (``KillMode=process`` in ``node_files.py``), so the node is
+closed to new pods for the while. For a minor release its pods leave first: a kubelet of another minor release may start
+them anew (https://kubernetes.io/releases/version-skew-policy/). It owns the rules. Who asks is
+``components/node_upgrade.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from domain.generation import is_back, is_ready, kubelet, names_are
@@ -16,6 +19,26 @@ from domain.leaving import Purpose
 
 UPGRADES_ANNOTATION: Final = "isthmus.dev/upgrades"
 """On a Node that this program made unschedulable because it goes on to another k3s, as long as it has not."""
+SETTINGS_ANNOTATION: Final = "isthmus.dev/settings"
+"""Likewise of one that takes other settings. A mark of its own: what opens nodes again where the stack file has the
+k3s of before (``components/node_watch.py``) has to leave these closed."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is done to a node's k3s: how messages say it, and the mark of a node that is closed for it."""
+
+    do: str
+    done: str
+    mark: str
+
+
+SETTINGS: Final = Change("take its settings of k3s", "taken its settings of k3s", SETTINGS_ANNOTATION)
+
+
+def to_version(version: str) -> Change:
+    """It goes on to this k3s, and takes the settings with it."""
+    return Change(f"go on to k3s {version}", f"gone on to k3s {version}", UPGRADES_ANNOTATION)
 
 
 def purpose(version: str) -> Purpose:
@@ -92,19 +115,28 @@ def not_made(cluster: str, node: str, reason: str) -> str:
     )
 
 
-def not_begun(cluster: str, node: str, version: str, reason: str) -> str:
+def not_begun(cluster: str, node: str, change: Change, reason: str) -> str:
     """Of a node that runs as before."""
     return (
-        f"{cluster}: node {node} does not go on to k3s {version}: {reason}. Nothing was changed on it, and no node "
+        f"{cluster}: node {node} does not {change.do}: {reason}. Nothing was changed on it, and no node "
         "after it was touched; the next `pulumi up` goes on there"
     )
 
 
 def not_asked(cluster: str, node: str, version: str, reason: str) -> str:
-    """Of a node that was away when it was noted for the first time, and may run another k3s."""
+    """Of a node that was away when it was noted for the first time, and may run another k3s, or with other settings."""
     return (
-        f"{cluster}: node {node} was not asked which k3s it runs: {reason}. It is noted with {version}; where it runs "
-        "another, it goes on with the next `k3s.version`, or is made anew by a higher generation"
+        f"{cluster}: node {node} was not asked which k3s it runs, and with which settings: {reason}. It is noted with "
+        f"{version} and the settings of now; where it has others, it goes on with the next change of them, or is made "
+        "anew by a higher generation"
+    )
+
+
+def restarted_all_the_same(cluster: str, node: str, reason: str) -> str:
+    """Of the only server, whose settings may be why it does not answer."""
+    return (
+        f"{cluster}: node {node} does not answer ({reason}), and has other settings of k3s than the stack file: it "
+        "takes them all the same, as the only server"
     )
 
 
@@ -114,14 +146,14 @@ def not_staged(cluster: str, version: str, reasons: Mapping[str, str]) -> str:
     return f"{cluster}: no node goes on to k3s {version}, since it is not on all machines: {said}. No node was touched"
 
 
-def not_installed(cluster: str, node: str, version: str, reason: str) -> str:
+def not_installed(cluster: str, node: str, change: Change, reason: str) -> str:
     """Of a node that was closed, and may run either."""
     return (
-        f"{cluster}: node {node} has not gone on to k3s {version}: {reason}. It stays unschedulable until it has, and "
+        f"{cluster}: node {node} has not {change.done}: {reason}. It stays unschedulable until it has, and "
         "no node after it was touched; the next `pulumi up` goes on there"
     )
 
 
-def not_there(cluster: str, node: str, version: str, seconds: float, state: str) -> str:
+def not_there(cluster: str, node: str, change: Change, seconds: float, state: str) -> str:
     """Of a node on which k3s was installed and started."""
-    return not_installed(cluster, node, version, f"{seconds:.0f} s after its k3s was started {state}")
+    return not_installed(cluster, node, change, f"{seconds:.0f} s after its k3s was started {state}")

@@ -199,6 +199,8 @@ class _Answers(Mocks):
             state["key"] = KEEPER_KEY
         if args.typ.endswith(":NetbirdSetupKey"):
             state["renewals"] = 0
+        if args.typ.endswith(":NodeSettings"):
+            state["number"] = 1
         if args.typ.endswith(":NetbirdRouterPeers"):
             state["peers"] = {node: PEER_ADDRESSES[node] for node in state["hostnames"]}
         return str(self._count), state

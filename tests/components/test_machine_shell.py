@@ -11,7 +11,7 @@ import pytest
 
 from components.machine_shell import MachineShell
 from components.node_upgrade import MachineError
-from domain.node_files import script
+from domain.node_files import NOT_COMPARED, script
 
 URL = "https://mirror.example.net/k3s files/k3s"
 SHELL = MachineShell("de-agent-1", "198.51.100.7", "ssh-ed25519 AAAA", URL, "5f" * 32, "PRIVATE", b"archive")
@@ -63,6 +63,19 @@ def test_the_files_go_there_on_standard_input(ssh: Path) -> None:
     assert base64.b64decode((ssh / "given").read_text()) == b"archive"
     assert "PRIVATE" not in repr(SHELL)
     assert "archive" not in repr(SHELL)
+
+
+def test_it_says_which_settings_its_k3s_has(ssh: Path) -> None:
+    (ssh / "does").write_text("cat >given; echo a banner; echo say-k3s-settings: 5f5f; echo gone\n")
+    assert SHELL.settings() == "5f5f"
+    assert (ssh / "given").read_text() == script("say-k3s-settings.sh")
+    assert (ssh / "arguments").read_text().splitlines()[-1] == f"timeout -k 5 30 sh -s -- {' '.join(NOT_COMPARED)}"
+    (ssh / "does").write_text("echo a banner\n")
+    with pytest.raises(MachineError, match="it does not say which settings its k3s has"):
+        SHELL.settings()
+    (ssh / "does").write_text("echo say-k3s-settings: 5f5f; echo no luck >&2; exit 1\n")
+    with pytest.raises(MachineError, match="no luck"):
+        SHELL.settings()
 
 
 def test_its_last_words_are_the_reason(ssh: Path) -> None:

@@ -36,7 +36,7 @@ def test_what_is_in_the_cluster_alone_goes_with_its_machines(
     going = [
         one
         for one in found.registrations
-        if one.deleted_with and not one.type.endswith((":NodeMember", ":NodeGeneration"))
+        if one.deleted_with and not one.type.endswith((":NodeMember", ":NodeGeneration", ":NodeSettings"))
     ]
     assert {one.type for one in going} == GO_WITH_MACHINES
     assert {one.deleted_with for one in going} == {found.one(machines).urn}

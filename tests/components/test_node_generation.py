@@ -126,6 +126,11 @@ def test_they_stand_in_a_row(tmp_path: Path) -> None:
     assert {name: one.inputs["generation"] for name, one in made.items()} == {**dict.fromkeys(row, 1), "de-agent-2": 4}
     assert {one.inputs["k3s"] for one in made.values()} == {config["isthmus:k3s"]["version"]}
     assert {one.deleted_with for one in made.values()} == {found.one(":Command", "machines-kubeconfig").urn}
+    settings = {one.name: one for one in found.registrations if one.type.endswith(":NodeSettings")}
+    assert {one.deleted_with for one in settings.values()} == {found.one(":Command", "machines-kubeconfig").urn}
+    for node in row:
+        role = "server" if "server" in node else "agent"
+        assert f"machines-{role}-settings" in made[node].depends_on
     for before, after in itertools.pairwise(row):
         assert f"machines-{before}-generation" in made[after].depends_on
         assert after in made[after].depends_on
@@ -156,10 +161,50 @@ def test_a_node_that_was_away_when_it_was_noted_is_named_with_what_is_true(monke
     monkeypatch.setattr(pulumi.log, "warn", warned.append)
     asyncio.run(deeds.before_create(cast("Any", SimpleNamespace(new_inputs={"k3s": "v1.34.9+k3s1"}))))
     (said,) = warned
-    assert said == (
-        "mn: node a1 was not asked which k3s it runs: no answer. It is noted with v1.34.9+k3s1; where it runs another, "
-        "it goes on with the next `k3s.version`, or is made anew by a higher generation"
-    )
+    assert said == NOT_ASKED
+
+
+NOT_ASKED: Final = (
+    "mn: node a1 was not asked which k3s it runs, and with which settings: no answer. It is noted with v1.34.9+k3s1 "
+    "and the settings of now; where it has others, it goes on with the next change of them, or is made anew by a "
+    "higher generation"
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "raises"),
+    [
+        ({}, False),
+        ({"settings": 1}, True),
+        ({"k3s": "v1.34.8+k3s1"}, True),
+        ({"k3s": "v1.34.8+k3s1", "settings": 1}, True),
+    ],
+)
+def test_one_that_is_away_holds_up_its_own_changes_alone(
+    monkeypatch: pytest.MonkeyPatch, before: dict[str, Any], raises: bool
+) -> None:
+    """What a program before this one left has no number of settings, and that alone is no change."""
+    warned: list[str] = []
+
+    class Deeds(_Deeds):
+        async def _do(self, *, anew: bool) -> None:
+            assert not anew
+            raise UnaskedError("mn: node a1 does not take", "no answer")
+
+    part, unknown = Part("a1", server=False, router=False), cast("Any", None)
+    one = Remade(part, 1, ran=True, machine=unknown, address=None, found=never, shell=never, settings="5f")
+    deeds = Deeds("mn", one, [], unknown, "", unknown)
+    monkeypatch.setattr(pulumi.log, "warn", warned.append)
+    after = {"k3s": "v1.34.9+k3s1", "generation": 1.0, "settings": 2.0}
+    old = {"k3s": "v1.34.9+k3s1", "generation": 1.0, **before}
+    updated = deeds.before_update(cast("Any", SimpleNamespace(old_inputs=old, new_inputs=after)))
+    if raises:
+        with pytest.raises(UnaskedError):
+            asyncio.run(updated)
+        assert warned == []
+    else:
+        asyncio.run(updated)
+        assert warned == [NOT_ASKED]
 
 
 async def never() -> Any:

@@ -1,4 +1,6 @@
-"""A node goes on to another k3s: what happens in which order, where it stops, and what is left then."""
+"""A node goes on to another k3s, or takes other settings of it: what happens in which order, where it stops, and what
+is left then.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ from components.node_upgrade import (
     Upgrade,
     upgrade,
 )
-from domain.upgrading import UPGRADES_ANNOTATION
+from domain.upgrading import SETTINGS_ANNOTATION, UPGRADES_ANNOTATION
 from tests.components.recording import KUBECONFIG
 from tests.domain.test_generation import node
 
@@ -39,6 +41,7 @@ class Cluster:
         self.broken: set[str] = set()
         self.away = False
         self.nodes = {name: {**node(name), "spec": {}} for name in NODES}
+        self.settings = dict.fromkeys(NODES, "some")
         self.stagings: dict[str, Staging] = {}
         cluster = self
 
@@ -66,7 +69,7 @@ class Cluster:
 
     def patch(self, found: dict[str, Any], body: dict[str, Any]) -> None:
         ((mark, value),) = body["metadata"]["annotations"].items()
-        assert mark == UPGRADES_ANNOTATION
+        assert mark in (UPGRADES_ANNOTATION, SETTINGS_ANNOTATION)
         self.done.append(f"{found['metadata']['name']} {'open' if value is None else 'closed'}")
         found["metadata"]["annotations"] = {} if value is None else {mark: value}
         found["spec"]["unschedulable"] = body["spec"]["unschedulable"]
@@ -81,23 +84,31 @@ class Cluster:
     def sleep(self, seconds: float) -> None:
         self.time += seconds
 
-    def goes_on(self, name: str, version: str) -> None:
+    def goes_on(self, name: str, version: str, settings: str = "", servers: tuple[str, ...] = ("s1",)) -> None:
         if version not in self.stagings:
-            self.stagings[version] = Staging("de", version, {one: Machine(self, one, version) for one in NODES})
+            self.stagings[version] = Staging("de", version, {one: Machine(self, one, version, "") for one in NODES})
         departure = Departure("de", name, name == "s1", ["198.51.100.1"], 600, KUBECONFIG)
-        one = Upgrade(departure, ["s1"], version, Machine(self, name, version), self.stagings[version])
+        machine = Machine(self, name, version, settings)
+        one = Upgrade(departure, servers, version, machine, self.stagings[version], settings)
         upgrade(one, self.said.append, Clock(lambda: self.time, self.sleep))
 
 
 class Machine:
-    def __init__(self, cluster: Cluster, name: str, version: str) -> None:
-        self._cluster, self._name, self._version = cluster, name, version
+    def __init__(self, cluster: Cluster, name: str, version: str, settings: str) -> None:
+        self._cluster, self._name, self._version, self._settings = cluster, name, version, settings
+
+    def settings(self) -> str:
+        if f"{self._name} asked" in self._cluster.broken:
+            raise MachineError("no way there")
+        return self._cluster.settings[self._name]
 
     def stage(self, say: Callable[[str], None]) -> None:
         self._do("staged")
 
     def install(self, say: Callable[[str], None]) -> None:
         self._do("installed")
+        self._cluster.away = False
+        self._cluster.settings[self._name] = self._settings
         self._cluster.back_at = self._cluster.time + self._cluster.back_after
         self._cluster.nodes[self._name]["status"]["nodeInfo"]["kubeletVersion"] = self._version
 
@@ -117,7 +128,7 @@ def test_a_patch_closes_the_node_and_lets_its_pods_run(monkeypatch: pytest.Monke
     cluster.goes_on("s1", PATCH)
     assert {*cluster.done[:3]} == STAGED
     assert cluster.done[3:] == ["s1 closed", "s1 installed", "s1 open"]
-    assert cluster.said[-1] == f"de: node s1 runs k3s {PATCH}"
+    assert cluster.said[-1] == f"de: node s1 has gone on to k3s {PATCH}"
     cluster.goes_on("a1", PATCH)
     assert cluster.done[6:] == ["a1 closed", "a1 installed", "a1 open"]
 
@@ -201,3 +212,87 @@ def test_nobody_says_what_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnaskedError, match="it has not joined the cluster") as raised:
         cluster.goes_on("a1", PATCH)
     assert raised.value.reason == "it has not joined the cluster"
+
+
+def test_settings_restart_a_closed_node_and_let_its_pods_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(monkeypatch)
+    cluster.back_after = 30
+    cluster.goes_on("a1", OLD, "others")
+    assert cluster.done == ["a1 closed", "a1 installed", "a1 open"]
+    assert cluster.said == [
+        "de: node a1 takes its settings of k3s, which is started anew",
+        *[one for one in cluster.said if "503 no leader" in one],
+        "de: node a1 has taken its settings of k3s",
+    ]
+    assert len(cluster.said) > 2
+    cluster.goes_on("a1", OLD, "others")
+    assert len(cluster.done) == 3, "it has them"
+
+
+def test_settings_come_with_another_k3s_in_one_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(monkeypatch)
+    cluster.goes_on("s1", PATCH, "others")
+    assert cluster.done[3:] == ["s1 closed", "s1 installed", "s1 open"]
+    assert cluster.settings["s1"] == "others"
+
+
+def test_settings_that_were_not_taken_are_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stays closed meanwhile, and is opened as well where those of before are wanted again."""
+    cluster = Cluster(monkeypatch)
+    cluster.broken = {"a1 installed"}
+    with pytest.raises(
+        NotUpgradedError, match=r"a1 has not taken its settings of k3s: no luck. It stays unschedulable"
+    ):
+        cluster.goes_on("a1", OLD, "others")
+    assert cluster.done == ["a1 closed"]
+    cluster.goes_on("a1", OLD, "some")
+    assert cluster.done == ["a1 closed", "a1 open"]
+    cluster.broken = set()
+    cluster.goes_on("a1", OLD, "others")
+    assert cluster.done[2:] == ["a1 closed", "a1 installed", "a1 open"]
+
+
+def test_a_killed_up_had_started_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has its settings, is waited for and opened, and not started once more."""
+    cluster = Cluster(monkeypatch)
+    cluster.nodes["a1"]["metadata"]["annotations"] = {SETTINGS_ANNOTATION: "true"}
+    cluster.nodes["a1"]["status"]["conditions"][0]["status"] = "False"
+    with pytest.raises(NotUpgradedError, match="has not taken its settings of k3s: 300 s after its k3s was started"):
+        cluster.goes_on("a1", OLD, "some")
+    assert cluster.done == []
+    cluster.nodes["a1"]["status"]["conditions"][0]["status"] = "True"
+    cluster.goes_on("a1", OLD, "some")
+    assert cluster.done == ["a1 open"]
+
+
+def test_settings_wait_for_the_other_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(monkeypatch)
+    cluster.nodes["a2"]["status"]["conditions"][0]["status"] = "False"
+    with pytest.raises(NotUpgradedError, match=r"s1 does not take its settings of k3s: of the other servers a2 is not"):
+        cluster.goes_on("s1", OLD, "others", ("s1", "a2"))
+    cluster.goes_on("s1", OLD, "some", ("s1", "a2"))
+    assert cluster.done == []
+
+
+def test_a_machine_that_does_not_say_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(monkeypatch)
+    cluster.broken = {"a1 asked"}
+    with pytest.raises(UnaskedError, match=r"a1 does not take its settings of k3s: no way there. Nothing was changed"):
+        cluster.goes_on("a1", OLD, "others")
+    cluster.goes_on("a1", OLD)
+    assert cluster.done == [], "nobody asks where they are not compared"
+
+
+def test_the_only_server_takes_settings_although_it_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of before may be why."""
+    cluster = Cluster(monkeypatch)
+    for name, servers in (("a1", ("s1",)), ("s1", ("s1", "a1"))):
+        cluster.away = True
+        with pytest.raises(UnaskedError, match="no answer"):
+            cluster.goes_on(name, OLD, "others", servers)
+    with pytest.raises(UnaskedError, match="no answer"):
+        cluster.goes_on("s1", OLD, "some")
+    assert cluster.done == []
+    cluster.goes_on("s1", OLD, "others")
+    assert cluster.done == ["s1 installed"]
+    assert cluster.said[0].startswith("de: node s1 does not answer (198.51.100.1: no answer), and has other settings")

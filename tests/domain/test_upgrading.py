@@ -7,7 +7,18 @@ from typing import Any
 import pytest
 
 from domain.k3s_upgrades import is_of
-from domain.upgrading import behind, drains, has_gone_on, newer_than_servers, not_staged, why_not_now
+from domain.upgrading import (
+    SETTINGS,
+    behind,
+    drains,
+    has_gone_on,
+    newer_than_servers,
+    not_begun,
+    not_staged,
+    not_there,
+    to_version,
+    why_not_now,
+)
 from tests.domain.test_generation import SERVERS, node
 
 AGENT = "de-agent-1"
@@ -77,3 +88,14 @@ def test_all_that_lack_the_binary_are_named() -> None:
         "de: no node goes on to k3s v1.34.9+k3s1, since it is not on all machines: a: no answer; b: the checksum is 1. "
         "No node was touched"
     )
+
+
+def test_what_is_said_of_a_version_and_of_settings() -> None:
+    assert not_begun("de", "a", to_version("v1.34.9+k3s1"), "x").startswith(
+        "de: node a does not go on to k3s v1.34.9+k3s1: x. Nothing was changed on it"
+    )
+    assert not_begun("de", "a", SETTINGS, "x").startswith("de: node a does not take its settings of k3s: x. Nothing")
+    assert not_there("de", "a", SETTINGS, 300, "it has not joined").startswith(
+        "de: node a has not taken its settings of k3s: 300 s after its k3s was started it has not joined. It stays"
+    )
+    assert SETTINGS.mark != to_version("v1.34.9+k3s1").mark
