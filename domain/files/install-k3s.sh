@@ -207,6 +207,8 @@ start() {
     fi
     say "starting $ISTHMUS_K3S_UNIT"
     systemctl reset-failed --quiet "$ISTHMUS_K3S_UNIT" 2>/dev/null || true
+    # A run that ends between these two has started it, and the next one can't know with what.
+    rm -f "$applied"
     systemctl restart --no-block "$ISTHMUS_K3S_UNIT"
     wanted_state >"$applied.new"
     mv -f "$applied.new" "$applied"

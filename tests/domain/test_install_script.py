@@ -47,7 +47,9 @@ DOUBLES = {
         case "$*" in
         "is-active --quiet "*) [ -e "$ROOT/active" ] ;;
         is-active*) echo activating ;;
-        restart* | start*) [ -e "$ROOT/broken" ] || touch "$ROOT/active" ;;
+        restart* | start*)
+            [ ! -e "$ROOT/cut-off" ] || kill -KILL $PPID
+            [ -e "$ROOT/broken" ] || touch "$ROOT/active" ;;
         disable*) exit 0 ;;
         esac""",
 }
@@ -209,6 +211,19 @@ def test_earlier_run_that_was_cut_off(machine: Machine) -> None:
     assert machine.run().returncode == 0
     assert (machine.root / "k3s").read_bytes() == K3S
     assert machine.calls() == ["curl", *RESTARTED]
+
+
+def test_settings_of_before_after_a_run_that_was_cut_off(machine: Machine) -> None:
+    """k3s may run with those between them, so it is started anew."""
+    machine.run()
+    machine.settings().write_text("token: hunter2\ndebug: true\n")
+    (machine.root / "cut-off").touch()
+    assert machine.run().returncode != 0
+    machine.calls()
+    (machine.root / "cut-off").unlink()
+    machine.settings().write_text("token: hunter2\n")
+    assert machine.run().returncode == 0
+    assert machine.calls() == RESTARTED
 
 
 def test_service_that_was_stopped_is_started(machine: Machine) -> None:
