@@ -25,7 +25,7 @@ from domain.node_files import NOT_COMPARED, script
 from preflight.asking import private_file, ssh_command
 
 SETTINGS: Final = f"timeout -k 5 30 sh -s -- {' '.join(NOT_COMPARED)}"
-SETTINGS_SECONDS: Final = 60
+ANSWER_SECONDS: Final = 60
 """For a login and some checksums."""
 _LINES: Final = 5
 """As many of its last lines are in a message."""
@@ -48,7 +48,7 @@ class MachineShell:
     def settings(self) -> str:
         """What ``say-k3s-settings.sh`` says there; changes nothing. Raises MachineError."""
         script_name = "say-k3s-settings"
-        said = self._run(SETTINGS, script(f"{script_name}.sh"), SETTINGS_SECONDS, lambda _: None)
+        said = self._run(SETTINGS, script(f"{script_name}.sh"), ANSWER_SECONDS, lambda _: None)
         found = [line.removeprefix(f"{script_name}: ") for line in said if line.startswith(f"{script_name}: ")]
         if not found:
             raise MachineError("it does not say which settings its k3s has")

@@ -40,8 +40,8 @@ class K3sSettings(Section):
     )
     """Further settings of k3s on the nodes that run the API, in the words of its config file
     (https://docs.k3s.io/cli/server). Those that this program sets, or that would break the link, are refused;
-    ``disable`` adds to ours. Not for secrets: they would stand in plain text. Servers at Hetzner that exist take a
-    change with the next ``version``. Default: none, because ours are enough."""
+    ``disable`` adds to ours. Not for secrets: they would stand in plain text. Nodes that run take a change with the
+    next ``up``, which starts their k3s anew. Default: none, because ours are enough."""
     agent_config: K3sConfig = Field(
         default_factory=dict, max_length=ENTRIES_LIMIT, examples=["{kubelet-arg: [max-pods=200]}"]
     )
@@ -174,4 +174,5 @@ class MirrorSettings(Section):
     registries: dict[RegistryHost, Url] = Field(
         default_factory=dict, max_length=ENTRIES_LIMIT, examples=["{docker.io: https://mirror.example.net}"]
     )
-    """For each image registry, the address that is asked in its place. Default: none, so each is asked itself."""
+    """For each image registry, the address that is asked in its place. Nodes that run take a change with the next ``up``,
+    which starts their k3s anew. Default: none, so each is asked itself."""

@@ -113,7 +113,7 @@ WAITS: Final = {
         (("components/test_node_upgrade.py", "test_a_binary_that_is_not_everywhere_touches_no_node"),),
     ),
     ("node_upgrade", "BACK_SECONDS"): Waited(
-        "a node with another k3s, to be ready",
+        "a node with another k3s or other settings of it, to be ready",
         (("components/test_node_upgrade.py", "test_one_that_does_not_come_back"),),
     ),
     ("node_generation", "BACK_SECONDS"): Waited(
