@@ -106,6 +106,18 @@ class Machine:
         """When each unit that runs was started, in nanoseconds since the epoch."""
         return {unit: (self._upper() / "run/units" / unit).stat().st_mtime_ns for unit in self.runs()}
 
+    def restarts(self) -> list[int]:
+        """When units were to be started anew, in nanoseconds since the epoch; the first is that of the first boot."""
+        return [int(line) for line in (self._upper() / "run/restarts").read_text(encoding="utf-8").split()]
+
+    def breaks(self, *, broken: bool = True) -> None:
+        """From now on no unit starts there, or every one does again."""
+        file = Path(f"/proc/{self._process.pid}/root{self._place}/root{OF_THE_TESTS}/fails")
+        if broken:
+            file.touch()
+        else:
+            file.unlink()
+
     def _upper(self) -> Path:
         # The process that waits for the machine sees its mounts, and is not in its tree.
         return Path(f"/proc/{self._process.pid}/root{self._place}/upper")
