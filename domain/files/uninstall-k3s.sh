@@ -1,6 +1,9 @@
 #!/bin/sh
 # Takes k3s, Cilium, the router's state and our own files off this machine. Run as root, as often as one likes.
 #
+# With the word "anew" the machine is to be a node again at once. The data goes all the same; what stays is the binary, which
+# install-k3s takes from beside its place when its checksum is right, and our own scripts.
+#
 # Nothing below a mount is ever deleted: a pod's volume may be a directory of the machine that somebody needs.
 set -eu
 
@@ -136,8 +139,13 @@ remove_files() {
     rm -rf --one-file-system /etc/rancher /etc/cni /opt/cni /var/lib/cni /run/k3s /run/flannel \
         /run/cilium /var/run/cilium /var/log/pods /var/log/containers "$router_state" /var/lib/isthmus-guard \
         /var/lib/isthmus
-    rm -f /usr/local/bin/k3s /usr/local/bin/k3s.new /usr/local/bin/k3s.staged /etc/sysctl.d/99-zzz-override_cilium.conf \
-        /var/log/isthmus-install-k3s.log
+    rm -f /usr/local/bin/k3s.new /etc/sysctl.d/99-zzz-override_cilium.conf /var/log/isthmus-install-k3s.log
+    if [ "$1" = anew ]; then
+        [ ! -e /usr/local/bin/k3s ] || mv -f /usr/local/bin/k3s /usr/local/bin/k3s.staged
+        rm -f "$directory/applied"
+        return
+    fi
+    rm -f /usr/local/bin/k3s /usr/local/bin/k3s.staged
     rm -rf "$directory"
 }
 
@@ -158,7 +166,7 @@ main() {
     remove_units
     unmount
     remove_network
-    remove_files
+    remove_files "${1:-}"
     say "k3s is gone from this machine"
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from domain.places.on_premise.access import access_unclear, over_ssh
-from domain.places.on_premise.changes import changes
+from domain.places.on_premise.changes import changes, generation_at
 from domain.places.on_premise.model import OnPremiseSettings
 from domain.places.on_premise.nodes import node_count, nodes
 from domain.places.on_premise.rules import ON_PREMISE_RULES
@@ -55,6 +55,7 @@ MACHINES: Final = Place(
     secret_fault=_key_fault,
     taken_otherwise=_taken_otherwise,
     changes=changes,
+    generation_at=generation_at,
     starter=StarterText(
         text=section_text,
         secret=secret_line,

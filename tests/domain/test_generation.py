@@ -11,7 +11,7 @@ from domain.generation import is_back, order, why_not_now
 from domain.leaving import Part
 from domain.places.outputs import RAISED_WITH, made_anew
 from domain.plan import address_plan
-from tests.domain.samples import DE, changed, settings_of
+from tests.domain.samples import DE, HOST_KEYS, MN, changed, settings_of
 from tests.domain.test_changes import outputs_of
 
 POOLS = {"db": {"server_type": "ccx23", "addresses": "10.0.1.64/28", "count": 1}}
@@ -101,3 +101,61 @@ def test_what_is_made_anew() -> None:
     assert made_anew(outputs_of(settings_of("de", DE)), nodes) == ["de-agent-1"]
     assert made_anew(outputs_of(settings), nodes) == []
     assert made_anew({}, nodes) == []
+
+
+def refused_on_machines(before: dict[str, int] | None, after: dict[str, int], **others: Any) -> list[str]:
+    """As :func:`refused`, of mn; ``machines`` are others than those of the sample."""
+    base = changed(MN, {"on_premise.machines": others.pop("machines", MN["isthmus:on_premise"]["machines"]), **others})
+    names = [machine["name"] for machine in base["isthmus:on_premise"]["machines"]]
+
+    def numbered(numbers: dict[str, int]) -> dict[str, Any]:
+        return changed(
+            base, {f"on_premise.machines.{names.index(name)}.generation": number for name, number in numbers.items()}
+        )
+
+    outputs = outputs_of(settings_of("mn", numbered(before or {})))
+    if before is None:
+        outputs[RAISED_WITH].pop("generations")
+    return [str(problem) for problem in changes_refused(outputs, settings_of("mn", numbered(after)))]
+
+
+def machine(number: int, role: str, *, router: bool = False) -> dict[str, Any]:
+    return {
+        "name": f"mn-{number}", "address": f"192.168.7.{10 + number}", "role": role, "router": router,
+        "host_key": HOST_KEYS[0],
+    }  # fmt: skip
+
+
+def test_what_is_refused_on_machines_of_ones_own() -> None:
+    (only,) = refused_on_machines({}, {"mn-1": 2})
+    assert "mn: on_premise.machines.0.generation 2 is higher than 1" in only
+    assert "it is the only server, and the data is on it; write 1 again, or raise the cluster anew" in only
+    (lower,) = refused_on_machines({"mn-2": 3}, {})
+    assert "mn: on_premise.machines.1.generation 1 is lower than 3, with which the node runs" in lower
+    assert "write 3 again, or 4 to have it made anew" in lower
+    (unnoted,) = refused_on_machines(None, {"mn-2": 2})
+    assert "write 1, `pulumi up -s mn`, and 2 then" in unnoted
+    routers = [machine(1, "server"), machine(2, "agent", router=True), machine(3, "agent", router=True)]
+    (all_routers,) = refused_on_machines({}, {"mn-2": 2, "mn-3": 2}, machines=routers)
+    assert "on_premise.machines.2.generation 2 is higher than before, and so is that of every other" in all_routers
+
+
+def test_machines_of_ones_own_are_made_anew() -> None:
+    servers = [machine(number, "server", router=number == 3) for number in (1, 2, 3)]
+    assert refused_on_machines({}, {"mn-1": 2}, machines=servers) == []
+    assert refused_on_machines({}, {"mn-2": 2}) == []
+    assert refused_on_machines({"mn-2": 2}, {"mn-2": 7}) == []
+    assert refused_on_machines(None, {}) == []
+    before = outputs_of(settings_of("mn", MN))
+    after = address_plan(settings_of("mn", changed(MN, {"on_premise.machines.1.generation": 2}))).nodes
+    assert made_anew(before, after) == ["mn-2"]
+    assert made_anew(before, address_plan(settings_of("mn", MN)).nodes) == []
+
+
+def test_a_machine_that_is_added_may_have_any_number() -> None:
+    """Nothing is made anew of what was not there."""
+    before = outputs_of(settings_of("mn", MN))
+    three = [*MN["isthmus:on_premise"]["machines"], {**machine(3, "agent"), "generation": 5}]
+    settings = settings_of("mn", changed(MN, {"on_premise.machines": three}))
+    assert changes_refused(before, settings) == []
+    assert made_anew(before, address_plan(settings).nodes) == []

@@ -451,3 +451,33 @@ def test_uninstall_kills_pods_of_k3s_only(tmp_path: Path) -> None:
         check=True,
     )
     assert sorted(map(int, result.stdout.split())) == [100, 101, 102, 103]
+
+
+def test_a_machine_that_is_to_be_a_node_again_keeps_the_binary_and_the_scripts(tmp_path: Path) -> None:
+    """And nothing else; install-k3s takes the binary where its checksum is right."""
+    text = script("uninstall-k3s.sh")
+    start = text.index("remove_files() {")
+    function = re.sub(r"/(?=(etc|opt|run|usr|var)/)", f"{tmp_path}/", text[start : text.index("\n}\n", start) + 3])
+    directory = tmp_path / "usr/local/lib/isthmus"
+
+    def remove(word: str) -> set[str]:
+        for path in (
+            "usr/local/bin/k3s", "usr/local/lib/isthmus/uninstall-k3s", "usr/local/lib/isthmus/applied",
+            "etc/rancher/node/password", "var/lib/rancher/k3s/server/db/data", "var/lib/netbird-router/key",
+            "var/lib/isthmus/may-start", "srv/somebody",
+        ):  # fmt: skip
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_text("k3s" if path.endswith("bin/k3s") else "")
+        variables = f"directory={directory}; router_state={tmp_path}/var/lib/netbird-router"
+        subprocess.run(["sh", "-eu", "-c", f"{variables}\n{function}\nremove_files '{word}'"], check=True)
+        return {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+
+    again = {"usr/local/bin/k3s.staged", "usr/local/lib/isthmus/uninstall-k3s", "srv/somebody"}
+    assert remove("anew") == again
+    assert (tmp_path / "usr/local/bin/k3s.staged").read_text() == "k3s"
+    (tmp_path / "usr/local/bin/k3s").unlink(missing_ok=True)
+    subprocess.run(
+        ["sh", "-eu", "-c", f"directory={directory}; router_state=/nowhere\n{function}\nremove_files anew"], check=True
+    )
+    assert (tmp_path / "usr/local/bin/k3s.staged").read_text() == "k3s", "begun anew, it is still there"
+    assert remove("") == {"srv/somebody"}

@@ -19,6 +19,12 @@ def changes(outputs: Mapping[str, Any], settings: CommonSettings, section: OnPre
         yield from _servers(outputs, settings.stack, section)
 
 
+def generation_at(section: OnPremiseSettings, name: str) -> str | None:
+    """The setting that says which generation a node is of; None where none is called so."""
+    found = (index for index, machine in enumerate(section.machines) if machine.name == name)
+    return next((f"on_premise.machines.{index}.generation" for index in found), None)
+
+
 def _nodes(outputs: Mapping[str, Any], stack: str, section: OnPremiseSettings, *, ours: bool) -> Iterator[Problem]:
     """Nodes that stay keep their addresses: k3s and Cilium know a node by it. And a machine keeps its name."""
     servers, run, machines = raised_servers(outputs), nodes_that_run(outputs), section.machines

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, StrictBool, StrictInt, StrictStr
 
 from domain.host_keys import SshPublicKey
+from domain.nodes import FIRST_GENERATION, Generation
 from domain.settings.section import Section
 from domain.values.addresses import HostAddress
 from domain.values.names import NodeName, UserName
@@ -30,6 +31,11 @@ class Machine(Section):
     host_key: SshPublicKey | None = Field(default=None, examples=["ssh-ed25519 AAAA..."])
     """Its SSH host key, so that the first connection is verified already. Needed with ``ssh``, refused otherwise.
     Default: none, since an existing cluster is not reached over SSH."""
+    generation: Generation = Field(default=FIRST_GENERATION, examples=[2])
+    """Which node the machine is made to: with a higher number it is made one anew, with what the settings say of k3s by
+    then. The node leaves as if the machine were taken out, k3s is taken off it with all its data, and it is installed
+    and joins again under its name and address; servers first, routers last, one after the other. Not the only server,
+    whose disk has the cluster's data. Only with ``ssh``. Default: 1, since it was not made anew."""
 
 
 class SshSettings(Section):

@@ -18,6 +18,7 @@ def nodes(settings: CommonSettings, section: OnPremiseSettings) -> tuple[Node, .
             router=machine.router,
             address=machine.address,
             host_key=machine.host_key,
+            generation=machine.generation,
         )
         for machine in machines
     )

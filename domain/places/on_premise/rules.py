@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from domain.nodes import FIRST_GENERATION
 from domain.overlay import PEER_NAME_LIMIT, router_hostname
 from domain.places.on_premise.access import access_unclear, is_given, one_access
 from domain.places.on_premise.model import Machine
@@ -167,6 +168,16 @@ def host_keys_with_ssh(draft: StackDraft) -> Iterator[Problem]:
             yield without_effect(draft, setting, "nothing is reached over SSH")
 
 
+def generations_with_ssh(draft: StackDraft) -> Iterator[Problem]:
+    """Nodes are made anew only where the program installs k3s on the machines."""
+    if known(draft.settings, "on_premise", "ssh") is not None or not is_given(draft.settings):
+        return
+    for index, machine in enumerate(_machines(draft)):
+        if (known(machine, "generation") or FIRST_GENERATION) > FIRST_GENERATION:
+            setting = f"on_premise.machines.{index}.generation"
+            yield without_effect(draft, setting, "this program makes no node of an existing cluster anew")
+
+
 def no_arm_machines(draft: StackDraft) -> Iterator[Problem]:
     """Machines of one's own are x86-64 ones, so there is no checksum of k3s for Arm. Of an existing cluster the whole
     section is refused.
@@ -185,5 +196,6 @@ ON_PREMISE_RULES: Final = (
     servers_on_premise,
     roles_with_ssh,
     host_keys_with_ssh,
+    generations_with_ssh,
     no_arm_machines,
 )
