@@ -248,10 +248,10 @@ class HetznerMachines(pulumi.ComponentResource):
         found = pulumi.Output.all(
             made.ipv4_address,
             server.host_key,
-            server.k3s_url,
-            server.k3s_sha256,
             self._args.ssh_private_key,
             server.bundle,
+            server.k3s_url,
+            server.k3s_sha256,
         )
 
         async def later() -> MachineShell:

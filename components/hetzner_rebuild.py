@@ -27,6 +27,10 @@ class RebuiltServer:
     image: str
     user_data: str = field(repr=False)
 
+    def is_there(self) -> None:
+        """Hetzner knows it. Raises HetznerError."""
+        self._status()
+
     def switch_off(self) -> None:
         """Returns once it is off, hard: what it holds is about to go. Raises HetznerError."""
         if self._status() != "off":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from posixpath import dirname
 from typing import Final
 
-from domain.names import INSTALL_SCRIPT
+from domain.names import INSTALL_SCRIPT, K3S_DATA, NODE_DIRECTORY
 from domain.overlay import NETBIRD_INTERFACE
 
 INSTALL_SECONDS: Final = 1500
@@ -31,3 +31,19 @@ STAGE_SECONDS: Final = 1200
 """For a download and an earlier run that ends: the installer's own deadlines for these."""
 STAGE: Final = f"timeout -k 30 {STAGE_SECONDS} sh -s -- stage"
 """Runs the installer from standard input as far as the binary, which it lays beside the one that runs."""
+
+UNINSTALL_SECONDS: Final = 600
+"""For pods that end, and data that is deleted."""
+UNINSTALL_ANEW: Final = f"if [ -d {NODE_DIRECTORY} ]; then exec timeout -k 30 {UNINSTALL_SECONDS} sh -s -- anew; fi"
+"""Runs uninstall-k3s from standard input, on a machine that is to be a node again at once. What this program has not
+put on a machine stays.
+"""
+MAY_BE_ANEW: Final = (
+    'if [ "$(id -u)" != 0 ]; then echo who logs in is not root; exit 1; fi; '
+    f'disk=$(grep -o " {K3S_DATA}/[^ ]*" /proc/self/mounts | grep -v /agent/containerd/ | head -n 1); '
+    'if [ -n "$disk" ]; then echo "something is mounted at$disk, and what k3s has left there would come back to the '
+    'new node: unmount it first, or take the machine out of on_premise.machines and add it again"; exit 1; fi'
+)
+"""Fails, with a reason, on a machine that can't be a node again at once: nothing below a mount is deleted. What
+containerd mounts there for a moment, as it unpacks an image, doesn't count. Changes nothing.
+"""

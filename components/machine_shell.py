@@ -19,13 +19,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from components.k3s_install import INSTALL, INSTALL_SECONDS, STAGE, STAGE_SECONDS
+from components.k3s_install import (
+    INSTALL,
+    INSTALL_SECONDS,
+    MAY_BE_ANEW,
+    STAGE,
+    STAGE_SECONDS,
+    UNINSTALL_ANEW,
+    UNINSTALL_SECONDS,
+)
 from components.node_upgrade import MachineError
+from components.ssh_reachable import SSH_PORT
 from domain.node_files import NOT_COMPARED, script
 from preflight.asking import private_file, ssh_command
 
 SETTINGS: Final = f"timeout -k 5 30 sh -s -- {' '.join(NOT_COMPARED)}"
-ANSWER_SECONDS: Final = 60
+LOOK_SECONDS: Final = 60
 """For a login and some checksums."""
 _LINES: Final = 5
 """As many of its last lines are in a message."""
@@ -33,22 +42,24 @@ _LINES: Final = 5
 
 @dataclass(frozen=True)
 class MachineShell:
-    """A machine at Hetzner: root's, at port 22. ``bundle`` are the files of its node as a tar archive, ``url`` and
-    ``sha256`` are those of its k3s.
+    """A machine, reached as ``user``, who may do everything with sudo. ``bundle`` are the files of its node as a tar
+    archive, ``url`` and ``sha256`` are those of its k3s, where it is to be staged.
     """
 
     node: str
     address: str
     host_key: str
-    url: str
-    sha256: str
     private_key: str = field(repr=False)
     bundle: bytes = field(repr=False)
+    url: str = ""
+    sha256: str = ""
+    user: str = "root"
+    port: int = SSH_PORT
 
     def settings(self) -> str:
         """What ``say-k3s-settings.sh`` says there; changes nothing. Raises MachineError."""
         script_name = "say-k3s-settings"
-        said = self._run(SETTINGS, script(f"{script_name}.sh"), ANSWER_SECONDS, lambda _: None)
+        said = self._run(SETTINGS, script(f"{script_name}.sh"), LOOK_SECONDS, lambda _: None)
         found = [line.removeprefix(f"{script_name}: ") for line in said if line.startswith(f"{script_name}: ")]
         if not found:
             raise MachineError("it does not say which settings its k3s has")
@@ -64,13 +75,25 @@ class MachineShell:
         """Returns once k3s runs as the files say. Raises MachineError."""
         self._run(INSTALL, base64.b64encode(self.bundle).decode(), INSTALL_SECONDS + 120, say)
 
+    def look(self) -> None:
+        """Returns where somebody may log in, is root then, and nothing keeps the machine from being a node anew.
+        Changes nothing. Raises MachineError.
+        """
+        self._run(MAY_BE_ANEW, "", LOOK_SECONDS, lambda _: None)
+
+    def uninstall(self, say: Callable[[str], None]) -> None:
+        """Returns once nothing of its node runs, and all its data is gone. Raises MachineError."""
+        self._run(UNINSTALL_ANEW, script("uninstall-k3s.sh"), UNINSTALL_SECONDS + 60, say)
+
     def _run(self, remote: str, given: str, seconds: float, say: Callable[[str], None]) -> list[str]:
         """All that it says, line by line."""
         with tempfile.TemporaryDirectory(prefix="isthmus-ssh-") as held:
             key = private_file(Path(held), self.private_key)
             known = Path(held) / "known_hosts"
-            known.write_text(f"{self.address} {self.host_key}\n", encoding="utf-8")
-            command = ssh_command(key, known, user="root", address=self.address, port=22, remote=remote)
+            host = self.address if self.port == SSH_PORT else f"[{self.address}]:{self.port}"
+            known.write_text(f"{host} {self.host_key}\n", encoding="utf-8")
+            as_root = remote if self.user == "root" else f"sudo -n sh -c {shlex.quote(remote)}"
+            command = ssh_command(key, known, user=self.user, address=self.address, port=self.port, remote=as_root)
             environment = {name: value for name, value in os.environ.items() if name != "SSH_AUTH_SOCK"}
             try:
                 process = subprocess.Popen(

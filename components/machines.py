@@ -35,7 +35,7 @@ from domain.places.hetzner.model import HetznerSettings
 from domain.places.hetzner.place import HCLOUD_TOKEN
 from domain.places.machines import SSH_PRIVATE_KEY
 from domain.places.on_premise.model import OnPremiseSettings, SshSettings
-from domain.places.outputs import RAISED_WITH, nodes_that_run
+from domain.places.outputs import RAISED_WITH, made_anew, nodes_that_run
 from domain.places.registry import StackSettings
 from domain.plan import AddressPlan
 
@@ -195,6 +195,7 @@ def _over_ssh(
             host_key=str(node.host_key),
             bundle=secrets.keys.apply(bundle),
             router=node.router,
+            generation=node.generation,
         )
 
     provider = command.Provider(children.called("command"), opts=children.options())
@@ -209,6 +210,8 @@ def _over_ssh(
             private_key=secrets.needs(SSH_PRIVATE_KEY),
             engine=engine,
             drain_seconds=_drain_seconds(settings),
+            k3s_version=settings.k3s.version if settings.k3s is not None else "",
+            raised=made_anew(last, plan.nodes),
         ),
         opts=children.options(pulumi.ResourceOptions(providers={"command": provider})),
     )

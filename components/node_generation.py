@@ -28,6 +28,8 @@ from domain.leaving import Part
 
 BACK_SECONDS: Final = 900.0
 """From an empty disk to a node that is ready; as long as one that joins for the first time gets."""
+SETTLE_SECONDS: Final = 120.0
+"""From a k3s that was started anew to a Node that says so."""
 LOOK_SECONDS: Final = 2.0
 TELL_SECONDS: Final = 10.0
 
@@ -37,19 +39,23 @@ class NotAnewError(Exception):
 
 
 class Machine(Protocol):
-    """What a node runs on. Both raise what they have to say."""
+    """What a node runs on. All raise what they have to say."""
+
+    def is_there(self) -> None:
+        """It answers. Nothing is changed."""
 
     def switch_off(self) -> None:
         """Nothing of it runs any more."""
 
     def begin_anew(self) -> None:
-        """It has an empty disk, and its first boot again."""
+        """It is empty, and becomes a node as for the first time."""
 
 
 @dataclass(frozen=True)
 class Remaking:
     """A node to be made anew. ``servers`` are the names of all servers, ``version`` is the k3s that it comes with,
-    ``where`` says where to look when it does not come. ``departure`` as of :mod:`components.node_leaving`.
+    ``where`` says where to look when it does not come. ``settle_seconds``: how long what stands against it may last,
+    where other nodes were brought up to date just before. ``departure`` as of :mod:`components.node_leaving`.
     """
 
     departure: Departure
@@ -57,6 +63,7 @@ class Remaking:
     version: str
     where: str
     back_seconds: float = BACK_SECONDS
+    settle_seconds: float = 0.0
 
 
 def make_anew(remaking: Remaking, machine: Machine, say: Callable[[str], None], clock: Clock | None = None) -> None:
@@ -65,13 +72,11 @@ def make_anew(remaking: Remaking, machine: Machine, say: Callable[[str], None], 
     """
     clock, of = clock or Clock(), remaking.departure
     api = Servers(of)
+    _wait_until_it_may_begin(remaking, api, say, clock)
     try:
-        listed = api.request("GET", "/api/v1/nodes")
-    except (NobodyAnswers, KubernetesError) as error:
-        raise NotAnewError(rules.not_begun(of.cluster, of.node, str(error))) from None
-    against = rules.why_not_now(listed, of.node, server=of.server, servers=remaking.servers, version=remaking.version)
-    if against is not None:
-        raise NotAnewError(rules.not_begun(of.cluster, of.node, against))
+        machine.is_there()
+    except Exception as error:
+        raise NotAnewError(rules.not_begun(of.cluster, of.node, str(error))) from error
     leave(of, say, clock)
     # An agent has left as well where nobody answers. Here somebody has to, to take it back.
     forget(of, say, clock)
@@ -82,6 +87,27 @@ def make_anew(remaking: Remaking, machine: Machine, say: Callable[[str], None], 
     forget(of, say, clock)
     _do(of, machine.begin_anew)
     _wait_until_back(remaking, api, say, clock)
+
+
+def _wait_until_it_may_begin(remaking: Remaking, api: Servers, say: Callable[[str], None], clock: Clock) -> None:
+    of, end = remaking.departure, clock.now() + remaking.settle_seconds
+    told = ""
+    while (against := _why_not_now(remaking, api)) is not None:
+        if clock.now() >= end:
+            raise NotAnewError(rules.not_begun(of.cluster, of.node, against))
+        if against != told:
+            say(f"{of.cluster}: node {of.node} is made anew within {remaking.settle_seconds:.0f} s, or not: {against}")
+            told = against
+        clock.sleep(LOOK_SECONDS)
+
+
+def _why_not_now(remaking: Remaking, api: Servers) -> str | None:
+    of, servers, version = remaking.departure, remaking.servers, remaking.version
+    try:
+        listed = api.request("GET", "/api/v1/nodes")
+    except (NobodyAnswers, KubernetesError) as error:
+        return str(error)
+    return rules.why_not_now(listed, of.node, server=of.server, servers=servers, version=version)
 
 
 def _do(of: Departure, deed: Callable[[], None]) -> None:
@@ -157,8 +183,10 @@ class NodeGeneration(Resource, module="isthmus", name="NodeGeneration"):
 @dataclass(frozen=True)
 class Remade:
     """A node that can be made anew and upgraded. ``ran``: the last update left it as a node. ``found`` is awaited in
-    the hook, and gives its machine; ``shell`` likewise what logs in there. ``settings`` as of
-    :class:`components.node_upgrade.Upgrade`.
+    the hook, and gives its machine; ``shell`` likewise what logs in there, None where k3s is upgraded otherwise.
+    ``settings`` as of :class:`components.node_upgrade.Upgrade`. ``raised``: its number is higher than the last update
+    left it, so that a resource that is yet to be made has the same to do as one that is there. It comes ``after`` these
+    besides its machine, and what is in the cluster waits for it where it is ``awaited``.
     """
 
     node: Part
@@ -167,20 +195,24 @@ class Remade:
     machine: pulumi.Resource
     address: pulumi.Input[str] | None
     found: Callable[[], Awaitable[Machine]] = field(repr=False)
-    shell: Callable[[], Awaitable[Shell]] = field(repr=False)
+    shell: Callable[[], Awaitable[Shell]] | None = field(repr=False)
     settings: str = ""
+    raised: bool = False
+    after: Sequence[pulumi.Resource] = ()
+    awaited: bool = True
 
 
 @dataclass(frozen=True)
 class Generations:
     """All nodes of a cluster. ``version`` is the k3s that they are to run, ``where`` says where to look when one does
-    not come back; ``calls_back``: whether hooks are run.
+    not come back; ``calls_back``: whether hooks are run. ``settle_seconds`` as of :class:`Remaking`.
     """
 
     nodes: Sequence[Remade]
     version: pulumi.Input[str]
     where: str
     calls_back: bool
+    settle_seconds: float = 0.0
 
     def in_a_row(
         self,
@@ -192,38 +224,40 @@ class Generations:
         drain_seconds: pulumi.Input[int],
         parent: pulumi.Resource,
     ) -> list[pulumi.Resource]:
-        """A resource for each node, one after the other, and all of them. ``kubeconfig`` as k3s wrote it, ``gone_with``
-        as of :func:`components.node_member.join_members`.
+        """A resource for each node, one after the other. Gives those that are awaited. ``kubeconfig`` as k3s wrote it,
+        ``gone_with`` as of :func:`components.node_member.join_members`.
         """
         settings = self._settings(name, pulumi.ResourceOptions(parent=parent, deleted_with=gone_with))
         by_name = {one.node.name: one for one in self.nodes}
         servers = [one.node.name for one in self.nodes if one.node.server]
         made: list[pulumi.Resource] = []
         stagings = _Stagings(cluster, self.nodes)
-        for node in rules.order([one.node for one in self.nodes]):
+        row = rules.order([one.node for one in self.nodes])
+        for node in row:
             one = by_name[node]
             # Its own address last: it is about to go.
             asked = [by_name[other].address for other in servers if other != node] + [one.address]
             known = pulumi.Output.all(
                 kubeconfig, drain_seconds, self.version, *(address for address in asked if address is not None)
             )
-            deeds = _Deeds(cluster, one, servers, known, self.where, stagings)
+            deeds = _Deeds(cluster, one, servers, known, self.where, self.settle_seconds, stagings)
             made.append(
                 NodeGeneration(
                     f"{name}-{node}-generation",
                     node=node,
                     generation=one.generation,
-                    k3s=self.version,
+                    # A constant where it is no reason to do anything.
+                    k3s="" if one.shell is None else self.version,
                     settings=settings[one.node.server].number if one.settings else None,
                     opts=pulumi.ResourceOptions(
                         parent=parent,
                         deleted_with=gone_with,
-                        depends_on=[one.machine, gone_with, *made[-1:]],
+                        depends_on=[one.machine, *one.after, gone_with, *made[-1:]],
                         hooks=deeds.binding(f"{name}-{node}") if self.calls_back else None,
                     ),
                 )
             )
-        return made
+        return [resource for resource, node in zip(made, row, strict=True) if by_name[node].awaited]
 
     def _settings(self, name: str, opts: pulumi.ResourceOptions) -> dict[bool, NodeSettings]:
         """Of the servers and of the agents, where they are compared: they are the same on all of a role."""
@@ -246,7 +280,7 @@ class _Stagings:
     async def of(self, version: str) -> tuple[Staging, Mapping[str, Shell]]:
         """And the shells of all machines, by their nodes."""
         if self._made is None:
-            shells = {one.node.name: await one.shell() for one in self._nodes}
+            shells = {one.node.name: await one.shell() for one in self._nodes if one.shell is not None}
             self._made = Staging(self._cluster, version, shells), shells
         return self._made
 
@@ -260,18 +294,19 @@ class _Deeds:
     servers: Sequence[str]
     known: pulumi.Output[list[Any]]
     where: str
+    settle_seconds: float
     stagings: _Stagings
 
     def binding(self, name: str) -> pulumi.ResourceHookBinding:
         binding = pulumi.ResourceHookBinding(before_update=[pulumi.ResourceHook(f"{name}-anew", self.before_update)])
-        if self.one.ran:
-            # What a program before this one left may run another k3s than it noted.
+        if self.one.raised or (self.one.ran and self.one.shell is not None):
+            # Of a program before this one: the node may run another k3s than it noted, and no resource has its number.
             binding.before_create = [pulumi.ResourceHook(f"{name}-noted", self.before_create)]
         return binding
 
     async def before_create(self, args: pulumi.ResourceHookArgs) -> None:
         try:
-            await self._do(anew=False)
+            await self._do(anew=self.one.raised)
         except UnaskedError as error:
             self._warn(args, error)
 
@@ -305,10 +340,10 @@ class _Deeds:
         )
         if anew:
             machine = await self.one.found()
-            remaking = Remaking(departure, self.servers, str(version), self.where)
+            remaking = Remaking(departure, self.servers, str(version), self.where, settle_seconds=self.settle_seconds)
             await asyncio.to_thread(make_anew, remaking, machine, pulumi.log.info)
-            return
-        staging, shells = await self.stagings.of(str(version))
-        shell = shells[self.one.node.name]
-        step = Upgrade(departure, self.servers, str(version), shell, staging, self.one.settings)
-        await asyncio.to_thread(upgrade, step, pulumi.log.info)
+        elif self.one.shell is not None:
+            staging, shells = await self.stagings.of(str(version))
+            shell = shells[self.one.node.name]
+            step = Upgrade(departure, self.servers, str(version), shell, staging, self.one.settings)
+            await asyncio.to_thread(upgrade, step, pulumi.log.info)

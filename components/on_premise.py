@@ -7,7 +7,7 @@ tar archive a machine: the same settings give the same bytes, so an ``up`` witho
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from posixpath import dirname
@@ -21,11 +21,15 @@ from components.cluster import Cluster, Shell
 from components.engine import ENGINE, Engine
 from components.inputs import text_of
 from components.k3s_cluster import K3sCluster
-from components.k3s_install import INSTALL
+from components.k3s_install import INSTALL, UNINSTALL_SECONDS
+from components.machine_shell import MachineShell
+from components.node_generation import SETTLE_SECONDS, Generations, Remade
 from components.node_member import Member
+from components.reinstalled import ReinstalledMachine
 from components.ssh_reachable import SshWait, ssh_hooks
 from domain.leaving import DRAIN_SECONDS, Part
 from domain.names import INSTALL_SCRIPT, UNINSTALL_SCRIPT
+from domain.nodes import FIRST_GENERATION
 
 SSH_SECONDS: Final = 300.0
 """For a machine that exists. It may just boot, and what goes on beside it has the time to get done."""
@@ -35,10 +39,11 @@ AGENTS_AT_ONCE: Final = 3
 """How many agents are installed or restarted beside each other. One that is away holds up the third part of those
 behind it, and no other.
 """
+WHERE: Final = "`journalctl -u k3s -u k3s-agent` there may say why."
 LEAVES: Final = f"{dirname(INSTALL_SCRIPT)}/leaves"
 """Says on a machine that it is to leave."""
 LEAVE: Final = f"if [ -d {dirname(LEAVES)} ]; then touch {LEAVES}; fi"
-UNINSTALL: Final = f"if [ -e {LEAVES} ]; then exec timeout -k 30 600 {UNINSTALL_SCRIPT}; fi"
+UNINSTALL: Final = f"if [ -e {LEAVES} ]; then exec timeout -k 30 {UNINSTALL_SECONDS} {UNINSTALL_SCRIPT}; fi"
 """Only of a machine that was told to leave: an earlier version of this program knows no such resource, and would delete
 it with the cluster still there.
 """
@@ -47,8 +52,8 @@ it with the cluster still there.
 @dataclass(frozen=True)
 class OnPremiseMachine:
     """One machine. ``bundle`` is the tar archive with its files; it is secret, because the k3s token is in it. Name and
-    role say what there is and in which order, and so does ``router``, whether its node carries a link: they are known.
-    All else may come from other resources.
+    role say what there is and in which order, and so do ``router``, whether its node carries a link, and
+    ``generation``, as of :mod:`domain.generation`: they are known. All else may come from other resources.
     """
 
     name: str
@@ -57,6 +62,7 @@ class OnPremiseMachine:
     host_key: pulumi.Input[str]
     bundle: pulumi.Input[bytes]
     router: bool = False
+    generation: int = FIRST_GENERATION
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,8 @@ class OnPremiseMachinesArgs:
     """``machines``: the first one with role ``server`` begins the cluster; ``begun`` as of
     :func:`components.cluster_start.allow_start`, ``engine`` runs the hooks. ``drain_seconds``: how long the pods of a
     node that leaves may take to go. User, port and key may come from other resources; how many machines there are is
-    known, and so is the cluster's name, which names the kubeconfig's context.
+    known, and so is the cluster's name, which names the kubeconfig's context. ``k3s_version`` is what they are to run,
+    ``raised`` are the names of those whose generation is higher than the last update left it.
     """
 
     cluster: str
@@ -75,6 +82,8 @@ class OnPremiseMachinesArgs:
     private_key: pulumi.Input[str]
     engine: Engine = ENGINE
     drain_seconds: pulumi.Input[int] = DRAIN_SECONDS
+    k3s_version: pulumi.Input[str] = ""
+    raised: Collection[str] = ()
 
 
 class OnPremiseMachines(pulumi.ComponentResource):
@@ -102,12 +111,15 @@ class OnPremiseMachines(pulumi.ComponentResource):
         # One server after the other, or a restart would take etcd its majority; then the agents. An agent that is away
         # holds up few others, and nothing that is in the cluster.
         first = latest = self._install(args, beginner, after=[removals[beginner.name], *begins])
+        installed: dict[str, pulumi.Resource] = {beginner.name: first}
         for machine in joining:
-            latest = self._install(args, machine, after=[removals[machine.name], latest])
+            latest = installed[machine.name] = self._install(args, machine, after=[removals[machine.name], latest])
         lanes: list[pulumi.Resource] = [latest] * AGENTS_AT_ONCE
         for index, machine in enumerate(agents):
             lane = index % AGENTS_AT_ONCE
-            lanes[lane] = self._install(args, machine, after=[removals[machine.name], lanes[lane]])
+            lanes[lane] = installed[machine.name] = self._install(
+                args, machine, after=[removals[machine.name], lanes[lane]]
+            )
 
         members = [
             Member(
@@ -125,8 +137,44 @@ class OnPremiseMachines(pulumi.ComponentResource):
             after=[first, *removals.values()],
             drain_seconds=args.drain_seconds,
             made_here=False,
+            generations=Generations(
+                [
+                    self._remade(args, machine, member, after=[latest, installed[machine.name]])
+                    for machine, member in zip(args.machines, members, strict=True)
+                ],
+                version=args.k3s_version,
+                where=WHERE,
+                calls_back=args.engine.calls_back,
+                settle_seconds=SETTLE_SECONDS,
+            ),
         )
         self.register_outputs({"kubeconfig": self.cluster.kubeconfig})
+
+    def _remade(
+        self,
+        args: OnPremiseMachinesArgs,
+        machine: OnPremiseMachine,
+        member: Member,
+        *,
+        after: Sequence[pulumi.Resource],
+    ) -> Remade:
+        """A node that is made anew comes after what brings all servers and itself up to date, and what is in the
+        cluster after it. One that is not waits for no machine, and holds up nothing.
+        """
+        raised = machine.name in args.raised
+        return Remade(
+            member.node,
+            machine.generation,
+            ran=False,
+            machine=member.machine,
+            address=member.address,
+            found=_again(args, machine),
+            # The bundle brings another k3s, by the command that installs it.
+            shell=None,
+            raised=raised,
+            after=after if raised else (),
+            awaited=raised,
+        )
 
     def _hooks(self, args: OnPremiseMachinesArgs, machine: OnPremiseMachine) -> pulumi.ResourceHookBinding | None:
         if machine.name not in self._bindings:
@@ -208,3 +256,19 @@ class OnPremiseMachines(pulumi.ComponentResource):
 
 def _shell(args: OnPremiseMachinesArgs, machine: OnPremiseMachine) -> Shell:
     return Shell(text_of(machine.address), args.private_key, machine.host_key, args.user, args.port)
+
+
+def _again(args: OnPremiseMachinesArgs, machine: OnPremiseMachine) -> Callable[[], Awaitable[ReinstalledMachine]]:
+    found = pulumi.Output.all(
+        text_of(machine.address), machine.host_key, args.private_key, machine.bundle, args.user, args.port
+    )
+
+    async def later() -> ReinstalledMachine:
+        known = await found.future()
+        if known is None:
+            raise ValueError(f"{machine.name}: not all is known of it")
+        address, host_key, private_key, bundle, user, port = known
+        shell = MachineShell(machine.name, address, host_key, private_key, bundle, user=user, port=int(port))
+        return ReinstalledMachine(shell, pulumi.log.info)
+
+    return later

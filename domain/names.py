@@ -35,6 +35,8 @@ CLUSTER_DNS_OFFSET: Final = 10
 
 K3S_CONFIG: Final = "/etc/rancher/k3s/config.yaml"
 K3S_REGISTRIES: Final = "/etc/rancher/k3s/registries.yaml"
+K3S_DATA: Final = "/var/lib/rancher"
+"""The cluster's data and the images, on every node."""
 K3S_BINARY: Final = "/usr/local/bin/k3s"
 API_PORT: Final = 6443
 K3S_LOCAL_API_PORT: Final = 6444

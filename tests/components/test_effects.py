@@ -224,6 +224,11 @@ EFFECTS: dict[str, dict[str, Effect]] = {
             {"on_premise.machines.0.host_key": HOST_KEYS[1]}, ":Command machines-mn-1", {"hostKey": HOST_KEYS[1]}
         ),
     },
+    "on_premise.machines.N.generation": {
+        "mn": Effect(
+            {"on_premise.machines.0.generation": 2}, ":NodeGeneration machines-mn-1-generation", {"generation": 2}
+        ),
+    },
     "on_premise.ssh.user": {
         "mn": Effect({"on_premise.ssh.user": "debian"}, ":Command machines-mn-1", {"connection": {"user": "debian"}}),
     },

@@ -46,7 +46,15 @@ def test_it_is_switched_off(status: str, asked: list[Any]) -> None:
     assert client.asked == asked
 
 
+def test_looking_whether_it_is_there_changes_nothing() -> None:
+    client = Client({"status": "running"})
+    server(client).is_there()
+    assert client.asked == []
+
+
 def test_a_server_that_is_gone() -> None:
+    with pytest.raises(HetznerError, match="servers/7 is gone"):
+        server(Client(None)).is_there()
     with pytest.raises(HetznerError, match="servers/7 is gone"):
         server(Client(None)).switch_off()
     with pytest.raises(HetznerError, match="servers/7 is gone"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, cast
@@ -29,6 +30,7 @@ class Cluster:
         self.done: list[str] = []
         self.said: list[str] = []
         self.time, self.back_after, self.stays, self.fails = 0.0, back_after, False, ""
+        self.ready_at = 1e9
         status = READY if ready else {}
         self.nodes = {"items": [{"metadata": {"name": name}, **status} for name in ("s1", "s2", "s3")]}
         cluster = self
@@ -55,6 +57,10 @@ class Cluster:
             raise NotLeftError("stays")
         self.done.append(f"{departure.node} left")
 
+    def is_there(self) -> None:
+        if self.fails == "there":
+            raise OSError("no answer")
+
     def switch_off(self) -> None:
         self._do("off")
 
@@ -68,10 +74,12 @@ class Cluster:
 
     def _sleep(self, seconds: float) -> None:
         self.time += seconds
+        if self.time >= self.ready_at:
+            self.nodes = {"items": [{**one, **READY} for one in self.nodes["items"]]}
 
-    def make_anew(self) -> None:
+    def make_anew(self, settle_seconds: float = 0.0) -> None:
         departure = Departure("de", "s1", True, ["198.51.100.1"], 600, KUBECONFIG)
-        remaking = Remaking(departure, ["s1", "s2", "s3"], "v1.34.8+k3s1", "The log.", back_seconds=60)
+        remaking = Remaking(departure, ["s1", "s2", "s3"], "v1.34.8+k3s1", "The log.", 60, settle_seconds)
         make_anew(remaking, self, self.said.append, Clock(lambda: self.time, self._sleep))
 
 
@@ -85,6 +93,29 @@ def test_it_leaves_is_switched_off_and_begins_anew(monkeypatch: pytest.MonkeyPat
 def test_nothing_is_changed_while_another_server_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster(monkeypatch, ready=False)
     with pytest.raises(NotAnewError, match=r"s2 and s3 are not ready.*Nothing was changed"):
+        cluster.make_anew()
+    assert cluster.done == []
+
+
+def test_servers_that_were_brought_up_to_date_get_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(monkeypatch, ready=False)
+    cluster.ready_at = 20
+    cluster.make_anew(settle_seconds=120)
+    assert cluster.done[0] == "s1 left"
+    assert cluster.time == 20
+    (waits,) = (one for one in cluster.said if "s2 and s3 are not ready" in one)
+    assert waits.startswith("de: node s1 is made anew within 120 s, or not: of the other servers")
+
+    never = Cluster(monkeypatch, ready=False)
+    with pytest.raises(NotAnewError, match=r"s2 and s3 are not ready.*Nothing was changed"):
+        never.make_anew(settle_seconds=120)
+    assert (never.done, never.time) == ([], 120)
+
+
+def test_a_machine_that_is_away_loses_no_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(monkeypatch)
+    cluster.fails = "there"
+    with pytest.raises(NotAnewError, match=r"s1 is not made anew: no answer. Nothing was changed"):
         cluster.make_anew()
     assert cluster.done == []
 
@@ -157,7 +188,7 @@ def test_a_node_that_was_away_when_it_was_noted_is_named_with_what_is_true(monke
 
     part, unknown = Part("a1", server=False, router=False), cast("Any", None)
     one = Remade(part, 1, ran=True, machine=unknown, address=None, found=never, shell=never)
-    deeds = Deeds("mn", one, [], unknown, "", unknown)
+    deeds = Deeds("mn", one, [], unknown, "", 0.0, unknown)
     monkeypatch.setattr(pulumi.log, "warn", warned.append)
     asyncio.run(deeds.before_create(cast("Any", SimpleNamespace(new_inputs={"k3s": "v1.34.9+k3s1"}))))
     (said,) = warned
@@ -205,6 +236,56 @@ def test_one_that_is_away_holds_up_its_own_changes_alone(
     else:
         asyncio.run(updated)
         assert warned == [NOT_ASKED]
+
+
+def deeds_of(one: Remade) -> tuple[_Deeds, list[bool]]:
+    """And, for each time, whether the node was to be made anew."""
+    done: list[bool] = []
+
+    class Deeds(_Deeds):
+        async def _do(self, *, anew: bool) -> None:
+            done.append(anew)
+
+    return Deeds("mn", one, [], cast("Any", None), "", 0.0, cast("Any", None)), done
+
+
+def test_a_number_that_no_resource_has_yet_is_as_good_as_one_that_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of machines on-premise there was none before; a number raised in the very first `up` with it is not lost."""
+    monkeypatch.setattr(pulumi, "ResourceHook", lambda name, function: (name, function))
+    part, unknown = Part("a1", server=False, router=False), cast("Any", None)
+    raised = Remade(part, 2, ran=False, machine=unknown, address=None, found=never, shell=None, raised=True)
+    deeds, done = deeds_of(raised)
+    ((name, hook),) = cast("Any", deeds.binding("machines-a1").before_create)
+    assert name == "machines-a1-noted"
+    asyncio.run(hook(cast("Any", SimpleNamespace(new_inputs={"generation": 2}))))
+    assert done == [True]
+
+    as_it_was = replace(raised, generation=1, raised=False)
+    binding = deeds_of(as_it_was)[0].binding("machines-a1")
+    assert not binding.before_create
+    assert binding.before_update
+
+
+@pytest.mark.parametrize(("before", "after", "anew"), [(1, 2, True), (2, 2, False), (2, 1, False)])
+def test_a_higher_number_alone_makes_it_anew(before: int, after: int, anew: bool) -> None:
+    part, unknown = Part("a1", server=False, router=False), cast("Any", None)
+    deeds, done = deeds_of(Remade(part, after, ran=True, machine=unknown, address=None, found=never, shell=never))
+    given = SimpleNamespace(old_inputs={"generation": before}, new_inputs={"generation": after})
+    asyncio.run(deeds.before_update(cast("Any", given)))
+    assert done == [anew]
+
+
+async def known() -> list[Any]:
+    return [KUBECONFIG, 600, "v1.34.9+k3s1"]
+
+
+def test_k3s_that_comes_by_the_bundle_is_not_upgraded_here() -> None:
+    part = Part("a1", server=False, router=False)
+    one = Remade(part, 1, ran=True, machine=cast("Any", None), address=None, found=never, shell=None)
+    found = cast("Any", SimpleNamespace(future=known))
+    deeds = _Deeds("mn", one, [], found, "", 0.0, cast("Any", None))
+    given = SimpleNamespace(old_inputs={"generation": 2}, new_inputs={"generation": 1})
+    asyncio.run(deeds.before_update(cast("Any", given)))
 
 
 async def never() -> Any:

@@ -14,9 +14,19 @@ import yaml
 from components.k3s_install import INSTALL
 from components.on_premise import LEAVE, UNINSTALL
 from domain.keys import ClusterKeys
-from tests.components.recording import Run, run_stack
+from tests.components.recording import (
+    LINKS,
+    OFFERS,
+    Registration,
+    Run,
+    engine_config_of,
+    run_program,
+    run_stack,
+    write_stack_files,
+)
 from tests.components.several_servers import COMMAND, OVER_SSH
-from tests.domain.samples import CLUSTER_SECRET, HOST_KEYS, MN, SSH_PRIVATE_KEY, changed
+from tests.domain.samples import CLUSTER_SECRET, HOST_KEYS, MN, SSH_PRIVATE_KEY, changed, settings_of
+from tests.domain.test_changes import outputs_of
 
 
 class TestOnPremise:
@@ -172,3 +182,60 @@ def test_machines_are_installed_one_after_the_other_and_agents_three_at_a_time(t
         "machines-mn-5": {"machines-mn-2"},
         "machines-kubeconfig": {"machines-s-1"},
     }
+
+
+ROW = ["s-1", "s-2", "s-3", "mn-3", "mn-4", "mn-5", "mn-2"]
+"""Servers first, what carries the link last."""
+
+
+def generations(found: Run) -> dict[str, Registration]:
+    return {one.inputs["node"]: one for one in found.some(":NodeGeneration")}
+
+
+def after_an_update(directory: Path, numbers: dict[str, int]) -> Run:
+    """A run behind one that left all nodes as they come, with these numbers now."""
+    machines = [
+        {**one, "generation": numbers.get(one["name"], 1)} for one in OVER_SSH["isthmus:on_premise"]["machines"]
+    ]
+    config = changed(OVER_SSH, {"on_premise.machines": machines})
+    write_stack_files(directory, mn=config)
+    stacks = {"de": {"link": LINKS["de"], "offers": OFFERS}, "mn": outputs_of(settings_of("mn", OVER_SSH))}
+    return run_program(directory, "mn", engine_config_of(config), preview=False, stacks=stacks)
+
+
+def test_generations_stand_in_a_row_that_holds_up_nothing(tmp_path: Path) -> None:
+    """As long as no number is raised: no machine has to be there for them, and nothing in the cluster waits."""
+    found = run_stack(tmp_path, "mn", config=OVER_SSH)
+    made = generations(found)
+    assert {name: one.inputs["generation"] for name, one in made.items()} == dict.fromkeys(ROW, 1)
+    assert {one.inputs["k3s"] for one in made.values()} == {""}, "k3s comes by the bundle"
+    assert {one.deleted_with for one in made.values()} == {found.one(COMMAND, "machines-kubeconfig").urn}
+    before: list[str] = []
+    for name in ROW:
+        assert made[name].depends_on == {"machines-kubeconfig", f"machines-{name}-uninstall", *before}
+        before = [f"machines-{name}-generation"]
+    (provider,) = found.of("pulumi:providers:kubernetes")
+    assert provider.depends_on == {"machines-kubeconfig"}
+
+
+def test_what_is_made_anew_comes_after_all_that_brings_it_up_to_date(tmp_path: Path) -> None:
+    """And before what is in the cluster."""
+    found = after_an_update(tmp_path, {"s-2": 2, "mn-3": 7})
+    made = generations(found)
+    assert {name: one.inputs["generation"] for name, one in made.items()} == {
+        **dict.fromkeys(ROW, 1),
+        "s-2": 2,
+        "mn-3": 7,
+    }
+    waits = {name: {one for one in made[name].depends_on if one in INSTALLS} for name in ROW}
+    assert {name: found for name, found in waits.items() if found} == {
+        "s-2": {"machines-s-2", "machines-s-3"}, "mn-3": {"machines-mn-3", "machines-s-3"},
+    }  # fmt: skip
+    (provider,) = found.of("pulumi:providers:kubernetes")
+    assert provider.depends_on == {"machines-kubeconfig", "machines-s-2-generation", "machines-mn-3-generation"}
+    # Only its own resource is another one.
+    inputs = {one.name: one.inputs for one in after_an_update(tmp_path, {}).some(COMMAND)}
+    assert {one.name: one.inputs for one in found.some(COMMAND)} == inputs
+
+
+INSTALLS = {f"machines-{name}" for name in ROW}

@@ -120,6 +120,13 @@ WAITS: Final = {
         "a node that is made anew, to be back",
         (("components/test_node_generation.py", "test_one_that_does_not_come_back_ends_it"),),
     ),
+    ("node_generation", "SETTLE_SECONDS"): Waited(
+        "the other servers, before a node on a machine",
+        (("components/test_node_generation.py", "test_servers_that_were_brought_up_to_date_get_a_moment"),),
+    ),
+    ("k3s_install", "UNINSTALL_SECONDS"): Waited(
+        "k3s to be taken off a machine", (("components/test_machine_shell.py", "test_it_has_an_end"),)
+    ),
     ("hetzner_rebuild", "REBUILD_SECONDS"): Waited(
         "Hetzner, to switch a server off and give it",
         (("components/test_hetzner_client.py", "test_what_takes_too_long_is_named_and_the_next_time_it_goes_through"),),
