@@ -98,6 +98,11 @@ class Machine:
             path for path in self._written() - self._at_first if not path.startswith(("/run/", "/tmp/", "/var/log/"))
         }
 
+    @property
+    def is_on(self) -> bool:
+        """Whether it was not stopped."""
+        return self._process.poll() is None
+
     def runs(self) -> set[str]:
         """The units that run."""
         return {path.rpartition("/")[2] for path in self._written() if path.startswith("/run/units/")}
@@ -117,6 +122,11 @@ class Machine:
             file.touch()
         else:
             file.unlink()
+
+    def text(self, path: str) -> str:
+        """What a file holds that has come or was changed since it was started; empty where there is none."""
+        file = self._upper() / path.lstrip("/")
+        return file.read_text(encoding="utf-8") if file.is_file() else ""
 
     def _upper(self) -> Path:
         # The process that waits for the machine sees its mounts, and is not in its tree.

@@ -184,9 +184,9 @@ def test_what_goes_with_its_machines(project: Project, de: dict[str, Any], stack
         ("Release", "isthmus-netbird-operator"),
         ("CiliumClusterwideNetworkPolicy", "cilium-deny-metadata"),
     }
-    # A node's membership goes with what fetched the kubeconfig, which is one of the machines' children; its generation
-    # too, where the place has one, and the settings of its k3s.
-    kinds = {"de": {"NodeMember", "NodeGeneration", "NodeSettings"}, "mn": {"NodeMember"}}[stack]
+    # A node's membership and generation go with what fetched the kubeconfig, which is one of the machines' children, and so
+    # do the settings of its k3s, where the place has them.
+    kinds = {"NodeMember", "NodeGeneration"} | ({"NodeSettings"} if stack == "de" else set())
     assert {kind for (kind, _), urn in found.items() if urn not in ("", "machines")} == kinds
     assert {urn for (kind, _), urn in found.items() if kind in kinds} == {"machines-kubeconfig"}
     assert {kind for (kind, _), urn in found.items() if not urn} >= {"NetworkRouter", "SetupKey", "NetbirdGroup"}

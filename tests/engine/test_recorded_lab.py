@@ -94,12 +94,12 @@ def test_it_is_updated_in_place(
 ) -> None:
     found = previewed(project, engine, hetzner, tmp_path, data.OF_A_LAB, stack, killed=killed)
     assert len(found) > 30
-    # What programs before did not have: the one that all others are below, and each node's membership, and at
-    # Hetzner its generation and the settings of k3s.
+    # What programs before did not have: the one that all others are below, each node's membership and generation, and
+    # at Hetzner the settings of k3s.
     made = set() if killed else {("create", f"JoinedCluster {stack}")}
     made |= {("create", f"NodeMember machines-{node}-member") for node in NODES[stack]}
-    if stack == "de":
-        made |= {("create", f"NodeGeneration machines-{node}-generation") for node in NODES[stack]} | SETTINGS
+    made |= {("create", f"NodeGeneration machines-{node}-generation") for node in NODES[stack]}
+    made |= SETTINGS if stack == "de" else set()
     assert {step for step in found if step[0] not in ("same", "update", "read")} == made
     assert {step for _, step in found} >= RENAMED["both"] | RENAMED[stack]
 
@@ -116,9 +116,8 @@ def test_what_the_first_program_raised_is_updated_in_place(
         for op, step in NEW | SERVICES | KEEPER
     }
     made |= {("create", f"NodeMember machines-{node}-member") for node in NODES[stack]}
-    kind = {"de": "NodeGeneration machines-{}-generation", "mn": "Command machines-{}-uninstall"}[stack]
-    made |= {("create", kind.format(node)) for node in NODES[stack]}
-    made |= SETTINGS if stack == "de" else set()
+    made |= {("create", f"NodeGeneration machines-{node}-generation") for node in NODES[stack]}
+    made |= SETTINGS if stack == "de" else {("create", f"Command machines-{node}-uninstall") for node in NODES[stack]}
     assert {step for step in found if step[0] not in ("same", "update", "read")} == made | {
         ("delete", f"Job isthmus-wait-{peer}")
     }
