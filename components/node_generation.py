@@ -96,7 +96,8 @@ def _wait_until_it_may_begin(remaking: Remaking, api: Servers, say: Callable[[st
         if clock.now() >= end:
             raise NotAnewError(rules.not_begun(of.cluster, of.node, against))
         if against != told:
-            say(f"{of.cluster}: node {of.node} is made anew within {remaking.settle_seconds:.0f} s, or not: {against}")
+            seconds = f"{remaking.settle_seconds:.0f} s"
+            say(f"{of.cluster}: node {of.node} is not made anew yet, and after {seconds} not at all: {against}")
             told = against
         clock.sleep(LOOK_SECONDS)
 

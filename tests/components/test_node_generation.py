@@ -104,7 +104,7 @@ def test_servers_that_were_brought_up_to_date_get_a_moment(monkeypatch: pytest.M
     assert cluster.done[0] == "s1 left"
     assert cluster.time == 20
     (waits,) = (one for one in cluster.said if "s2 and s3 are not ready" in one)
-    assert waits.startswith("de: node s1 is made anew within 120 s, or not: of the other servers")
+    assert waits.startswith("de: node s1 is not made anew yet, and after 120 s not at all: of the other servers")
 
     never = Cluster(monkeypatch, ready=False)
     with pytest.raises(NotAnewError, match=r"s2 and s3 are not ready.*Nothing was changed"):
