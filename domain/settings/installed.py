@@ -174,5 +174,5 @@ class MirrorSettings(Section):
     registries: dict[RegistryHost, Url] = Field(
         default_factory=dict, max_length=ENTRIES_LIMIT, examples=["{docker.io: https://mirror.example.net}"]
     )
-    """For each image registry, the address that is asked in its place. Nodes that run take a change with the next ``up``,
-    which starts their k3s anew. Default: none, so each is asked itself."""
+    """For each image registry, the address that is asked in its place. Nodes that run take a change with the next
+    ``up``, which starts their k3s anew. Default: none, so each is asked itself."""

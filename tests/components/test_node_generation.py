@@ -224,7 +224,7 @@ def test_one_that_is_away_holds_up_its_own_changes_alone(
 
     part, unknown = Part("a1", server=False, router=False), cast("Any", None)
     one = Remade(part, 1, ran=True, machine=unknown, address=None, found=never, shell=never, settings="5f")
-    deeds = Deeds("mn", one, [], unknown, "", unknown)
+    deeds = Deeds("mn", one, [], unknown, "", 0.0, unknown)
     monkeypatch.setattr(pulumi.log, "warn", warned.append)
     after = {"k3s": "v1.34.9+k3s1", "generation": 1.0, "settings": 2.0}
     old = {"k3s": "v1.34.9+k3s1", "generation": 1.0, **before}

@@ -1,5 +1,5 @@
-"""Settings of k3s that change while nodes run at Hetzner, with the real engine, the real API server and machines to log in
-to: they come one after the other, each is started anew once, and what fails stops the rest.
+"""Settings of k3s that change while nodes run at Hetzner, with the real engine, the real API server and machines to log
+in to: they come one after the other, each is started anew once, and what fails stops the rest.
 """
 
 from __future__ import annotations
