@@ -13,7 +13,7 @@ import pulumi
 
 def formerly(name: str, *earlier: str) -> list[pulumi.Alias | str]:
     """The aliases of the child ``name``, for its options: what earlier programs called it."""
-    return [pulumi.Alias(name=one) for one in dict.fromkeys(earlier) if one != name]
+    return [pulumi.Alias(name=former) for former in dict.fromkeys(earlier) if former != name]
 
 
 @dataclass(frozen=True)

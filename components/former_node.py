@@ -44,7 +44,9 @@ class LastUpdate:
         return cls(
             stack,
             kubeconfig if isinstance(kubeconfig, str) else None,
-            [one for one in addresses if isinstance(one, str)] if isinstance(addresses, list | tuple) else [],
+            [address for address in addresses if isinstance(address, str)]
+            if isinstance(addresses, list | tuple)
+            else [],
         )
 
 

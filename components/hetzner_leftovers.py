@@ -54,7 +54,7 @@ def complete_server(client: HetznerClient, id_: int, inputs: Mapping[str, Any]) 
     server = client.server(id_)
     if server is None:
         return
-    present = {int(one["network"]) for one in server["private_net"]}
+    present = {int(attachment["network"]) for attachment in server["private_net"]}
     for network in inputs.get("networks") or []:
         if int(network["networkId"]) not in present:
             body = {"network": int(network["networkId"]), "ip": network["ip"]}

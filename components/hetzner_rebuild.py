@@ -61,6 +61,6 @@ class RebuildServers:
     ) -> RebuiltServer:
         """One of them, once all of it is known."""
         known = await pulumi.Output.all(self._token, id_, image, user_data).future()
-        token, server, image_, data = (str(one) for one in known or [])
+        token, server, image_, data = (str(value) for value in known or [])
         client = HetznerClient(token, self._endpoint, deadline_seconds=REBUILD_SECONDS)
         return RebuiltServer(client, int(server), image_, data)

@@ -70,7 +70,7 @@ class Keeper(pulumi.ComponentResource):
             own(objects.NAME, objects.settings_map(config)),
             own(objects.PROGRAM, objects.program_map(args.program)),
             own(objects.KEY, objects.key_secret(secret_key)),
-            *(own(objects.resource_name(one), one) for one in objects.rights(args.policies, args.agents)),
+            *(own(objects.resource_name(right), right) for right in objects.rights(args.policies, args.agents)),
         ]
         own_name, own_opts = named(objects.NAME, needed)
         api = None if args.api is None else (args.api[0], text_of(args.api[1]))

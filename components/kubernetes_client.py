@@ -165,7 +165,9 @@ def _causes(status: Mapping[str, Any]) -> list[tuple[str, str]]:
     details = status.get("details")
     causes = details.get("causes") if isinstance(details, dict) else None
     return [
-        (str(one.get("reason") or ""), str(one.get("message") or "")) for one in causes or [] if isinstance(one, dict)
+        (str(cause.get("reason") or ""), str(cause.get("message") or ""))
+        for cause in causes or []
+        if isinstance(cause, dict)
     ]
 
 

@@ -66,8 +66,8 @@ def _of_new(look: Look, new: set[str]) -> Look:
     }
     away = {str(machine.address) for machine in look.machines if machine.name in look.unasked}
     facts = {
-        name: replace(one, silent=frozenset(place for place in one.silent if place.rpartition(":")[0] not in away))
-        for name, one in look.facts.items()
+        name: replace(heard, silent=frozenset(place for place in heard.silent if place.rpartition(":")[0] not in away))
+        for name, heard in look.facts.items()
         if name in new
     }
     return Look(look.stack, look.machines, facts, unasked)

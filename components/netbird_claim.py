@@ -29,7 +29,7 @@ class ClaimProvider(NetbirdProvider):
             return next((group for group in found if group["name"] == name), None)
 
         groups = client.list("/groups")
-        before = sorted(one["name"] for one in groups if one["name"] in _names(cluster))
+        before = sorted(known["name"] for known in groups if known["name"] in _names(cluster))
         if own(groups) is None and before:
             tell(f"NetBird: {', '.join(before)} carried no mark of a stack; from now on this stack's")
         group, _ = client.ensure("/groups", {"name": name}, own)
@@ -63,7 +63,7 @@ def remove_what_the_operator_left(client: NetbirdClient, cluster: str) -> None:
     """Deletes the networks of the router's name, with the operator's key and group of each, when the operator itself
     could not: it was gone, or its cluster was. A network that holds anything else stays, and is named.
     """
-    for network in [one for one in client.list("/networks") if one["name"] == f"{OURS}{cluster}"]:
+    for network in [found for found in client.list("/networks") if found["name"] == f"{OURS}{cluster}"]:
         where, id_ = f"/networks/{network['id']}", network["id"]
         if client.list_below(f"{where}/resources"):
             tell(f"NetBird: network {network['name']} ({id_}) has resources of somebody else; it is left alone")

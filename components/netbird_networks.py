@@ -167,9 +167,9 @@ def _name_back(client: NetbirdClient, network: str, name: str) -> None:
 def _doubled(client: NetbirdClient, network: str, name: str) -> list[str]:
     """The ids of empty networks of the name of one that is in use."""
     return sorted(
-        str(one["id"])
-        for one in client.list("/networks")
-        if one["name"] == name and one["id"] != network and not _is_used(one)
+        str(other["id"])
+        for other in client.list("/networks")
+        if other["name"] == name and other["id"] != network and not _is_used(other)
     )
 
 

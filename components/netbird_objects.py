@@ -126,7 +126,7 @@ class DnsZoneProvider(NetbirdProvider):
             "domain": zone["domain"],
             "enabled": bool(zone.get("enabled")),
             "search_domain": bool(zone["enable_search_domain"]),
-            "group": groups_as_input(client, props["group"], [{"id": one} for one in zone["distribution_groups"]]),
+            "group": groups_as_input(client, props["group"], [{"id": group} for group in zone["distribution_groups"]]),
         }
 
     def _remove(self, client: NetbirdClient, id_: str, props: Json) -> None:
@@ -182,7 +182,10 @@ class PolicyProvider(NetbirdProvider):
         if policy is None:
             return None
         ours = next((rule for rule in policy["rules"] if rule["name"] == props["name"]), policy["rules"][0])
-        ports = [*(ours.get("ports") or []), *(f"{one['start']}-{one['end']}" for one in ours.get("port_ranges") or [])]
+        ports = [
+            *(ours.get("ports") or []),
+            *(f"{port_range['start']}-{port_range['end']}" for port_range in ours.get("port_ranges") or []),
+        ]
         return {
             "name": policy["name"],
             "description": unmarked(policy.get("description"), props),

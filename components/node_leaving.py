@@ -233,7 +233,7 @@ class _Leave:
                     return
                 refused = self._evict(pods.go)
                 state = f"{len(pods.go)} of its pods are there: {leaving.still_there(pods.go, refused)}"
-                final = any(not one.again for one in refused.values())
+                final = any(not refusal.again for refusal in refused.values())
             except (NobodyAnswers, KubernetesError) as error:
                 state, final = str(error), False
             if final or self._clock.now() >= end:
@@ -260,8 +260,8 @@ class _Leave:
             try:
                 self._api.request("POST", path, leaving.eviction(pod))
             except KubernetesError as error:
-                if (one := leaving.refusal(error.status, str(error), error.causes)) is not None:
-                    refused[pod] = one
+                if (refusal := leaving.refusal(error.status, str(error), error.causes)) is not None:
+                    refused[pod] = refusal
         return refused
 
     def _open(self, node: Mapping[str, Any]) -> bool:

@@ -66,7 +66,7 @@ class MemberProvider(ResourceProvider):
             cluster=str(_props["cluster"]),
             node=str(_props["node"]),
             server=bool(_props["server"]),
-            addresses=[str(one) for one in _props["addresses"]],
+            addresses=[str(address) for address in _props["addresses"]],
             seconds=float(_props["drain_seconds"] if self._seconds is None else self._seconds),
             kubeconfig=str(_props["kubeconfig"]),
         )
@@ -146,5 +146,5 @@ def _asked(
     that would keep the machine of a server that leaves before this one.
     """
     others = [other for other in members if all_others and other not in stay_longer and other != name]
-    addresses = (members[one].address for one in [*stay_longer, *others, name])
+    addresses = (members[member].address for member in [*stay_longer, *others, name])
     return [address for address in addresses if address is not None]

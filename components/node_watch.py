@@ -56,7 +56,7 @@ def nodes_there(listed: Mapping[str, Any], wanted: Sequence[str]) -> NodesThere:
     starting, away = [], {}
     for name in wanted:
         conditions = (items.get(name, {}).get("status") or {}).get("conditions") or []
-        ready: Mapping[str, Any] = next((one for one in conditions if one["type"] == "Ready"), {})
+        ready: Mapping[str, Any] = next((condition for condition in conditions if condition["type"] == "Ready"), {})
         if ready.get("status") == "Unknown":
             away[name] = f"since {ready.get('lastTransitionTime')}: {ready.get('message') or ready.get('reason')}"
         elif name in items and ready.get("status") != "True":

@@ -63,7 +63,7 @@ def route(
         own = {node: own_peers[node] for node in seen.without if node in own_peers}
         netbird = NetbirdClient(management_url, token, timeout_seconds=NETBIRD_ANSWER_SECONDS, pauses=())
         in_netbird = _reason(wanted, own, netbird)
-        return ". ".join(one for one in (words_on(client, seen.without, wanted.peer), in_netbird) if one)
+        return ". ".join(sentence for sentence in (words_on(client, seen.without, wanted.peer), in_netbird) if sentence)
 
     def look() -> RoutersSeen:
         seen = _routers_seen(client, wanted)
@@ -126,7 +126,7 @@ def _routers_seen(client: KubernetesClient, wanted: RouteWanted) -> RoutersSeen:
             continue
         if state is None:
             without[node] = "the guard has said nothing yet"
-        elif faults := [one for one in (_fault(state, network) for network in wanted.destinations) if one]:
+        elif faults := [fault for fault in (_fault(state, network) for network in wanted.destinations) if fault]:
             without[node] = faults[0]
         else:
             routed.append(node)
@@ -165,8 +165,8 @@ def _in_place(client: KubernetesClient, peer: str, destinations: Sequence[IPv4Ne
 def _reason(wanted: RouteWanted, own: Mapping[str, str], netbird: NetbirdClient) -> str:
     try:
         networks = netbird.list("/networks")
-        resources = {one["id"]: netbird.list(f"/networks/{one['id']}/resources") for one in networks}
-        routers = {one["id"]: netbird.list(f"/networks/{one['id']}/routers") for one in networks}
+        resources = {network["id"]: netbird.list(f"/networks/{network['id']}/resources") for network in networks}
+        routers = {network["id"]: netbird.list(f"/networks/{network['id']}/routers") for network in networks}
         return why_no_route(
             cluster=wanted.cluster,
             peer=wanted.peer,

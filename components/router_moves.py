@@ -113,9 +113,9 @@ def _selectable(client: KubernetesClient, labelled: Collection[str]) -> frozense
     if not known:
         return frozenset(labelled)
     return frozenset(
-        one["metadata"]["name"]
-        for one in known
-        if (one["metadata"].get("labels") or {}).get(ROUTER_LABEL) == ROUTER_LABEL_VALUE
+        node["metadata"]["name"]
+        for node in known
+        if (node["metadata"].get("labels") or {}).get(ROUTER_LABEL) == ROUTER_LABEL_VALUE
     )
 
 

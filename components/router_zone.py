@@ -25,7 +25,7 @@ class MissingZoneError(Exception):
 
 def require_zone(client: NetbirdClient, zone: str) -> None:
     """Returns when the zone is there. Raises MissingZoneError, and NetbirdError when NetBird doesn't say."""
-    if all(one["name"] != zone for one in client.list("/dns/zones")):
+    if all(dns_zone["name"] != zone for dns_zone in client.list("/dns/zones")):
         raise MissingZoneError(zone)
 
 

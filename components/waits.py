@@ -132,7 +132,7 @@ def daemon_set_seen(
     status = there.get("status") or {}
     away = nodes_away(nodes)
     newest = (
-        max((one["revision"], one["metadata"]["name"]) for one in _owned(revisions, uid))[1]
+        max((revision["revision"], revision["metadata"]["name"]) for revision in _owned(revisions, uid))[1]
         if _owned(revisions, uid)
         else ""
     )
@@ -167,7 +167,8 @@ def _is_newest(pod: Mapping[str, Any], newest: str) -> bool:
 def is_ready(pod: Mapping[str, Any]) -> bool:
     """Whether the pod is ready and stays."""
     return "deletionTimestamp" not in pod["metadata"] and any(
-        one["type"] == "Ready" and one["status"] == "True" for one in (pod.get("status") or {}).get("conditions") or []
+        condition["type"] == "Ready" and condition["status"] == "True"
+        for condition in (pod.get("status") or {}).get("conditions") or []
     )
 
 
