@@ -17,7 +17,7 @@ def tar_bundle(files: Sequence[NodeFile]) -> bytes:
     """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for file in sorted(files, key=lambda one: one.path):
+        for file in sorted(files, key=lambda node_file: node_file.path):
             content = file.content.encode()
             entry = tarfile.TarInfo(file.path.lstrip("/"))
             entry.size = len(content)

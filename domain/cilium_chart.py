@@ -209,7 +209,7 @@ def _unknown(above: str, name: str, names: Collection[str], *, guess: bool) -> U
 def nested(path: str, value: str) -> str:
     """A value of the chart as one writes it in one line of YAML, ``hubble: {enabled: true}``."""
     *above, name = path.split(".")
-    return "".join(f"{one}: {{" for one in above) + f"{name}: {value}" + "}" * len(above)
+    return "".join(f"{section}: {{" for section in above) + f"{name}: {value}" + "}" * len(above)
 
 
 def _release(version: str) -> tuple[int, ...]:

@@ -117,7 +117,7 @@ def cilium_values_kept(draft: StackDraft) -> Iterator[Problem]:
     kept = dict(KEPT) | (dict(KEPT_ON_OUR_NODES) if _ours(draft) else {})
     for path, (allowed, reason) in kept.items():
         given, value = value_at(values, path)
-        if not given or _empty(value) or any(type(value) is type(one) and value == one for one in allowed):
+        if not given or _empty(value) or any(type(value) is type(choice) and value == choice for choice in allowed):
             continue
         if value == NO_OBJECT and path.partition(".")[0] in told:
             continue
@@ -139,11 +139,13 @@ def cilium_on_every_node(draft: StackDraft) -> Iterator[Problem]:
             draft, "nodeSelector", selector, "leaves nodes out; an agent has to run on every node", "remove it"
         )
     given, tolerations = value_at(values, "tolerations")
-    if given and not any(_tolerates_all(one) for one in _entries(tolerations)):
+    if given and not any(_tolerates_all(toleration) for toleration in _entries(tolerations)):
         rule = "leaves out every node with a taint; an agent has to run on every node"
         yield _problem(draft, "tolerations", tolerations, rule, "remove it, or keep {operator: Exists} in it")
     given, tolerations = value_at(values, "operator.tolerations")
-    if given and not any(_tolerates_all(one) or _key(one) == _NOT_READY for one in _entries(tolerations)):
+    if given and not any(
+        _tolerates_all(toleration) or _key(toleration) == _NOT_READY for toleration in _entries(tolerations)
+    ):
         rule = "keeps the operator from nodes that are not ready, which they are not before it has run"
         fix = f"remove it, or keep {{key: {_NOT_READY}, operator: Exists}} in it"
         yield _problem(draft, "operator.tolerations", tolerations, rule, fix)
@@ -314,7 +316,7 @@ def _empty(value: Any) -> bool:
 
 
 def _entries(value: Any) -> list[Mapping[str, Any]]:
-    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list | tuple) else []
+    return [entry for entry in value if isinstance(entry, Mapping)] if isinstance(value, list | tuple) else []
 
 
 def _tolerates_all(entry: Mapping[str, Any]) -> bool:

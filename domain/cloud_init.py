@@ -53,14 +53,14 @@ def user_data(files: Sequence[NodeFile], *, hostname: str, host_key: SshKey) -> 
                 "encoding": "b64",
                 "content": base64.b64encode(without_comments(file.content).encode()).decode(),
             }
-            for file in sorted(files, key=lambda one: one.path)
+            for file in sorted(files, key=lambda file: file.path)
         ],
         "runcmd": [["sh", "-c", f"umask 077; exec {INSTALL_SCRIPT} >>{INSTALL_LOG} 2>&1"]],
     }
     text = "#cloud-config\n" + as_yaml(document)
     size = len(text.encode())
     if size > USER_DATA_LIMIT:
-        largest = sorted(files, key=lambda one: len(one.content), reverse=True)[:3]
+        largest = sorted(files, key=lambda file: len(file.content), reverse=True)[:3]
         sizes = ", ".join(f"{file.path} {len(file.content.encode())}" for file in largest)
         raise UserDataError(
             f"user data of {hostname} has {size} bytes, Hetzner takes {USER_DATA_LIMIT}; "

@@ -312,7 +312,7 @@ def _towards_peer(peer: PeerZone, pod_cidr: IPv4Network, node_cidr: IPv4Network,
     several = f"""read_timeout {RELAY_WAIT_MS}ms
         max_connect_attempts {len(peer.routers)}
 {_ONE_AFTER_THE_OTHER}"""
-    one = """read_timeout 800ms
+    alone = """read_timeout 800ms
         max_connect_attempts 2
         max_fails 1
         failfast_all_unhealthy_upstreams
@@ -331,7 +331,7 @@ def _towards_peer(peer: PeerZone, pod_cidr: IPv4Network, node_cidr: IPv4Network,
     bufsize 1232{process if first else ""}
     forward . {relays} {{
         health_check 1s no_rec domain {peer.zone}
-        {several if len(peer.routers) > 1 else one}
+        {several if len(peer.routers) > 1 else alone}
     }}
 }}
 """

@@ -47,7 +47,7 @@ def config_of(
     for written, content in document.items():
         key, value = in_our_namespace(written, namespace), content
         if isinstance(value, Mapping) and (key == CONFIG or is_config(key)):
-            value = {in_our_namespace(name, namespace): one for name, one in content.items()}
+            value = {in_our_namespace(name, namespace): part for name, part in content.items()}
         if key == CONFIG:
             _take(value, config, hints)
             _of_other_projects(config, hints, namespace)

@@ -67,10 +67,10 @@ class Fleet:
             for name, draft in self.drafts.items()
             if self.files[name].environment
             and any(
-                one.rule.startswith(MISSING)
-                and f"{PROJECT}:{one.setting}" not in secrets()
-                and one.setting not in secrets()
-                for one in (*draft.problems, *stack_problems(draft))
+                problem.rule.startswith(MISSING)
+                and f"{PROJECT}:{problem.setting}" not in secrets()
+                and problem.setting not in secrets()
+                for problem in (*draft.problems, *stack_problems(draft))
             )
         )
 
@@ -196,7 +196,7 @@ def peers_exist(fleet: Fleet) -> Iterator[Problem]:
     for name, draft in fleet.drafts.items():
         for index, peer in enumerate(known(draft.settings, "peers") or ()):
             if peer not in fleet.files:
-                others = [one for one in islice(fleet.files, NAMES_SHOWN + 2) if one != name]
+                others = [stack for stack in islice(fleet.files, NAMES_SHOWN + 2) if stack != name]
                 there = ", ".join([*others[:NAMES_SHOWN], *(["..."] if len(others) > NAMES_SHOWN else [])]) or "none"
                 rule = f"has no stack file Pulumi.{peer}.yaml"
                 yield Problem(name, f"peers.{index}", peer, rule, f"other stacks here: {there}")
@@ -309,7 +309,7 @@ def mtus_of_peers(fleet: Fleet) -> Iterator[Problem]:
 def one_netbird_server(fleet: Fleet) -> Iterator[Problem]:
     """Linked clusters are peers of one NetBird server; routers of two servers never learn of each other."""
     for name, other in linked_pairs(fleet):
-        first, second = (known(fleet.drafts[one].settings, "netbird", "management_url") for one in (name, other))
+        first, second = (known(fleet.drafts[stack].settings, "netbird", "management_url") for stack in (name, other))
         if first is not None and second is not None and not same_server(first, second):
             rule = f"is not {first}, the NetBird server of {name}; routers of two servers never learn of each other"
             fix = f"write {first} here, or {second} in {name}"

@@ -78,16 +78,16 @@ def zones_twice(live: Mapping[str, Any] | None, ours: Mapping[str, str], known: 
     data: Mapping[str, str] = live.get("data") or {}
     writers = _writers(live)
     said = []
-    served = {one: key for key, text in ours.items() for block in blocks(text) for one in block.serves}
+    served = {zone: key for key, text in ours.items() for block in blocks(text) for zone in block.serves}
     for key in sorted(set(data) - set(ours) - set(known)):
         if not key.endswith(_IMPORTED) or FIELD_MANAGER in writers.get(key, ()):
             continue
-        twice = {one for block in blocks(data[key]) if _SELECTS not in block.plugins for one in block.serves}
+        twice = {zone for block in blocks(data[key]) if _SELECTS not in block.plugins for zone in block.serves}
         said += [
-            f"{NAMESPACE}/{CUSTOM_CONFIG_MAP}: the key {key}, {_by(writers, key)}, serves {one}, which this program "
-            f"serves by the key {served[one]}; CoreDNS starts with no zone twice: take {one.rpartition(':')[0]} out of "
-            f"{key}, then run the same command again"
-            for one in sorted(twice & set(served))
+            f"{NAMESPACE}/{CUSTOM_CONFIG_MAP}: the key {key}, {_by(writers, key)}, serves {zone}, which this program "
+            f"serves by the key {served[zone]}; CoreDNS starts with no zone twice: take {zone.rpartition(':')[0]} out "
+            f"of {key}, then run the same command again"
+            for zone in sorted(twice & set(served))
         ]
     return said
 

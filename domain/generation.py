@@ -36,16 +36,16 @@ def why_not_now(
     the release of k3s that it would come with, ``servers`` are all that the stack has.
     """
     nodes = {item["metadata"]["name"]: item for item in listed.get("items") or []}
-    others = [one for one in servers if one != name]
+    others = [other for other in servers if other != name]
     if server and not others:
         return "it is the only server, and the cluster's data is on it"
-    if server and (away := [one for one in others if not is_ready(nodes.get(one))]):
+    if server and (away := [other for other in others if not is_ready(nodes.get(other))]):
         return f"of the other servers {names_are(away)} not ready, and etcd needs a majority: bring them back first"
-    run = {one: found for one in others if (found := release(kubelet(nodes.get(one)))) is not None}
+    run = {other: found for other in others if (found := release(kubelet(nodes.get(other)))) is not None}
     wanted = release(version)
     if wanted is None or not run:
         return None
-    oldest, newest = min(run, key=lambda one: run[one]), max(run, key=lambda one: run[one])
+    oldest, newest = min(run, key=lambda other: run[other]), max(run, key=lambda other: run[other])
     if not server and wanted[0] > run[oldest][0]:
         return (
             f"it would come with k3s {version}, and the server {oldest} runs {kubelet(nodes[oldest])}; a worker is "
@@ -82,7 +82,7 @@ def is_ready(node: Mapping[str, Any] | None) -> bool:
 
 def _condition(node: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
     conditions = (node.get("status") or {}).get("conditions") or []
-    return next((one for one in conditions if one["type"] == kind), {})
+    return next((condition for condition in conditions if condition["type"] == kind), {})
 
 
 def kubelet(node: Mapping[str, Any] | None) -> str:

@@ -121,8 +121,8 @@ def k3s_names_meant(draft: StackDraft) -> Iterator[Problem]:
 
 def _addons_meant(stack: str, setting: str, value: object) -> Iterator[Problem]:
     entries = value if isinstance(value, tuple) else (str(value),)
-    addons = dict.fromkeys(one.strip() for entry in entries for one in entry.split(","))
-    for addon in islice((one for one in addons if one and one not in ADDONS), ADDONS_LIMIT):
+    addons = dict.fromkeys(word.strip() for entry in entries for word in entry.split(","))
+    for addon in islice((word for word in addons if word and word not in ADDONS), ADDONS_LIMIT):
         parts = re.split(r"[\s;+|]+", addon.lower())
         near = difflib.get_close_matches(addon.lower()[:60], ADDONS, n=1, cutoff=0.75)
         rule = "is none of the add-ons that k3s brings along"
@@ -188,7 +188,7 @@ def _argument(stack: str, place: str, name: str, entry: str) -> Iterator[Problem
         rule = "allows no privileged containers, and Cilium's are"
         yield Problem(stack, place, "allow-privileged=false", rule, "remove it")
     elif name == "kube-controller-manager-arg" and argument == "controllers":
-        listed = [one.strip() for one in said.split(",")]
+        listed = [controller.strip() for controller in said.split(",")]
         if "*" not in listed or {"-nodeipam", "-node-ipam-controller"} & {*listed}:
             rule = "leaves out what gives nodes their part of network.pod_cidr"
             yield Problem(stack, place, "controllers", rule, "begin the list with *, and leave nodeipam in")

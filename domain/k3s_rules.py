@@ -81,7 +81,7 @@ def no_secret_for_k3s(draft: StackDraft) -> Iterator[Problem]:
             if name.startswith("etcd-s3-"):
                 fix = "put a new one into a Secret of the cluster, and name that by etcd-s3-config-secret"
             yield Problem(draft.stack, setting, "", "is a secret, and stands here in plain text", fix)
-        elif any(CREDENTIALS.search(str(one)) for one in (value if isinstance(value, tuple) else (value,))):
+        elif any(CREDENTIALS.search(str(text)) for text in (value if isinstance(value, tuple) else (value,))):
             rule = "holds a user name and a password, which stand here in plain text"
             yield Problem(draft.stack, setting, "", rule, "write the address without them")
 
@@ -99,7 +99,7 @@ def _settings(draft: StackDraft) -> Iterator[tuple[str, str, Value]]:
 def _addons(stack: str, setting: str, value: Value) -> Iterator[Problem]:
     """k3s splits every entry at its commas (https://docs.k3s.io/installation/packaged-components)."""
     entries = value if isinstance(value, tuple) else (str(value),)
-    for addon in dict.fromkeys(one.strip() for entry in entries for one in entry.split(",")):
+    for addon in dict.fromkeys(word.strip() for entry in entries for word in entry.split(",")):
         if addon in NEEDED_ADDONS:
             yield Problem(stack, setting, addon, f"is needed: {NEEDED_ADDONS[addon]}", "remove it")
 

@@ -119,7 +119,7 @@ def keeper_program(files: Mapping[str, bytes], limit: int = PROGRAM_LIMIT) -> by
     made = archive.getvalue()
     if len(made) > limit:
         largest = ", ".join(
-            f"{name} {len(files[name])}" for name in sorted(files, key=lambda one: -len(files[one]))[:3]
+            f"{name} {len(files[name])}" for name in sorted(files, key=lambda path: -len(files[path]))[:3]
         )
         raise ProgramError(
             f"the keeper has {len(made)} bytes, and a ConfigMap takes {limit}; its largest files: {largest}"
@@ -186,6 +186,6 @@ def why_not(statuses: Mapping[str, KeeperStatus], peer: str) -> str:
     for node, status in sorted(statuses.items()):
         # A keeper names its node where a reason is its own, which is one of the others then.
         words = dict.fromkeys((*status.own, status.peers.get(peer, "").removeprefix(f"{node}: ")))
-        if said_here := "; ".join(one for one in words if one):
+        if said_here := "; ".join(word for word in words if word):
             said.append(f"{node}: {said_here}")
     return ". ".join(said)

@@ -74,7 +74,7 @@ def pods_of_node(listed: Mapping[str, Any]) -> PodsOfNode:
     for item in sorted(listed.get("items") or [], key=_key):
         metadata = item["metadata"]
         owner: Mapping[str, Any] = next(
-            (one for one in metadata.get("ownerReferences") or [] if one.get("controller")), {}
+            (reference for reference in metadata.get("ownerReferences") or [] if reference.get("controller")), {}
         )
         ended = (item.get("status") or {}).get("phase") in ("Succeeded", "Failed")
         if MIRROR_ANNOTATION in (metadata.get("annotations") or {}) or owner.get("kind") == "DaemonSet" or ended:
@@ -128,9 +128,9 @@ def refusal(status: int | None, message: str, causes: Sequence[tuple[str, str]])
 
 def is_away(node: Mapping[str, Any]) -> str | None:
     """Since when nothing was heard of it, None for one that is there. Its pods can't end: their kubelet is gone."""
-    for one in (node.get("status") or {}).get("conditions") or []:
-        if one["type"] == "Ready" and one["status"] == "Unknown":
-            return f"since {one.get('lastTransitionTime')}"
+    for condition in (node.get("status") or {}).get("conditions") or []:
+        if condition["type"] == "Ready" and condition["status"] == "Unknown":
+            return f"since {condition.get('lastTransitionTime')}"
     return None
 
 

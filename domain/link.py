@@ -122,7 +122,7 @@ def parse_offers(value: object, peer: str) -> Offers | None:
     try:
         return Offers.model_validate(dict(value))
     except ValidationError as error:
-        said = [_fault(one) for one in without_followers(error.errors())]
+        said = [_fault(detail) for detail in without_followers(error.errors())]
         raise LinkError(f"offers of {peer}: {'; '.join(said)}; run `pulumi up -s {peer}` to write it anew.") from None
 
 
@@ -135,9 +135,9 @@ def parse_link(value: object, peer: str) -> Link:
     if (reason := _version_problem(value.get("schema_version"), peer)) is not None:
         raise LinkError(f"link of {peer}: {reason}")
     try:
-        link = Link.model_validate({name: one for name, one in value.items() if name != "cluster_ips"})
+        link = Link.model_validate({name: entry for name, entry in value.items() if name != "cluster_ips"})
     except ValidationError as error:
-        said = [_fault(one) for one in without_followers(error.errors())]
+        said = [_fault(detail) for detail in without_followers(error.errors())]
         raise LinkError(f"link of {peer}: {'; '.join(said)}; run `pulumi up -s {peer}` to write it anew.") from None
     faults = [
         f"routers.{index}.peer_ip {router.peer_ip} is not in NetBird's range {NETBIRD_RANGE}"

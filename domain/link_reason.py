@@ -34,7 +34,7 @@ def why_no_route(
     ``destinations`` are the peer's pods and, where the link carries them, its services. ``resources`` and ``routers``
     are by the network's id; ``own`` are the routers of this cluster that have no route, node -> NetBird address.
     """
-    by_address = {str(one.get("ip")): one for one in peers}
+    by_address = {str(netbird_peer.get("ip")): netbird_peer for netbird_peer in peers}
     heal = f"`pulumi up -s {peer} --refresh`"
     for node, address in own.items():
         if address not in by_address:
@@ -55,9 +55,9 @@ def why_no_route(
             f"NetBird has no peer with the address of the routers of {peer} ({addresses}): raised anew, or in another "
             f"account; `pulumi up -s {peer}`, then this stack again"
         )
-    if not any(one.get("connected") for one in there):
+    if not any(router.get("connected") for router in there):
         return f"the routers of {peer} are not connected to NetBird; it is down, or its way to the internet is"
-    of_ranges = [one for one in wanted_policies(cluster, peer, cluster_ips=True) if one.protocol == "all"]
+    of_ranges = [wanted for wanted in wanted_policies(cluster, peer, cluster_ips=True) if wanted.protocol == "all"]
     for destination, policy in zip(destinations, of_ranges, strict=False):
         if fault := _range_fault(cluster, heal, destination, policy, networks, resources, routers, policies):
             return fault
@@ -80,26 +80,26 @@ def _range_fault(
 ) -> str:
     """What is wrong with the range's resource or policy, and what puts it right; empty when nothing is."""
     found = [
-        (network, one)
+        (network, resource)
         for network in networks
-        for one in resources.get(network["id"]) or []
-        if one.get("address") == str(destination)
+        for resource in resources.get(network["id"]) or []
+        if resource.get("address") == str(destination)
     ]
     if not found:
         return f"no network in NetBird has a resource {destination}; {heal}"
-    offered = [(network, one) for network, one in found if _has_router(routers.get(network["id"]) or [])]
+    offered = [(network, resource) for network, resource in found if _has_router(routers.get(network["id"]) or [])]
     if not offered:
         network = found[0][0]
         return (
             f"NetBird's network {network.get('name')} ({network['id']}) with the resource {destination} has no router "
             f"that is enabled; {heal}"
         )
-    if not any(one.get("enabled", True) for _, one in offered):
+    if not any(resource.get("enabled", True) for _, resource in offered):
         return f"the resource {destination} in NetBird is disabled; {heal}"
-    same = [one for one in policies if one.get("name") == policy.name]
+    same = [candidate for candidate in policies if candidate.get("name") == policy.name]
     if not same:
         return f"NetBird has no policy {policy.name}; `pulumi up -s {cluster} --refresh`"
-    rules = [rule for one in same if one.get("enabled", True) for rule in one.get("rules") or []]
+    rules = [rule for candidate in same if candidate.get("enabled", True) for rule in candidate.get("rules") or []]
     if not any(rule.get("enabled", True) for rule in rules):
         return f"NetBird's policy {policy.name} is disabled; `pulumi up -s {cluster} --refresh`"
     sources = {group.get("name") for rule in rules for group in rule.get("sources") or []}
@@ -110,4 +110,4 @@ def _range_fault(
 
 
 def _has_router(routers: Sequence[Object]) -> bool:
-    return any(one.get("enabled", True) for one in routers)
+    return any(router.get("enabled", True) for router in routers)

@@ -74,9 +74,9 @@ def _never_reached(host: str) -> str | None:
     return next((what for network, what in _NOWHERE.items() if address in network), None)
 
 
-def same_server(one: str, other: str) -> bool:
+def same_server(address: str, other: str) -> bool:
     """Whether two addresses are of one server, however they are spelled."""
-    return _normal(one) == _normal(other)
+    return _normal(address) == _normal(other)
 
 
 def _normal(address: str) -> tuple[str, str, int]:

@@ -54,19 +54,19 @@ def _noted(annotation: str | None) -> dict[str, list[str]]:
     except ValueError:
         found = {}
     values = {name: found.get(name) if isinstance(found, dict) else None for name in ("labels", "taints")}
-    return {name: [str(one) for one in value] if isinstance(value, list) else [] for name, value in values.items()}
+    return {name: [str(entry) for entry in value] if isinstance(value, list) else [] for name, value in values.items()}
 
 
 def _taints(before: Sequence[Taint], wanted: Marks, noted: Sequence[str]) -> list[Taint] | None:
     """All taints of the Node with those that are wanted; None where nothing changes."""
-    ours = {_name(one): one for one in map(as_object, wanted.taints)}
-    there = {_name(one): one for one in before}
-    kept = [one for one in before if _name(one) not in noted or _name(one) in ours]
+    ours = {_name(taint): taint for taint in map(as_object, wanted.taints)}
+    there = {_name(taint): taint for taint in before}
+    kept = [taint for taint in before if _name(taint) not in noted or _name(taint) in ours]
     after = [
-        one if (new := ours.get(_name(one))) is None or one.get("value", "") == new.get("value", "") else new
-        for one in kept
+        taint if (new := ours.get(_name(taint))) is None or taint.get("value", "") == new.get("value", "") else new
+        for taint in kept
     ]
-    after += [one for name, one in ours.items() if name not in there]
+    after += [taint for name, taint in ours.items() if name not in there]
     return None if after == list(before) else after
 
 

@@ -195,9 +195,9 @@ def _cluster(settings: StackSettings) -> ClusterReport:
         place=place.said(settings.section),
         plan=address_plan(settings),
         own_networks={
-            one.section: known(settings, *one.own_network.split("."))
-            for one in registry.PLACES
-            if one.own_network is not None
+            kind.section: known(settings, *kind.own_network.split("."))
+            for kind in registry.PLACES
+            if kind.own_network is not None
         },
         versions=Versions(
             k3s=None if settings.k3s is None else settings.k3s.version,

@@ -60,7 +60,7 @@ def printable(text: str) -> str:
     """The text with everything escaped that no terminal should get: names of files may hold anything."""
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 def shown(value: object) -> str:

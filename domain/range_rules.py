@@ -73,7 +73,7 @@ def range_problems(drafts: Sequence[StackDraft], running: Collection[str] = ()) 
     that can still move: no LAN can, nor what is of a cluster that exists. ``running`` are the stacks that are known to
     be raised already.
     """
-    ranges = [one for draft in drafts for one in _ranges(draft, draft.stack in running)]
+    ranges = [range_ for draft in drafts for range_ in _ranges(draft, draft.stack in running)]
     links = _links(drafts)
     before: dict[str, list[Range]] = {draft.stack: [] for draft in drafts}
     proposals = _Proposals(ranges)
@@ -121,19 +121,23 @@ def _links(drafts: Sequence[StackDraft]) -> Mapping[str, frozenset[str]]:
     return {stack: frozenset(peers) for stack, peers in links.items()}
 
 
-def _first_met(one: Range, before: Mapping[str, Sequence[Range]], links: Mapping[str, frozenset[str]]) -> Range | None:
+def _first_met(
+    range_: Range, before: Mapping[str, Sequence[Range]], links: Mapping[str, frozenset[str]]
+) -> Range | None:
     """The first range, by address, among those before it that it must not overlap and does."""
-    met = [other for other in before[one.stack] if one.overlaps(other)]
-    for peer in links[one.stack]:
+    met = [other for other in before[range_.stack] if range_.overlaps(other)]
+    for peer in links[range_.stack]:
         met += [
             other
             for other in before[peer]
-            if one.overlaps(other) and (one.setting in _ROUTED or other.setting in _ROUTED)
+            if range_.overlaps(other) and (range_.setting in _ROUTED or other.setting in _ROUTED)
         ]
-    if one.setting in _ROUTED:
-        seconds = {second for peer in links[one.stack] for second in links[peer]} - links[one.stack] - {one.stack}
+    if range_.setting in _ROUTED:
+        seconds = (
+            {second for peer in links[range_.stack] for second in links[peer]} - links[range_.stack] - {range_.stack}
+        )
         for second in seconds:
-            met += [other for other in before[second] if other.setting in _ROUTED and one.overlaps(other)]
+            met += [other for other in before[second] if other.setting in _ROUTED and range_.overlaps(other)]
     return min(met, key=lambda other: (other.network, other.stack), default=None)
 
 
@@ -147,59 +151,59 @@ class _Proposals:
         self._ranges = ranges
         self._free: FreeRanges | None = None
 
-    def instead_of(self, one: Range, whom: str = "") -> str:
+    def instead_of(self, range_: Range, whom: str = "") -> str:
         """What is free in place of this range, in words; ``whom`` says for whom."""
-        if _holds_nodes(one.setting) and (smaller := self.around(one)) is not None:
-            return f"{smaller} is free{whom}, and holds network.node_cidr {one.nodes}"
+        if _holds_nodes(range_.setting) and (smaller := self.around(range_)) is not None:
+            return f"{smaller} is free{whom}, and holds network.node_cidr {range_.nodes}"
         if self._free is None:
             taken = [other.network for other in self._ranges]
             self._free = FreeRanges([*taken, NETBIRD_RANGE, *reserved()])
-        own = one.network
-        first = max(own.prefixlen, USUAL_NETWORK) if _holds_nodes(one.setting) else own.prefixlen
-        for prefix in range(first, max(_SMALLEST.get(one.setting, _SMALLEST_NETWORK), first) + 1):
+        own = range_.network
+        first = max(own.prefixlen, USUAL_NETWORK) if _holds_nodes(range_.setting) else own.prefixlen
+        for prefix in range(first, max(_SMALLEST.get(range_.setting, _SMALLEST_NETWORK), first) + 1):
             if (found := self._free.take(prefix, after=own)) is not None:
                 but = "" if prefix == first else f"no /{first} is left, but "
-                return f"{but}{found} is free{whom}{_with_nodes(one, found)}"
+                return f"{but}{found} is free{whom}{_with_nodes(range_, found)}"
         return f"no /{own.prefixlen} is left, and nothing smaller; make other ranges smaller"
 
-    def around(self, one: Range) -> IPv4Network | None:
+    def around(self, range_: Range) -> IPv4Network | None:
         """A smaller network that holds the servers' subnet and meets nothing, None where there is none."""
-        if one.nodes is None or not one.nodes.subnet_of(one.network):
+        if range_.nodes is None or not range_.nodes.subnet_of(range_.network):
             return None
-        first = max(min(USUAL_NETWORK, one.nodes.prefixlen), one.network.prefixlen + 1)
-        others = [other.network for other in self._ranges if other is not one]
+        first = max(min(USUAL_NETWORK, range_.nodes.prefixlen), range_.network.prefixlen + 1)
+        others = [other.network for other in self._ranges if other is not range_]
         others += [NETBIRD_RANGE, *reserved()]
-        for prefix in range(first, min(one.nodes.prefixlen, 24) + 1):
-            smaller = one.nodes.supernet(new_prefix=prefix)
+        for prefix in range(first, min(range_.nodes.prefixlen, 24) + 1):
+            smaller = range_.nodes.supernet(new_prefix=prefix)
             if not any(smaller.overlaps(other) for other in others):
                 return smaller
         return None
 
 
-def _with_nodes(one: Range, network: IPv4Network) -> str:
+def _with_nodes(range_: Range, network: IPv4Network) -> str:
     """A network of the program that moves takes the subnet of the servers with it."""
-    if not _holds_nodes(one.setting):
+    if not _holds_nodes(range_.setting):
         return ""
     return f", with network.node_cidr {example_subnet(network)} in it"
 
 
-def _in_netbird(one: Range, proposals: _Proposals) -> Problem:
+def _in_netbird(range_: Range, proposals: _Proposals) -> Problem:
     rule = (
         f"overlaps NetBird's range {NETBIRD_RANGE}; "
         "its peers have their addresses there, and a link that covers them sends replies round in a circle"
     )
-    return Problem(one.stack, one.setting, str(one.network), rule, proposals.instead_of(one))
+    return Problem(range_.stack, range_.setting, str(range_.network), rule, proposals.instead_of(range_))
 
 
-def _sides(one: Range, other: Range, proposals: _Proposals) -> tuple[Range, Range]:
+def _sides(later: Range, other: Range, proposals: _Proposals) -> tuple[Range, Range]:
     """Which of two ranges moves, and which stays: what can, and of two a network of the program that is larger than it
     has to be; else the later one.
     """
-    if one.fixed and not other.fixed:
-        return other, one
-    if not one.fixed and not other.fixed and proposals.around(one) is None and proposals.around(other) is not None:
-        return other, one
-    return one, other
+    if later.fixed and not other.fixed:
+        return other, later
+    if not later.fixed and not other.fixed and proposals.around(later) is None and proposals.around(other) is not None:
+        return other, later
+    return later, other
 
 
 def _alone(moves: Range, stays: Range, proposals: _Proposals) -> bool:
@@ -207,16 +211,16 @@ def _alone(moves: Range, stays: Range, proposals: _Proposals) -> bool:
     return bool(stays.fixed) or moves.stack == stays.stack or proposals.around(moves) is not None
 
 
-def _overlap(one: Range, stays: Range, links: Mapping[str, frozenset[str]], proposals: _Proposals) -> Problem:
+def _overlap(range_: Range, stays: Range, links: Mapping[str, frozenset[str]], proposals: _Proposals) -> Problem:
     """At the range that moves."""
-    moves, other = one, stays
-    common = min(links[one.stack] & links[other.stack], default="")
-    if one.stack == other.stack:
+    moves, other = range_, stays
+    common = min(links[range_.stack] & links[other.stack], default="")
+    if range_.stack == other.stack:
         reason = _OWN
-    elif other.stack not in links[one.stack]:
+    elif other.stack not in links[range_.stack]:
         reason = f"{common} is linked with both, and has to tell them apart"
     else:
-        reason = _KINDS[one.setting] if one.setting == other.setting and one.setting in _KINDS else _MIXED
+        reason = _KINDS[range_.setting] if range_.setting == other.setting and range_.setting in _KINDS else _MIXED
     rule = f"overlaps {stays}{f', {stays.fixed}' if stays.fixed else ''}; {reason}"
     return Problem(moves.stack, moves.setting, str(moves.network), rule, _fix(moves, stays, links, common, proposals))
 

@@ -65,7 +65,7 @@ def read_stack(stack: str, config: Mapping[str, Any], *, secrets: Collection[str
             plain = json.dumps(value) if isinstance(value, bool | int | float) else value
             sections.setdefault(namespace, {})[name] = plain
         elif namespace == PROJECT or namespace in providers:
-            candidates = [one.partition(":")[2] for one in known_secrets if one.startswith(f"{namespace}:")]
+            candidates = [secret.partition(":")[2] for secret in known_secrets if secret.startswith(f"{namespace}:")]
             candidates += names if namespace == PROJECT else providers[namespace]
             setting = shown(name if namespace == PROJECT else key)
             problems.append(unknown(stack, setting, name, value, candidates, len(problems)))
@@ -84,7 +84,7 @@ def read_stack(stack: str, config: Mapping[str, Any], *, secrets: Collection[str
     for name in model.model_fields:
         if name != "stack" and name not in values:
             settings.__dict__.pop(name, None)
-    named = tuple(replace(_with_its_place(one), setting=_as_in_file(one.setting)) for one in problems)
+    named = tuple(replace(_with_its_place(problem), setting=_as_in_file(problem.setting)) for problem in problems)
     return StackDraft(stack=stack, settings=settings, problems=named, secrets=found, computed_cilium_mtu=computed)
 
 
@@ -104,7 +104,9 @@ def _compute_mtus(values: dict[str, Any], sections: Mapping[str, Any]) -> int | 
         values["netbird"] = netbird
     if cilium is not None and not given("cilium") and (mtu := known(netbird, "mtu")) is not None:
         networks = [place.node_network for place in registry.PLACES if place.section in sections]
-        computed = largest_cilium_mtu(mtu, min((one.mtu for one in networks if one is not None), default=ETHERNET_MTU))
+        computed = largest_cilium_mtu(
+            mtu, min((network.mtu for network in networks if network is not None), default=ETHERNET_MTU)
+        )
         values["cilium"] = cilium.model_copy(update={"mtu": computed})
         return computed
     return None
@@ -135,7 +137,9 @@ def _with_its_place(problem: Problem) -> Problem:
 def _as_in_file(setting: str) -> str:
     """The settings of providers stand with their namespace in the file, ours without."""
     namespace, _, name = setting.partition(".")
-    return f"{namespace}:{name}" if any(namespace == one.namespace for one in registry.providers()) else setting
+    return (
+        f"{namespace}:{name}" if any(namespace == provider.namespace for provider in registry.providers()) else setting
+    )
 
 
 def whole(draft: StackDraft) -> StackSettings:

@@ -17,7 +17,7 @@ def reverse_zones(ranges: Sequence[IPv4Network]) -> list[str]:
     found = []
     for whole in sorted(ranges):
         octets = max(1, -(-whole.prefixlen // 8))
-        for one in whole.subnets(new_prefix=8 * octets):
-            labels = str(one.network_address).split(".")[:octets]
+        for subnet in whole.subnets(new_prefix=8 * octets):
+            labels = str(subnet.network_address).split(".")[:octets]
             found.append(".".join([*reversed(labels), REVERSE]))
     return found

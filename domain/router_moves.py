@@ -128,7 +128,7 @@ def settled(wanted: Sequence[str], now: RoutersNow) -> list[Action]:
     """
     actions: list[Action] = []
     for policy, node in sorted(now.gateways.items()):
-        routed = [one for one in wanted if one in now.routed.get(policy, frozenset()) & now.selectable]
+        routed = [router for router in wanted if router in now.routed.get(policy, frozenset()) & now.selectable]
         if node in routed or (node in wanted and not routed):
             continue
         there = sorted(routed or (now.ready & {*wanted}) or wanted)

@@ -50,7 +50,7 @@ def stack_file_schema() -> dict[str, Any]:
         properties = models["$defs"][provider_name]["properties"]
         for name in provider.model.model_fields:
             config[f"{provider.namespace}:{name}"] = _tidy(properties[name])
-    namespaces = "|".join(f"{one}:" for one in (PROJECT, *(provider.namespace for provider in providers())))
+    namespaces = "|".join(f"{namespace}:" for namespace in (PROJECT, *(provider.namespace for provider in providers())))
     return {
         "$schema": DRAFT,
         "title": "Stack file of Isthmus",
@@ -107,23 +107,25 @@ _TEXTS: Final = {"type": ["string", "integer", "boolean"]}
 def _tidy(schema: Any) -> Any:
     """Without pydantic's titles, with descriptions as editors show them and examples of the right kind."""
     if isinstance(schema, list):
-        return [_tidy(one) for one in schema]
+        return [_tidy(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
     result: dict[str, Any] = {}
     for name, value in schema.items():
         if name == "properties":
-            result[name] = {key: _tidy(one) for key, one in value.items()}
+            result[name] = {key: _tidy(part) for key, part in value.items()}
         elif name == "description":
             result[name] = plain(value)
         elif name == "examples":
-            result[name] = [yaml.safe_load(one) if _is_text_of_other_kind(schema, one) else one for one in value]
+            result[name] = [
+                yaml.safe_load(example) if _is_text_of_other_kind(schema, example) else example for example in value
+            ]
         elif name == "title" or (name == "default" and value is None):
             continue
         elif name == "additionalProperties" and value == {"type": "string"}:
             result[name] = _TEXTS
         elif name == "patternProperties":
-            result[name] = {key: _TEXTS if one == {"type": "string"} else _tidy(one) for key, one in value.items()}
+            result[name] = {key: _TEXTS if part == {"type": "string"} else _tidy(part) for key, part in value.items()}
         else:
             result[name] = _tidy(value)
     if (text := _AS_TEXT.get(str(result.get("type")))) is not None and "pattern" not in result:
@@ -136,7 +138,7 @@ def _tidy(schema: Any) -> Any:
 
 
 def _is_text_of_other_kind(schema: dict[str, Any], example: object) -> bool:
-    kinds = [schema.get("type"), *(one.get("type") for one in schema.get("anyOf", []))]
+    kinds = [schema.get("type"), *(alternative.get("type") for alternative in schema.get("anyOf", []))]
     return isinstance(example, str) and "string" not in kinds and not isinstance(kinds[0], list)
 
 

@@ -113,24 +113,24 @@ def _kind(schema: dict[str, Any], field: FieldInfo) -> str:
         if "maxProperties" in schema:
             return f"At most {schema['maxProperties']} objects, each by its name, see below"
         return f"List of at most {schema['maxItems']} objects, see below"
-    one = next((part for part in schema.get("anyOf", [schema]) if part.get("type") != "null"), schema)
-    if "enum" in one:
-        return "One of " + ", ".join(f"`{value}`" for value in one["enum"])
-    kinds = one.get("type", "object")
+    form = next((part for part in schema.get("anyOf", [schema]) if part.get("type") != "null"), schema)
+    if "enum" in form:
+        return "One of " + ", ".join(f"`{value}`" for value in form["enum"])
+    kinds = form.get("type", "object")
     if isinstance(kinds, list):
         text = " or ".join(_KINDS[kind] for kind in kinds)
     elif kinds == "array":
-        text = f"list of {_KINDS[one['items'].get('type', 'object')]}s"
+        text = f"list of {_KINDS[form['items'].get('type', 'object')]}s"
     else:
         text = _KINDS[kinds]
-    if one.get("pattern") == _CIDR_PATTERN or one.get("items", {}).get("pattern") == _CIDR_PATTERN:
+    if form.get("pattern") == _CIDR_PATTERN or form.get("items", {}).get("pattern") == _CIDR_PATTERN:
         text = "IPv4 network" if kinds == "string" else "list of IPv4 networks"
-    if one.get("format") == "ipv4":
+    if form.get("format") == "ipv4":
         text = "IPv4 address"
-    if (limit := one.get("maxItems", one.get("maxProperties"))) is not None:
+    if (limit := form.get("maxItems", form.get("maxProperties"))) is not None:
         text += f", at most {limit} entries"
-    if "minimum" in one and "maximum" in one:
-        text += f" from {one['minimum']} to {one['maximum']}"
+    if "minimum" in form and "maximum" in form:
+        text += f" from {form['minimum']} to {form['maximum']}"
     return text[:1].upper() + text[1:]
 
 
@@ -197,7 +197,7 @@ def _refused() -> Iterator[str]:
     for clash in fixed_values():
         yield f"| `{clash.path}` | `{_as_yaml(clash.needed)}` | {clash.reason} |\n"
     for path, (allowed, reason) in sorted({**KEPT, **KEPT_ON_OUR_NODES}.items()):
-        must = " or ".join(f"`{_as_yaml(one)}`" for one in allowed if one != "") or "left out"
+        must = " or ".join(f"`{_as_yaml(choice)}`" for choice in allowed if choice != "") or "left out"
         where = ", on nodes of this program" if path in KEPT_ON_OUR_NODES else ""
         yield f"| `{path}` | {must} | {reason}{where} |\n"
     past = ", ".join(f"`{path}`" for path in PAST_THE_CHART)

@@ -189,19 +189,19 @@ def _node(event: Any, events: Iterator[Any], path: str | None, depth: int, stack
         return _scalar(event)
     if isinstance(event, yaml.SequenceStartEvent):
         items: list[Any] = []
-        while not isinstance(one := next(events), yaml.SequenceEndEvent):
+        while not isinstance(child := next(events), yaml.SequenceEndEvent):
             below = None if path is None else f"{path}.{len(items)}"
             if below is not None:
-                result.lines.setdefault(below, _line(one))
-            items.append(_node(one, events, below, depth + 1, stack, result))
+                result.lines.setdefault(below, _line(child))
+            items.append(_node(child, events, below, depth + 1, stack, result))
         return items
     values: dict[str, Any] = {}
-    while not isinstance(one := next(events), yaml.MappingEndEvent):
-        at = _line(one)
-        if not isinstance(one, yaml.ScalarEvent):
+    while not isinstance(child := next(events), yaml.MappingEndEvent):
+        at = _line(child)
+        if not isinstance(child, yaml.ScalarEvent):
             raise _UnreadableError("has a key that is not a text", "see the example stack files", at)
-        _node(one, iter(()), path, depth + 1, stack, result)
-        key = one.value
+        _node(child, iter(()), path, depth + 1, stack, result)
+        key = child.value
         below = _below(path, in_our_namespace(key, result.namespace))
         if key in values:
             result.problems.append(Problem(stack, shown(below or key), "", "stands there twice", "remove one", at))

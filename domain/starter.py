@@ -237,7 +237,7 @@ def _free_ranges(fleet: Fleet, place: Place, node_cidr: IPv4Network | None) -> d
     if place.own_network is not None:
         wanted.append((place.own_network, NETWORK_SIZES, None))
     for setting, sizes, after in wanted:
-        found = next((one for size in sizes if (one := free.take(size, after=after)) is not None), None)
+        found = next((range_ for size in sizes if (range_ := free.take(size, after=after)) is not None), None)
         if found is None:
             return setting
         ranges[setting] = found
@@ -257,7 +257,7 @@ def _free_zone(name: str, fleet: Fleet) -> str:
     ]
 
     def collides(zone: str) -> bool:
-        return any(zone == one or zone.endswith(f".{one}") or one.endswith(f".{zone}") for one in zones)
+        return any(zone == other or zone.endswith(f".{other}") or other.endswith(f".{zone}") for other in zones)
 
     candidates = [f"{name}.internal", f"{name}.isthmus.internal", f"{name}.home.arpa"]
     candidates += [f"{name}.cluster-{number}.internal" for number in range(1, len(zones) + 2)]

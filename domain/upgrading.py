@@ -61,8 +61,8 @@ def why_not_now(
     """
     nodes = {item["metadata"]["name"]: item for item in listed.get("items") or []}
     runs, wanted = release(kubelet(nodes.get(name))), release(version)
-    others = [one for one in servers if one != name]
-    if server and (away := [one for one in others if not is_ready(nodes.get(one))]):
+    others = [other for other in servers if other != name]
+    if server and (away := [other for other in others if not is_ready(nodes.get(other))]):
         return f"of the other servers {names_are(away)} not ready, and etcd needs a majority: bring them back first"
     if runs is None or wanted is None:
         return None

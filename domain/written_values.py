@@ -22,7 +22,7 @@ def meant(value: Any, kind: Kind | None) -> Any:
     if kind in ("object", "list", "texts") and isinstance(value, str):
         value = _json(value, dict if kind != "list" else list)
     if kind == "texts" and isinstance(value, dict):
-        return {name: _text(one) for name, one in value.items()}
+        return {name: _text(entry) for name, entry in value.items()}
     if not isinstance(value, str):
         return value
     if kind == "int" and _WHOLE.fullmatch(value):

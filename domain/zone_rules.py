@@ -84,8 +84,8 @@ def _in_use(draft: StackDraft, setting: str, zone: str, whom: str, free: tuple[s
 
 def _free(zone: str, draft: StackDraft, free: tuple[str, ...] = _ZONES[0][2]) -> str:
     """Another zone, over no host that is in use."""
-    proposals = (one.format(draft.stack) for one in (*free, free[-1].replace("pods", "zone.pods")))
-    return next(one for one in proposals if one != zone and _covered(one, draft) is None)
+    proposals = (pattern.format(draft.stack) for pattern in (*free, free[-1].replace("pods", "zone.pods")))
+    return next(proposal for proposal in proposals if proposal != zone and _covered(proposal, draft) is None)
 
 
 def _covered(zone: str, draft: StackDraft) -> tuple[str, str] | None:

@@ -183,7 +183,9 @@ def node_count(draft: StackDraft) -> int | None:
 def own_network_of(draft: StackDraft) -> str | None:
     """The setting of the network that holds the node CIDR, where the program makes one."""
     networks = (place.own_network for place in PLACES)
-    return next((one for one in networks if one and known(draft.settings, *one.split(".")) is not None), None)
+    return next(
+        (network for network in networks if network and known(draft.settings, *network.split(".")) is not None), None
+    )
 
 
 def reserved() -> tuple[IPv4Network, ...]:

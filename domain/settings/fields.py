@@ -49,10 +49,10 @@ def read_value(stack: str, path: str, field: FieldInfo, value: Any, problems: li
         named = value.items() if isinstance(value, dict) else enumerate(value)
         wrong = _wrong_names(stack, path, field, value, problems) if isinstance(value, dict) else frozenset()
         entries = {
-            name: _read_model(stack, f"{path}.{shown(name)}", item, one, problems)
-            if isinstance(one, Mapping)
-            else _wrong_kind(stack, f"{path}.{shown(name)}", one, "an object", example_of(field, 1), problems)
-            for name, one in named
+            name: _read_model(stack, f"{path}.{shown(name)}", item, entry, problems)
+            if isinstance(entry, Mapping)
+            else _wrong_kind(stack, f"{path}.{shown(name)}", entry, "an object", example_of(field, 1), problems)
+            for name, entry in named
         }
         if not form.by_name:
             return tuple(entries.values())
@@ -60,7 +60,9 @@ def read_value(stack: str, path: str, field: FieldInfo, value: Any, problems: li
     try:
         return form.adapter.validate_python(value)
     except PydanticError as error:
-        problems.extend(problem_of(stack, path, field, one) for one in distinct(without_followers(error.errors())))
+        problems.extend(
+            problem_of(stack, path, field, detail) for detail in distinct(without_followers(error.errors()))
+        )
         return REFUSED
     except RecursionError:
         return _wrong_kind(stack, path, value, "as flat as it should be", "write it with fewer levels", problems)
@@ -74,8 +76,8 @@ def _wrong_names(
         form_of(field).names.validate_python(dict.fromkeys(value))
     except PydanticError as error:
         errors = list(distinct(without_followers(error.errors())))
-        problems.extend(problem_of(stack, path, field, one) for one in errors)
-        wrong = {one["loc"][0] for one in errors}
+        problems.extend(problem_of(stack, path, field, detail) for detail in errors)
+        wrong = {detail["loc"][0] for detail in errors}
         return frozenset(name for name in value if str(name) in wrong)
     return frozenset()
 

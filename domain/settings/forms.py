@@ -65,7 +65,9 @@ def _kind_of(annotation: Any) -> Kind | None:
     if origin in (tuple, dict):
         texts = origin is dict and get_args(inner[1])[:1] == (str,)
         return "list" if origin is tuple else ("texts" if texts else "object")
-    return next((kind for one in inner if origin is not Literal and (kind := _kind_of(one)) is not None), None)
+    return next(
+        (kind for argument in inner if origin is not Literal and (kind := _kind_of(argument)) is not None), None
+    )
 
 
 def model_of(annotation: Any) -> type[Section] | None:
@@ -104,8 +106,8 @@ def places_of(model: type[Section]) -> dict[str, tuple[str, ...]]:
             below = f"{path}.{name}" if path else name
             if path:
                 found.setdefault(name, []).append(below)
-            if (one := model_of(field.annotation)) is not None:
-                walk(one, below)
+            if (section := model_of(field.annotation)) is not None:
+                walk(section, below)
 
     walk(model, "")
     return {name: tuple(paths) for name, paths in found.items()}

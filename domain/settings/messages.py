@@ -22,9 +22,9 @@ def guess(name: str, candidates: Collection[str], found: int) -> str:
     takes its time.
     """
     plain = name[:60].lower().replace("-", "").replace("_", "")
-    near = [one for one in candidates if one.lower().replace("_", "") == plain]
+    near = [candidate for candidate in candidates if candidate.lower().replace("_", "") == plain]
     if not near and found <= PROBLEMS_LIMIT:
-        near = [one for one in candidates if name in one.split("_")]
+        near = [candidate for candidate in candidates if name in candidate.split("_")]
     if len(near) != 1 and found <= PROBLEMS_LIMIT:
         near = difflib.get_close_matches(name[:60], candidates, n=1, cutoff=0.65)
     return f"did you mean {near[0]}?" if near else f"{THERE_ARE}{', '.join(sorted(candidates))}"
@@ -166,7 +166,7 @@ def _of_one_setting(model: type[Section] | None) -> str | None:
 def _flow(value: object) -> str:
     """Of the kinds that examples have, as YAML in one line."""
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{name}: {_flow(one)}' for name, one in value.items())}}}"
+        return f"{{{', '.join(f'{name}: {_flow(entry)}' for name, entry in value.items())}}}"
     if isinstance(value, list):
         return f"[{', '.join(map(_flow, value))}]"
     return str(value).lower() if isinstance(value, bool) else str(value)

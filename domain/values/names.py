@@ -64,7 +64,7 @@ def foreign_zone(value: str) -> str:
     """A zone that is not of Kubernetes; arpa zones are possible, for names of addresses."""
     labels = value.split(".")
     if len(value) > 200 or not all(
-        re.fullmatch(r"_?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", one, re.ASCII) for one in labels
+        re.fullmatch(r"_?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", label, re.ASCII) for label in labels
     ):
         raise RuleError(
             "is not a DNS zone of lower-case labels without a trailing dot", "write it like corp.example.com"

@@ -42,7 +42,7 @@ def label_key(key: str) -> str:
     _mark_key(key)
     domain, _, name = key.rpartition("/")
     role = key.startswith(ROLE_PREFIX) and name not in _ROLES_OF_K3S
-    if not role and any(domain == one or domain.endswith(f".{one}") for one in KUBERNETES_DOMAINS):
+    if not role and any(domain == reserved or domain.endswith(f".{reserved}") for reserved in KUBERNETES_DOMAINS):
         raise RuleError(
             "is a label that Kubernetes sets itself", f"take another one, like example.com/workload or {ROLE_PREFIX}db"
         )
@@ -65,7 +65,7 @@ def taint(value: str) -> str:
             "write it like workload=database:NoSchedule",
         )
     domain = _mark_key(found["key"]).rpartition("/")[0]
-    if any(domain == one or domain.endswith(f".{one}") for one in KUBERNETES_DOMAINS):
+    if any(domain == reserved or domain.endswith(f".{reserved}") for reserved in KUBERNETES_DOMAINS):
         raise RuleError("is a taint that Kubernetes sets itself", "take another one, like example.com/workload=db")
     return value
 

@@ -72,7 +72,7 @@ def k3s_value(value: object) -> object:
     """Text, a number, true or false, or a list of texts."""
     if isinstance(value, str | bool | int):
         return value
-    if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
+    if isinstance(value, list | tuple) and all(isinstance(entry, str) for entry in value):
         return tuple(value)
     raise RuleError("is neither text, a whole number, true, false nor a list of texts", "write it like [max-pods=200]")
 

@@ -118,8 +118,8 @@ def types_in(location: str, architecture: Architecture = "x86") -> list[str]:
     everywhere = location not in NETWORK_ZONES
     return [
         name
-        for name, one in SERVER_TYPES.items()
-        if one.architecture == architecture and (everywhere or location in one.locations)
+        for name, listed in SERVER_TYPES.items()
+        if listed.architecture == architecture and (everywhere or location in listed.locations)
     ]
 
 
@@ -153,7 +153,7 @@ def near_server_type(name: str, location: str, *, arm: bool = False) -> str | No
     much alike.
     """
     there = types_in(location, "arm" if arm else "x86")
-    return next((one for one in there if one[:-1] == name[:-1]), None) or _nearest(name, there)
+    return next((server_type for server_type in there if server_type[:-1] == name[:-1]), None) or _nearest(name, there)
 
 
 def _nearest(name: str, names: Iterable[str]) -> str | None:

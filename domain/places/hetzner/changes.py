@@ -79,10 +79,10 @@ def _newcomers(outputs: Mapping[str, Any], settings: CommonSettings, section: He
 def _moved(outputs: Mapping[str, Any], settings: CommonSettings, section: HetznerSettings) -> Iterator[Problem]:
     """A server stays in its location, and of its architecture: Hetzner would have to make it anew."""
     listed = part(outputs, RAISED_WITH).get(_GROUPS)
-    found = (_GROUP.fullmatch(one) for one in listed if isinstance(one, str)) if isinstance(listed, list) else ()
+    found = (_GROUP.fullmatch(text) for text in listed if isinstance(text, str)) if isinstance(listed, list) else ()
     # What was raised before it was noted: servers of the two groups alone, and x86 ones.
     before = {"control_plane": ("", "x86"), "workers": ("", "x86")}
-    before |= {one[1]: (one[2], one[3]) for one in found if one is not None}
+    before |= {match[1]: (match[2], match[3]) for match in found if match is not None}
     stay = {
         node.order.setting for node in nodes(settings, section) if node.name in nodes_that_run(outputs) and node.order
     }

@@ -65,17 +65,17 @@ def read_offer(
     Raises KeyError, TypeError, ValueError or AttributeError for objects of another form.
     """
     return Offer(
-        zones={str(one["name"]): str(one["network_zone"]) for one in locations},
+        zones={str(location["name"]): str(location["network_zone"]) for location in locations},
         server_types={
-            str(one["name"]): OfferedType(
-                architecture=str(one["architecture"]),
-                memory_gb=float(one["memory"]),
-                sales={str(place["name"]): _sale(place) for place in one["locations"]},
+            str(server_type["name"]): OfferedType(
+                architecture=str(server_type["architecture"]),
+                memory_gb=float(server_type["memory"]),
+                sales={str(place["name"]): _sale(place) for place in server_type["locations"]},
             )
-            for one in server_types
+            for server_type in server_types
         },
         image_architectures={
-            image: frozenset(str(one["architecture"]) for one in found if one["status"] == "available")
+            image: frozenset(str(variant["architecture"]) for variant in found if variant["status"] == "available")
             for image, found in images.items()
         },
     )
@@ -202,14 +202,16 @@ def _server_type(
 def _sold_in(location: str, offer: Offer, now: datetime, architecture: str) -> str:
     """Those of the architecture that one can have there now, those of a usual size first; of no location: in any."""
 
-    def sold(one: OfferedType) -> bool:
-        sales = [sale for place, sale in one.sales.items() if location in ("", place)]
-        return one.architecture == architecture and any(
+    def sold(offered: OfferedType) -> bool:
+        sales = [sale for place, sale in offered.sales.items() if location in ("", place)]
+        return offered.architecture == architecture and any(
             sale.available and (sale.ends is None or sale.ends > now) for sale in sales
         )
 
     found = [
-        (one.memory_gb < USUAL_MEMORY_GB, one.memory_gb, name) for name, one in offer.server_types.items() if sold(one)
+        (offered.memory_gb < USUAL_MEMORY_GB, offered.memory_gb, name)
+        for name, offered in offer.server_types.items()
+        if sold(offered)
     ]
     names = [name for _, _, name in sorted(found)]
     return ", ".join(names[:NAMES_SHOWN]) + (" or a larger one" if len(names) > NAMES_SHOWN else "")

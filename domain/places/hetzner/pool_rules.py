@@ -53,7 +53,7 @@ def pool_addresses(draft: StackDraft) -> Iterator[Problem]:
         if addresses is None or nodes is None or nodes.prefixlen > HETZNER_NODE_PREFIX:
             continue
         kept = next(nodes.subnets(new_prefix=HETZNER_NODE_PREFIX))
-        other = next((one for one, taken in before.items() if addresses.overlaps(taken)), None)
+        other = next((earlier for earlier, taken in before.items() if addresses.overlaps(taken)), None)
         highest = max(members(pool) or (0,))
         prefix, rule = addresses.prefixlen, None
         if not addresses.subnet_of(nodes):
@@ -74,16 +74,16 @@ def pool_addresses(draft: StackDraft) -> Iterator[Problem]:
 def _free(draft: StackDraft, name: str, nodes: IPv4Network, prefix: int) -> str:
     """A range of this size that no other pool has, that of the same beginning first: then nobody moves."""
     kept = next(nodes.subnets(new_prefix=HETZNER_NODE_PREFIX))
-    others = [one.addresses for other, one in pools(draft).items() if other != name and hasattr(one, "addresses")]
+    others = [pool.addresses for other, pool in pools(draft).items() if other != name and hasattr(pool, "addresses")]
     own = pools(draft)[name].addresses
     candidates = [own.supernet(new_prefix=prefix)] if prefix < own.prefixlen else []
     if candidates and candidates[0].network_address != own.network_address:
         candidates = []
     if prefix >= nodes.prefixlen:
         candidates += list(nodes.subnets(new_prefix=prefix))
-    for one in candidates:
-        if one.subnet_of(nodes) and not any(one.overlaps(taken) for taken in (kept, *others)):
-            return f"take {one}, which is free"
+    for candidate in candidates:
+        if candidate.subnet_of(nodes) and not any(candidate.overlaps(taken) for taken in (kept, *others)):
+            return f"take {candidate}, which is free"
     return f"nothing of that size is free in {nodes}: give the cluster a larger node CIDR when it is raised anew"
 
 
@@ -94,7 +94,7 @@ def pool_locations(draft: StackDraft) -> Iterator[Problem]:
         location = getattr(pool, "location", None)
         other = NETWORK_ZONES.get(location or "")
         if location is not None and zone in NETWORK_ZONES.values() and other is not None and other != zone:
-            there = ", ".join(one for one, its in NETWORK_ZONES.items() if its == zone)
+            there = ", ".join(place for place, its in NETWORK_ZONES.items() if its == zone)
             rule = f"is in the network zone {other}, and the private network of the stack is in {zone}"
             yield Problem(draft.stack, f"{_setting(name)}.location", location, rule, f"take one of {zone}: {there}")
 

@@ -46,7 +46,7 @@ def location_listed(draft: StackDraft) -> Iterator[Problem]:
             continue
         zones, near, there = set(NETWORK_ZONES.values()), near_location(location), ", ".join(NETWORK_ZONES)
         if location in zones:
-            there = ", ".join(one for one, zone in NETWORK_ZONES.items() if zone == location)
+            there = ", ".join(place for place, zone in NETWORK_ZONES.items() if zone == location)
             rule, fix = "is a network zone, not a location", f"take one of it: {there}"
         elif near is not None and location.startswith(f"{near}-"):
             rule = "is a datacenter, which Hetzner's API knows no more; servers stand in a location"
@@ -106,7 +106,7 @@ def server_types_listed(draft: StackDraft) -> Iterator[Problem]:
             rule = f"is not among Hetzner's server types as of {LIST_DATE}"
             fix = _past(near, f"take one such as {near_by}")
         elif location in NETWORK_ZONES and location not in listed.locations:
-            places = ", ".join(one for one in NETWORK_ZONES if one in listed.locations)
+            places = ", ".join(place for place in NETWORK_ZONES if place in listed.locations)
             rule = f"is not to be had in {location}, only in {places} (as of {LIST_DATE})"
             fix = f"take one such as {near_by}; {_PAST}"
         else:

@@ -60,7 +60,7 @@ def given_cluster_problems(
 
 def given_cluster_remarks(stack: str, found: GivenCluster) -> list[str]:
     """What a person should know and nothing fails by."""
-    if not any(one["metadata"]["name"] == "kube-proxy" for one in found.daemon_sets):
+    if not any(daemon_set["metadata"]["name"] == "kube-proxy" for daemon_set in found.daemon_sets):
         return []
     return [
         (
@@ -109,7 +109,7 @@ def _network(text: str) -> IPv4Network | None:
 
 
 def _no_other_network(stack: str, found: GivenCluster) -> list[Problem]:
-    names = {one["metadata"]["name"] for one in found.daemon_sets}
+    names = {daemon_set["metadata"]["name"] for daemon_set in found.daemon_sets}
     networks = {whose for name, whose in NETWORKS.items() if name in names}
     if any(FLANNEL in (node["metadata"].get("annotations") or {}) for node in found.nodes):
         networks.add("flannel")

@@ -51,29 +51,29 @@ def machine_facts(said: str) -> MachineFacts | None:
     if "end" not in facts:
         return None
 
-    def one(name: str) -> str:
+    def first(name: str) -> str:
         return facts.get(name, [""])[0]
 
     def number(name: str) -> int | None:
-        return int(one(name)) if one(name).isdecimal() else None
+        return int(first(name)) if first(name).isdecimal() else None
 
     off = {"ufw"} if "ufw" in facts else set()
     return MachineFacts(
-        user=one("user"),
-        root=one("root") == "yes",
-        architecture=one("architecture"),
-        kernel=one("kernel"),
-        systemd=one("systemd") == "yes",
-        hostname=one("hostname"),
-        machine_id=one("machine_id"),
+        user=first("user"),
+        root=first("root") == "yes",
+        architecture=first("architecture"),
+        kernel=first("kernel"),
+        systemd=first("systemd") == "yes",
+        hostname=first("hostname"),
+        machine_id=first("machine_id"),
         seconds=number("time"),
         memory_kib=number("memory_kib"),
         disk_kib=number("disk_kib"),
-        memory_cgroup=one("memory_cgroup") == "yes",
-        vxlan=one("vxlan") == "yes",
-        tun=one("tun") == "yes",
-        ours=one("ours") == "yes",
-        foreign_routes=one("foreign_routes") == "yes",
+        memory_cgroup=first("memory_cgroup") == "yes",
+        vxlan=first("vxlan") == "yes",
+        tun=first("tun") == "yes",
+        ours=first("ours") == "yes",
+        foreign_routes=first("foreign_routes") == "yes",
         addresses=frozenset(_addresses(facts.get("address", ()))),
         links=frozenset(facts.get("link", ())),
         units=frozenset(facts.get("unit", ())) - off,
@@ -85,7 +85,7 @@ def machine_facts(said: str) -> MachineFacts | None:
 
 
 def _addresses(found: Sequence[str]) -> list[IPv4Address]:
-    return [IPv4Address(one) for one in found if _is_address(one)]
+    return [IPv4Address(address) for address in found if _is_address(address)]
 
 
 def _is_address(text: str) -> bool:

@@ -54,7 +54,7 @@ class Look:
 
     def new(self) -> Iterator[tuple[Machine, MachineFacts, str]]:
         """Those of them where this program has not been at work."""
-        return (one for one in self.each() if not one[1].ours)
+        return (answer for answer in self.each() if not answer[1].ours)
 
     def fault(self, place: str, machine: Machine, rule: str, fix: str) -> Problem:
         """A problem of that machine."""
@@ -122,7 +122,10 @@ def has_its_address(look: Look) -> Iterator[Problem]:
     """The address in the stack file is one of the machine's own."""
     for machine, facts, place in look.each():
         if machine.address not in facts.addresses:
-            own = ", ".join(map(str, sorted(one for one in facts.addresses if not one.is_loopback)[:5])) or "none"
+            own = (
+                ", ".join(map(str, sorted(address for address in facts.addresses if not address.is_loopback)[:5]))
+                or "none"
+            )
             rule = f"has not got the address {machine.address}, by which the other nodes are to reach it; it has {own}"
             yield look.fault(f"{place}.address", machine, rule, "write the one of the nodes' network")
 
@@ -240,12 +243,12 @@ def nothing_else_runs(look: Look) -> Iterator[Problem]:
 def nothing_is_left(look: Look) -> Iterator[Problem]:
     """No other network of pods has left its files or interfaces."""
     for machine, facts, place in look.new():
-        files = [one for one in facts.there if one.startswith("/etc/cni/net.d/")]
+        files = [path for path in facts.there if path.startswith("/etc/cni/net.d/")]
         if files:
             rule = f"has settings of another network of pods: {', '.join(files[:3])}"
             yield look.fault(place, machine, rule, "remove them, since the kubelet takes the first of them by name")
         links = sorted(
-            one for one in facts.links if re.match(r"(cni0|flannel|cilium_|weave|kube-ipvs|vxlan\.calico)", one)
+            link for link in facts.links if re.match(r"(cni0|flannel|cilium_|weave|kube-ipvs|vxlan\.calico)", link)
         )
         if links:
             rule = f"has interfaces of another network of pods: {', '.join(links[:3])}"
