@@ -88,12 +88,12 @@ def by_package(files: Mapping[str, Any]) -> list[Reached]:
 
 
 def _sum(files: Mapping[str, Any], package: str, key: str) -> int:
-    return sum(int(one["summary"][key]) for file, one in files.items() if Path(file).parts[0] == package)
+    return sum(int(entry["summary"][key]) for file, entry in files.items() if Path(file).parts[0] == package)
 
 
 def judged(reached: Sequence[Reached], held: Mapping[str, float]) -> list[str]:
     """What is wrong with the figures: a sentence for each package below its floor, without one, or not measured."""
-    figures = {one.package: one.percent for one in reached}
+    figures = {share.package: share.percent for share in reached}
     wrong = [
         f"the unit tests run {_tenths(figures[package])} % of {package}, less than its {floor} % in pyproject.toml"
         for package, floor in held.items()

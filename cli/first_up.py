@@ -41,26 +41,26 @@ def first_up(*, runs: int, busy: int, as_json: bool) -> int:
 
 def passed(found: Sequence[FirstUp], runs: int) -> bool:
     """Whether all of them ran, and ended well."""
-    return len(found) == runs and all(one.passed for one in found)
+    return len(found) == runs and all(run.passed for run in found)
 
 
 def as_data(found: Sequence[FirstUp], runs: int) -> dict[str, object]:
     """For programs."""
-    return {"wanted": runs, "runs": [one.as_json() for one in found], "passed": passed(found, runs)}
+    return {"wanted": runs, "runs": [run.as_json() for run in found], "passed": passed(found, runs)}
 
 
 def print_runs(out: Console, found: Sequence[FirstUp]) -> None:
     """For people."""
     rows = [
         (
-            str(one.number),
-            str(one.busy or "none"),
-            f"{one.seconds:.0f} s",
-            f"{one.load:.0f}",
-            f"{one.down_seconds:.0f} s",
-            "well" if one.passed else f"codes {one.code} and {one.down_code}, {len(one.left)} things left",
+            str(run.number),
+            str(run.busy or "none"),
+            f"{run.seconds:.0f} s",
+            f"{run.load:.0f}",
+            f"{run.down_seconds:.0f} s",
+            "well" if run.passed else f"codes {run.code} and {run.down_code}, {len(run.left)} things left",
         )
-        for one in found
+        for run in found
     ]
     print_table(out, HEADS, rows, right=("run", "lab up", "load", "lab down"))
     for run in found:

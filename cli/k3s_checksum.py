@@ -46,7 +46,10 @@ def k3s_checksum(version: str | None, mirror: str | None, *, arm64: bool = False
     except RuleError as broken:
         value = "" if broken.hide_value else f" {shown(mirror)}"
         return _wrong_usage(f"--mirror{value} {broken.rule}; {broken.fix or 'write it like https://HOST/k3s'}.")
-    checksums = {one: _checksum(release, one, base) for one in (["amd64", "arm64"] if arm64 else ["amd64"])}
+    checksums = {
+        architecture: _checksum(release, architecture, base)
+        for architecture in (["amd64", "arm64"] if arm64 else ["amd64"])
+    }
     out = console.results()
     out.print(Text(f"    version: {release}"))
     for architecture, checksum in checksums.items():

@@ -223,7 +223,7 @@ def _access(report: FleetReport, width: int) -> Iterator[Segment]:
     rows = []
     for cluster in report.clusters:
         sources = ((), ()) if cluster.access is None else (cluster.access.api, cluster.access.ssh)
-        who = [", ".join(map(str, one)) or SITES_OWN for one in sources]
+        who = [", ".join(map(str, addresses)) or SITES_OWN for addresses in sources]
         rows.append((cluster.name, *([cluster.place] if few else []), *who))
     yield from table(
         "Where they stand, and who may reach them" if few else "Who may reach the servers",
@@ -261,7 +261,9 @@ def _links(report: FleetReport, width: int) -> Iterator[Segment]:
             (
                 _arrow(link),
                 link.egress_policy,
-                ", ".join(f"{one.name} ({' '.join([one.protocol, *one.ports])})" for one in link.netbird_policies),
+                ", ".join(
+                    f"{policy.name} ({' '.join([policy.protocol, *policy.ports])})" for policy in link.netbird_policies
+                ),
             )
             for link in report.links
         ],

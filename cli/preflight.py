@@ -48,7 +48,7 @@ def preflight(directory: Path, stack: str, *, key: Path | None, as_json: bool) -
     problems = place_problems(read_fleet(directory), found)
     said = remarks(look)
     if as_json:
-        print(json.dumps({"problems": [one.as_json() for one in problems], "remarks": said}, indent=2))
+        print(json.dumps({"problems": [problem.as_json() for problem in problems], "remarks": said}, indent=2))
     else:
         for remark in said:
             console.messages().print(Text(f"note: {remark}", style="dim"))
@@ -69,7 +69,7 @@ def _settings(directory: Path, stack: str, *, as_json: bool) -> StackSettings | 
         cannot(f"there is no {stack_file_name(shown(stack))} in {directory}; stacks there: {there}.")
     if problems := check_fleet(fleet):
         if as_json:
-            print(json.dumps({"problems": [one.as_json() for one in problems], "remarks": []}, indent=2))
+            print(json.dumps({"problems": [problem.as_json() for problem in problems], "remarks": []}, indent=2))
         else:
             print_problems(problems)
         return None

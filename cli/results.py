@@ -130,7 +130,7 @@ def print_results(
 
 
 def _files(times: Sequence[Timed]) -> list[str]:
-    return list(dict.fromkeys(one.file for one in times))
+    return list(dict.fromkeys(timing.file for timing in times))
 
 
 def _print_times(results: Sequence[PartResult]) -> None:
@@ -138,11 +138,13 @@ def _print_times(results: Sequence[PartResult]) -> None:
     for result in results:
         if not result.times:
             continue
-        files = {file: [one.seconds for one in result.times if one.file == file] for file in _files(result.times)}
+        files = {
+            file: [timing.seconds for timing in result.times if timing.file == file] for file in _files(result.times)
+        }
         whole = sum(map(sum, files.values()))
         out.print(Text(f"\ntime of {result.part}, by file", style="bold"))
         small = []
-        for file, seconds in sorted(files.items(), key=lambda one: -sum(one[1])):
+        for file, seconds in sorted(files.items(), key=lambda entry: -sum(entry[1])):
             if sum(seconds) < SHOWN_SHARE * whole:
                 small.append(sum(seconds))
                 continue
@@ -150,7 +152,9 @@ def _print_times(results: Sequence[PartResult]) -> None:
             out.print(Text(hanging(f"  {console.duration(sum(seconds)):>12}  ", f"{file} ({count})", out.width)))
         if small:
             out.print(f"  {console.duration(sum(small)):>12}  {len(small)} other files")
-    slowest = sorted((one for result in results for one in result.times), key=lambda one: -one.seconds)[:SLOWEST_TESTS]
+    slowest = sorted((timing for result in results for timing in result.times), key=lambda timing: -timing.seconds)[
+        :SLOWEST_TESTS
+    ]
     if slowest:
         out.print(Text("\nslowest tests", style="bold"))
         for timed in slowest:

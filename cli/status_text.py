@@ -30,8 +30,8 @@ _NAMES = {"up": "answered", "partly": "partly", "down": "not answered", "unknown
 def print_status(out: Console, status: Status, *, machines_too: bool = False) -> None:
     """The tables of clusters and links, on request of machines and helpers as well."""
     if machines_too:
-        machines = ((one.name, _state(one.running, "running", "off"), "") for one in status.machines)
-        helpers = ((one.name, _state(one.running, "running", "ended"), one.url) for one in status.helpers)
+        machines = ((machine.name, _state(machine.running, "running", "off"), "") for machine in status.machines)
+        helpers = ((helper.name, _state(helper.running, "running", "ended"), helper.url) for helper in status.helpers)
         print_table(out, ("machine or server", "state", "address"), list(chain(machines, helpers)))
     print_table(out, CLUSTER_HEADS, list(_cluster_rows(status.clusters)))
     print_table(out, LINK_HEADS, list(_link_rows(status.links)))

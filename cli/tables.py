@@ -135,7 +135,7 @@ def _shortest(heads: Row, rows: Sequence[Row], widths: Sequence[int]) -> list[in
     """How narrow each column may get. The first says what the row is about, so it stays in one piece."""
     _, *others = zip(heads, *rows, strict=True)
     words = [max(len(word) for cell in column for word in cell.split(" ")) for column in others]
-    return [min(WORD_LIMIT, one) for one in (widths[0], *words)]
+    return [min(WORD_LIMIT, width) for width in (widths[0], *words)]
 
 
 def _wrapped_row(row: Row, widths: Sequence[int]) -> Iterator[str]:

@@ -75,7 +75,7 @@ def run_parts(parts: Sequence[str], *, no_skips: bool, thorough: bool = False, o
         return 2
     if only_list:
         shown = {"unit" if part == "coverage" else part for part in parts}
-        tiers.print_list([one for one in tiers.collected() if not shown or one.part in shown])
+        tiers.print_list([test for test in tiers.collected() if not shown or test.part in shown])
         return 0
     run: dict[str, Callable[[], PartResult]] = {
         "check": _check,

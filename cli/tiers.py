@@ -71,7 +71,7 @@ def collected(*arguments: str) -> list[Listed]:
         )
         if done.returncode != 0 or not target.is_file():
             raise RuntimeError(f"pytest ended with code {done.returncode}:\n{done.stdout}{done.stderr}")
-        return [Listed(**one) for one in json.loads(target.read_text(encoding="utf-8"))]
+        return [Listed(**record) for record in json.loads(target.read_text(encoding="utf-8"))]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -84,15 +84,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         )
         for item in session.items
     ]
-    Path(os.environ[_TARGET]).write_text(json.dumps([asdict(one) for one in found]), encoding="utf-8")
+    Path(os.environ[_TARGET]).write_text(json.dumps([asdict(test) for test in found]), encoding="utf-8")
 
 
 def print_list(tests: Sequence[Listed]) -> None:
     """A line for each file with how many of its tests always run and how many do not, which it then names."""
     out = console.results()
-    always, rest = (Counter((one.part, one.file) for one in tests if one.thorough is kind) for kind in (False, True))
+    always, rest = (
+        Counter((test.part, test.file) for test in tests if test.thorough is kind) for kind in (False, True)
+    )
     for part in MARKERS:
-        files = list(dict.fromkeys(one.file for one in tests if one.part == part))
+        files = list(dict.fromkeys(test.file for test in tests if test.part == part))
         counts = [sum(count for (of, _), count in tier.items() if of == part) for tier in (always, rest)]
         title = f"\n{part}: {counts[0]} tests in `./isthmus test`, {counts[1]} more with --thorough"
         out.print(Text("\n".join(wrapped(title, out.width)), style="bold"))

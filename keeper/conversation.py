@@ -106,7 +106,7 @@ class Conversation:
                 if name != over.get(peer) or hearing.state != "alive" or hearing.last is None:
                     way.rest()
                     continue
-                inside = [one for one in hearing.last.beyond if _within(one, known.ranges)]
+                inside = [address for address in hearing.last.beyond if _within(address, known.ranges)]
                 way.next_round(min(inside, default=""))
                 if way.target and known.port is not None:
                     message = self._message("through")

@@ -50,9 +50,9 @@ class Doing:
                         self._hostnames = await asyncio.to_thread(self._api.hostnames, routers)
                     found = await asyncio.to_thread(self._api.policies, wanted, self._hostnames)
                     # What was changed meanwhile is newer than the answer.
-                    changed = {peer for peer, one in self.policies.items() if before.get(peer) != one}
+                    changed = {peer for peer, policy in self.policies.items() if before.get(peer) != policy}
                     self.policies = {
-                        peer: self.policies[peer] if peer in changed else one for peer, one in found.items()
+                        peer: self.policies[peer] if peer in changed else policy for peer, policy in found.items()
                     }
                     self.problem("Kubernetes", "")
                 except ApiProblem as problem:

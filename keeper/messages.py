@@ -117,8 +117,8 @@ def _message(content: Any) -> Message:
         sees={_word(name): value is True for name, value in dict(content.get("sees", {})).items()},
         echo=(_word(echo[0]), _number(echo[1])) if echo else None,
         inner=_address(content.get("inner", "")),
-        beyond=tuple(_address(one) for one in list(content.get("beyond", []))[:MOST_BEYOND]),
-        unwell=tuple(_word(one) for one in list(content.get("unwell", []))[:MOST_BEYOND]),
+        beyond=tuple(_address(address) for address in list(content.get("beyond", []))[:MOST_BEYOND]),
+        unwell=tuple(_word(word) for word in list(content.get("unwell", []))[:MOST_BEYOND]),
     )
 
 

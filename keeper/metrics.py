@@ -37,7 +37,7 @@ def _families(status: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[S
         "sibling_alive",
         "gauge",
         "1 for a router of this cluster that is heard.",
-        [({"node": name}, _truth(one["state"] == "alive")) for name, one in sorted(status["siblings"].items())],
+        [({"node": name}, _truth(sibling["state"] == "alive")) for name, sibling in sorted(status["siblings"].items())],
     )
     yield (
         "link_good",
@@ -51,7 +51,12 @@ def _families(status: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[S
         "1 when the egress policy names this node.",
         [({"peer": peer}, _truth(view["out"] == me)) for peer, view in sorted(peers.items())],
     )
-    yield "router_good", "gauge", "1 for a peer's router in order.", [(at, _truth(one["good"])) for at, one in routers]
+    yield (
+        "router_good",
+        "gauge",
+        "1 for a peer's router in order.",
+        [(at, _truth(router["good"])) for at, router in routers],
+    )
     yield (
         "router_used",
         "gauge",
@@ -65,14 +70,14 @@ def _families(status: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[S
         "round_trip_seconds",
         "gauge",
         "Of the last probe that a peer's router has answered.",
-        [(at, one["rtt_ms"] / 1000) for at, one in routers if one["rtt_ms"] is not None],
+        [(at, router["rtt_ms"] / 1000) for at, router in routers if router["rtt_ms"] is not None],
     )
-    yield "loss_ratio", "gauge", "Of the last 40 probes.", [(at, one["loss"]) for at, one in routers]
+    yield "loss_ratio", "gauge", "Of the last 40 probes.", [(at, router["loss"]) for at, router in routers]
     yield (
         "relayed",
         "gauge",
         "1 when NetBird reaches the router by a relay.",
-        [(at, _truth(one["relayed"])) for at, one in routers if one["relayed"] is not None],
+        [(at, _truth(router["relayed"])) for at, router in routers if router["relayed"] is not None],
     )
     yield (
         "moves_total",

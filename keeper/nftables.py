@@ -122,7 +122,7 @@ def _takeable(kind: int, content: bytes) -> bytes:
     """An attribute of a rule as the kernel takes it."""
     if kind != EXPRESSIONS:
         return content
-    return b"".join(attribute(EXPRESSION, _expression(each)) for _, each in attribute_list(content))
+    return b"".join(attribute(EXPRESSION, _expression(expression)) for _, expression in attribute_list(content))
 
 
 def _expression(content: bytes) -> bytes:

@@ -31,7 +31,7 @@ class Counts:
 def peer_of(config: Config, device: Device | None, peer: str, router: str) -> WireGuardPeer | None:
     """The device's peer that is this router: the one that has its NetBird address."""
     address = config.peers[peer].routers.get(router)
-    return next((one for one in device or () if f"{address}/32" in one.allowed), None)
+    return next((tunnel for tunnel in device or () if f"{address}/32" in tunnel.allowed), None)
 
 
 def over_of(config: Config, device: Device | None) -> dict[str, str | None]:
@@ -42,11 +42,13 @@ def over_of(config: Config, device: Device | None) -> dict[str, str | None]:
         return {}
     found: dict[str, str | None] = {}
     for peer, known in config.peers.items():
-        routers = {router: one for router in known.routers if (one := peer_of(config, device, peer, router))}
-        if any(one.allowed.intersection(known.ranges) for one in device if one not in routers.values()):
+        routers = {router: tunnel for router in known.routers if (tunnel := peer_of(config, device, peer, router))}
+        if any(other.allowed.intersection(known.ranges) for other in device if other not in routers.values()):
             found[peer] = UNNAMED
             continue
-        found[peer] = next((router for router, one in routers.items() if one.allowed.issuperset(known.ranges)), None)
+        found[peer] = next(
+            (router for router, tunnel in routers.items() if tunnel.allowed.issuperset(known.ranges)), None
+        )
     return found
 
 
@@ -56,7 +58,7 @@ def tunnels_of(config: Config, device: Device | None) -> dict[str, bool]:
     """
     if device is None:
         return {}
-    carried = {range_ for one in device if one.received for range_ in one.allowed}
+    carried = {range_ for tunnel in device if tunnel.received for range_ in tunnel.allowed}
     return {peer: carried.issuperset(known.ranges) for peer, known in config.peers.items()}
 
 
@@ -126,8 +128,8 @@ def _peer(
     holders = {}
     for range_ in known.ranges:
         for router in known.routers:
-            one = peer_of(config, device, peer, router)
-            if one and range_ in one.allowed:
+            tunnel = peer_of(config, device, peer, router)
+            if tunnel and range_ in tunnel.allowed:
                 holders[range_] = router
     return {
         "good": view.own.good if view else None,
@@ -143,7 +145,9 @@ def _peer(
                 "draining": seen[router].draining if router in seen else False,
                 "rtt_ms": _milliseconds(hearings.get(router)),
                 "loss": round(hearings[router].loss, 3) if router in hearings else 0.0,
-                "relayed": one.relayed if (one := peer_of(config, device, peer, router)) and one.endpoint else None,
+                "relayed": tunnel.relayed
+                if (tunnel := peer_of(config, device, peer, router)) and tunnel.endpoint
+                else None,
             }
             for router in known.routers
         },

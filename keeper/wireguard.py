@@ -135,7 +135,7 @@ def parse_kernel(answers: list[bytes]) -> Device:
     for answer in answers:
         for _, content in attribute_list(attributes(answer[4:]).get(8, b"")):
             known = attributes(content)
-            allowed = {_kernel_range(attributes(one)) for _, one in attribute_list(known.get(9, b""))} - {""}
+            allowed = {_kernel_range(attributes(range_)) for _, range_ in attribute_list(known.get(9, b""))} - {""}
             key = known.get(1, b"")
             endpoint = known.get(4, b"")
             address = str(IPv4Address(endpoint[4:8])) if len(endpoint) == 16 else ""

@@ -92,7 +92,7 @@ def _run(number: int, busy: int, logs: Path) -> FirstUp:
         down_code=down_code,
         down_seconds=round(down_seconds, 1),
         load=round(load, 1),
-        steps={one["step"]: one["seconds"] for one in timed[-1]["steps"]} if timed else {},
+        steps={step["step"]: step["seconds"] for step in timed[-1]["steps"]} if timed else {},
         left=tuple(state.leftovers()),
         said=said or (tail(log) if down_code else ""),
     )

@@ -67,9 +67,11 @@ def merged(
         result["contexts"].append({"name": name, "context": {"cluster": name, "user": name}})
         servers = (addresses or {}).get(name, ())
         for address in servers if len(servers) > 1 else ():
-            one = f"{name}@{address}"
-            result["clusters"].append({"name": one, "cluster": {**cluster, "server": _at(cluster["server"], address)}})
-            result["contexts"].append({"name": one, "context": {"cluster": one, "user": name}})
+            entry = f"{name}@{address}"
+            result["clusters"].append(
+                {"name": entry, "cluster": {**cluster, "server": _at(cluster["server"], address)}}
+            )
+            result["contexts"].append({"name": entry, "context": {"cluster": entry, "user": name}})
     return result
 
 
@@ -212,10 +214,10 @@ def _answers(host: str, port: int) -> bool:
 def is_ready(found: Mapping[str, Any]) -> bool:
     """Whether a Node or Pod has the condition Ready."""
     conditions = found.get("status", {}).get("conditions", [])
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
 def internal_ip(node: Mapping[str, Any]) -> str:
     """A Node's InternalIP, empty without one."""
     addresses = node.get("status", {}).get("addresses", [])
-    return next((str(one["address"]) for one in addresses if one["type"] == "InternalIP"), "")
+    return next((str(address["address"]) for address in addresses if address["type"] == "InternalIP"), "")

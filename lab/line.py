@@ -112,7 +112,7 @@ table ip {TABLE} {{
 def parse_counters(text: str) -> Arrived:
     """The counts in what `nft --json list counters` says of the table. Pure."""
     listed = json.loads(text)["nftables"]
-    found = {one["counter"]["name"]: int(one["counter"]["packets"]) for one in listed if "counter" in one}
+    found = {item["counter"]["name"]: int(item["counter"]["packets"]) for item in listed if "counter" in item}
     return Arrived(fragments=found["fragments"], of_length=found["of_length"])
 
 

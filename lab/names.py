@@ -158,7 +158,9 @@ def _rates(world: World, source: str, target: str) -> Rates:
     sessions = world.sessions[source, "router"], world.sessions[target, "router"]
     probes = world.probes[target]
     services = probes.cluster.get("services", namespace=VERIFY_NAMESPACE)
-    (address,) = [one["spec"]["clusterIP"] for one in services if one["metadata"]["name"] == THROUGHPUT_SERVICE]
+    (address,) = [
+        service["spec"]["clusterIP"] for service in services if service["metadata"]["name"] == THROUGHPUT_SERVICE
+    ]
     pod, cluster_ip = [], []
     for _ in range(ROUNDS):
         pod.append(pod_run(probes.pod("router").address, sessions))
@@ -188,20 +190,20 @@ def _names(world: World, source: str, target: str, placement: Placement, numbers
         local.append(asked(world.probes[source], number))
         remote.append(asked(world.probes[target], number))
         trips.append(trip())
-    medians = [statistics.median(one) for one in (local, remote, trips)]
+    medians = [statistics.median(series) for series in (local, remote, trips)]
     return Names(source, target, placement, len(numbers), *medians)
 
 
 def as_data(rates: Sequence[Rates], names: Sequence[Names]) -> dict[str, Any]:
     """The whole result for programs."""
     return {
-        "throughput": [one.as_json() for one in rates],
-        "names": [one.as_json() for one in names],
+        "throughput": [measured.as_json() for measured in rates],
+        "names": [measured.as_json() for measured in names],
         "passed": passed(rates, names),
     }
 
 
 def passed(rates: Sequence[Rates], names: Sequence[Names]) -> bool:
     """Whether something was measured and all of it is within its limit."""
-    judged = [*(one.passed for one in rates), *(one.passed for one in names)]
+    judged = [*(measured.passed for measured in rates), *(measured.passed for measured in names)]
     return bool(rates) and bool(names) and all(judged)

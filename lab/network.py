@@ -118,13 +118,13 @@ def attach_public(
             *added,
             f"address replace {PUBLIC_GATEWAY}/32 dev {port}",
             f"link set {port} up",
-            *(f"route replace {each}/32 dev {port}" for each in (address, *more)),
+            *(f"route replace {public_address}/32 dev {port}" for public_address in (address, *more)),
         ],
     )
     batch(
         namespace,
         [
-            *(f"address replace {each}/32 dev {ifname}" for each in (address, *more)),
+            *(f"address replace {public_address}/32 dev {ifname}" for public_address in (address, *more)),
             f"link set {ifname} up",
             f"route replace default via {PUBLIC_GATEWAY} dev {ifname} src {address} onlink",
         ],
@@ -254,13 +254,13 @@ def create_workstation(site: topology.OnPremiseSite, others: Iterable[topology.O
     goes from one LAN to another by it.
     """
     create_namespace(topology.WORKSTATION_NAMESPACE)
-    for number, each in enumerate((site, *others)):
+    for number, reached in enumerate((site, *others)):
         plug(
-            each.nat_namespace,
+            reached.nat_namespace,
             topology.WORKSTATION_NAMESPACE,
             f"eth{number}",
-            each.interface(each.workstation_address),
-            gateway=each.gateway if each is site else None,
+            reached.interface(reached.workstation_address),
+            gateway=reached.gateway if reached is site else None,
         )
 
 

@@ -214,7 +214,7 @@ def server_addresses(stack: str) -> list[str]:
     except FileNotFoundError:
         return []
     machines = config.get("isthmus:on_premise", {}).get("machines", [])
-    return [str(one["address"]) for one in machines if one.get("role") == "server"]
+    return [str(machine["address"]) for machine in machines if machine.get("role") == "server"]
 
 
 def starter_command(site: Site) -> list[str]:
@@ -247,15 +247,15 @@ def filled(present: Any, wanted: Any) -> Any:
         both = {key: filled(value, wanted[key]) if key in wanted else value for key, value in present.items()}
         return {**both, **{key: value for key, value in wanted.items() if key not in present}}
     if isinstance(present, list) and isinstance(wanted, list) and _named(present) and _named(wanted):
-        by_name = {one["name"]: one for one in wanted}
-        return [filled(one, by_name.get(one["name"], one)) for one in present]
+        by_name = {entry["name"]: entry for entry in wanted}
+        return [filled(entry, by_name.get(entry["name"], entry)) for entry in present]
     if isinstance(present, list) and isinstance(wanted, list) and len(present) == len(wanted):
         return [filled(*pair) for pair in zip(present, wanted, strict=True)]
     return present
 
 
 def _named(listed: Sequence[Any]) -> bool:
-    return bool(listed) and all(isinstance(one, Mapping) and "name" in one for one in listed)
+    return bool(listed) and all(isinstance(entry, Mapping) and "name" in entry for entry in listed)
 
 
 def add_routers(stack: str, settings: Mapping[str, Any]) -> None:

@@ -217,7 +217,7 @@ def orphaned_plugins() -> list[processes.Identity]:
     found = []
     for pid in sorted(cgroups.processes(cgroups.HELPERS)):
         named = any(Path(word).name.startswith(_PLUGINS) for word in processes.command_line(pid)[:4])
-        if named and not any(_is_pulumi(one) for one in processes.ancestors(pid)):
+        if named and not any(_is_pulumi(ancestor) for ancestor in processes.ancestors(pid)):
             plugin = processes.identity(pid)
             if plugin is not None:
                 found.append(plugin)

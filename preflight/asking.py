@@ -99,7 +99,7 @@ def look_at(stack: str, machines: Sequence[Machine], login: Login) -> Look:
     unasked: dict[str, tuple[str, str]] = {}
     with ThreadPoolExecutor(min(AT_ONCE, len(machines))) as pool:
         for machine, told in zip(
-            machines, pool.map(lambda one: _asked(login, one, tried(machines, one)), machines), strict=True
+            machines, pool.map(lambda asked: _asked(login, asked, tried(machines, asked)), machines), strict=True
         ):
             if isinstance(told, MachineFacts):
                 facts[machine.name] = told

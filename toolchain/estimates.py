@@ -86,12 +86,12 @@ def missing(names: Sequence[str] = tuple(RECIPES)) -> list[str]:
 def foretold(names: Sequence[str]) -> str:
     """What is said before the tools of these names, all of them missing, are made."""
     seconds = sum(COLD_BUILD_SECONDS[name] for name in names)
-    here, it = ("1 tool is", "it") if len(names) == 1 else (f"{len(names)} tools are", "all of them")
+    here, them = ("1 tool is", "it") if len(names) == 1 else (f"{len(names)} tools are", "all of them")
     cores = os.cpu_count() or 1
     other = "" if cores == MEASURED_CORES else f"; this machine has {cores}"
     return (
-        f"{here} not here yet. To build {it} from source takes {in_words(seconds)} on {MEASURED_CORES} cores (measured "
-        f"{MEASURED_ON}{other}), once; what can be downloaded, or is compiled already, takes less."
+        f"{here} not here yet. To build {them} from source takes {in_words(seconds)} on {MEASURED_CORES} cores "
+        f"(measured {MEASURED_ON}{other}), once; what can be downloaded, or is compiled already, takes less."
     )
 
 

@@ -129,7 +129,7 @@ def rows(samples: Iterable[Sample]) -> list[Row]:
 
 
 def _row(of_row: Sequence[Sample]) -> Row:
-    gaps = tuple(one.gap for one in of_row)
+    gaps = tuple(sample.gap for sample in of_row)
     first = of_row[0]
     return Row(
         fault=first.fault,
@@ -143,7 +143,7 @@ def _row(of_row: Sequence[Sample]) -> Row:
         median=median(gaps),
         worst=worst(gaps),
         gaps=gaps,
-        failures=sum(one.failures for one in of_row),
+        failures=sum(sample.failures for sample in of_row),
     )
 
 

@@ -58,7 +58,7 @@ def ready(cluster: Cluster) -> dict[str, Pod]:
         pods = cluster.get("pods", namespace=NAMESPACE)
         if not pods or not all(map(is_ready, pods)):
             return None
-        return {one.node: one for one in (_pod(cluster, pod) for pod in pods)}
+        return {probe.node: probe for probe in (_pod(cluster, pod) for pod in pods)}
 
     return wait_until(
         found,

@@ -97,7 +97,7 @@ def standing_pods(bench: Bench) -> Iterator[None]:
 
 def _keep(samples: Sequence[Sample]) -> None:
     with (state.STATE / "failover.jsonl").open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(asdict(one)) + "\n" for one in samples)
+        file.writelines(json.dumps(asdict(sample)) + "\n" for sample in samples)
 
 
 def one_run(bench: Bench, fault: Fault, cluster: str, run: int) -> list[Sample]:
@@ -107,7 +107,11 @@ def one_run(bench: Bench, fault: Fault, cluster: str, run: int) -> list[Sample]:
     while directions:
         made = _one_fault(bench, fault, cluster, directions, run)
         samples += made
-        directions = [one for one in directions if one not in {(sample.source, sample.target) for sample in made}]
+        directions = [
+            direction
+            for direction in directions
+            if direction not in {(sample.source, sample.target) for sample in made}
+        ]
     return samples
 
 
@@ -116,8 +120,8 @@ def _one_fault(
 ) -> list[Sample]:
     """One fault at the router of the first direction, and what all directions see that it carries."""
     peer = bench.peer(cluster)
-    found = {name: pods.ready(one) for name, one in bench.clusters.items()}
-    routers = {name: router_nodes(one) for name, one in bench.clusters.items()}
+    found = {name: pods.ready(kubernetes) for name, kubernetes in bench.clusters.items()}
+    routers = {name: router_nodes(kubernetes) for name, kubernetes in bench.clusters.items()}
     third = min((node for node in found[peer] if node not in routers[peer]), default=min(found[peer]))
     far = found[peer][third]
     flows = {
@@ -130,13 +134,15 @@ def _one_fault(
             _steady(bench, made, flows[source, target])
             ways[source, target] = way(made, flows[source, target], own=routers[source], peers=routers[target])
         hit = _own(ways[directions[0]], directions[0], cluster)
-        carried = [one for one in directions if _own(ways[one], one, cluster) == hit]
+        carried = [direction for direction in directions if _own(ways[direction], direction, cluster) == hit]
         path = _path(bench, cluster, ways[directions[0]], directions[0])
-        watched = [flow for one in carried for flow in flows[one] if not _gone(fault, flow, hit)]
+        watched = [flow for direction in carried for flow in flows[direction] if not _gone(fault, flow, hit)]
         made.stop()
         _steady(bench, made, watched)
         begin = time.monotonic()
-        bench.reporter.update(f"{fault.title} on {hit}, which carries {' and '.join('→'.join(one) for one in carried)}")
+        bench.reporter.update(
+            f"{fault.title} on {hit}, which carries {' and '.join('→'.join(direction) for direction in carried)}"
+        )
         try:
             fault.make(hit)
             _watch(bench, made, watched, begin)
@@ -161,10 +167,10 @@ def _one_fault(
             bench.reporter.update(f"undoing it on {hit}")
             mend(bench, fault, cluster, hit)
     health(bench)
-    worst = max(one.gap for one in samples if one.kind != "kept")
+    worst = max(sample.gap for sample in samples if sample.kind != "kept")
     ends = ", ".join(
-        f"{'→'.join(one)} {max(s.gap for s in samples if (s.source, s.target) == one and s.kind != 'kept')} s"
-        for one in carried
+        f"{'→'.join(sides)} {max(s.gap for s in samples if (s.source, s.target) == sides and s.kind != 'kept')} s"
+        for sides in carried
     )
     bench.reporter.note(f"{fault.title}, {hit} ({path}), run {run}: {ends}; worst {worst} s")
     return samples
@@ -225,11 +231,11 @@ def mend(bench: Bench, fault: Fault, cluster: str, node: str) -> None:
     fault.undo(node)
     if not fault.new_agent:
         return
-    one = bench.clusters[cluster]
-    for pod in router_pods(one):
+    kubernetes = bench.clusters[cluster]
+    for pod in router_pods(kubernetes):
         if pod["spec"].get("nodeName") == node and "deletionTimestamp" not in pod["metadata"]:
             name = pod["metadata"]["name"]
-            one.kubectl("delete", "pod", name, "-n", NETBIRD_NAMESPACE, deadline_seconds=POD_DELETE_SECONDS)
+            kubernetes.kubectl("delete", "pod", name, "-n", NETBIRD_NAMESPACE, deadline_seconds=POD_DELETE_SECONDS)
 
 
 def health(bench: Bench) -> Status:
@@ -277,8 +283,8 @@ def _path(bench: Bench, cluster: str, found: Way, direction: tuple[str, str]) ->
     """How the router that carries reaches the peer's that does, by its agent's own word."""
     own, peer = (found.source, found.target) if direction[0] == cluster else (found.target, found.source)
     agents = {
-        name: {str(pod["spec"].get("nodeName")): agent_status(one, pod) for pod in router_pods(one)}
-        for name, one in bench.clusters.items()
+        name: {str(pod["spec"].get("nodeName")): agent_status(kubernetes, pod) for pod in router_pods(kubernetes)}
+        for name, kubernetes in bench.clusters.items()
     }
     address = str(agents[bench.peer(cluster)].get(peer, {}).get("netbirdIp", "")).partition("/")[0]
     seen = peer_path(agents[cluster].get(own, {}), address)

@@ -65,8 +65,8 @@ def read_record(name: str) -> Record:
     return Record(
         hostname=record["hostname"],
         tree=record["tree"],
-        interfaces=[interface_of(each) for each in record["interfaces"]],
-        binds=[Bind(source=Path(each["source"]), target=each["target"]) for each in record["binds"]],
+        interfaces=[interface_of(interface) for interface in record["interfaces"]],
+        binds=[Bind(source=Path(bind["source"]), target=bind["target"]) for bind in record["binds"]],
         boots=record["boots"],
         supervisor=Identity(**record["supervisor"]) if record["supervisor"] else None,
         init=Identity(**record["init"]) if record["init"] else None,

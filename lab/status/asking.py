@@ -69,13 +69,15 @@ def objects(cluster: Cluster) -> Objects:
     by_kind: dict[str, list[Json]] = {}
     for item in found:
         by_kind.setdefault(str(item["kind"]), []).append(item)
-    custom = [one for one in by_kind.get("ConfigMap", []) if one["metadata"]["name"] == CUSTOM_CONFIG_MAP]
+    custom = [
+        config_map for config_map in by_kind.get("ConfigMap", []) if config_map["metadata"]["name"] == CUSTOM_CONFIG_MAP
+    ]
     return Objects(
         reachable=True,
         nodes=tuple(by_kind.get("Node", [])),
         pods=tuple(by_kind.get("Pod", [])),
         policies=reading.destinations(by_kind.get("CiliumEgressGatewayPolicy", [])) if policies_known else None,
-        zones=frozenset(key.removesuffix(".server") for one in custom for key in one.get("data") or ()),
+        zones=frozenset(key.removesuffix(".server") for config_map in custom for key in config_map.get("data") or ()),
         servers=servers,
     )
 
@@ -127,8 +129,8 @@ def netbird() -> NetBirdFacts:
     try:
         api = netbird_server.api()
         networks = [
-            (api.list(f"networks/{one['id']}/resources"), api.list(f"networks/{one['id']}/routers"))
-            for one in api.list("networks")
+            (api.list(f"networks/{network['id']}/resources"), api.list(f"networks/{network['id']}/routers"))
+            for network in api.list("networks")
         ]
         return reading.netbird(policies=api.list("policies"), groups=api.list("groups"), networks=networks)
     except (LabError, NetBirdApiError, OSError):

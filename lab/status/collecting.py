@@ -109,24 +109,24 @@ class _World:
         looked = {name: answer.node for name, answer in self._answers.items()}
         routers = [
             reading.router(
-                node=one.node,
-                node_ip=one.node_ip,
-                pod=one.pod,
-                machine_running=self._running.get(one.node, False),
-                looked=looked.get(one.node),
-                open_ports=probing.open_ports(asked, self._answers, one.wt0) if one.wt0 else None,
+                node=router.node,
+                node_ip=router.node_ip,
+                pod=router.pod,
+                machine_running=self._running.get(router.node, False),
+                looked=looked.get(router.node),
+                open_ports=probing.open_ports(asked, self._answers, router.wt0) if router.wt0 else None,
             )
-            for one in seen.routers
+            for router in seen.routers
         ]
-        router_nodes = {one.node for one in routers}
+        router_nodes = {router.node for router in routers}
         nodes = [
             reading.node(
-                one,
-                router=(name := str(one["metadata"]["name"])) in router_nodes,
+                node,
+                router=(name := str(node["metadata"]["name"])) in router_nodes,
                 machine_running=self._running.get(name, False),
                 looked=looked.get(name),
             )
-            for one in seen.objects.nodes
+            for node in seen.objects.nodes
         ]
         if not seen.objects.reachable:
             nodes = [
@@ -189,12 +189,12 @@ class _World:
         asked = self._questions[source, target]
         probes = probing.probes(asked, self._answers)
         names = probing.name_probes(asked, self._answers)
-        trips = [one.milliseconds for one in probes if one.protocol == "icmp" and one.milliseconds is not None]
+        trips = [probe.milliseconds for probe in probes if probe.protocol == "icmp" and probe.milliseconds is not None]
         return LinkStatus(
             source=source,
             target=target,
-            verdict=verdict_of([one.passed for one in probes]),
-            names=verdict_of([one.passed for one in names]),
+            verdict=verdict_of([probe.passed for probe in probes]),
+            names=verdict_of([probe.passed for probe in names]),
             path=path(facts.source.routers, facts.target.routers),
             round_trip_ms=round(min(trips), 3) if trips else None,
             policy=str(facts.target.pods) in (facts.source.policies or ()),

@@ -285,7 +285,7 @@ def _egress(facts: LinkFacts) -> Iterator[Finding]:
             ).of()
             yield (
                 finding
-                if node in {one.node for one in source.routers}
+                if node in {router.node for router in source.routers}
                 else replace(finding, source_nodes=frozenset({node}))
             )
             continue
@@ -374,7 +374,7 @@ def _silent_services(node: NodeFacts, cluster: ClusterFacts, *, is_source: bool)
     """What serves names only from nodes that are not ready, this one among them: its Service leads nowhere, although
     its pods run.
     """
-    away = {one.name for one in cluster.nodes if one.ready is False}
+    away = {other.name for other in cluster.nodes if other.ready is False}
     relays = {router.node for router in cluster.routers} if is_source else set()
     nodes = (("all pods of the cluster's DNS", cluster.dns_nodes), ("all DNS relays", relays))
     return [what for what, used in nodes if node.name in away and node.name in used and used <= away]

@@ -40,7 +40,7 @@ def judge(facts: LinkFacts, probes: Sequence[Probe], name_probes: Sequence[NameP
         for finding, count in zip(findings, explained, strict=True)
     ]
     # Sorting keeps the catalogue's order among those that explain as much.
-    told = [cause for _, cause in sorted(causes, key=lambda one: -one[0]) if cause.explains]
+    told = [cause for _, cause in sorted(causes, key=lambda counted: -counted[0]) if cause.explains]
     unexplained = [probe for probe in lost if not any(finding.explains(probe) for finding in findings)]
     if unexplained:
         told.append(_cause(_without_cause(facts, unexplained), facts, packets=True))

@@ -154,14 +154,14 @@ def _pods(objects: Objects, answers: Mapping[str, MachineAnswer], routers: set[s
     }
     return [
         Pod(
-            name=known.get(str(one["address"]), ""),
+            name=known.get(str(pod["address"]), ""),
             node=node,
             placement="router" if node in routers else "other",
-            netns=str(one["netns"]),
-            address=str(one["address"]),
-            serves_dns=bool(one["serves_dns"]),
+            netns=str(pod["netns"]),
+            address=str(pod["address"]),
+            serves_dns=bool(pod["serves_dns"]),
         )
         for node, answer in sorted(answers.items())
-        for one in answer.pods
-        if str(one["address"]) in known or not objects.reachable
+        for pod in answer.pods
+        if str(pod["address"]) in known or not objects.reachable
     ]

@@ -35,22 +35,22 @@ def netbird_findings(facts: LinkFacts) -> Iterator[Finding]:
 def _resource(facts: LinkFacts) -> Iterator[Finding]:
     target = facts.target
     where, parameters = f"NetBird, pods of {target.name}", {"owner": target.name, "cluster": target.name}
-    found = [one for one in facts.netbird.resources if one.address == str(target.pods)]
+    found = [resource for resource in facts.netbird.resources if resource.address == str(target.pods)]
     if not found:
         observed = f"no network has a resource {target.pods}"
         yield Finding(id="resource-missing", where=where, observed=observed, parameters=parameters).of()
         return
-    enabled = [one for one in found if one.enabled]
+    enabled = [resource for resource in found if resource.enabled]
     if not enabled:
         observed = f"the resource {target.pods} is disabled"
         yield Finding(id="resource-disabled", where=where, observed=observed, parameters=parameters).of()
         return
     group = overlay.pods_group(target.name)
-    if not any(group in one.groups for one in enabled):
-        groups = ", ".join(sorted({name for one in enabled for name in one.groups})) or "none"
+    if not any(group in resource.groups for resource in enabled):
+        groups = ", ".join(sorted({name for resource in enabled for name in resource.groups})) or "none"
         observed = f"the resource {target.pods} is not in the group {group}, its groups: {groups}"
         yield Finding(id="resource-missing", where=where, observed=observed, parameters=parameters).of()
-    routing = [peer for one in enabled for peer in one.routers if peer.enabled and peer.peers]
+    routing = [peer for resource in enabled for peer in resource.routers if peer.enabled and peer.peers]
     if not routing:
         observed = f"the network of {target.pods} has no routing peer that is enabled and stands for a router"
         yield Finding(id="routing-peer-missing", where=where, observed=observed, parameters=parameters).of()
@@ -61,12 +61,12 @@ def _resource(facts: LinkFacts) -> Iterator[Finding]:
 
 def _services(facts: LinkFacts) -> Iterator[Finding]:
     target, group = facts.target, overlay.services_group(facts.target.name)
-    found = [one for one in facts.netbird.resources if one.address == str(target.services)]
+    found = [resource for resource in facts.netbird.resources if resource.address == str(target.services)]
     where, parameters = f"NetBird, services of {target.name}", {"owner": target.name, "cluster": target.name}
-    if not any(group in one.groups for one in found):
+    if not any(group in resource.groups for resource in found):
         observed = f"no network has a resource {target.services} in the group {group}"
         yield Finding(id="resource-missing", where=where, observed=observed, parameters=parameters)
-    elif not any(one.enabled for one in found):
+    elif not any(resource.enabled for resource in found):
         observed = f"the resource {target.services} is disabled"
         yield Finding(id="resource-disabled", where=where, observed=observed, parameters=parameters)
 

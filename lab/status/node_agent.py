@@ -216,7 +216,7 @@ def send(probes: list[Answer]) -> dict[str, Answer]:
     """All probes at the same time; an answer for each."""
     answers: dict[str, Answer] = {}
 
-    def one(probe: Answer) -> None:
+    def ask(probe: Answer) -> None:
         try:
             answers[probe["id"]] = inside(probe["netns"], lambda: KINDS[probe["do"]](probe))
         except Exception as error:  # noqa: BLE001 - whatever it is, whoever asked must hear of it
@@ -224,7 +224,7 @@ def send(probes: list[Answer]) -> dict[str, Answer]:
             answers[probe["id"]] = {"ok": False, "ms": None, "said": said}
 
     threads = [
-        threading.Thread(target=one, args=({**probe, "number": os.getpid() * 64 + number},))
+        threading.Thread(target=ask, args=({**probe, "number": os.getpid() * 64 + number},))
         for number, probe in enumerate(probes)
     ]
     for thread in threads:
@@ -241,13 +241,15 @@ def look(request: Answer) -> Answer:
     """What the node has of NetBird's agent, of the DNS relay and of the kubelet; None for what can't be read."""
     found = list(processes())
     own = Path("/proc/self/ns/net").readlink()
-    agents = [one for one in found if one["name"] == "netbird"]
-    relays = [one for one in found if one["name"] == "coredns" and one["network"] == str(own)]
+    agents = [process for process in found if process["name"] == "netbird"]
+    relays = [process for process in found if process["name"] == "coredns" and process["network"] == str(own)]
     looked: Answer = {
         "agent": agents[0] if agents else None,
         "relay": relays[0] if relays else None,
-        "cilium": next((one for one in found if one["name"] == "cilium-agent"), None),
-        "kubelet": next((one for one in found if one["name"] in ("kubelet", "k3s-server", "k3s-agent")), None),
+        "cilium": next((process for process in found if process["name"] == "cilium-agent"), None),
+        "kubelet": next(
+            (process for process in found if process["name"] in ("kubelet", "k3s-server", "k3s-agent")), None
+        ),
         "relay_listens": listening(request["relay_port"], "udp"),
         "wt0": interface("wt0"),
         "programs": programs("wt0"),
@@ -291,7 +293,7 @@ def interface(name: str) -> Answer | None:
     found = parsed(["ip", "-json", "-4", "address", "show", "dev", name])
     if not found or not found[0]:
         return None
-    addresses = [one["local"] for one in found[0].get("addr_info", [])]
+    addresses = [address["local"] for address in found[0].get("addr_info", [])]
     return {"up": "UP" in found[0].get("flags", []), "address": addresses[0] if addresses else ""}
 
 
@@ -310,7 +312,7 @@ def routes(table: str) -> Any:
 
 def agent_status(agents: list[Answer]) -> Any:
     """`netbird status` in the agent's own file system; None without an agent that answers."""
-    awake = [one for one in agents if not one["frozen"]]
+    awake = [agent for agent in agents if not agent["frozen"]]
     if not awake:
         return None
     enter_mounts = ["nsenter", f"--target={awake[0]['pid']}", "--mount"]
@@ -344,7 +346,9 @@ def main() -> None:
     if request.get("probes"):
         works.append(lambda: answer.update(probes=send(request["probes"])))
     if request.get("maps"):
-        agents = [one["pid"] for one in processes() if one["name"] == "cilium-agent" and not one["frozen"]]
+        agents = [
+            process["pid"] for process in processes() if process["name"] == "cilium-agent" and not process["frozen"]
+        ]
         works.append(lambda: answer.update(egress=egress_map(agents[0]) if agents else None))
     threads = [threading.Thread(target=work) for work in works]
     for thread in threads:

@@ -221,10 +221,14 @@ def name_probes(asked: Sequence[Question], answers: Mapping[str, MachineAnswer])
 
 def open_ports(asked: Sequence[Question], answers: Mapping[str, MachineAnswer], address: str) -> tuple[int, ...] | None:
     """Which ports at a router's address answered, if only by a refusal; None when nobody asked."""
-    tried = [(one, _answer(one, answers)) for one in asked if one.purpose == "port" and one.address == address]
+    tried = [
+        (question, _answer(question, answers))
+        for question in asked
+        if question.purpose == "port" and question.address == address
+    ]
     if not tried:
         return None
-    return tuple(sorted({one.port for one, answer in tried if answer["ok"] or answer["said"] == "refused"}))
+    return tuple(sorted({question.port for question, answer in tried if answer["ok"] or answer["said"] == "refused"}))
 
 
 def steps(asked: Sequence[Question], answers: Mapping[str, MachineAnswer]) -> dict[NameStep, bool]:

@@ -62,7 +62,7 @@ def router(
         address=address,
         management=None if status is None else bool(status.get("management", {}).get("connected")),
         peers=None if status is None else peers(status),
-        rules=None if looked["rules"] is None else frozenset(int(one["priority"]) for one in looked["rules"]),
+        rules=None if looked["rules"] is None else frozenset(int(rule["priority"]) for rule in looked["rules"]),
         routes=routes(looked["routes"]),
         forwarding=None if looked["forwarding"] is None else looked["forwarding"] != 0,
         # The kernel takes the larger one of both.
@@ -84,8 +84,8 @@ def keeper(told: Json | None) -> KeeperStatus | None:
         ok=bool(told.get("ok")),
         reasons=tuple(map(str, told.get("reasons") or ())),
         draining=bool(told.get("draining")),
-        out={name: one.get("out") for name, one in peers.items()},
-        over={name: dict(one.get("over") or {}) for name, one in peers.items()},
+        out={name: peer.get("out") for name, peer in peers.items()},
+        over={name: dict(peer.get("over") or {}) for name, peer in peers.items()},
         mended=dict(told.get("mended") or {}),
     )
 
@@ -107,7 +107,9 @@ def routes(found: Sequence[Json] | None) -> tuple[IPv4Network, ...] | None:
     if found is None:
         return None
     return tuple(
-        IPv4Network(one["dst"]) for one in found if one.get("dev") == NETBIRD_INTERFACE and one["dst"] != "default"
+        IPv4Network(route["dst"])
+        for route in found
+        if route.get("dev") == NETBIRD_INTERFACE and route["dst"] != "default"
     )
 
 
@@ -117,12 +119,12 @@ def firewall(seen: Json | None) -> FirewallFacts | None:
         return None
     others = [
         DropFacts(
-            rule=one["rule"],
-            chain=one["chain"],
-            forward=bool({"forward", *_EVERYTHING} & set(one["hooks"])),
-            node=bool({"input", "output", *_EVERYTHING} & set(one["hooks"])),
+            rule=drop["rule"],
+            chain=drop["chain"],
+            forward=bool({"forward", *_EVERYTHING} & set(drop["hooks"])),
+            node=bool({"input", "output", *_EVERYTHING} & set(drop["hooks"])),
         )
-        for one in seen["others"]
+        for drop in seen["others"]
     ]
     return FirewallFacts(
         masquerade=seen["masquerades"],
@@ -155,18 +157,18 @@ def egress(entries: Iterable[Json] | None) -> tuple[EgressEntry, ...]:
     """The lines of `cilium-dbg bpf egress list --output=json`."""
     return tuple(
         EgressEntry(
-            source=str(one.get("SourceIP", "")),
-            destination=str(one.get("DestCIDR", "")),
-            egress_ip=str(one.get("EgressIP", "")),
-            gateway_ip=str(one.get("GatewayIP", "")),
+            source=str(entry.get("SourceIP", "")),
+            destination=str(entry.get("DestCIDR", "")),
+            egress_ip=str(entry.get("EgressIP", "")),
+            gateway_ip=str(entry.get("GatewayIP", "")),
         )
-        for one in entries or ()
+        for entry in entries or ()
     )
 
 
 def destinations(policies: Iterable[Json]) -> frozenset[str]:
     """Where the egress policies lead."""
-    return frozenset(str(cidr) for one in policies for cidr in one.get("spec", {}).get("destinationCIDRs", []))
+    return frozenset(str(cidr) for policy in policies for cidr in policy.get("spec", {}).get("destinationCIDRs", []))
 
 
 def netbird(
@@ -176,29 +178,29 @@ def netbird(
     networks: Iterable[tuple[Sequence[Json], Sequence[Json]]],
 ) -> NetBirdFacts:
     """NetBird's objects; ``networks`` are the resources and the routing peers of each."""
-    sizes = {str(one["id"]): int(one.get("peers_count") or 0) for one in groups}
-    found = [_policy(one) for one in policies]
+    sizes = {str(group["id"]): int(group.get("peers_count") or 0) for group in groups}
+    found = [_policy(policy) for policy in policies]
     resources = []
     for of_network, routing in networks:
         routers = tuple(
             RoutingFacts(
-                enabled=bool(one.get("enabled")),
-                masquerade=bool(one.get("masquerade")),
-                peers=int(bool(one.get("peer")))
-                + sum(sizes.get(str(group), 0) for group in one.get("peer_groups") or ()),
+                enabled=bool(peer.get("enabled")),
+                masquerade=bool(peer.get("masquerade")),
+                peers=int(bool(peer.get("peer")))
+                + sum(sizes.get(str(group), 0) for group in peer.get("peer_groups") or ()),
             )
-            for one in routing
+            for peer in routing
         )
         resources += [
             ResourceFacts(
-                address=str(one.get("address", "")),
-                enabled=bool(one.get("enabled")),
-                groups=frozenset(str(group["name"]) for group in one.get("groups") or ()),
+                address=str(resource.get("address", "")),
+                enabled=bool(resource.get("enabled")),
+                groups=frozenset(str(group["name"]) for group in resource.get("groups") or ()),
                 routers=routers,
             )
-            for one in of_network
+            for resource in of_network
         ]
-    return NetBirdFacts(answers=True, policies={one.name: one for one in found}, resources=tuple(resources))
+    return NetBirdFacts(answers=True, policies={policy.name: policy for policy in found}, resources=tuple(resources))
 
 
 def _policy(found: Json) -> PolicyFacts:
@@ -212,7 +214,7 @@ def _policy(found: Json) -> PolicyFacts:
                 protocol=str(rule.get("protocol", "all")),
                 ports=(
                     *map(str, rule.get("ports") or ()),
-                    *(f"{one['start']}-{one['end']}" for one in rule.get("port_ranges") or ()),
+                    *(f"{port_range['start']}-{port_range['end']}" for port_range in rule.get("port_ranges") or ()),
                 ),
                 bidirectional=bool(rule.get("bidirectional")),
                 sources=_groups(rule, "sources", "sourceResource"),
@@ -225,12 +227,12 @@ def _policy(found: Json) -> PolicyFacts:
 
 def _groups(rule: Json, name: str, resource: str) -> frozenset[str]:
     """The names of a side's groups; a single resource or peer in their place is shown by its id."""
-    groups = {str(one["name"]) for one in rule.get(name) or ()}
-    if one := rule.get(resource):
-        groups.add(f"{one.get('type', 'resource')} {one.get('id')}")
+    groups = {str(group["name"]) for group in rule.get(name) or ()}
+    if single := rule.get(resource):
+        groups.add(f"{single.get('type', 'resource')} {single.get('id')}")
     return frozenset(groups)
 
 
 def addresses(nodes: Iterable[Json]) -> dict[str, str]:
     """Each node's InternalIP."""
-    return {str(one["metadata"]["name"]): internal_ip(one) for one in nodes}
+    return {str(item["metadata"]["name"]): internal_ip(item) for item in nodes}

@@ -206,10 +206,10 @@ class Status:
                 found.setdefault((cause.id, cause.where), []).append((cause, f"{link.source} → {link.target}"))
         told = []
         for shown in found.values():
-            telling = [one for one in shown if one[0].explains] or shown
+            telling = [entry for entry in shown if entry[0].explains] or shown
             told.append((telling[0][0], tuple(way for _, way in telling)))
         order = {"fault": 0, "security": 1, "remark": 2}
-        return tuple(sorted(told, key=lambda one: (not one[0].explains, order[one[0].kind])))
+        return tuple(sorted(told, key=lambda entry: (not entry[0].explains, order[entry[0].kind])))
 
     @property
     def is_up(self) -> bool:

@@ -16,7 +16,7 @@ ROUTER_CONTAINER = "netbird"
 
 def is_router(pod: Mapping[str, Any]) -> bool:
     """Whether a pod is a router's: NetBird's agent in the network of its node."""
-    return any(one["name"] == ROUTER_CONTAINER for one in pod["spec"]["containers"]) and bool(
+    return any(container["name"] == ROUTER_CONTAINER for container in pod["spec"]["containers"]) and bool(
         pod["spec"].get("hostNetwork")
     )
 

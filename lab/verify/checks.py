@@ -138,7 +138,7 @@ def _service_check(source: str, placement: Placement, target: str) -> Check:
         host = world.probes[target].service_name
         session = world.sessions[source, placement]
         answer = session.ask("http", host=host, port=PORT, path="/hostname", seconds=DEADLINE_SECONDS)
-        pods = [pod_name(one) for one in PLACEMENTS]
+        pods = [pod_name(place) for place in PLACEMENTS]
         fix = _DNS_FIX.format(source=source, target=target)
         return judging.judge_http(answer, host=host, pods=pods, source=source, fix=fix)
 

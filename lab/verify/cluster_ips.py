@@ -80,7 +80,7 @@ def service_checks(
         answers = [_request(asked, "http", host) for _ in range(REQUESTS if carried else 1)]
         if not carried:
             return judging.judge_refused(answers[0], host=host, why="link.cluster_ips is false at one end")
-        return judging.judge_sticky(answers, host=host, pods=[probes.backend_says(one) for one in PLACEMENTS])
+        return judging.judge_sticky(answers, host=host, pods=[probes.backend_says(place) for place in PLACEMENTS])
 
     title = f"{source} ({_ON[placement]}) to {target}: a client of a service with sessionAffinity stays with its pod"
     yield f"{placement}.session-affinity", title, sticky

@@ -53,4 +53,4 @@ def result(identifier: str, title: str, verdict: Verdict, seconds: float) -> Che
 
 def exit_code(results: Sequence[CheckResult]) -> int:
     """0 when every check passed; 1 when one failed, was skipped, or none was made."""
-    return 0 if results and all(one.status == "pass" for one in results) else 1
+    return 0 if results and all(check.status == "pass" for check in results) else 1

@@ -49,7 +49,7 @@ def verify(
         )
     with world_of(lab, tools, reporter, keep=keep) as world:
         results = make(checks, world, reporter)
-        if all(one.status == "pass" for one in results):
+        if all(check.status == "pass" for check in results):
             return results
         # Before the probe pods go: whoever reads what failed wants to know why.
         with reporter.step("Looking for the cause"):
@@ -110,8 +110,8 @@ def _alone() -> Iterator[None]:
 def _world(lab: Topology, tools: Tools, reporter: Reporter, *, keep: bool) -> Iterator[World]:
     api = netbird_server.api()
     settings = {site.name: settings_of(site.name) for site in lab.sites}
-    pod_mtu = {name: address_plan(one).mtu.pod for name, one in settings.items()}
-    cluster_ips = {name: one.link.cluster_ips for name, one in settings.items()}
+    pod_mtu = {name: address_plan(site_settings).mtu.pod for name, site_settings in settings.items()}
+    cluster_ips = {name: site_settings.link.cluster_ips for name, site_settings in settings.items()}
     with contextlib.ExitStack() as stack:
         stack.callback(throughput.close_port, api)
         if not keep:
@@ -121,7 +121,7 @@ def _world(lab: Topology, tools: Tools, reporter: Reporter, *, keep: bool) -> It
                 started = list(pool.map(lambda site: workload.start(site, tools), lab.sites))
         except LabError as error:
             raise LabError("\n".join(filter(None, [str(error), told(collect(lab, tools))]))) from error
-        probes = {one.site.name: one for one in started}
+        probes = {probe_set.site.name: probe_set for probe_set in started}
         sessions: dict[tuple[str, Placement], Session] = {}
         for cluster_probes in started:
             for placement in PLACEMENTS:
@@ -154,7 +154,7 @@ def _settle(world: World) -> None:
         session = world.sessions[source, placement]
         wanted = [(target.pod("other").address, PORT)]
         if world.carries_cluster_ips(source, target.site.name):
-            wanted += [(target.services[cluster_ip_service(one)], SERVICE_PORT) for one in PLACEMENTS]
+            wanted += [(target.services[cluster_ip_service(place)], SERVICE_PORT) for place in PLACEMENTS]
         return all(
             session.ask("tcp", address=address, port=port, seconds=1).get("ok") for address, port in wanted
         ) and bool(session.ask("resolve", name=target.service_name, seconds=2).get("ok"))

@@ -202,8 +202,8 @@ def start(site: Site, tools: Tools) -> Probes:
         every_seconds=0.5,
     )
     services = {
-        one["metadata"]["name"]: str(one["spec"]["clusterIP"])
-        for one in cluster.get("services", namespace=VERIFY_NAMESPACE)
+        service["metadata"]["name"]: str(service["spec"]["clusterIP"])
+        for service in cluster.get("services", namespace=VERIFY_NAMESPACE)
     }
     return Probes(site=site, cluster=cluster, router=router, pods=pods, services=services)
 
@@ -258,10 +258,10 @@ def acting(
     running = [(pod, agent) for pod, agent in routers if agent or is_ready(pod)]
     return max(
         running,
-        key=lambda one: (
-            bool(one[1].get("management", {}).get("connected")),
-            one[0]["status"].get("hostIP") in gateways,
-            is_ready(one[0]),
+        key=lambda router: (
+            bool(router[1].get("management", {}).get("connected")),
+            router[0]["status"].get("hostIP") in gateways,
+            is_ready(router[0]),
         ),
         default=None,
     )
@@ -296,7 +296,11 @@ def _describe(cluster: Cluster) -> str:
     said = []
     for pod in cluster.get("pods", namespace=VERIFY_NAMESPACE):
         waiting: Sequence[Mapping[str, Any]] = pod.get("status", {}).get("containerStatuses", [])
-        reasons = [str(one["state"]["waiting"].get("reason")) for one in waiting if "waiting" in one.get("state", {})]
+        reasons = [
+            str(container["state"]["waiting"].get("reason"))
+            for container in waiting
+            if "waiting" in container.get("state", {})
+        ]
         said.append(f"{pod['metadata']['name']} {pod['status'].get('phase')} {' '.join(reasons)}".strip())
     return "; ".join(said) or "no pods"
 

@@ -103,7 +103,7 @@ class Cloud:
         action.status = "success" if error is None else "error"
         action.error = error
         action.finished = now
-        finished = [one.id for one in self.state.actions.values() if one.status != "running"]
+        finished = [other.id for other in self.state.actions.values() if other.status != "running"]
         for number in finished[: max(0, len(finished) - FINISHED_ACTIONS_KEPT)]:
             del self.state.actions[number]
 
@@ -134,14 +134,14 @@ def require_unique_name(items: Mapping[int, AnyResource], kind: str, name: str, 
 
 
 def set_name_and_labels(
-    items: Mapping[int, AnyResource], kind: str, one: AnyResource, body: requests.Update | requests.UpdateServer
+    items: Mapping[int, AnyResource], kind: str, resource: AnyResource, body: requests.Update | requests.UpdateServer
 ) -> None:
     """Change both at once, as far as the body has them. Raises ApiError `uniqueness_error` as above."""
     if body.name is not None:
-        require_unique_name(items, kind, body.name, one.id)
-        one.name = body.name
+        require_unique_name(items, kind, body.name, resource.id)
+        resource.name = body.name
     if body.labels is not None:
-        one.labels = dict(body.labels)
+        resource.labels = dict(body.labels)
 
 
 def progress_percent(action: Action, now: datetime, expected_seconds: float) -> int:

@@ -224,7 +224,7 @@ def _create_machine(cloud: Cloud, server: Server) -> Call:
 def _rebuild(cloud: Cloud, server: Server) -> Call:
     """Its firewall is that of the public address, which stays."""
     request = _machine_request(cloud, server)
-    interfaces = [_interface(one) for one in server.private_nets if one.attached]
+    interfaces = [_interface(private_net) for private_net in server.private_nets if private_net.attached]
 
     def call(backend: MachineBackend) -> Outcome:
         backend.destroy(request.name)

@@ -145,7 +145,11 @@ def _checked_subnet(network: Network, body: requests.SubnetBody) -> Subnet:
     taken = [ipaddress.IPv4Network(subnet.ip_range) for subnet in network.subnets]
     if body.ip_range is None:
         prefix = max(DEFAULT_SUBNET_PREFIX, whole.prefixlen)
-        free = (one for one in whole.subnets(new_prefix=prefix) if not any(one.overlaps(other) for other in taken))
+        free = (
+            candidate
+            for candidate in whole.subnets(new_prefix=prefix)
+            if not any(candidate.overlaps(other) for other in taken)
+        )
         wanted = next(free, None)
         if wanted is None:
             raise errors.unprocessable("service_error", f"no free /{prefix} is left in {whole}")

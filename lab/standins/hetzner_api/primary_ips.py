@@ -37,7 +37,7 @@ def create(cloud: Cloud, body: requests.CreatePrimaryIp, now: datetime) -> tuple
 
 def new_address(cloud: Cloud, name: str | None, location: str, now: datetime) -> PrimaryIp:
     """Take the lowest free public address from .101 upward; without a name it is called after its ID."""
-    taken = {ipaddress.IPv4Address(one.ip) for one in cloud.state.primary_ips.values()}
+    taken = {ipaddress.IPv4Address(primary_ip.ip) for primary_ip in cloud.state.primary_ips.values()}
     free = (
         address for address in PUBLIC_RANGE.hosts() if address >= cloud.first_public_address and address not in taken
     )

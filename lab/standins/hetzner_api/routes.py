@@ -48,12 +48,16 @@ class Routes(Routing):
         self._add_servers(app)
 
     def _add_catalog(self, app: web.Application) -> None:
-        read_only(app, "locations", "location", [views.location(one) for one in catalog.LOCATIONS], ("name",))
+        read_only(app, "locations", "location", [views.location(location) for location in catalog.LOCATIONS], ("name",))
         read_only(
-            app, "server_types", "server_type", [views.server_type(one) for one in catalog.SERVER_TYPES], ("name",)
+            app,
+            "server_types",
+            "server_type",
+            [views.server_type(server_type) for server_type in catalog.SERVER_TYPES],
+            ("name",),
         )
         filters = ("name", "type", "status", "architecture", "bound_to")
-        read_only(app, "images", "image", [views.image(one) for one in catalog.IMAGES], filters)
+        read_only(app, "images", "image", [views.image(image) for image in catalog.IMAGES], filters)
 
         async def gone(request: web.Request) -> web.Response:
             details = {"announcement": DATACENTERS_ANNOUNCEMENT}

@@ -57,7 +57,7 @@ def create(cloud: Cloud, body: requests.CreateServer, now: datetime, taken_machi
         raise errors.invalid_input({"public_net": ["a server without public network cannot be started"]})
 
     number = cloud.new_id()
-    taken = {one.machine for one in cloud.state.servers.values()} | set(taken_machines)
+    taken = {other.machine for other in cloud.state.servers.values()} | set(taken_machines)
     machine = _machine_name(body.name)
     server = Server(
         id=number,

@@ -29,46 +29,46 @@ def timestamp(moment: datetime | None) -> str | None:
     return moment.isoformat(timespec="seconds") if moment is not None else None
 
 
-def action(one: Action, now: datetime, expected_seconds: float) -> Json:
+def action(deed: Action, now: datetime, expected_seconds: float) -> Json:
     """Return an action; its progress is told from the time it has run."""
     return {
-        "id": one.id,
-        "command": one.command,
-        "status": one.status,
-        "progress": progress_percent(one, now, expected_seconds),
-        "started": timestamp(one.started),
-        "finished": timestamp(one.finished),
-        "resources": [{"id": resource.id, "type": resource.type} for resource in one.resources],
-        "error": {"code": one.error.code, "message": one.error.message} if one.error is not None else None,
+        "id": deed.id,
+        "command": deed.command,
+        "status": deed.status,
+        "progress": progress_percent(deed, now, expected_seconds),
+        "started": timestamp(deed.started),
+        "finished": timestamp(deed.finished),
+        "resources": [{"id": resource.id, "type": resource.type} for resource in deed.resources],
+        "error": {"code": deed.error.code, "message": deed.error.message} if deed.error is not None else None,
     }
 
 
-def location(one: Location) -> Json:
+def location(entry: Location) -> Json:
     """Return a location."""
     return {
-        "id": one.id,
-        "name": one.name,
-        "description": one.description,
-        "country": one.country,
-        "city": one.city,
-        "latitude": one.latitude,
-        "longitude": one.longitude,
-        "network_zone": one.network_zone,
+        "id": entry.id,
+        "name": entry.name,
+        "description": entry.description,
+        "country": entry.country,
+        "city": entry.city,
+        "latitude": entry.latitude,
+        "longitude": entry.longitude,
+        "network_zone": entry.network_zone,
     }
 
 
-def server_type(one: ServerType) -> Json:
+def server_type(entry: ServerType) -> Json:
     """Prices are zero: the stand-in bills nothing."""
     price = {"net": "0.0000000000", "gross": "0.0000000000"}
-    places = [place for place in catalog.LOCATIONS if place.name in one.locations]
+    places = [place for place in catalog.LOCATIONS if place.name in entry.locations]
     return {
-        "id": one.id,
-        "name": one.name,
-        "description": one.name.upper(),
-        "category": one.category,
-        "cores": one.cores,
-        "memory": one.memory,
-        "disk": one.disk,
+        "id": entry.id,
+        "name": entry.name,
+        "description": entry.name.upper(),
+        "category": entry.category,
+        "cores": entry.cores,
+        "memory": entry.memory,
+        "disk": entry.disk,
         "deprecated": False,
         "deprecation": None,
         "prices": [
@@ -82,10 +82,10 @@ def server_type(one: ServerType) -> Json:
             for place in places
         ],
         "storage_type": "local",
-        "cpu_type": one.cpu_type,
-        "architecture": one.architecture,
+        "cpu_type": entry.cpu_type,
+        "architecture": entry.architecture,
         "locations": [
-            _sold_in(place, one) for place in catalog.LOCATIONS if place.name in one.locations + one.ended_in
+            _sold_in(place, entry) for place in catalog.LOCATIONS if place.name in entry.locations + entry.ended_in
         ],
     }
 
@@ -93,9 +93,9 @@ def server_type(one: ServerType) -> Json:
 _ENDED = {"announced": "2025-10-16T06:00:00Z", "unavailable_after": "2025-12-31T23:59:59Z"}
 
 
-def _sold_in(place: Location, one: ServerType) -> Json:
+def _sold_in(place: Location, entry: ServerType) -> Json:
     """A place with what the API says of a server type there."""
-    sold = place.name in one.locations
+    sold = place.name in entry.locations
     return {
         "id": place.id,
         "name": place.name,
@@ -105,67 +105,67 @@ def _sold_in(place: Location, one: ServerType) -> Json:
     }
 
 
-def image(one: Image) -> Json:
+def image(entry: Image) -> Json:
     """Return an image."""
     return {
-        "id": one.id,
+        "id": entry.id,
         "type": "system",
         "status": "available",
-        "name": one.name,
-        "description": one.description,
+        "name": entry.name,
+        "description": entry.description,
         "image_size": None,
         "disk_size": 5,
         "created": _IMAGE_CREATED,
         "created_from": None,
         "bound_to": None,
-        "os_flavor": one.os_flavor,
-        "os_version": one.os_version,
+        "os_flavor": entry.os_flavor,
+        "os_version": entry.os_version,
         "rapid_deploy": True,
         "protection": {"delete": False},
         "deprecated": None,
         "deleted": None,
         "labels": {},
-        "architecture": one.architecture,
+        "architecture": entry.architecture,
     }
 
 
-def ssh_key(one: SshKey) -> Json:
+def ssh_key(resource: SshKey) -> Json:
     """Return an SSH key."""
     return {
-        "id": one.id,
-        "name": one.name,
-        "fingerprint": one.fingerprint,
-        "public_key": one.public_key,
-        "labels": one.labels,
-        "created": timestamp(one.created),
+        "id": resource.id,
+        "name": resource.name,
+        "fingerprint": resource.fingerprint,
+        "public_key": resource.public_key,
+        "labels": resource.labels,
+        "created": timestamp(resource.created),
     }
 
 
-def placement_group(cloud: Cloud, one: PlacementGroup) -> Json:
+def placement_group(cloud: Cloud, resource: PlacementGroup) -> Json:
     """Return a placement group with the IDs of its servers."""
-    members = [server.id for server in cloud.state.servers.values() if server.placement_group == one.id]
+    members = [server.id for server in cloud.state.servers.values() if server.placement_group == resource.id]
     return {
-        "id": one.id,
-        "name": one.name,
-        "labels": one.labels,
-        "type": one.type,
-        "created": timestamp(one.created),
+        "id": resource.id,
+        "name": resource.name,
+        "labels": resource.labels,
+        "type": resource.type,
+        "created": timestamp(resource.created),
         "servers": members,
     }
 
 
-def network(cloud: Cloud, one: Network) -> Json:
+def network(cloud: Cloud, resource: Network) -> Json:
     """Return a network with the IDs of its attached servers."""
     members = [
         server.id
         for server in cloud.state.servers.values()
-        if any(private_net.network == one.id and private_net.attached for private_net in server.private_nets)
+        if any(private_net.network == resource.id and private_net.attached for private_net in server.private_nets)
     ]
-    gateway = networks.gateway(one)
+    gateway = networks.gateway(resource)
     return {
-        "id": one.id,
-        "name": one.name,
-        "ip_range": one.ip_range,
+        "id": resource.id,
+        "name": resource.name,
+        "ip_range": resource.ip_range,
         "subnets": [
             {
                 "type": subnet.type,
@@ -174,59 +174,59 @@ def network(cloud: Cloud, one: Network) -> Json:
                 "gateway": gateway,
                 "vswitch_id": None,
             }
-            for subnet in one.subnets
+            for subnet in resource.subnets
         ],
-        "routes": [{"destination": route.destination, "gateway": route.gateway} for route in one.routes],
+        "routes": [{"destination": route.destination, "gateway": route.gateway} for route in resource.routes],
         "servers": members,
         "load_balancers": [],
-        "protection": {"delete": one.delete_protection},
-        "labels": one.labels,
-        "created": timestamp(one.created),
-        "expose_routes_to_vswitch": one.expose_routes_to_vswitch,
+        "protection": {"delete": resource.delete_protection},
+        "labels": resource.labels,
+        "created": timestamp(resource.created),
+        "expose_routes_to_vswitch": resource.expose_routes_to_vswitch,
     }
 
 
-def firewall(cloud: Cloud, one: Firewall) -> Json:
+def firewall(cloud: Cloud, resource: Firewall) -> Json:
     """Return a firewall with what it is applied to."""
     return {
-        "id": one.id,
-        "name": one.name,
-        "labels": one.labels,
-        "created": timestamp(one.created),
-        "rules": [rule.model_dump() for rule in one.rules],
-        "applied_to": [_applied_to(cloud, target) for target in one.applied_to],
+        "id": resource.id,
+        "name": resource.name,
+        "labels": resource.labels,
+        "created": timestamp(resource.created),
+        "rules": [rule.model_dump() for rule in resource.rules],
+        "applied_to": [_applied_to(cloud, target) for target in resource.applied_to],
     }
 
 
-def primary_ip(one: PrimaryIp) -> Json:
+def primary_ip(resource: PrimaryIp) -> Json:
     """Return a primary IP."""
     return {
-        "id": one.id,
-        "name": one.name,
-        "labels": one.labels,
-        "created": timestamp(one.created),
+        "id": resource.id,
+        "name": resource.name,
+        "labels": resource.labels,
+        "created": timestamp(resource.created),
         "blocked": False,
-        "location": location(catalog.location_named(one.location)),
-        "ip": one.ip,
-        "dns_ptr": [{"ip": one.ip, "dns_ptr": one.dns_ptr}],
-        "protection": {"delete": one.delete_protection},
+        "location": location(catalog.location_named(resource.location)),
+        "ip": resource.ip,
+        "dns_ptr": [{"ip": resource.ip, "dns_ptr": resource.dns_ptr}],
+        "protection": {"delete": resource.delete_protection},
         "type": "ipv4",
-        "auto_delete": one.auto_delete,
+        "auto_delete": resource.auto_delete,
         "assignee_type": "server",
-        "assignee_id": one.assignee_id,
+        "assignee_id": resource.assignee_id,
     }
 
 
-def server(cloud: Cloud, one: Server) -> Json:
+def server(cloud: Cloud, resource: Server) -> Json:
     """Return a server with everything that is nested in it."""
-    kind = servers.type_of(one)
-    group = cloud.state.placement_groups.get(one.placement_group) if one.placement_group is not None else None
+    kind = servers.type_of(resource)
+    group = cloud.state.placement_groups.get(resource.placement_group) if resource.placement_group is not None else None
     return {
-        "id": one.id,
-        "name": one.name,
-        "status": one.status,
-        "created": timestamp(one.created),
-        "public_net": _public_net(cloud, one),
+        "id": resource.id,
+        "name": resource.name,
+        "status": resource.status,
+        "created": timestamp(resource.created),
+        "public_net": _public_net(cloud, resource),
         "private_net": [
             {
                 "network": private_net.network,
@@ -234,21 +234,21 @@ def server(cloud: Cloud, one: Server) -> Json:
                 "alias_ips": private_net.alias_ips,
                 "mac_address": private_net.mac_address,
             }
-            for private_net in one.private_nets
+            for private_net in resource.private_nets
             if private_net.attached
         ],
         "server_type": server_type(kind),
-        "location": location(catalog.location_named(one.location)),
-        "image": image(servers.image_of(one)),
+        "location": location(catalog.location_named(resource.location)),
+        "image": image(servers.image_of(resource)),
         "iso": None,
         "rescue_enabled": False,
-        "locked": cloud.is_locked("server", one.id),
+        "locked": cloud.is_locked("server", resource.id),
         "backup_window": None,
         "outgoing_traffic": 0,
         "ingoing_traffic": 0,
         "included_traffic": INCLUDED_TRAFFIC_BYTES,
-        "protection": {"delete": one.delete_protection, "rebuild": one.rebuild_protection},
-        "labels": one.labels,
+        "protection": {"delete": resource.delete_protection, "rebuild": resource.rebuild_protection},
+        "labels": resource.labels,
         "volumes": [],
         "load_balancers": [],
         "primary_disk_size": kind.disk,
@@ -263,14 +263,14 @@ def _applied_to(cloud: Cloud, target: AppliedTo) -> Json:
         "type": "label_selector",
         "label_selector": {"selector": target.label_selector},
         "applied_to_resources": [
-            {"type": "server", "server": {"id": one.id}}
-            for one in firewalls.selected_servers(cloud, target.label_selector)
+            {"type": "server", "server": {"id": member.id}}
+            for member in firewalls.selected_servers(cloud, target.label_selector)
         ],
     }
 
 
-def _public_net(cloud: Cloud, one: Server) -> Json:
-    address = cloud.public_address(one)
+def _public_net(cloud: Cloud, resource: Server) -> Json:
+    address = cloud.public_address(resource)
     ipv4 = None
     if address is not None:
         ipv4 = {"id": address.id, "ip": address.ip, "blocked": False, "dns_ptr": address.dns_ptr}
@@ -278,5 +278,5 @@ def _public_net(cloud: Cloud, one: Server) -> Json:
         "ipv4": ipv4,
         "ipv6": None,
         "floating_ips": [],
-        "firewalls": [{"id": number, "status": status} for number, status in sorted(one.firewalls.items())],
+        "firewalls": [{"id": number, "status": status} for number, status in sorted(resource.firewalls.items())],
     }

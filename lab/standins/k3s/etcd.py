@@ -79,8 +79,10 @@ class Etcd:
     def members(self) -> list[Member]:
         """All of them."""
         return [
-            Member(one["ID"], one.get("name", ""), tuple(one.get("peerURLs") or ()), bool(one.get("isLearner")))
-            for one in self.ask("cluster/member/list")["members"]
+            Member(
+                member["ID"], member.get("name", ""), tuple(member.get("peerURLs") or ()), bool(member.get("isLearner"))
+            )
+            for member in self.ask("cluster/member/list")["members"]
         ]
 
     def add_learner(self, peer_url: str) -> None:

@@ -56,7 +56,7 @@ class Balancer:
     def __init__(self, joined: Address, file: Path | None = None) -> None:
         self._joined = joined
         self._file = file
-        self._servers = [joined, *(one for one in self._kept() if one != joined)]
+        self._servers = [joined, *(server for server in self._kept() if server != joined)]
         self._failed: dict[Address, int] = {}
         self._connections: dict[asyncio.Task[None], Address] = {}
         self._probing: asyncio.Task[None] | None = None
@@ -84,8 +84,8 @@ class Balancer:
         """All servers that the cluster has now."""
         found: list[Address] = [(address, API_PORT) for address in addresses]
         if found and set(found) != set(self._servers):
-            self._servers = [one for one in self._servers if one in found] + [
-                one for one in found if one not in self._servers
+            self._servers = [server for server in self._servers if server in found] + [
+                server for server in found if server not in self._servers
             ]
             log(f"API servers: {', '.join(f'{host}:{port}' for host, port in self._servers)}")
         if found and self._file is not None:
@@ -102,7 +102,10 @@ class Balancer:
         with contextlib.suppress(ValueError, KeyError, TypeError):
             kept = json.loads(self._file.read_text())
             if kept["ServerURL"] == f"https://{self._joined[0]}:{self._joined[1]}":
-                return [(host, int(port)) for host, _, port in (one.rpartition(":") for one in kept["ServerAddresses"])]
+                return [
+                    (host, int(port))
+                    for host, _, port in (address.rpartition(":") for address in kept["ServerAddresses"])
+                ]
         return []
 
     def _gone(self, server: Address) -> bool:
@@ -130,7 +133,7 @@ class Balancer:
                 self._failed[server] = 0 if there else self._failed.get(server, 0) + 1
                 if self._gone(server) and not before:
                     log(f"API server {server[0]}:{server[1]} does not answer any more")
-                    for task in [one for one, target in self._connections.items() if target == server]:
+                    for task in [connection for connection, target in self._connections.items() if target == server]:
                         task.cancel()
             await asyncio.sleep(PROBE_SECONDS)
 

@@ -68,7 +68,7 @@ class Nodes:
         while True:
             try:
                 listed = (await asyncio.to_thread(self._api.request, "GET", "/api/v1/nodes"))["items"]
-                await asyncio.to_thread(self._forget, {one["metadata"]["name"] for one in listed})
+                await asyncio.to_thread(self._forget, {node["metadata"]["name"] for node in listed})
                 if self._etcd is not None:
                     promote = loop.time() >= learners_at
                     if promote:
@@ -93,8 +93,8 @@ class Nodes:
 
     def _members(self, listed: list[Mapping[str, Any]], *, promote: bool) -> None:
         assert self._etcd is not None
-        leaving = [one["metadata"] for one in listed if one["metadata"].get("deletionTimestamp")]
-        leaving = [one for one in leaving if FINALIZER in (one.get("finalizers") or ())]
+        leaving = [node["metadata"] for node in listed if node["metadata"].get("deletionTimestamp")]
+        leaving = [candidate for candidate in leaving if FINALIZER in (candidate.get("finalizers") or ())]
         if not (leaving or promote) or not self._etcd.leads():
             return
         members = self._etcd.members()
@@ -104,7 +104,7 @@ class Nodes:
                 if peer_url(address) in member.peer_urls:
                     log(f"removing the etcd member {member.name or '(not started)'} of {metadata['name']}")
                     self._etcd.remove(member)
-            rest = [one for one in metadata["finalizers"] if one != FINALIZER]
+            rest = [finalizer for finalizer in metadata["finalizers"] if finalizer != FINALIZER]
             self._api.request("PATCH", node_path(metadata["name"]), {"metadata": {"finalizers": rest}}, _MERGE)
         if promote:
             for member in members:
@@ -119,7 +119,7 @@ async def keep_servers(api: Api, balancer: Balancer) -> None:
         try:
             endpoints = await asyncio.to_thread(api.request, "GET", "/api/v1/namespaces/default/endpoints/kubernetes")
             subsets = endpoints.get("subsets") or []
-            balancer.learn([one["ip"] for subset in subsets for one in subset.get("addresses") or []])
+            balancer.learn([address["ip"] for subset in subsets for address in subset.get("addresses") or []])
         except _MISHAPS as error:
             log(f"servers not learned: {error}")
         await asyncio.sleep(ENDPOINTS_SECONDS)
