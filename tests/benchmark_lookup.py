@@ -64,8 +64,8 @@ def judged(asking: Sequence[Seconds], silent: Sequence[Seconds]) -> Added:
     pairs = list(zip(asking, silent, strict=True))
     return Added(
         pairs=len(pairs),
-        asking_clock=round(statistics.median(one.clock for one in asking), 3),
-        silent_clock=round(statistics.median(one.clock for one in silent), 3),
+        asking_clock=round(statistics.median(seconds.clock for seconds in asking), 3),
+        silent_clock=round(statistics.median(seconds.clock for seconds in silent), 3),
         added_clock=round(statistics.median(first.clock - second.clock for first, second in pairs), 3),
         added_processor=round(statistics.median(first.processor - second.processor for first, second in pairs), 3),
     )
@@ -87,10 +87,10 @@ def measure(pairs: int) -> Added:
             (silent.directory / "__main__.py").write_text(program.replace(ASKS, "        pass\n"), encoding="utf-8")
             taken: dict[Project, list[Seconds]] = {asking: [], silent: []}
             for number in range(pairs + 1):
-                for one in (asking, silent) if number % 2 else (silent, asking):
-                    seconds = _timed(lambda one=one: one.run("preview", "-s", STACK).expect(0))  # type: ignore[misc]
+                for project in (asking, silent) if number % 2 else (silent, asking):
+                    seconds = _timed(lambda project=project: project.run("preview", "-s", STACK).expect(0))  # type: ignore[misc]
                     if number:
-                        taken[one].append(seconds)
+                        taken[project].append(seconds)
         finally:
             hetzner.stop()
     return judged(taken[asking], taken[silent])

@@ -164,9 +164,9 @@ def main() -> int:
         f"{comparison.alone_seconds} s; {comparison.ratio} times as long (at most {RATIO_LIMIT}; on the clock "
         f"{comparison.plan_clock_seconds} s and {comparison.alone_clock_seconds} s, {comparison.clock_ratio} times)"
     )
-    for name, one in (("right fleets", growth), ("fleets where all collide", conflicts)):
-        times = ", ".join(f"{size} in {seconds} s" for size, seconds in one.seconds.items())
-        print(f"{name}: {times}; {one.over_n_log_n} times n log n (at most {GROWTH_TOLERANCE})")
+    for name, growing in (("right fleets", growth), ("fleets where all collide", conflicts)):
+        times = ", ".join(f"{size} in {seconds} s" for size, seconds in growing.seconds.items())
+        print(f"{name}: {times}; {growing.over_n_log_n} times n log n (at most {GROWTH_TOLERANCE})")
     return 0 if good else 1
 
 

@@ -92,8 +92,8 @@ def measure(name: str, runs: int) -> dict[str, Any]:
         raise RuntimeError(f"{name} has one router; this needs two: ./isthmus lab up --routers 2")
     rounds = []
     try:
-        for one in (cluster, other):
-            pods.start(one)
+        for side in (cluster, other):
+            pods.start(side)
         far = next(pod for node, pod in sorted(pods.ready(other).items()) if node not in router_nodes(other))
         flows = [Flow(pod, far) for pod in pods.ready(cluster).values()]
         with probing([*(flow.source for flow in flows), far]) as made:
@@ -118,16 +118,16 @@ def measure(name: str, runs: int) -> dict[str, Any]:
                 time.sleep(3.0)
                 gaps = {
                     kind: max(
-                        longest_gap(made.of(one).answers(one, kind), begin=begun, end=made.of(one).now).seconds
-                        for one in flows
+                        longest_gap(made.of(flow).answers(flow, kind), begin=begun, end=made.of(flow).now).seconds
+                        for flow in flows
                     )
                     for kind in KINDS
                 }
                 rounds.append({"from_start": first - begun, "from_end": first - done, "gaps": gaps})
     finally:
         patch(cluster, peer, None)
-        for one in (cluster, other):
-            pods.remove(one)
+        for side in (cluster, other):
+            pods.remove(side)
     return {"cluster": name, "runs": len(rounds), "seconds": rounds}
 
 
@@ -147,10 +147,10 @@ def main() -> None:
     if arguments.json:
         print(json.dumps(found, indent=2))
         return
-    print(told("patch to first packet, kubectl's start counted", [one["from_start"] for one in found["seconds"]]))
-    print(told("patch to first packet, from kubectl's end", [one["from_end"] for one in found["seconds"]]))
+    print(told("patch to first packet, kubectl's start counted", [round_["from_start"] for round_ in found["seconds"]]))
+    print(told("patch to first packet, from kubectl's end", [round_["from_end"] for round_ in found["seconds"]]))
     for kind in KINDS:
-        print(told(f"longest time without an answer, {kind}", [one["gaps"][kind] for one in found["seconds"]]))
+        print(told(f"longest time without an answer, {kind}", [round_["gaps"][kind] for round_ in found["seconds"]]))
 
 
 if __name__ == "__main__":

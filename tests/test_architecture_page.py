@@ -42,11 +42,14 @@ def imported(source: str) -> Iterator[str]:
 
 def arrows(page: str, kind: str) -> set[tuple[str, str]]:
     picture = page.partition("```mermaid")[2].partition("```")[0]
-    return {(one, other) for one, drawn, other in ARROW.findall(picture) if drawn == kind}
+    return {(package, other) for package, drawn, other in ARROW.findall(picture) if drawn == kind}
 
 
 def test_the_picture_has_the_arrows_that_the_code_has() -> None:
-    files = {"main": [REPOSITORY / "__main__.py"], **{one: list((REPOSITORY / one).rglob("*.py")) for one in PACKAGES}}
+    files = {
+        "main": [REPOSITORY / "__main__.py"],
+        **{package: list((REPOSITORY / package).rglob("*.py")) for package in PACKAGES},
+    }
     assert all(files.values())
     found = {
         (package, other)
@@ -65,15 +68,17 @@ def refused(contracts: Sequence[Mapping[str, Any]]) -> set[tuple[str, str]]:
     found = set[tuple[str, str]]()
     for contract in contracts:
         if contract["type"] == "forbidden" and not contract.get("ignore_imports"):
-            found |= {(one, other) for one in contract["source_modules"] for other in contract["forbidden_modules"]}
+            found |= {
+                (package, other) for package in contract["source_modules"] for other in contract["forbidden_modules"]
+            }
         if contract["type"] == "layers" and "containers" not in contract:
-            found |= {(one, other) for other, one in combinations(contract["layers"], 2)}
-    return {(one, other) for one, other in found if one in PACKAGES and other in PACKAGES}
+            found |= {(package, other) for other, package in combinations(contract["layers"], 2)}
+    return {(package, other) for package, other in found if package in PACKAGES and other in PACKAGES}
 
 
 def test_a_contract_refuses_each_import_that_the_picture_does_not_have() -> None:
     settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
-    drawn = {(one, other) for one, other in arrows(PAGE, "-->") if one in PACKAGES}
+    drawn = {(package, other) for package, other in arrows(PAGE, "-->") if package in PACKAGES}
     assert refused(settings["tool"]["importlinter"]["contracts"]) == set(permutations(PACKAGES, 2)) - drawn
 
 

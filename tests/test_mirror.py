@@ -48,7 +48,7 @@ def modules(package: str) -> list[str]:
     """Its modules from the top of the repository, without those that only put others together."""
     found = sorted(path.relative_to(TOP).as_posix() for path in (TOP / package).rglob("*.py"))
     assert len(found) > 10
-    return [one for one in found if not one.endswith(("__init__.py", "__main__.py"))]
+    return [path for path in found if not path.endswith(("__init__.py", "__main__.py"))]
 
 
 def own_tests(module: str) -> Path:
@@ -59,8 +59,8 @@ def own_tests(module: str) -> Path:
 def count_of_tests(path: Path) -> int:
     """How many tests a file has: a case of several counts once."""
     tree = parsed(path.read_text(encoding="utf-8"))
-    found = [one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
-    return sum(one.name.startswith("test_") for one in found)
+    found = [function for function in ast.walk(tree) if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return sum(function.name.startswith("test_") for function in found)
 
 
 @pytest.mark.parametrize("package", MIRRORED)

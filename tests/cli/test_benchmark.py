@@ -63,7 +63,7 @@ def test_sides_take_turns_and_the_first_round_does_not_count() -> None:
 
     def side(name: str, *seconds: float) -> None:
         nonlocal now
-        now += seconds[sum(one == name for one in order)]
+        now += seconds[sum(other == name for other in order)]
         order.append(name)
 
     taken = in_turns(

@@ -25,7 +25,7 @@ def test_verify_ends_with_1_when_any_check_fails(
     assert lab.verify(as_json=as_json, only=(), keep=False) == code
     said = capsys.readouterr().out
     if as_json:
-        assert [(one["id"], one["status"]) for one in json.loads(said)] == [
+        assert [(entry["id"], entry["status"]) for entry in json.loads(said)] == [
             ("de-mn.one", "pass"),
             ("de-mn.two", second.status),
         ]

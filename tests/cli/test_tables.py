@@ -76,7 +76,7 @@ def test_no_line_is_too_long_and_no_letter_lost(rows: list[tuple[str, ...]], wid
     lines = lines_of(("FIRST", "SECOND", "THIRD"), rows, width)
     assert max(map(len, lines)) <= width
     expected = Counter(character for row in rows for cell in row for character in cell if character != " ")
-    assert Counter(one for line in lines[1:] for one in line if one in "ab/-.") == expected
+    assert Counter(character for line in lines[1:] for character in line if character in "ab/-.") == expected
 
 
 def test_what_several_share_stands_there_once() -> None:

@@ -96,7 +96,7 @@ def test_the_tiers_are_told_apart_by_the_marker(tmp_path: Path, monkeypatch: pyt
         "def test_other(): pass\n"
     )
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    found = [(one.test.rpartition("/")[2], one.part, one.thorough) for one in collected(str(file))]
+    found = [(test.test.rpartition("/")[2], test.part, test.thorough) for test in collected(str(file))]
     assert list((tmp_path / "__pycache__").glob("*.pyc")), "what was compiled is kept for the next list"
     assert found == [
         ("test_two.py::test_one[1]", "engine", False),
@@ -113,8 +113,8 @@ def test_a_file_that_breaks_is_no_empty_list(tmp_path: Path) -> None:
 
 
 def test_what_is_only_thorough_has_a_case_that_always_runs(link: list[Listed]) -> None:
-    always = {re.sub(r"\[.*", "", one.test) for one in link if not one.thorough}
-    rare = {re.sub(r"\[.*", "", one.test) for one in link if one.thorough}
+    always = {re.sub(r"\[.*", "", test.test) for test in link if not test.thorough}
+    rare = {re.sub(r"\[.*", "", test.test) for test in link if test.thorough}
     assert rare
     alone = {test for test in rare - always if not names(test) & STANDS_FOR.keys()}
     assert alone == set()
@@ -129,7 +129,7 @@ def names(test: str) -> set[str]:
 
 
 def test_modules_run_from_those_that_look_to_those_that_take_apart(link: list[Listed]) -> None:
-    modules = list(dict.fromkeys(Path(one.file).stem for one in link if Path(one.file).parent.name == LINK.name))
+    modules = list(dict.fromkeys(Path(test.file).stem for test in link if Path(test.file).parent.name == LINK.name))
     assert modules[: len(FIRST)] == list(FIRST)
     assert modules[-len(LAST) :] == list(LAST)
     assert {path.stem for path in LINK.glob("test_*.py")} == set(modules)
@@ -137,7 +137,7 @@ def test_modules_run_from_those_that_look_to_those_that_take_apart(link: list[Li
 
 def test_no_other_part_has_a_test_in_the_folder_of_the_link(link: list[Listed]) -> None:
     """Nor is it looked for there."""
-    assert {one.part for one in link if one.file.startswith(f"{OF_THE_LINK}/")} == {"link"}
+    assert {test.part for test in link if test.file.startswith(f"{OF_THE_LINK}/")} == {"link"}
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_part_runs_every_test_that_is_marked_for_it(part: str, paths: tuple[st
     marked -= {Path(__file__)}
     assert len(marked) > 20
     run = [tests.parent / path for path in paths]
-    assert [path for path in marked if not any(path.is_relative_to(one) for one in run)] == []
+    assert [path for path in marked if not any(path.is_relative_to(directory) for directory in run)] == []
     assert [path for path in run if not path.exists()] == []
 
 

@@ -202,12 +202,12 @@ def test_a_moved_checkout_gets_a_new_environment(
 def test_two_interpreters_have_an_environment_each_and_keep_it(
     wrapper: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = write_stamp(wrapper, BASE)
+    stamp = write_stamp(wrapper, BASE)
     monkeypatch.setattr(sys, "executable", "/opt/python/bin/python3.11")
     other = write_stamp(wrapper, BOTH)
-    assert other != one
+    assert other != stamp
     wrapper.remove_unused(str(other))
-    assert one.is_dir()
+    assert stamp.is_dir()
     assert other.is_dir()
 
 

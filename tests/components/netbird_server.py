@@ -161,7 +161,7 @@ class Netbird:
         """What follows from a write."""
         if _kind(collection) == "resources":
             for group in self.all("/groups"):
-                group["resources"] = [one for one in group["resources"] if one["id"] != stored["id"]]
+                group["resources"] = [resource for resource in group["resources"] if resource["id"] != stored["id"]]
                 if group["id"] in stored["groups"]:
                     group["resources"].append({"id": stored["id"], "type": "subnet"})
         if _kind(collection) == "setup-keys":
@@ -175,11 +175,11 @@ class Netbird:
             self._refuse_linked(stored)
         if collection == "/networks":
             for part in ("resources", "routers"):
-                for one in list(self.all(f"/networks/{id_}/{part}")):
-                    self._remove(f"/networks/{id_}/{part}", one)
+                for child in list(self.all(f"/networks/{id_}/{part}")):
+                    self._remove(f"/networks/{id_}/{part}", child)
         for group in self.all("/groups"):
-            group["resources"] = [one for one in group["resources"] if one["id"] != id_]
-            group["peers"] = [one for one in group["peers"] if one != id_]
+            group["resources"] = [resource for resource in group["resources"] if resource["id"] != id_]
+            group["peers"] = [peer for peer in group["peers"] if peer != id_]
         self.objects[collection].remove(stored)
 
     def _refuse_linked(self, group: Json) -> None:
@@ -228,13 +228,13 @@ class Netbird:
                 shown["key"] = str(stored.get("key", ""))[:5] + "****"
             case "networks":
                 for part in ("resources", "routers"):
-                    shown[part] = [one["id"] for one in self.all(f"/networks/{stored['id']}/{part}")]
+                    shown[part] = [child["id"] for child in self.all(f"/networks/{stored['id']}/{part}")]
         return shown
 
 
 _COLLECTIONS: Final = [
-    re.compile(one)
-    for one in (
+    re.compile(pattern)
+    for pattern in (
         *("/groups", "/policies", "/networks", "/peers", "/dns/zones", "/setup-keys"),
         r"/networks/[^/]+/(resources|routers)",
     )
@@ -284,7 +284,7 @@ def running(account: Netbird | None = None) -> Iterator[Netbird]:
                 self.close_connection = True
                 return None
             netbird.requests.append((self.command, path, body))
-            fault = next((one for one in netbird.faults if one[:2] == (self.command, path)), None)
+            fault = next((planned for planned in netbird.faults if planned[:2] == (self.command, path)), None)
             if fault is not None:
                 netbird.faults.remove(fault)
             if self.headers.get("Authorization") != f"Token {netbird.token}":

@@ -446,7 +446,7 @@ def load(text: str) -> Any:
     return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
-def one(seen: Mapping[str, Any], resource: str) -> Any:
+def resource_in(seen: Mapping[str, Any], resource: str) -> Any:
     """The resource, None where there is none."""
     found = [value for name, value in seen.items() if name.endswith(resource)]
     assert len(found) <= 1, resource
@@ -458,7 +458,7 @@ def holds(value: Any, wanted: Any) -> bool:
     if matches(value, wanted):
         return True
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return any(holds(one, wanted) for one in inner)
+    return any(holds(part, wanted) for part in inner)
 
 
 def matches(value: Any, wanted: Any) -> bool:
@@ -512,12 +512,12 @@ APART: Final = {
 """Settings, or all of a section, whose changes would be refused together, or of which one shows in what another is."""
 
 
-def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+def merged(changes: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """Both changes in one."""
-    both = {**one, **other}
-    for name in one.keys() & other.keys():
-        if isinstance(one[name], dict) and isinstance(other[name], dict):
-            both[name] = merged(one[name], other[name])
+    both = {**changes, **other}
+    for name in changes.keys() & other.keys():
+        if isinstance(changes[name], dict) and isinstance(other[name], dict):
+            both[name] = merged(changes[name], other[name])
     return both
 
 
@@ -538,10 +538,10 @@ def together(setting: str, other: str, base: str) -> bool:
     """Whether they can be changed in one run, so that each shows what it does and nothing else does it."""
     if {setting, other} & set(BY_ITSELF) or apart(setting, other) or apart(other, setting):
         return False
-    one, two = EFFECTS[setting][base], EFFECTS[other][base]
-    if (one.resource, one.has) == (two.resource, two.has):
+    first, second = EFFECTS[setting][base], EFFECTS[other][base]
+    if (first.resource, first.has) == (second.resource, second.has):
         return False
-    written = [(mine, theirs) for mine in places(one.changes) for theirs in places(two.changes)]
+    written = [(mine, theirs) for mine in places(first.changes) for theirs in places(second.changes)]
     return not any(mine.startswith(theirs) or theirs.startswith(mine) for mine, theirs in written)
 
 
@@ -549,7 +549,9 @@ def runs() -> list[tuple[str, list[str]]]:
     """The settings of :data:`FIRST` whose changes make one run, by base."""
     found: list[tuple[str, list[str]]] = []
     for setting, base in FIRST:
-        room = next((run for at, run in found if at == base and all(together(setting, one, at) for one in run)), None)
+        room = next(
+            (run for at, run in found if at == base and all(together(setting, other, at) for other in run)), None
+        )
         if room is None:
             found.append((base, [setting]))
         else:
@@ -574,7 +576,7 @@ def after_run(number: int) -> dict[str, Any]:
 
 
 def assert_shown(effect: Effect, base: str, after: Mapping[str, Any]) -> None:
-    found, was = one(after, effect.resource), one(before(base), effect.resource)
+    found, was = resource_in(after, effect.resource), resource_in(before(base), effect.resource)
     if effect.has is GONE:
         assert was is not None
         assert found is None
@@ -607,7 +609,7 @@ def test_nothing_else_of_its_run_has_that_effect(setting: str, number: int) -> N
     """Else that setting might do nothing, and nobody would see it."""
     base, run = RUNS[number]
     effect = EFFECTS[setting][base]
-    found = one(after_all(base, [other for other in run if other != setting]), effect.resource)
+    found = resource_in(after_all(base, [other for other in run if other != setting]), effect.resource)
     assert found is not None if effect.has is GONE else not holds(found, effect.has)
 
 

@@ -39,7 +39,7 @@ def test_a_node_that_is_no_router_gets_no_label() -> None:
         assert len(labels.ready) == 1
 
     found = run(body, stack="mn", config={}, preview=False)
-    assert [one.name for one in found.of(":NodePatch")] == ["labels-b"]
+    assert [patch.name for patch in found.of(":NodePatch")] == ["labels-b"]
 
 
 def test_its_kubeconfig_is_secret_and_nothing_is_waited_for() -> None:

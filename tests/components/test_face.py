@@ -73,7 +73,7 @@ def test_the_package_alone_loads_none_of_its_modules() -> None:
 def test_a_component_takes_a_name_typed_arguments_and_options(name: str) -> None:
     component = all_components()[name]
     parameters = list(inspect.signature(component).parameters.values())
-    assert [one.name for one in parameters] == ["name", "args", "opts"]
+    assert [parameter.name for parameter in parameters] == ["name", "args", "opts"]
     assert parameters[1].annotation == f"{name}Args"
     arguments = getattr(components, f"{name}Args")
     assert dataclasses.is_dataclass(arguments)
@@ -96,7 +96,7 @@ def test_components_read_no_configuration() -> None:
     found = {
         path.stem
         for path in (ROOT / "components").glob("*.py")
-        if any(one in path.read_text(encoding="utf-8") for one in asks)
+        if any(call in path.read_text(encoding="utf-8") for call in asks)
     }
     # SSH_AUTH_SOCK and the switches of `destroy` and of the look at machines are of the commands, and not settings.
     assert found - set(READERS) == {"machine_preflight", "machine_shell", "netbird_provider", "ssh_reachable"}

@@ -32,7 +32,7 @@ class Cluster:
 
         class Client:
             def __init__(self, kubeconfig: str) -> None:
-                (self.address,) = [one for one in LAST.addresses if f"https://{one}:6443" in kubeconfig]
+                (self.address,) = [address for address in LAST.addresses if f"https://{address}:6443" in kubeconfig]
 
             def get(self, path: str) -> dict[str, Any] | None:
                 cluster.asked.append(f"{self.address} GET {path}")

@@ -100,7 +100,7 @@ def test_the_deployed_record_of_the_highest_revision() -> None:
 
     class Api:
         def __init__(self, *versions: str) -> None:
-            self.items = [{"metadata": {"name": one, "labels": {"version": one}}} for one in versions]
+            self.items = [{"metadata": {"name": version, "labels": {"version": version}}} for version in versions]
 
         def request(self, method: str, path: str) -> dict[str, Any]:
             assert (method, path.partition("?")[2]) == (

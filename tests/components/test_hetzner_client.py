@@ -37,11 +37,11 @@ def test_what_takes_too_long_is_named_and_the_next_time_it_goes_through(tmp_path
         client = HetznerClient(TOKEN, slow.endpoint, sleep=lambda _: time.sleep(0.02), deadline_seconds=0.2)
         patient = HetznerClient(TOKEN, slow.endpoint, sleep=lambda _: time.sleep(0.02), deadline_seconds=20.0)
 
-        def ask(one: HetznerClient) -> None:
+        def ask(asking: HetznerClient) -> None:
             if kind == "delete":
-                one.delete("servers", id_)
+                asking.delete("servers", id_)
             else:
-                one.act(f"/servers/{id_}/actions/poweron", {})
+                asking.act(f"/servers/{id_}/actions/poweron", {})
 
         def unlocked() -> None:
             end = time.monotonic() + 20

@@ -101,14 +101,17 @@ class TestCompleteServer:
         inputs = {"networks": [{"networkId": float(network), "ip": "10.0.1.31"}]}
         complete_server(hetzner_client(hetzner), server, inputs)
         found = hetzner.call("GET", f"/servers/{server}").json()["server"]
-        assert (found["status"], [one["ip"] for one in found["private_net"]]) == ("running", ["10.0.1.31"])
+        assert (found["status"], [attachment["ip"] for attachment in found["private_net"]]) == (
+            "running",
+            ["10.0.1.31"],
+        )
 
     def test_one_that_is_whole_is_left_alone(self, hetzner: StandIn, server: int, network: int) -> None:
         client, inputs = hetzner_client(hetzner), {"networks": [{"networkId": network, "ip": "10.0.1.31"}]}
         complete_server(client, server, inputs)
 
         def actions() -> list[str]:
-            return [one["command"] for one in hetzner.call("GET", f"/servers/{server}/actions").json()["actions"]]
+            return [action["command"] for action in hetzner.call("GET", f"/servers/{server}/actions").json()["actions"]]
 
         done = actions()
         assert {"attach_to_network", "start_server"} <= set(done)

@@ -47,7 +47,7 @@ def test_all_is_there(hetzner: StandIn) -> None:
 def test_a_type_that_hetzner_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And a list that has more than a page of others."""
     others = [replace(catalog.SERVER_TYPES[-1], id=1000 + number, name=f"ccx9{number}") for number in range(60)]
-    left = tuple(one for one in catalog.SERVER_TYPES if one.name != "cx23")
+    left = tuple(server_type for server_type in catalog.SERVER_TYPES if server_type.name != "cx23")
     monkeypatch.setattr(catalog, "SERVER_TYPES", (*others, *left))
     standin = StandIn(tmp_path / "other", MemoryBackend())
     try:

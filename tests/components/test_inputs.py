@@ -12,7 +12,7 @@ from tests.components.recording import run
 
 def test_what_is_known_is_made_at_once() -> None:
     assert text_of(IPv4Address("10.0.1.11")) == "10.0.1.11"
-    assert once_known(lambda one, other: one + other, "a", "b") == "ab"
+    assert once_known(lambda first, other: first + other, "a", "b") == "ab"
 
 
 def test_what_comes_later_is_made_then() -> None:
@@ -22,7 +22,7 @@ def test_what_comes_later_is_made_then() -> None:
         return 2
 
     async def body() -> None:
-        made = once_known(lambda one, other: one * other, pulumi.Output.from_input(3), 2)
+        made = once_known(lambda first, other: first * other, pulumi.Output.from_input(3), 2)
         assert isinstance(made, pulumi.Output)
         found.append(await made.future())
         text = text_of(soon())

@@ -19,7 +19,7 @@ def pod(found: Run) -> dict[str, Any]:
 
 
 def environment(found: Run) -> dict[str, Any]:
-    return {one["name"]: one.get("value") for one in pod(found)["containers"][0]["env"]}
+    return {variable["name"]: variable.get("value") for variable in pod(found)["containers"][0]["env"]}
 
 
 class TestPod:
@@ -34,8 +34,8 @@ class TestPod:
         }
 
     def test_every_mount_has_its_volume(self, mn: Run) -> None:
-        mounts = {one["name"]: one["mountPath"] for one in pod(mn)["containers"][0]["volumeMounts"]}
-        assert set(mounts) == {one["name"] for one in pod(mn)["volumes"]}
+        mounts = {mount["name"]: mount["mountPath"] for mount in pod(mn)["containers"][0]["volumeMounts"]}
+        assert set(mounts) == {volume["name"] for volume in pod(mn)["volumes"]}
         command = pod(mn)["containers"][0]["command"]
         assert command == [
             "python3", f"{mounts['program']}/keeper.pyz", "--config", f"{mounts['config']}/keeper.json",
@@ -43,8 +43,8 @@ class TestPod:
 
     def test_the_agents_socket_is_where_the_keeper_looks(self, mn: Run) -> None:
         override = netbird.pod_template_override("mn", netbird.Agent("51820", "1280", {}), ["mn-2"])["spec"]
-        (agents,) = [one for one in override["volumes"] if one["name"] == "wireguard"]
-        (keepers,) = [one for one in pod(mn)["volumes"] if one["name"] == "wireguard"]
+        (agents,) = [volume for volume in override["volumes"] if volume["name"] == "wireguard"]
+        (keepers,) = [volume for volume in pod(mn)["volumes"] if volume["name"] == "wireguard"]
         assert agents == keepers
 
     def test_it_reaches_the_api_as_cilium_does(self, mn: Run, tmp_path: Path) -> None:
@@ -82,7 +82,9 @@ class TestTold:
     def test_the_guard_lets_it_in(self, mn: Run, tmp_path: Path) -> None:
         def port(found: Run) -> str | None:
             guard = found.one(":DaemonSet", "isthmus-guard").inputs["spec"]["template"]["spec"]
-            return {one["name"]: one["value"] for one in guard["containers"][0]["env"]}.get("KEEPER_PORT")
+            return {variable["name"]: variable["value"] for variable in guard["containers"][0]["env"]}.get(
+                "KEEPER_PORT"
+            )
 
         assert port(mn) == "51823"
         assert port(run_stack(tmp_path, "mn", config=changed(MN, {"keeper": {"enabled": False}}))) is None

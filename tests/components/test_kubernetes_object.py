@@ -19,7 +19,7 @@ def test_what_was_changed_by_hand_is_taken_back_unless_it_may_be_somebodys_own(m
         for item in mn.registrations
         if item.type.startswith("kubernetes:") and not item.type.endswith(":Release")
     }
-    assert {one for one, forced in annotated.items() if not forced} == {
+    assert {name for name, forced in annotated.items() if not forced} == {
         "Namespace netbird",
         "Secret netbird-mgmt-api-key",
     }

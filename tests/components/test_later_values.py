@@ -190,7 +190,10 @@ def made(component: str, given: Callable[[Any], Any]) -> Run:
 
 def inputs_of(found: Run) -> dict[str, str]:
     """By URN. Ids and addresses are those of the mocks, which count what comes."""
-    inputs = {one.urn: re.sub(r"\b1\d\d(\.0)?\b|198\.51\.100\.\d+", "N", one.raw) for one in found.registrations}
+    inputs = {
+        registration.urn: re.sub(r"\b1\d\d(\.0)?\b|198\.51\.100\.\d+", "N", registration.raw)
+        for registration in found.registrations
+    }
     assert len(inputs) == len(found.registrations)
     return inputs
 
@@ -202,7 +205,7 @@ def test_a_value_of_another_resource_reaches_the_inputs(component: str) -> None:
     assert len(found.registrations) > 1
     assert inputs_of(found) == inputs_of(plain)
     # Secrets as well: all of a connection is one.
-    given = " ".join(str(one.inputs) for one in found.registrations)
+    given = " ".join(str(registration.inputs) for registration in found.registrations)
     assert [value for value in WANTED[component] if value not in given] == []
 
 
@@ -226,5 +229,5 @@ def test_the_agents_environment_takes_them_too() -> None:
         entries.extend(container["env"])
 
     run(body, stack="office", config={}, preview=False)
-    values = {one["name"]: one.get("value") for one in entries}
+    values = {entry["name"]: entry.get("value") for entry in entries}
     assert (values["NB_WIREGUARD_PORT"], values["NB_MTU"], values["NB_RELAY_TRANSPORT"]) == ("51900", "1420", "ws")

@@ -113,7 +113,7 @@ class TestWhatTheOperatorLeft:
         def and_then_it_goes(client: NetbirdClient, path: str) -> list[Json]:
             found = listed(client, path)
             if path == "/networks":
-                netbird.objects[path][:] = [one for one in netbird.all(path) if one["id"] != network]
+                netbird.objects[path][:] = [item for item in netbird.all(path) if item["id"] != network]
             return found
 
         monkeypatch.setattr(NetbirdClient, "list", and_then_it_goes)

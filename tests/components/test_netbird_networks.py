@@ -113,7 +113,7 @@ class TestNetworkResource:
         def and_then_it_goes(client: NetbirdClient, path: str) -> list[Json]:
             found = listed(client, path)
             if path == after.format(double=double):
-                netbird.objects["/networks"][:] = [one for one in netbird.all("/networks") if one["id"] == network]
+                netbird.objects["/networks"][:] = [item for item in netbird.all("/networks") if item["id"] == network]
             return found
 
         monkeypatch.setattr(NetbirdClient, "list", and_then_it_goes)

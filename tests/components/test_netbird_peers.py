@@ -101,16 +101,16 @@ class TestRouterPeers:
         """The first one keeps its address and the name that it enrolled with; of the other nothing is left."""
         first = self.peer(netbird)
         provider = configured(RouterPeersProvider(), netbird)
-        one = provider.create(self.PROPS).outs
+        created = provider.create(self.PROPS).outs
         second = self.peer(netbird, name="isthmus-de-router-de-agent-2", hostname="de-agent-2", ip="100.92.0.6")
         names = {node: f"isthmus-de-router-{node}" for node in ("de-agent-1", "de-agent-2")}
         props = {**self.PROPS, "hostnames": names}
-        assert provider.diff("id", one, props).changes
-        two = provider.update("id", one, props).outs
-        assert two["peers"] == {"de-agent-1": "100.92.0.7", "de-agent-2": "100.92.0.6"}
-        assert not provider.diff("id", provider.read(self.GROUP, two).outs, props).changes
+        assert provider.diff("id", created, props).changes
+        updated = provider.update("id", created, props).outs
+        assert updated["peers"] == {"de-agent-1": "100.92.0.7", "de-agent-2": "100.92.0.6"}
+        assert not provider.diff("id", provider.read(self.GROUP, updated).outs, props).changes
         assert netbird.all("/peers") == [first, second]
-        assert provider.update("id", two, self.PROPS).outs["peers"] == {"de-agent-1": "100.92.0.7"}
+        assert provider.update("id", updated, self.PROPS).outs["peers"] == {"de-agent-1": "100.92.0.7"}
         assert netbird.all("/peers") == [first]
         others = (
             "NetBird: isthmus-de-routers are others now; a stack that is linked with this one takes their addresses at "

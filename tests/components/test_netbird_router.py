@@ -54,7 +54,7 @@ class TestRouter:
 
     def test_the_network_is_that_of_the_routers_status(self, mn: Run) -> None:
         resources = [item.inputs for item in mn.some(":NetbirdNetworkResource")]
-        assert {one["address"]: one["network_id"] for one in resources} == dict.fromkeys(
+        assert {resource["address"]: resource["network_id"] for resource in resources} == dict.fromkeys(
             ("10.52.0.0/16", "10.53.0.0/16"), "network-of-networkrouter-isthmus-mn"
         )
 

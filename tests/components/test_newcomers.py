@@ -24,14 +24,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     class Client:
         def __init__(self, kubeconfig: str) -> None:
-            (self._address,) = [one for one in LAST.addresses if one in kubeconfig]
+            (self._address,) = [address for address in LAST.addresses if address in kubeconfig]
 
         def request(self, method: str, path: str) -> dict[str, Any]:
             assert (method, path) == ("GET", "/api/v1/nodes")
             found.append(self._address)
             if self._address == LAST.addresses[0]:
                 raise KubernetesError("503 no leader", 503)
-            return {"items": [node(one) for one in SERVERS]}
+            return {"items": [node(server) for server in SERVERS]}
 
     monkeypatch.setattr(newcomers, "KubernetesClient", Client)
     monkeypatch.setattr(newcomers, "why_unreachable", lambda _address, _port: None)

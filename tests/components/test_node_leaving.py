@@ -49,7 +49,7 @@ class Cluster:
 
         class Client:
             def __init__(self, kubeconfig: str) -> None:
-                (self.address,) = [one for one in ADDRESSES if f"https://{one}:6443" in kubeconfig]
+                (self.address,) = [address for address in ADDRESSES if f"https://{address}:6443" in kubeconfig]
 
             def request(self, method: str, path: str, *, body: Any = None, content_type: str) -> dict[str, Any]:
                 assert content_type == ("application/merge-patch+json" if method == "PATCH" else "application/json")
@@ -74,7 +74,7 @@ class Cluster:
             assert body["metadata"]["name"] == name
             if self.time < self.budget.get(name, 0):
                 raise KubernetesError("429 Cannot evict pod", 429, [CAUSE])
-            self.pods = [one for one in self.pods if one["metadata"]["name"] != name]
+            self.pods = [other for other in self.pods if other["metadata"]["name"] != name]
             return {}
         if path == PODS:
             return {"items": self.pods}
@@ -118,7 +118,7 @@ def test_cordoned_then_evicted_then_deleted(monkeypatch: pytest.MonkeyPatch) -> 
         *(f"GET {NODE}", f"GET {PODS}", f"PATCH {NODE}", f"GET {PODS}", evict, f"GET {PODS}"),
         *(f"GET {NODE}", f"DELETE {NODE}", f"GET {NODE}"),
     ]
-    assert [one["metadata"]["name"] for one in cluster.pods] == ["guard"]
+    assert [left["metadata"]["name"] for left in cluster.pods] == ["guard"]
     assert cluster.said[-1] == "de: node de-agent-2 has left"
 
 
@@ -158,7 +158,7 @@ def test_what_a_person_closed_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> 
     cluster.budget = {"web-1": 10_000.0}
     assert "as schedulable as it was" in cluster.stays_with()
     assert cluster.closed
-    assert not [one for one in cluster.asked if one.startswith("PATCH")]
+    assert not [request for request in cluster.asked if request.startswith("PATCH")]
 
 
 def test_after_a_kill_in_the_middle_it_is_opened_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +200,7 @@ def test_one_that_is_being_deleted_is_only_waited_for(monkeypatch: pytest.Monkey
     cluster.node["metadata"]["deletionTimestamp"] = "now"
     cluster.gone_at = 20.0
     cluster.leave()
-    assert {one.partition(" ")[0] for one in cluster.asked} == {"GET"}
+    assert {request.partition(" ")[0] for request in cluster.asked} == {"GET"}
 
 
 def test_a_member_that_etcd_does_not_let_go(monkeypatch: pytest.MonkeyPatch) -> None:

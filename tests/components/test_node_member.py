@@ -23,7 +23,11 @@ THREE: Final = {
 
 def members(found: Run) -> dict[str, Registration]:
     """By node."""
-    return {one.inputs["node"]: one for one in found.registrations if one.type.endswith(":NodeMember")}
+    return {
+        registration.inputs["node"]: registration
+        for registration in found.registrations
+        if registration.type.endswith(":NodeMember")
+    }
 
 
 def of(node: str) -> str:
@@ -34,13 +38,13 @@ def test_each_node_at_hetzner_has_one_after_its_machine(tmp_path: Path) -> None:
     found = run_stack(tmp_path, "de", config=changed(DE, THREE))
     made = members(found)
     assert set(made) == {f"de-{role}-{number}" for role in ("server", "agent") for number in (1, 2, 3)}
-    for node, one in made.items():
-        assert one.name == of(node)
-        assert node in one.depends_on, "the engine deletes what depends on a machine before the machine"
-        assert one.inputs["cluster"] == "de"
-        assert one.inputs["drain_seconds"] == 600
-        assert one.inputs["server"] == ("server" in node)
-        assert one.parent == found.one(":HetznerMachines").urn
+    for node, member in made.items():
+        assert member.name == of(node)
+        assert node in member.depends_on, "the engine deletes what depends on a machine before the machine"
+        assert member.inputs["cluster"] == "de"
+        assert member.inputs["drain_seconds"] == 600
+        assert member.inputs["server"] == ("server" in node)
+        assert member.parent == found.one(":HetznerMachines").urn
 
 
 @pytest.mark.parametrize(("stack", "config"), [("de", changed(DE, THREE)), ("mn", MN)])
@@ -50,22 +54,22 @@ def test_a_destroy_deletes_none(tmp_path: Path, stack: str, config: dict[str, An
     """
     found = run_stack(tmp_path, stack, config=config)
     fetched = found.one(":Command", "machines-kubeconfig").urn
-    assert {one.deleted_with for one in members(found).values()} == {fetched}
+    assert {member.deleted_with for member in members(found).values()} == {fetched}
 
 
 def test_the_kubeconfig_is_secret_and_does_not_change_with_the_server_that_answers(tmp_path: Path) -> None:
     found = run_stack(tmp_path, "de", config=changed(DE, THREE))
-    for one in members(found).values():
-        assert "kubeconfig" in one.secret_inputs
-        assert "kubeconfig" in one.additional_secret_outputs
-        assert "https://127.0.0.1:6443" in one.inputs["kubeconfig"], "as k3s has written it"
+    for member in members(found).values():
+        assert "kubeconfig" in member.secret_inputs
+        assert "kubeconfig" in member.additional_secret_outputs
+        assert "https://127.0.0.1:6443" in member.inputs["kubeconfig"], "as k3s has written it"
 
 
 def test_who_leaves_before_whom(tmp_path: Path) -> None:
     """One of several that leave is deleted before those that it depends on, and no machine of those before it waits."""
     made = members(run_stack(tmp_path, "de", config=changed(DE, THREE)))
     servers = [f"de-server-{number}" for number in (1, 2, 3)]
-    before = {node: {other for other in made if of(other) in one.depends_on} for node, one in made.items()}
+    before = {node: {other for other in made if of(other) in member.depends_on} for node, member in made.items()}
     assert before == {
         "de-server-1": set(),
         "de-server-2": {"de-server-1"},
@@ -75,7 +79,7 @@ def test_who_leaves_before_whom(tmp_path: Path) -> None:
         "de-agent-2": {*servers, "de-agent-1"},
         "de-agent-3": {*servers, "de-agent-1"},
     }
-    machines = {node: one.depends_on & made.keys() for node, one in made.items()}
+    machines = {node: member.depends_on & made.keys() for node, member in made.items()}
     assert machines["de-server-2"] == {"de-server-1", "de-server-2"}
 
 
@@ -83,7 +87,7 @@ def test_by_which_servers_a_node_leaves(tmp_path: Path) -> None:
     """By those that stay for longer, and by its own last."""
     found = run_stack(tmp_path, "de", config=changed(DE, THREE))
     first, second, third = found.outputs["api_addresses"].value
-    asked = {node: one.inputs["addresses"] for node, one in members(found).items()}
+    asked = {node: member.inputs["addresses"] for node, member in members(found).items()}
     assert asked["de-server-1"] == [first]
     assert asked["de-server-3"] == [first, second, third]
     assert asked["de-agent-1"] == asked["de-agent-3"] == [first, second, third]
@@ -96,7 +100,7 @@ def test_on_machines_of_ones_own(tmp_path: Path) -> None:
     made = members(run_stack(tmp_path, "mn", config=MN))
     assert set(made) == {"mn-1", "mn-2"}
     assert made["mn-2"].depends_on >= {"machines-mn-2-uninstall", "machines-mn-1-member"}
-    assert not {name for one in made.values() for name in one.depends_on} & {"machines-mn-2"}
+    assert not {name for member in made.values() for name in member.depends_on} & {"machines-mn-2"}
     assert made["mn-2"].inputs["addresses"] == ["192.168.7.11"]
 
 

@@ -39,7 +39,7 @@ class TestPeer:
 
         outputs = {"link": LINKS["de"], "links": links, "keeper": {"port": 51900.0}}
         run(body, stack="mn", config={}, preview=False, stacks={"de": outputs})
-        assert [(one.links_back, one.keeper_port) for one in found] == [(back, 51900)]
+        assert [(link.links_back, link.keeper_port) for link in found] == [(back, 51900)]
 
 
 class TestNames:

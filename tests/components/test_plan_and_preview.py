@@ -63,10 +63,12 @@ def decrypted(value: Any, right: Any) -> Any:
     if is_encrypted(value):
         return right
     if isinstance(value, dict):
-        return {key: decrypted(one, right.get(key) if isinstance(right, dict) else None) for key, one in value.items()}
+        return {
+            key: decrypted(entry, right.get(key) if isinstance(right, dict) else None) for key, entry in value.items()
+        }
     if isinstance(value, list):
         rest = right if isinstance(right, list) and right else [None]
-        return [decrypted(one, rest[min(index, len(rest) - 1)]) for index, one in enumerate(value)]
+        return [decrypted(entry, rest[min(index, len(rest) - 1)]) for index, entry in enumerate(value)]
     return value
 
 

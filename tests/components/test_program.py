@@ -194,7 +194,9 @@ class TestRefusals:
         refusal, found = refused(tmp_path, engine_config_of(DE), preview=preview, stacks=stacks)
         assert refusal == f"de: link of mn: {message}"
         if not preview:
-            assert [one.type for one in found.registrations if one.type != "pulumi:pulumi:Stack"] == []
+            assert [
+                registration.type for registration in found.registrations if registration.type != "pulumi:pulumi:Stack"
+            ] == []
 
 
 ADDRESS = re.compile(r"(?<![0-9.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:/[0-9]{1,2})?(?![0-9.])")
@@ -228,11 +230,14 @@ def test_the_program_names_no_stack_and_no_address() -> None:
     files = [ROOT / "__main__.py", *(ROOT / "components").glob("*.py"), *(ROOT / "domain").rglob("*.py")]
     assert len(files) > 40
     found = [
-        (file.name, one)
+        (file.name, constant)
         for file in files
-        for one in constants(file.read_text(encoding="utf-8"))
-        if one in ("de", "mn")
-        or (" " not in one.strip() and any(address not in NOBODYS_ADDRESSES for address in ADDRESS.findall(one)))
+        for constant in constants(file.read_text(encoding="utf-8"))
+        if constant in ("de", "mn")
+        or (
+            " " not in constant.strip()
+            and any(address not in NOBODYS_ADDRESSES for address in ADDRESS.findall(constant))
+        )
     ]
     assert found == [("starter_text.py", "192.168.7.0/24")]  # like what a blank of a new stack file looks
 

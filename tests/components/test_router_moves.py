@@ -236,7 +236,7 @@ def test_a_selector_that_somebody_has_changed_is_written_anew(selector: dict[str
     changed["spec"]["egressGateway"]["nodeSelector"] = selector
     api.objects[POLICIES]["items"][0] = api.objects[f"{POLICIES}/isthmus-to-de"] = changed
     assert policies_settled(api.client, "mn", ["mn-2"]).look().done
-    ((_, _, body),) = [one for one in api.asked if "isthmus-to-de" in one[1]]
+    ((_, _, body),) = [request for request in api.asked if "isthmus-to-de" in request[1]]
     written = body["spec"]["egressGateway"]["nodeSelector"]
     assert written["matchLabels"] == {**ROUTER_LABEL, "kubernetes.io/hostname": "mn-2.lan", **more}
     assert written.keys() - {"matchLabels"} == ({"matchExpressions"} if "matchExpressions" in selector else set())

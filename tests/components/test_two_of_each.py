@@ -219,18 +219,19 @@ def test_two_in_one_program(component: str) -> None:
             MAKERS[component](name, cluster)
 
     found = run(body, stack="office", config={}, preview=False).registrations
-    ours = [one for one in found if one.type.endswith(f":{component}")]
-    children = [one for one in found if one.parent in {parent.urn for parent in ours}]
-    assert sorted(one.name for one in ours) == ["first", "second"]
+    ours = [registration for registration in found if registration.type.endswith(f":{component}")]
+    children = [registration for registration in found if registration.parent in {parent.urn for parent in ours}]
+    assert sorted(registration.name for registration in ours) == ["first", "second"]
     assert len(children) >= 2
-    assert [urn for urn, count in Counter(one.urn for one in found).items() if count > 1] == []
+    assert [urn for urn, count in Counter(registration.urn for registration in found).items() if count > 1] == []
 
 
 def in_kubernetes(found: list[Any]) -> list[tuple[str, str, str]]:
     return sorted(
-        (one.type, str(metadata.get("namespace", "")), str(metadata["name"]))
-        for one in found
-        if one.type.startswith("kubernetes:") and (metadata := one.inputs.get("metadata") or one.inputs)
+        (registration.type, str(metadata.get("namespace", "")), str(metadata["name"]))
+        for registration in found
+        if registration.type.startswith("kubernetes:")
+        and (metadata := registration.inputs.get("metadata") or registration.inputs)
     )
 
 
@@ -244,6 +245,6 @@ def test_another_name_is_another_resource_and_the_same_object(component: str) ->
 
         return run(body, stack="office", config={}, preview=False).registrations
 
-    one, other = made("one"), made("other")
-    assert not {item.urn for item in one} & {item.urn for item in other}
-    assert in_kubernetes(one) == in_kubernetes(other)
+    first, other = made("one"), made("other")
+    assert not {item.urn for item in first} & {item.urn for item in other}
+    assert in_kubernetes(first) == in_kubernetes(other)

@@ -45,7 +45,7 @@ def up(directory: Path, stack: str, config: dict[str, Any], stacks: dict[str, di
 
 
 def outputs_of(found: Run) -> dict[str, Any]:
-    return {name: "[secret]" if one.secret else one.value for name, one in found.outputs.items()}
+    return {name: "[secret]" if output.secret else output.value for name, output in found.outputs.items()}
 
 
 def without_cluster_ips(links: dict[str, Any], peer: str) -> dict[str, Any]:
@@ -56,7 +56,11 @@ def without_cluster_ips(links: dict[str, Any], peer: str) -> dict[str, Any]:
 
 def of_the_link(found: Run) -> dict[str, dict[str, Any]]:
     """The inputs of what stands or falls with the link, by type and name."""
-    made = {f"{type_} {one.name}": one.inputs for type_ in OF_THE_LINK for one in found.some(type_)}
+    made = {
+        f"{type_} {registration.name}": registration.inputs
+        for type_ in OF_THE_LINK
+        for registration in found.some(type_)
+    }
     assert len(made) > len(OF_THE_LINK)
     return made
 

@@ -198,9 +198,9 @@ class Keepers:
         assert "labelSelector=app.kubernetes.io%2Fname%3Disthmus-keeper" in path
         items = []
         for name, mark in self.marks.items():
-            one = pod(name, ready=self.ready)
+            keeper = pod(name, ready=self.ready)
             annotations = {} if mark is None else {"annotations": {"isthmus.dev/keeper-config-sha256": mark}}
-            items.append({**one, "metadata": {**one["metadata"], **annotations}})
+            items.append({**keeper, "metadata": {**keeper["metadata"], **annotations}})
         return {"items": items}
 
 

@@ -182,6 +182,9 @@ def test_every_deadline_is_in_the_table() -> None:
 def test_a_wait_is_in_the_page_with_its_deadline_and_has_a_test(wait: tuple[str, str]) -> None:
     seconds = deadlines()[wait]
     text = row(WAITS[wait].what)
-    assert any(one in text for one in (f"{seconds:.0f} s", f"{seconds / 60:.0f} minutes", "a minute" * (seconds == 60)))
+    assert any(
+        spelling in text
+        for spelling in (f"{seconds:.0f} s", f"{seconds / 60:.0f} minutes", "a minute" * (seconds == 60))
+    )
     for file, name in WAITS[wait].tests:
         assert f"def {name}(" in (TESTS / file).read_text(encoding="utf-8")

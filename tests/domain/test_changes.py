@@ -253,8 +253,8 @@ del ADDED["on_premise.machines"][2]["router"]
 def test_servers_over_ssh(before: dict[str, Any], after: dict[str, Any], said: list[str]) -> None:
     found = refused("mn", after, before=before)
     assert len(found) == len(said)
-    for one, expected in zip(found, said, strict=True):
-        assert one.startswith(expected)
+    for refusal, expected in zip(found, said, strict=True):
+        assert refusal.startswith(expected)
     for old in OLD:
         assert refused("mn", after, before=before, old=old) == []
 

@@ -35,7 +35,7 @@ def test_all_kinds_of_the_chart() -> None:
     files = {f"crds/{path.name}": path.read_bytes() for path in CHART.glob("crds/*.yaml")}
     chart, found = crds_of_record(record({**files, "README.md": b"crds/ are kinds"}))
     assert chart == "netbird-operator 0.8.0"
-    assert [one.name.removesuffix(".netbird.io") for one in found] == [
+    assert [definition.name.removesuffix(".netbird.io") for definition in found] == [
         *("clusterproxies", "groups", "nbgroups", "nbpolicies", "nbresources", "nbroutingpeers", "nbsetupkeys"),
         *("networkegresses", "networkresources", "networkrouters", "setupkeys", "sidecarprofiles"),
     ]
@@ -48,12 +48,14 @@ def test_what_lies_elsewhere_or_is_something_else_is_no_crd() -> None:
         "files/crds/d.yaml": crd("d.netbird.io"),
         "crds/other.yml": b"---\n---\nkind: ConfigMap\nmetadata: {name: e}\n",
     }
-    assert [one.name for one in crds_of_record(record(files))[1]] == ["a.netbird.io", "b.netbird.io"]
+    assert [definition.name for definition in crds_of_record(record(files))[1]] == ["a.netbird.io", "b.netbird.io"]
 
 
 def test_the_mark_is_of_the_definition() -> None:
-    one, same, other = (crds_of_record(record({"crds/a.yaml": crd("a", group)}))[1][0] for group in ("x", "x", "y"))
-    assert one.mark == same.mark != other.mark
+    definition, same, other = (
+        crds_of_record(record({"crds/a.yaml": crd("a", group)}))[1][0] for group in ("x", "x", "y")
+    )
+    assert definition.mark == same.mark != other.mark
 
 
 def test_the_mark_stands_beside_the_annotations_that_are_there() -> None:

@@ -42,11 +42,11 @@ def test_zones() -> None:
 
 
 def test_a_front_that_was_replaced_costs_no_name() -> None:
-    one = custom_zones("astring-de.internal", [TO_MN], RELAY_IP, DnsSettings())
+    plain = custom_zones("astring-de.internal", [TO_MN], RELAY_IP, DnsSettings())
     front = custom_zones("astring-de.internal", [TO_MN], RELAY_IP, DnsSettings(), front=True)
     key = "astring-mn.internal.server"
-    assert front[key] == one[key].replace("max_connect_attempts 1\n", "max_connect_attempts 2\n") != one[key]
-    assert {**front, key: ""} == {**one, key: ""}
+    assert front[key] == plain[key].replace("max_connect_attempts 1\n", "max_connect_attempts 2\n") != plain[key]
+    assert {**front, key: ""} == {**plain, key: ""}
 
 
 def test_settings_show() -> None:
@@ -118,7 +118,7 @@ def test_front() -> None:
 @pytest.mark.parametrize(("zones", "relays"), [([], ["10.0.1.31", "10.0.1.32"]), (["mn.internal"], ["10.0.1.31"])])
 def test_no_front_without_a_choice(zones: list[str], relays: list[str]) -> None:
     with pytest.raises(ValueError, match="several relays"):
-        front_corefile(zones, [IPv4Address(one) for one in relays])
+        front_corefile(zones, [IPv4Address(address) for address in relays])
 
 
 def test_a_dead_relay_on_either_side_costs_less_than_the_clusters_coredns_waits() -> None:

@@ -154,7 +154,7 @@ def test_no_overlap_is_missed_and_no_proposal_is_taken(files: dict[str, str]) ->
     ranges = [network for draft in fleet.drafts.values() for _, network in ranges_of(draft)]
     problems = check_fleet(fleet)
     assert all("overlaps" in problem.rule for problem in problems)
-    overlap = any(one.overlaps(other) for n, one in enumerate(ranges) for other in ranges[:n])
+    overlap = any(range_.overlaps(other) for n, range_ in enumerate(ranges) for other in ranges[:n])
     assert bool(problems) == overlap
     for problem in problems:
         proposed = type(ranges[0])(problem.fix.split()[0])

@@ -95,7 +95,7 @@ def test_a_key_of_the_same_name() -> None:
 def test_what_the_state_knows_as_ours_is_put_right() -> None:
     """Somebody changed it by hand, and is its owner for that; the one that the state does not know is not ours."""
     there = live({OWN: LAB, PEER: LAB}, kubectl_edit=[OWN, PEER])
-    assert [PEER in one for one in taken_names(there, OURS, [OWN])] == [True]
+    assert [PEER in sentence for sentence in taken_names(there, OURS, [OWN])] == [True]
 
 
 def test_a_key_that_serves_a_zone_of_ours() -> None:

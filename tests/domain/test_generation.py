@@ -35,10 +35,10 @@ def test_servers_come_first_and_routers_last() -> None:
         ("de-server-1", SERVERS, [node("de-server-2")], "v1.34.8+k3s1", "de-server-3 is not ready"),
         ("de-server-1", SERVERS, [], "v1.34.8+k3s1", "de-server-2 and de-server-3 are not ready"),
         ("de-agent-1", SERVERS[:1], [node("de-server-1")], "v1.35.1+k3s1", "a worker is never newer than a server"),
-        ("de-server-1", SERVERS, [node(one) for one in SERVERS], "v1.36.0+k3s1", "one minor release to the next"),
-        ("de-server-1", SERVERS, [node(one) for one in SERVERS], "v1.34.7+k3s1", "the data is of the newer one"),
+        ("de-server-1", SERVERS, [node(server) for server in SERVERS], "v1.36.0+k3s1", "one minor release to the next"),
+        ("de-server-1", SERVERS, [node(server) for server in SERVERS], "v1.34.7+k3s1", "the data is of the newer one"),
         ("de-agent-1", SERVERS[:1], [node("de-server-1")], "v1.34.9+k3s1", None),
-        ("de-server-1", SERVERS, [node(one) for one in SERVERS], "v1.35.0+k3s1", None),
+        ("de-server-1", SERVERS, [node(server) for server in SERVERS], "v1.35.0+k3s1", None),
         ("de-agent-1", SERVERS[:1], [node("de-server-1", version="")], "v1.36.0+k3s1", None),
     ],
 )

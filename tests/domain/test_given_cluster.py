@@ -29,7 +29,7 @@ NODES = [node("mn-1", "10.52.0.0/24"), node("mn-2", "10.52.1.0/24"), node("mn-3"
 
 def told(nodes: list[dict[str, Any]], *sets: str) -> list[str]:
     found = GivenCluster(nodes, [{"metadata": {"name": name}} for name in sets])
-    return [str(one) for one in given_cluster_problems("mn", found, (SERVER, AGENT), POD_CIDR)]
+    return [str(problem) for problem in given_cluster_problems("mn", found, (SERVER, AGENT), POD_CIDR)]
 
 
 def test_a_cluster_in_order_passes() -> None:

@@ -13,7 +13,7 @@ from tests.components.recording import LINKS
 
 def test_ranges_are_what_links_carry_and_the_routers() -> None:
     links = [parse_link(LINKS[name], name) for name in ("mn", "de")]
-    assert [str(one) for one in guarded_ranges(links)] == [
+    assert [str(range_) for range_ in guarded_ranges(links)] == [
         "10.42.0.0/16",
         "10.43.0.0/16",
         "10.52.0.0/16",

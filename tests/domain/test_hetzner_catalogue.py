@@ -20,10 +20,12 @@ ASKED = [*SERVER_TYPES, *sorted(RETIRED), "cx24", "m5.large"]
 
 
 def test_the_stand_in_offers_the_same() -> None:
-    assert {one.name: one.network_zone for one in catalog.LOCATIONS} == NETWORK_ZONES
+    assert {location.name: location.network_zone for location in catalog.LOCATIONS} == NETWORK_ZONES
     assert {
-        one.name: ServerType(one.architecture, one.cores, int(one.memory), frozenset(one.locations))
-        for one in catalog.SERVER_TYPES
+        server_type.name: ServerType(
+            server_type.architecture, server_type.cores, int(server_type.memory), frozenset(server_type.locations)
+        )
+        for server_type in catalog.SERVER_TYPES
     } == SERVER_TYPES
     assert not RETIRED & SERVER_TYPES.keys()
 

@@ -20,21 +20,24 @@ NO_IMAGE = "de: hetzner.image {} is not among Hetzner's images for x86, as its A
 def answers() -> tuple[list[Any], list[Any], dict[str, list[Any]]]:
     """Locations, server types and images of the names debian-12 and debian-13."""
     return (
-        [views.location(one) for one in catalog.LOCATIONS],
-        [views.server_type(one) for one in catalog.SERVER_TYPES],
-        {name: [views.image(one) for one in catalog.IMAGES if one.name == name] for name in ("debian-12", "debian-13")},
+        [views.location(location) for location in catalog.LOCATIONS],
+        [views.server_type(server_type) for server_type in catalog.SERVER_TYPES],
+        {
+            name: [views.image(image) for image in catalog.IMAGES if image.name == name]
+            for name in ("debian-12", "debian-13")
+        },
     )
 
 
 def offer(**changes: Any) -> Offer:
     """The stand-in's, where ``cx23`` has other values than it has there; None takes it out."""
     locations, server_types, images = answers()
-    for one in list(server_types):
-        if one["name"] == "cx23":
+    for server_type in list(server_types):
+        if server_type["name"] == "cx23":
             if changes.get("cx23", "") is None:
-                server_types.remove(one)
-            one.update(changes.get("type", {}))
-            for place in one["locations"]:
+                server_types.remove(server_type)
+            server_type.update(changes.get("type", {}))
+            for place in server_type["locations"]:
                 place.update(changes.get("place", {}))
     if "images" in changes:
         images = {"debian-12": changes["images"]}
@@ -135,8 +138,8 @@ def test_a_zone_that_the_list_has_otherwise() -> None:
     settings = {"hetzner.location": "new1", "hetzner.network_zone": "eu-old", "hetzner.unlisted": ["new1"]}
     found = settings_of("de", DE, settings)
     locations, server_types, images = answers()
-    for one in server_types:
-        one["locations"].append({"name": "new1", "deprecation": None})
+    for server_type in server_types:
+        server_type["locations"].append({"name": "new1", "deprecation": None})
     new = read_offer([*locations, {"name": "new1", "network_zone": "eu-new"}], server_types, images)
     assert said(list(judged(found.stack, found.hetzner, address_plan(found).nodes, (), new, NOW).problems)) == [
         "de: hetzner.network_zone eu-old is not the zone of location new1, as Hetzner's API says; write eu-new."

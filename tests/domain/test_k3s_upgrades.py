@@ -17,7 +17,9 @@ BASES: dict[str, dict[str, Any]] = {"de": DE, "mn": MN}
 def said(stack: str, runs: str, wanted: str) -> list[str]:
     """What the stack is told when it goes from one release to another."""
     outputs = {RAISED_WITH: raised_with(settings_of(stack, BASES[stack], {"k3s.version": runs}))}
-    return [str(one) for one in changes_refused(outputs, settings_of(stack, BASES[stack], {"k3s.version": wanted}))]
+    return [
+        str(problem) for problem in changes_refused(outputs, settings_of(stack, BASES[stack], {"k3s.version": wanted}))
+    ]
 
 
 @pytest.mark.parametrize("stack", ["de", "mn"])

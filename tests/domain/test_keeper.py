@@ -70,9 +70,9 @@ class TestConfig:
         assert keeper_config(plan_of("mn", MN), 51823, [], {"de": None})["peers"] == {}
 
     def test_equal_content_gives_equal_bytes(self) -> None:
-        one, other = {"b": {"d": 1, "c": 2}, "a": 3}, {"a": 3, "b": {"c": 2, "d": 1}}
-        assert config_text(one) == config_text(other)
-        assert json.loads(config_text(one)) == one
+        config, other = {"b": {"d": 1, "c": 2}, "a": 3}, {"a": 3, "b": {"c": 2, "d": 1}}
+        assert config_text(config) == config_text(other)
+        assert json.loads(config_text(config)) == config
 
 
 class TestOutput:
@@ -110,8 +110,11 @@ class TestProgram:
 
     def test_whoever_makes_it_it_is_the_same(self) -> None:
         """Another sum here: every keeper starts anew because another machine ran `up`."""
-        files = {**FILES, "keeper/large.py": b"".join(b"x%d = %d\n" % (one, one * one) for one in range(20_000))}
-        sums = [hashlib.sha256(keeper_program(each)).hexdigest()[:16] for each in (FILES, files)]
+        files = {
+            **FILES,
+            "keeper/large.py": b"".join(b"x%d = %d\n" % (number, number * number) for number in range(20_000)),
+        }
+        sums = [hashlib.sha256(keeper_program(packed)).hexdigest()[:16] for packed in (FILES, files)]
         assert sums == ["f44caa940e763b01", "18b654137a9e98d3"]
 
     def test_more_than_a_config_map_takes(self) -> None:
@@ -125,7 +128,7 @@ class TestProgram:
         assert len(keeper_program(FILES, length)) == length
 
     def test_the_limit_is_that_of_a_config_map(self) -> None:
-        noise = "".join(hashlib.sha512(str(one).encode()).hexdigest() for one in range(17_000))
+        noise = "".join(hashlib.sha512(str(number).encode()).hexdigest() for number in range(17_000))
         with pytest.raises(ProgramError, match=r"^the keeper has 1\d{6} bytes, and a ConfigMap takes 1048576; "):
             keeper_program({**FILES, "keeper/noise.py": noise.encode()})
 

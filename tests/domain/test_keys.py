@@ -198,4 +198,4 @@ CONTEXTS = "contexts: [{name: mn}, {name: other}]\n"
 def test_context_of_the_kubeconfig(kubeconfig: str, context: str | None, said: list[str]) -> None:
     found = [str(problem) for problem in secret_value_problems("mn", {"isthmus:kubeconfig": kubeconfig}, context)]
     assert len(found) == len(said)
-    assert all(one.startswith(expected) for one, expected in zip(found, said, strict=True))
+    assert all(sentence.startswith(expected) for sentence, expected in zip(found, said, strict=True))

@@ -132,7 +132,7 @@ def collections(path: str, model: type[Section]) -> Iterator[tuple[str, Any]]:
 
 
 LIMITS = {
-    setting: next((one.max_length for one in field.metadata if hasattr(one, "max_length")), None)
+    setting: next((constraint.max_length for constraint in field.metadata if hasattr(constraint, "max_length")), None)
     for setting, field in collections("", StackSettings)
 }
 
@@ -161,7 +161,7 @@ def test_more_than_the_limit(setting: str) -> None:
         is_list = setting.endswith(("peers", "machines", "unlisted", "cidrs", "members", "taints"))
         value = [1.5] * count if is_list else {f"N{n}": 1.5 for n in range(count)}
         found = problems_of(**{stack: changed(base, {setting: value})})
-        return [one for one in said(found) if one.startswith(f"{stack}: {setting}")]
+        return [sentence for sentence in said(found) if sentence.startswith(f"{stack}: {setting}")]
 
     fewer = FEWER.get(setting, "write fewer")
     assert messages(limit + 1) == [
@@ -184,11 +184,11 @@ def test_the_rest_is_counted() -> None:
 def test_each_stack_has_its_own_number() -> None:
     many = [Problem(stack, f"s{n}", "", "r", "f", n) for stack in ("a", "b") for n in range(PROBLEMS_LIMIT + 1)]
     found = bounded([*many, Problem("c", "s", "", "r", "f")])
-    assert [(one.stack, one.rule, one.count) for one in found if one.rule != "r"] == [
+    assert [(problem.stack, problem.rule, problem.count) for problem in found if problem.rule != "r"] == [
         ("a", "has 1 more problem", 1),
         ("b", "has 1 more problem", 1),
     ]
-    assert [one.stack for one in found].index("b") == PROBLEMS_LIMIT + 1
+    assert [problem.stack for problem in found].index("b") == PROBLEMS_LIMIT + 1
     assert bounded(many[:PROBLEMS_LIMIT]) == many[:PROBLEMS_LIMIT]
 
 

@@ -51,8 +51,8 @@ def test_which_pods_go() -> None:
             ]
         }
     )
-    assert [str(one) for one in found.go] == ["shop/db-0", "shop/old", "shop/starting", "shop/web-1"]
-    assert [one.name for one in found.go if one.ends] == ["old"]
+    assert [str(gone) for gone in found.go] == ["shop/db-0", "shop/old", "shop/starting", "shop/web-1"]
+    assert [gone.name for gone in found.go if gone.ends] == ["old"]
     assert found.alone == ()
     assert pods_of_node({"items": None}).go == ()
 
@@ -64,7 +64,7 @@ def test_pods_that_nobody_makes_anew() -> None:
     found = pods_of_node(
         {"items": [lone, owned, pod("going", None, metadata=ENDS), pod("done", None, status={"phase": "Succeeded"})]}
     )
-    assert [one.name for one in found.alone] == ["by-hand", "owned"]
+    assert [lone.name for lone in found.alone] == ["by-hand", "owned"]
     said = nobody_makes_them_anew("de", "de-agent-2", found.alone)
     assert said == (
         "de: node de-agent-2 does not leave: no controller would make these of its pods anew elsewhere: shop/by-hand, "

@@ -86,7 +86,7 @@ AGAIN = "; run `pulumi up -s mn` to write it anew."
     ],
 )
 def test_bad(changes: dict[str, Any], says: str) -> None:
-    value = {name: one for name, one in {**LINK, **changes}.items() if one is not REMOVE}
+    value = {name: field for name, field in {**LINK, **changes}.items() if field is not REMOVE}
     with pytest.raises(LinkError) as raised:
         parse_link(value, "mn")
     assert str(raised.value) == f"link of mn: {says}"

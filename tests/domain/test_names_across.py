@@ -104,7 +104,7 @@ def api(objects: Sequence[Mapping[str, Any]], address: str) -> Iterator[str]:
             else:
                 version = "discovery.k8s.io/v1" if kind == "EndpointSlice" else "v1"
                 namespaces = [{"kind": "Namespace", "metadata": {"name": "shop"}}]
-                items = [one for one in [*namespaces, *objects] if one["kind"] == kind]
+                items = [item for item in [*namespaces, *objects] if item["kind"] == kind]
                 meta = {"resourceVersion": "1"}
                 self._answer(200, {"kind": f"{kind}List", "apiVersion": version, "metadata": meta, "items": items})
 

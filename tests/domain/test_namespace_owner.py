@@ -13,7 +13,13 @@ ENGINE = "pulumi-kubernetes-1f2e3d4c"
 
 
 def namespace(labels: dict[str, str] | None, *managers: str) -> dict[str, Any]:
-    return {"metadata": {"name": "netbird", "labels": labels, "managedFields": [{"manager": one} for one in managers]}}
+    return {
+        "metadata": {
+            "name": "netbird",
+            "labels": labels,
+            "managedFields": [{"manager": manager} for manager in managers],
+        }
+    }
 
 
 @pytest.mark.parametrize(

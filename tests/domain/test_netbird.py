@@ -32,7 +32,7 @@ def test_resources() -> None:
 def test_one_router_and_several_differ_in_their_number_alone() -> None:
     """Else one that comes or goes would let the others start anew, and the link with them."""
     found = [whole_router(NODES[:1]), whole_router(NODES), whole_router(NODES[1:])]
-    assert [one["spec"]["workloadOverride"].pop("replicas") for one in found] == [1, 2, 1]
+    assert [router["spec"]["workloadOverride"].pop("replicas") for router in found] == [1, 2, 1]
     assert found[0] == found[1] == found[2]
 
 
@@ -130,7 +130,7 @@ def test_rest_objects() -> None:
         ("isthmus-de-to-mn-dns-tcp", "isthmus-de-routers", "isthmus-mn-routers", "tcp", ("1053",), False),
         ("isthmus-de-to-mn-services", "isthmus-de-routers", "isthmus-mn-services", "all", (), False),
     ]
-    assert not any("services" in one.name for one in overlay.policies("de", "mn", cluster_ips=False))
+    assert not any("services" in policy.name for policy in overlay.policies("de", "mn", cluster_ips=False))
     with_keepers = overlay.policies("de", "mn", cluster_ips=True, keeper_port=51900)
     (keepers,) = set(with_keepers) - set(overlay.policies("de", "mn", cluster_ips=True))
     assert keepers == overlay.Policy(

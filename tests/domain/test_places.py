@@ -178,6 +178,6 @@ def test_only_its_own_room_and_the_registry_speak_of_hetzner() -> None:
         for path in DOMAIN.rglob("*.py")
         if any("hetzner" in word.lower() for word in _said_outside_of_docstrings(path.read_text(encoding="utf-8")))
     }
-    own = {one for one in speak if one.startswith("places/hetzner/")}
+    own = {module for module in speak if module.startswith("places/hetzner/")}
     assert own
     assert speak - own == set(KNOW_HETZNER)

@@ -73,7 +73,7 @@ POOL = st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 14), st.sampled_fro
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(POOL, max_size=6, unique_by=lambda one: one[0]), st.integers(1, 5), st.integers(0, 5))
+@given(st.lists(POOL, max_size=6, unique_by=lambda pool: pool[0]), st.integers(1, 5), st.integers(0, 5))
 def test_a_node_follows_from_its_own_pool_alone(wanted: list[tuple[str, int, str]], workers: int, out: int) -> None:
     blocks = list(IPv4Network("10.0.0.0/20").subnets(new_prefix=28))[4:]
     pools = {

@@ -70,12 +70,12 @@ def facts(machine: Machine, *changes: str) -> MachineFacts:
 
 def look(*changes: str, agent: tuple[str, ...] = (), **unasked: tuple[str, str]) -> Look:
     asked = {"mn-1": facts(SERVER, *changes), "mn-2": facts(AGENT, *agent)}
-    there = {name: one for name, one in asked.items() if name.replace("-", "_") not in unasked}
+    there = {name: answer for name, answer in asked.items() if name.replace("-", "_") not in unasked}
     return Look("mn", (SERVER, AGENT), there, {name.replace("_", "-"): why for name, why in unasked.items()})
 
 
 def told(seen: Look) -> list[str]:
-    return [str(one) for one in faults(seen, node_cidr="192.168.7.0/24", pod_cidr="10.52.0.0/16")]
+    return [str(fault) for fault in faults(seen, node_cidr="192.168.7.0/24", pod_cidr="10.52.0.0/16")]
 
 
 def test_machines_in_order_pass() -> None:

@@ -54,7 +54,7 @@ def test_our_namespace_in_a_project_of_another_name(tmp_path: Path) -> None:
 
 def test_settings_of_a_project_that_this_one_is_not(tmp_path: Path) -> None:
     fleet = fleet_of(tmp_path, PROJECT, de=renamed(text(DE), "other"), mn=text(MN))
-    assert [str(one) for one in check_fleet(fleet)] == [
+    assert [str(problem) for problem in check_fleet(fleet)] == [
         (
             "de: other:network is of a project other, and this one is called isthmus; write isthmus: before each, or "
             "write name: other in Pulumi.yaml. [Pulumi.de.yaml:2]"
@@ -76,7 +76,7 @@ def test_a_section_that_only_the_project_file_has(tmp_path: Path) -> None:
     k3s = f"config:\n  k3s:\n    default: {{version: v1.34.9+k3s1, sha256: {'5f' * 32}}}\n"
     assert check_fleet(fleet_of(tmp_path, PROJECT + k3s, de=without[0], mn=without[1])) == []
     found = said(check_fleet(fleet_of(tmp_path, PROJECT, de=without[0], mn=without[1])))
-    assert [one.partition(";")[0] for one in found] == ["de: k3s is missing", "mn: k3s is missing"]
+    assert [sentence.partition(";")[0] for sentence in found] == ["de: k3s is missing", "mn: k3s is missing"]
 
 
 @pytest.mark.parametrize("key", ["stackConfigDir", "config"])
@@ -121,7 +121,7 @@ def test_what_an_environment_may_bring_is_not_missing(tmp_path: Path, environmen
         "de: hetzner.routers 0 gives nothing that would carry the link; write 1, or leave it out."
     ]
     missing = said(check_fleet(fleet_of(tmp_path, PROJECT, de=text(changed(DE, {"isthmus:network": REMOVE})))))
-    assert [one.partition(";")[0] for one in missing] == ["de: network is missing"]
+    assert [sentence.partition(";")[0] for sentence in missing] == ["de: network is missing"]
 
 
 def test_secrets_in_the_project_file_are_plain_text(tmp_path: Path) -> None:
@@ -151,10 +151,10 @@ def test_what_an_environment_may_say_is_held_against_nobody(tmp_path: Path) -> N
 
     # What a file says counts there as well, and so does all that nothing else can say.
     wrong = ENVIRONMENT + text(changed(DE, {"peers": []}))
-    (one,) = said(check_fleet(fleet_of(tmp_path, PROJECT, de=wrong, mn=text(MN))))
-    assert one.startswith("mn: peers.0 de does not list mn in turn; ")
+    (sentence,) = said(check_fleet(fleet_of(tmp_path, PROJECT, de=wrong, mn=text(MN))))
+    assert sentence.startswith("mn: peers.0 de does not list mn in turn; ")
     both = said(check_fleet(fleet_of(tmp_path, PROJECT, de=text(DE), mn=text(changed(MN, own)))))
-    assert sorted(one.split()[1] for one in both) == ["cilium.mtu", "netbird.management_url"]
+    assert sorted(sentence.split()[1] for sentence in both) == ["cilium.mtu", "netbird.management_url"]
 
 
 def _links(fleet: Fleet) -> tuple[LinkReport, ...]:

@@ -103,13 +103,13 @@ def test_in_an_accepted_fleet_nothing_overlaps(files: dict[str, str]) -> None:
     ]
     ranges.append(("NetBird", True, NETBIRD_RANGE))
     overlap = any(
-        one.overlaps(other) and (name == owner or routed or also_routed)
-        for n, (name, routed, one) in enumerate(ranges)
+        range_.overlaps(other) and (name == owner or routed or also_routed)
+        for n, (name, routed, range_) in enumerate(ranges)
         for owner, also_routed, other in ranges[:n]
     )
     machines_share = any(
-        one.overlaps(other) and not (name == owner or routed or also_routed)
-        for n, (name, routed, one) in enumerate(ranges)
+        range_.overlaps(other) and not (name == owner or routed or also_routed)
+        for n, (name, routed, range_) in enumerate(ranges)
         for owner, also_routed, other in ranges[:n]
     )
     SEEN["machines of two clusters in one network"] += accepted and machines_share
@@ -133,7 +133,7 @@ def test_in_an_accepted_fleet_nothing_overlaps(files: dict[str, str]) -> None:
         for other in plans:
             if other is not plan:
                 assert not any(
-                    plan.pod_cidr.overlaps(one) for one in (other.pod_cidr, other.service_cidr, other.node_cidr)
+                    plan.pod_cidr.overlaps(range_) for range_ in (other.pod_cidr, other.service_cidr, other.node_cidr)
                 )
     for link in fleet_report(fleet.stacks).links:
         assert link.source != link.target

@@ -33,8 +33,10 @@ def test_what_is_taken_is_free_private_and_aligned(
 
 @given(st.lists(NETWORKS, max_size=8), st.integers(8, 12))
 def test_none_is_given_only_when_none_is_left(networks: list[IPv4Network], prefix: int) -> None:
-    candidates = [one for pool in PRIVATE_RANGES if pool.prefixlen <= prefix for one in pool.subnets(new_prefix=prefix)]
-    left = [one for one in candidates if not any(one.overlaps(network) for network in networks)]
+    candidates = [
+        subnet for pool in PRIVATE_RANGES if pool.prefixlen <= prefix for subnet in pool.subnets(new_prefix=prefix)
+    ]
+    left = [candidate for candidate in candidates if not any(candidate.overlaps(network) for network in networks)]
     assert FreeRanges(networks).take(prefix) == (left[0] if left else None)
 
 
@@ -53,6 +55,6 @@ def test_none_is_given_only_when_none_is_left(networks: list[IPv4Network], prefi
     ],
 )
 def test_next(taken: list[str], prefix: int, after: str | None, found: str | None) -> None:
-    free = FreeRanges(IPv4Network(one) for one in taken)
+    free = FreeRanges(IPv4Network(range_) for range_ in taken)
     place = None if after is None else IPv4Network(after)
     assert free.take(prefix, after=place) == (None if found is None else IPv4Network(found))

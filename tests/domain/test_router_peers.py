@@ -23,7 +23,7 @@ def found(nodes: Sequence[str], *peers: Mapping[str, Any], noted: Mapping[str, s
 
 
 def gone(result: RouterPeers) -> list[str]:
-    return [str(one["ip"]) for one in result.left]
+    return [str(item["ip"]) for item in result.left]
 
 
 def test_the_only_router() -> None:
@@ -42,14 +42,14 @@ def test_from_one_to_two_and_back_everybody_stays_who_they_are() -> None:
     first, second = peer(PLAIN, ONE), peer(f"{PLAIN}-b", TWO)
     two = found(["a", "b"], first, second, noted={"a": ONE})
     assert (two.addresses, gone(two)) == ({"a": ONE, "b": TWO}, [])
-    one = found(["a"], first, second, noted=two.addresses)
-    assert (one.addresses, gone(one)) == ({"a": ONE}, [TWO])
+    result = found(["a"], first, second, noted=two.addresses)
+    assert (result.addresses, gone(result)) == ({"a": ONE}, [TWO])
 
 
 def test_from_two_to_the_one_that_came_later() -> None:
     first, second = peer(PLAIN, ONE), peer(f"{PLAIN}-b", TWO)
-    one = found(["b"], first, second, noted={"a": ONE, "b": TWO})
-    assert (one.addresses, gone(one)) == ({"b": TWO}, [ONE])
+    result = found(["b"], first, second, noted={"a": ONE, "b": TWO})
+    assert (result.addresses, gone(result)) == ({"b": TWO}, [ONE])
 
 
 @pytest.mark.parametrize("order", [1, -1])

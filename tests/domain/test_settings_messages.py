@@ -119,7 +119,8 @@ def configs(stack: str, changes: dict[str, Any]) -> dict[str, dict[str, Any]]:
     other, other_base = ("mn", MN) if name == "de" else ("de", DE)
     own = {setting: value for setting, value in changes.items() if setting not in ("peer", "more")}
     further = {
-        one: changed(BASES[made["from"]][1], made.get("set", {})) for one, made in changes.get("more", {}).items()
+        stack_name: changed(BASES[made["from"]][1], made.get("set", {}))
+        for stack_name, made in changes.get("more", {}).items()
     }
     return {name: changed(base, own), other: changed(other_base, changes.get("peer", {})), **further}
 
@@ -157,7 +158,7 @@ def line_of(setting: str, content: str) -> int:
     rest = setting
     while rest:
         if isinstance(node, yaml.SequenceNode):
-            entries = [(str(index), one, one) for index, one in enumerate(node.value)]
+            entries = [(str(index), entry, entry) for index, entry in enumerate(node.value)]
         elif isinstance(node, yaml.MappingNode):
             entries = [(name.value.removeprefix("isthmus:"), name, value) for name, value in node.value]
         else:
@@ -351,7 +352,7 @@ def branches() -> dict[tuple[str, int], str]:
     found: dict[tuple[str, int], str] = {}
     for name, module in MODULES.items():
         functions = ast.walk(parsed(Path(str(module.__file__)).read_text(encoding="utf-8")))
-        for function in (one for one in functions if isinstance(one, ast.FunctionDef)):
+        for function in (candidate for candidate in functions if isinstance(candidate, ast.FunctionDef)):
             for call in ast.walk(function):
                 if isinstance(call, ast.Call) and ast.unparse(call.func) in ("Problem", "RuleError", "without_effect"):
                     words = call.args[{"RuleError": 0, "Problem": 3, "without_effect": -1}[ast.unparse(call.func)]]

@@ -61,7 +61,9 @@ def test_what_is_to_be_filled_in_is_what_is_marked() -> None:
     names = {key.removeprefix("isthmus:") for key in secrets()}
     for name, content in FILES.items():
         marked = {number for number, line in enumerate(content.splitlines(), 1) if re.search(': .*"<.*>"', line)}
-        left = {one.line for one in check_files(FILES) if one.stack == name and one.setting not in names}
+        left = {
+            problem.line for problem in check_files(FILES) if problem.stack == name and problem.setting not in names
+        }
         assert marked == left
 
 

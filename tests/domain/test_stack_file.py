@@ -48,7 +48,7 @@ def test_unreadable(content: str, says: str, line: int | None) -> None:
     started = time.monotonic()
     problems = check_files({"de": text(DE), "mn": content})
     assert time.monotonic() - started < 2
-    (problem,) = [one for one in problems if one.stack == "mn"]
+    (problem,) = [candidate for candidate in problems if candidate.stack == "mn"]
     assert problem.setting == "Pulumi.mn.yaml"
     assert says in str(problem)
     assert line is None or problem.line == line

@@ -210,7 +210,7 @@ def said(content: str) -> list[str]:
 
 @pytest.mark.parametrize(("content", "says"), BAD.values(), ids=BAD)
 def test_why_it_is_not_yaml(content: str, says: str | None) -> None:
-    (found,) = [one for one in said(content) if one.startswith("de:")]
+    (found,) = [sentence for sentence in said(content) if sentence.startswith("de:")]
     assert found.startswith("de: Pulumi.de.yaml is not YAML: ")
     if says is not None:
         assert found == f"de: Pulumi.de.yaml {says}"

@@ -321,4 +321,4 @@ def test_a_fleet_of_starters_has_no_conflict_and_nothing_moves(places: list[str]
         assert said(check_fleet(fleet)) == []
         assert {name: ranges_of(fleet.drafts[name]) for name in before} == before
     ranges = [network for draft in fleet.drafts.values() for _, network in ranges_of(draft)] + [NETBIRD_RANGE]
-    assert not any(one.overlaps(other) for n, one in enumerate(ranges) for other in ranges[:n])
+    assert not any(range_.overlaps(other) for n, range_ in enumerate(ranges) for other in ranges[:n])

@@ -34,7 +34,7 @@ AGENT = "de-agent-1"
         (AGENT, SERVERS[:1], [node(SERVERS[0], "v1.35.0+k3s1"), node(AGENT)], "v1.35.0+k3s1", None),
         (AGENT, SERVERS[:1], [node(SERVERS[0]), node(AGENT)], "v1.34.9+k3s1", None),
         (SERVERS[0], SERVERS[:1], [node(SERVERS[0], ready="False")], "v1.34.9+k3s1", None),
-        (SERVERS[0], SERVERS, [node(one) for one in SERVERS], "v1.35.0+k3s1", None),
+        (SERVERS[0], SERVERS, [node(server) for server in SERVERS], "v1.35.0+k3s1", None),
         (AGENT, SERVERS[:1], [node(SERVERS[0]), node(AGENT, "")], "v1.34.9+k3s1", None),
     ],
 )

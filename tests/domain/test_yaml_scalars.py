@@ -48,7 +48,7 @@ def test_ports(wrong: str, says: list[str]) -> None:
 @pytest.mark.parametrize("right", ["22", "+22", "2222", "00"])
 def test_right_ports(right: str) -> None:
     said_of = check("port: 22\n", f"port: {right}\n")
-    assert [one for one in said_of if "Pulumi" in one] == []
+    assert [sentence for sentence in said_of if "Pulumi" in sentence] == []
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_nothing_of_a_setting_that_may_hold_a_secret_is_shown() -> None:
 @pytest.mark.parametrize("key", ["isthmus:clusterSecret", "aws:region"])
 def test_secrets_and_settings_of_others_are_left_to_others(key: str) -> None:
     files = {"de": text(DE) + f"  {key}x: 022\n", "mn": text(MN)}
-    assert not any("Pulumi" in one for one in said(check_files(files)) if key in one)
+    assert not any("Pulumi" in sentence for sentence in said(check_files(files)) if key in sentence)
 
 
 def test_a_long_number_is_not_worked_out() -> None:

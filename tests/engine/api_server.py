@@ -34,9 +34,9 @@ def free_port() -> int:
     """
     while True:
         port = 12000 + secrets.randbelow(18000)
-        with socket.socket() as one:
+        with socket.socket() as probe:
             try:
-                one.bind(("127.0.0.1", port))
+                probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
         if port not in _GIVEN:

@@ -60,8 +60,8 @@ def start_hetzner(tmp_path: Path) -> Iterator[StartHetzner]:
         return started[-1]
 
     yield start
-    for one in started:
-        one.stop()
+    for stand_in in started:
+        stand_in.stop()
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ KINDS = ("networks", "firewalls", "placement_groups", "ssh_keys", "primary_ips",
 def names(hetzner: StandIn) -> dict[str, list[str]]:
     """The names of all there is in the project at Hetzner, by kind."""
     found = {kind: hetzner.call("GET", f"/{kind}").json()[kind] for kind in KINDS}
-    return {kind: sorted(one["name"] for one in objects) for kind, objects in found.items() if objects}
+    return {kind: sorted(item["name"] for item in objects) for kind, objects in found.items() if objects}
 
 
 def is_empty(hetzner: StandIn) -> bool:

@@ -63,7 +63,7 @@ class KubeApi(ApiServer):
 
     def away(self) -> None:
         """The server goes; what it knows stays."""
-        process = next(one for one in self._processes if "kube-apiserver" in str(_arguments(one)[0]))
+        process = next(candidate for candidate in self._processes if "kube-apiserver" in str(_arguments(candidate)[0]))
         process.kill()
         process.wait()
         self._processes.remove(process)
@@ -109,4 +109,4 @@ class KubeApi(ApiServer):
 
 def _arguments(process: subprocess.Popen[bytes]) -> list[str]:
     assert isinstance(process.args, list | tuple)
-    return [str(one) for one in process.args]
+    return [str(argument) for argument in process.args]

@@ -132,15 +132,15 @@ class Kubelet:
         named = (affinity.get("nodeAffinity") or {}).get("requiredDuringSchedulingIgnoredDuringExecution") or {}
         # How a DaemonSet's controller says for which node a pod is.
         fields = [field for term in named.get("nodeSelectorTerms") or [] for field in term.get("matchFields") or []]
-        for node in sorted(self._api.items("/api/v1/nodes"), key=lambda one: str(one["metadata"]["name"])):
+        for node in sorted(self._api.items("/api/v1/nodes"), key=lambda item: str(item["metadata"]["name"])):
             name, labels = node["metadata"]["name"], node["metadata"].get("labels") or {}
-            here = [one for one in pods if one["spec"].get("nodeName") == name and one is not pod]
+            here = [other for other in pods if other["spec"].get("nodeName") == name and other is not pod]
             if node["spec"].get("unschedulable") and not fields:
                 continue  # DaemonSets tolerate it.
             if (
                 (pod["spec"].get("nodeSelector") or {}).items() <= labels.items()
                 and all(name in field["values"] for field in fields)
-                and not any(_has(one, term["labelSelector"]["matchLabels"]) for term in apart for one in here)
+                and not any(_has(other, term["labelSelector"]["matchLabels"]) for term in apart for other in here)
             ):
                 return str(name)
         return None
@@ -151,11 +151,11 @@ class Kubelet:
             end()
         status = self._status(pod)
         if pod["status"].get("phase") != "Pending" or not pod["status"].get("containerStatuses"):
-            for one in status["containerStatuses"]:
-                one.update(ready=False, started=False, state={"waiting": {"reason": "ImagePullBackOff"}})
-            for one in status["conditions"]:
-                if one["type"].endswith("Ready"):
-                    one["status"] = "False"
+            for container_status in status["containerStatuses"]:
+                container_status.update(ready=False, started=False, state={"waiting": {"reason": "ImagePullBackOff"}})
+            for condition in status["conditions"]:
+                if condition["type"].endswith("Ready"):
+                    condition["status"] = "False"
             self._api.edit(f"{path}/status", {"status": {**status, "phase": "Pending"}}, manager="kubelet")
 
     def _run(self, pod: Json) -> None:
@@ -175,9 +175,9 @@ class Kubelet:
         now = _since("startedAt")
         state = {"terminated": {"exitCode": 0, "reason": "Completed", **now, "finishedAt": now["startedAt"]}}
         containers = [
-            {"name": one["name"], "image": one["image"], "imageID": one["image"], "restartCount": 0, "ready": not job,
-             "started": not job, "state": state if job else {"running": now}}
-            for one in pod["spec"]["containers"]
+            {"name": container["name"], "image": container["image"], "imageID": container["image"], "restartCount": 0,
+             "ready": not job, "started": not job, "state": state if job else {"running": now}}
+            for container in pod["spec"]["containers"]
         ]  # fmt: skip
         kinds = ("PodScheduled", "Initialized", *(() if job else ("ContainersReady", "Ready")))
         return {

@@ -146,7 +146,7 @@ def _first_boot(document: Mapping[str, Any]) -> dict[str, tuple[str | bytes, int
     """What cloud-init does with the user data of a server: its files, then its commands."""
     commands = "".join(f"{shlex.join(command)}\n" for command in document.get("runcmd", ()))
     files: dict[str, tuple[str | bytes, int]] = {}
-    for one in document.get("write_files", ()):
-        assert one["encoding"] == "b64"
-        files[one["path"]] = (base64.b64decode(one["content"]), int(one["permissions"], 8))
+    for file in document.get("write_files", ()):
+        assert file["encoding"] == "b64"
+        files[file["path"]] = (base64.b64decode(file["content"]), int(file["permissions"], 8))
     return {**files, f"{OF_THE_TESTS}/first-boot": (commands, 0o644)} if commands else files

@@ -55,7 +55,7 @@ class NetbirdProgram:
 
     def named(self, path: str, name: str) -> Any:
         """The one object of this name."""
-        (found,) = [one for one in self.call("GET", path) or [] if one["name"] == name]
+        (found,) = [item for item in self.call("GET", path) or [] if item["name"] == name]
         return found
 
 

@@ -116,7 +116,7 @@ def steps(preview: Mapping[str, Any]) -> list[Step]:
                 parent="" if "pulumi:pulumi:Stack" in parent else parent.rpartition("::")[2],
             )
         )
-    return sorted(found, key=lambda one: (one.parent, one.type, one.name))
+    return sorted(found, key=lambda made: (made.parent, made.type, made.name))
 
 
 class Running:
@@ -261,8 +261,8 @@ class Project:
             if value == SECRET:
                 return dict(self._engine.encrypted[name])  # of the same one YAML would make aliases
             if isinstance(value, dict):
-                return {key: real(one) for key, one in value.items()}
-            return [real(one) for one in value] if isinstance(value, list) else value
+                return {key: real(entry) for key, entry in value.items()}
+            return [real(entry) for entry in value] if isinstance(value, list) else value
 
         settings = {name: real(value, name) if name in SECRETS else real(value) for name, value in config.items()}
         self.write_text(stack, yaml.safe_dump({"encryptionsalt": self._engine.salt, "config": settings}))
@@ -312,7 +312,7 @@ class Project:
 
     def run_some(self, command: str, stack: str, resources: Sequence[str], *arguments: str) -> Result:
         """A `preview` or an `up` of some resources alone, by patterns of their URNs; another command is of all."""
-        targets = [f"--target={one}" for one in resources if command in ("preview", "up")]
+        targets = [f"--target={resource}" for resource in resources if command in ("preview", "up")]
         yes = () if command == "preview" else ("--yes", "--skip-preview")
         return self.run(command, "-s", stack, *yes, *targets, *arguments)
 
@@ -346,15 +346,15 @@ class Project:
 def descendants(pid: int) -> list[int]:
     """The process and all that it has started, directly or not, children last."""
     found = [pid]
-    for one in found:
-        found += [child for child in processes.children(one) if child not in found]
+    for process in found:
+        found += [child for child in processes.children(process) if child not in found]
     return found
 
 
 def kill_tree(pid: int) -> None:
     """SIGKILL to the process and to everything it has started."""
-    for one in descendants(pid):
-        kill_one(one)
+    for process in descendants(pid):
+        kill_one(process)
 
 
 def kill_one(pid: int) -> None:

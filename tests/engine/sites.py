@@ -100,18 +100,18 @@ def on_machines(
     """
     given = [*MN["isthmus:on_premise"]["machines"], *further]
     keys = [Ed25519PrivateKey.generate() for _ in given]
-    machines_with_keys = [{**one, "host_key": public(key)} for one, key in zip(given, keys, strict=True)]
+    machines_with_keys = [{**entry, "host_key": public(key)} for entry, key in zip(given, keys, strict=True)]
     config = changed(MN, {"on_premise.machines": machines_with_keys})
     with ExitStack() as stack:
-        stack.enter_context(_network([one["address"] for one in given]))
+        stack.enter_context(_network([entry["address"] for entry in given]))
         world = _world(engine, directory, stack, "mn", config)
         may_come = public(load_ssh_private_key(SSH_PRIVATE_KEY.encode(), None))
         machines = []
-        for key, one in zip(keys, given, strict=True):
+        for key, entry in zip(keys, given, strict=True):
             private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
             login = Login(private, (may_come,))
             machine = Machine(
-                one["name"], directory, address=one["address"], login=login, kubeconfig=world.api.kubeconfig
+                entry["name"], directory, address=entry["address"], login=login, kubeconfig=world.api.kubeconfig
             )
             stack.callback(machine.stop)
             machines.append(machine)

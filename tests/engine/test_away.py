@@ -126,8 +126,8 @@ def with_it_away(world: World, what: str, command: tuple[str, ...], run: Run) ->
         for pod in run.held:
             hold(world, pod)
         if run.when is None and run.goes_at is None:
-            for one in (what, *run.also):
-                GOES[one](world)
+            for party in (what, *run.also):
+                GOES[party](world)
         running = world.project.start(*command)
         try:
             if run.when is not None:
@@ -147,12 +147,12 @@ def hold(world: World, pod: str) -> None:
 
     def noticed() -> bool:
         kept = [
-            one
+            workload
             for kind in ("daemonsets", "deployments")
-            for one in world.api.items(f"/apis/apps/v1/{kind}")
-            if f"{one['metadata']['name']}-".startswith(pod)
+            for workload in world.api.items(f"/apis/apps/v1/{kind}")
+            if f"{workload['metadata']['name']}-".startswith(pod)
         ]
-        ready = [one["status"].get("numberReady", one["status"].get("readyReplicas", 0)) for one in kept]
+        ready = [workload["status"].get("numberReady", workload["status"].get("readyReplicas", 0)) for workload in kept]
         return not any(ready)
 
     until(noticed, f"no {pod} is ready")
@@ -191,7 +191,7 @@ def test_the_webhook_is_away_in_all_of_this(world: World) -> None:
 
     api.post(f"{ASKS}/pods", pod("ignored"))
     webhooks = api.get(WEBHOOK)["webhooks"]
-    api.edit(WEBHOOK, {"webhooks": [{**one, "failurePolicy": "Fail"} for one in webhooks]})
+    api.edit(WEBHOOK, {"webhooks": [{**webhook, "failurePolicy": "Fail"} for webhook in webhooks]})
     try:
         with pytest.raises(Refused, match="failed calling webhook"):
             api.post(f"{ASKS}/pods", pod("refused"))

@@ -219,7 +219,7 @@ def test_another_stack_of_the_same_name(raised: World, engine: Engine, tmp_path:
         *("**JoinedCluster::mn", "**StackInstance::router-instance"),
         *("**NetbirdRouter::router", "**NetbirdClaim::isthmus-mn-claim"),
     )
-    up = ("up", "-s", STACK, "--yes", "--skip-preview", *(f"--target={one}" for one in targets))
+    up = ("up", "-s", STACK, "--yes", "--skip-preview", *(f"--target={target}" for target in targets))
 
     refused = other.run(*up).expect(1)
 

@@ -39,7 +39,7 @@ def add_cluster(project: Project, directory: Path, *, goes_with_machines: bool) 
     project.run("stack", "export", "-s", "de", "--file", str(file)).expect(0)
     state = json.loads(file.read_text(encoding="utf-8"))
     resources = state["deployment"]["resources"]
-    stack = next(one["urn"] for one in resources if one["type"] == "pulumi:pulumi:Stack")
+    stack = next(resource["urn"] for resource in resources if resource["type"] == "pulumi:pulumi:Stack")
 
     def add(type_: str, name: str, **more: Any) -> str:
         qualified = f"{more['parent'].split('::')[2]}${type_}" if more["parent"] != stack else type_
@@ -95,11 +95,11 @@ def test_the_cluster_and_its_servers_are_gone(raised: Project, hetzner: StandIn,
 
 def test_hetzners_api_is_gone(raised: Project, hetzner: StandIn, start_hetzner: StartHetzner) -> None:
     """Nothing is forgotten that is still there: the state stays as it is, and the same command goes on."""
-    before = [one["urn"] for one in raised.resources("de")]
+    before = [resource["urn"] for resource in raised.resources("de")]
     hetzner.stop()
 
     raised.run(*DESTROY).expect(1).says("connect: connection refused")
-    assert [one["urn"] for one in raised.resources("de") if one["type"].startswith("hcloud:")] == [
+    assert [resource["urn"] for resource in raised.resources("de") if resource["type"].startswith("hcloud:")] == [
         urn for urn in before if "hcloud:index/" in urn
     ]
 
@@ -158,7 +158,9 @@ def test_helms_releases_know_no_other_way(raised: Project, tmp_path: Path) -> No
     add_cluster(raised, tmp_path, goes_with_machines=False)
     raised.run(*DESTROY, environment=GONE).expect(1)
 
-    left = [one["urn"] for one in raised.resources("de") if one["type"] == "kubernetes:helm.sh/v3:Release"]
+    left = [
+        resource["urn"] for resource in raised.resources("de") if resource["type"] == "kubernetes:helm.sh/v3:Release"
+    ]
     assert [urn.rpartition("::")[2] for urn in left] == ["isthmus-cilium"]
     for urn in left:
         raised.run("state", "delete", urn, "-s", "de", "--yes", "--force").expect(0)
@@ -174,9 +176,11 @@ def test_what_goes_with_its_machines(project: Project, de: dict[str, Any], stack
     project.init(stack)
     states = [step["newState"] for step in project.preview(stack)["steps"]]
     found = {
-        (one["type"].rpartition(":")[2], one["urn"].rpartition("::")[2]): one.get("deletedWith", "").rpartition("::")[2]
-        for one in states
-        if one["custom"] and one["type"].startswith(("kubernetes:", "pulumi-python:"))
+        (resource["type"].rpartition(":")[2], resource["urn"].rpartition("::")[2]): resource.get(
+            "deletedWith", ""
+        ).rpartition("::")[2]
+        for resource in states
+        if resource["custom"] and resource["type"].startswith(("kubernetes:", "pulumi-python:"))
     }
     with_machines = {name for name, urn in found.items() if urn == "machines"}
     assert with_machines >= {
@@ -191,4 +195,4 @@ def test_what_goes_with_its_machines(project: Project, de: dict[str, Any], stack
     assert {urn for (kind, _), urn in found.items() if kind in kinds} == {"machines-kubeconfig"}
     assert {kind for (kind, _), urn in found.items() if not urn} >= {"NetworkRouter", "SetupKey", "NetbirdGroup"}
     assert {kind for kind, _ in with_machines}.isdisjoint({"NetworkRouter", "SetupKey", "Group", "NetbirdGroup"})
-    assert any(one["type"].endswith(machines) for one in states)
+    assert any(resource["type"].endswith(machines) for resource in states)

@@ -53,10 +53,10 @@ def test_preview(parts: Project, engine: Engine, tmp_path: Path) -> None:
         plan = parts.preview("office")
 
     planned = [step["newState"] for step in plan["steps"] if step["newState"]["type"] != "pulumi:pulumi:Stack"]
-    assert {f"{one['type']} {one['urn'].rpartition('::')[2]}" for one in planned} == PLANNED
+    assert {f"{resource['type']} {resource['urn'].rpartition('::')[2]}" for resource in planned} == PLANNED
     assert {step["op"] for step in plan["steps"]} == {"create"}
-    assert all(one["urn"].startswith("urn:pulumi:office::parts::") for one in planned)
-    (zones,) = [one for one in planned if one["type"].endswith(":ConfigMapPatch")]
+    assert all(resource["urn"].startswith("urn:pulumi:office::parts::") for resource in planned)
+    (zones,) = [resource for resource in planned if resource["type"].endswith(":ConfigMapPatch")]
     assert zones["inputs"]["data"] == {"office.example.server": "office.example:53 {\n    forward . 10.53.0.54\n}\n"}
     # The address is an Output of a resource beside it.
     assert [urn.rpartition("::")[2] for urn in zones["propertyDependencies"]["data"]] == ["resolver"]

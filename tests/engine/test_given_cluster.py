@@ -38,6 +38,6 @@ def test_a_cluster_that_does_not_fit_is_refused_by_preview_and_up(project: Proje
             )
             refused.says("leads to a cluster with flannel as its network of pods, and Cilium can't stand beside it")
         # The stack itself, and the engine's provider of its reference to de.
-        assert {one["type"].partition(":")[0] for one in project.resources("mn")} == {"pulumi"}
+        assert {resource["type"].partition(":")[0] for resource in project.resources("mn")} == {"pulumi"}
     finally:
         api.stop()

@@ -77,9 +77,9 @@ def test_away_in_the_middle_of_destroy(project: Project, start_hetzner: StartHet
 
 def hetzners(project: Project) -> list[str]:
     """The resources at Hetzner that the state knows."""
-    return sorted(one["urn"] for one in project.resources("de") if one["type"].startswith("hcloud:"))
+    return sorted(resource["urn"] for resource in project.resources("de") if resource["type"].startswith("hcloud:"))
 
 
 def goes(hetzner: StandIn) -> bool:
     """Whether a server is on its way out."""
-    return any(one["status"] == "deleting" for one in hetzner.call("GET", "/servers").json()["servers"])
+    return any(server["status"] == "deleting" for server in hetzner.call("GET", "/servers").json()["servers"])

@@ -35,25 +35,25 @@ def raised(project: Project, hetzner: StandIn, de: dict[str, Any]) -> Project:
 
 def objects(hetzner: StandIn, kind: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = hetzner.call("GET", f"/{kind}").json()[kind]
-    return sorted(found, key=lambda one: str(one["name"]))
+    return sorted(found, key=lambda item: str(item["name"]))
 
 
 def settings(hetzner: StandIn) -> dict[str, Any]:
     """All that a person can change and that the program has set, by kind and name."""
     found: dict[str, Any] = {}
     for kind in KINDS:
-        for one in objects(hetzner, kind):
-            kept = {"labels": one["labels"]}
+        for item in objects(hetzner, kind):
+            kept = {"labels": item["labels"]}
             if kind == "firewalls":
-                kept["rules"] = one["rules"]
+                kept["rules"] = item["rules"]
             elif kind == "networks":
-                kept["subnets"] = [(subnet["type"], subnet["ip_range"]) for subnet in one["subnets"]]
+                kept["subnets"] = [(subnet["type"], subnet["ip_range"]) for subnet in item["subnets"]]
             elif kind == "servers":
-                kept["private"] = [net["ip"] for net in one["private_net"]]
-                kept["firewalls"] = len(one["public_net"]["firewalls"])
-                kept["protection"] = one["protection"]
-                kept["type"] = one["server_type"]["name"]
-            found[f"{kind}/{one['name']}"] = kept
+                kept["private"] = [net["ip"] for net in item["private_net"]]
+                kept["firewalls"] = len(item["public_net"]["firewalls"])
+                kept["protection"] = item["protection"]
+                kept["type"] = item["server_type"]["name"]
+            found[f"{kind}/{item['name']}"] = kept
     return found
 
 
@@ -69,7 +69,7 @@ def act(hetzner: StandIn, path: str, body: dict[str, Any]) -> None:
 
 
 def ids(hetzner: StandIn, kind: str) -> dict[str, int]:
-    return {str(one["name"]): int(one["id"]) for one in objects(hetzner, kind)}
+    return {str(item["name"]): int(item["id"]) for item in objects(hetzner, kind)}
 
 
 def drifted(project: Project) -> set[tuple[str, str]]:

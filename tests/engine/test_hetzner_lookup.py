@@ -47,14 +47,14 @@ def refused(project: Project, result: Result, messages: tuple[str, ...]) -> None
     assert [result.output.count(message) for message in messages] == [1] * len(messages), result.output
     assert "Traceback" not in result.output
     assert "never retrieved" not in result.output
-    assert [one for one in project.resources("de") if not one["type"].startswith("pulumi:")] == []
+    assert [resource for resource in project.resources("de") if not resource["type"].startswith("pulumi:")] == []
 
 
 @pytest.mark.parametrize("command", [PREVIEW, UP], ids=["preview", "up"])
 def test_what_hetzner_lacks(
     project: Project, start_hetzner: StartHetzner, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
-    left = tuple(one for one in catalog.SERVER_TYPES if one.name != "cx33")
+    left = tuple(server_type for server_type in catalog.SERVER_TYPES if server_type.name != "cx33")
     monkeypatch.setattr(catalog, "SERVER_TYPES", left)
     hetzner = start_hetzner()
     write(project, changed(at(hetzner), {"hetzner.workers.server_type": "cx33", "hetzner.image": "debian-99"}))

@@ -78,9 +78,9 @@ def test_the_key_is_in_plain_neither_in_the_state_nor_in_outputs(raised: World) 
     encoded = raised.api.get(KEY)["data"]["key"]
     shown = raised.project.run("stack", "export", "-s", STACK, "--show-secrets").expect(0).stdout
     (key,) = {
-        one["outputs"]["key"]["plaintext"]
-        for one in json.loads(shown)["deployment"]["resources"]
-        if one["urn"].endswith("KeeperKey::isthmus-keeper-key")
+        resource["outputs"]["key"]["plaintext"]
+        for resource in json.loads(shown)["deployment"]["resources"]
+        if resource["urn"].endswith("KeeperKey::isthmus-keeper-key")
     }
     key = json.loads(key)
     assert len(key) == 64
@@ -116,7 +116,11 @@ def test_nothing_of_it_is_left(raised: World) -> None:
     raised.destroy()
     assert raised.api.is_gone(KEEPER)
     for path in ("/api/v1/namespaces/kube-system/configmaps", "/api/v1/namespaces/kube-system/secrets"):
-        assert [one["metadata"]["name"] for one in raised.api.items(path) if "keeper" in one["metadata"]["name"]] == []
+        assert [
+            item["metadata"]["name"] for item in raised.api.items(path) if "keeper" in item["metadata"]["name"]
+        ] == []
     rbac = "/apis/rbac.authorization.k8s.io/v1"
     for path in (f"{rbac}/clusterroles", f"{rbac}/clusterrolebindings", f"{rbac}/roles", f"{rbac}/rolebindings"):
-        assert [one["metadata"]["name"] for one in raised.api.items(path) if "keeper" in one["metadata"]["name"]] == []
+        assert [
+            item["metadata"]["name"] for item in raised.api.items(path) if "keeper" in item["metadata"]["name"]
+        ] == []

@@ -60,9 +60,9 @@ class Names:
     def types(self) -> list[str]:
         """The types of what the state has of the name."""
         return [
-            one["type"]
-            for one in self._project.resources("mn")
-            if one["urn"].endswith(("::dns-zones", "::coredns-custom"))
+            resource["type"]
+            for resource in self._project.resources("mn")
+            if resource["urn"].endswith(("::dns-zones", "::coredns-custom"))
         ]
 
 
@@ -95,7 +95,7 @@ def edit(api: ApiServer, keys: Mapping[str, str | None]) -> None:
 
 def managers(api: ApiServer) -> set[str]:
     """Who owns something of it."""
-    return {one["manager"] for one in api.call("GET", CUSTOM)[1]["metadata"].get("managedFields") or []}
+    return {entry["manager"] for entry in api.call("GET", CUSTOM)[1]["metadata"].get("managedFields") or []}
 
 
 def test_they_stay_from_the_first_up_to_the_end(names: Names, api: ApiServer) -> None:
@@ -146,10 +146,12 @@ def test_from_a_state_that_has_it_as_a_whole(names: Names, api: ApiServer) -> No
 
     assert names.types == ["kubernetes:core/v1:ConfigMapPatch"]
     events = [
-        one["object"] for one in api.events(CONFIG_MAPS, since) if one["object"]["metadata"]["name"] == "coredns-custom"
+        event["object"]
+        for event in api.events(CONFIG_MAPS, since)
+        if event["object"]["metadata"]["name"] == "coredns-custom"
     ]
     assert events
-    assert [one["data"] for one in events] == [{**THEIRS, **ZONES}] * len(events)
+    assert [config_map["data"] for config_map in events] == [{**THEIRS, **ZONES}] * len(events)
     assert managers(api) == {"kubectl-create", "isthmus"}
     names.run("preview", ZONES, "--expect-no-changes").expect(0)
     names.up(CHANGED)

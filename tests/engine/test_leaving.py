@@ -63,7 +63,7 @@ def run_web(world: World, node: str) -> None:
 
 def web(world: World) -> list[str]:
     """The uids of the pods that run."""
-    return [one["metadata"]["uid"] for one in world.api.items(PODS) if one["status"].get("phase") == "Running"]
+    return [pod["metadata"]["uid"] for pod in world.api.items(PODS) if pod["status"].get("phase") == "Running"]
 
 
 def node(world: World, name: str) -> Json:
@@ -72,7 +72,9 @@ def node(world: World, name: str) -> Json:
 
 
 def members(world: World) -> set[str]:
-    return {one["id"] for one in world.project.resources(world.stack) if one["type"].endswith(":NodeMember")}
+    return {
+        resource["id"] for resource in world.project.resources(world.stack) if resource["type"].endswith(":NodeMember")
+    }
 
 
 @contextmanager
@@ -212,7 +214,7 @@ def test_a_worker_at_hetzner_is_made_anew(engine: Engine, tmp_path: Path) -> Non
         run_web(world, "de-agent-1")
         uids = {name: node(world, name)["metadata"]["uid"] for name in ("de-server-1", "de-agent-1")}
         (pod,) = web(world)
-        before = {one["name"]: one for one in hetzner.call("GET", "/servers").json()["servers"]}
+        before = {server["name"]: server for server in hetzner.call("GET", "/servers").json()["servers"]}
         machines = dict(hetzner.backend.machines)
         settings(world, lambda config: config["isthmus:hetzner"].update(generations={"de-agent-1": 2}))
 
@@ -234,7 +236,7 @@ def test_a_worker_at_hetzner_is_made_anew(engine: Engine, tmp_path: Path) -> Non
         done = world.up()
 
         done.says("de: node de-agent-1 is back after")
-        after = {one["name"]: one for one in hetzner.call("GET", "/servers").json()["servers"]}
+        after = {server["name"]: server for server in hetzner.call("GET", "/servers").json()["servers"]}
         assert after == before
         assert hetzner.backend.machines["de-agent-1"] is not machines["de-agent-1"]
         assert hetzner.backend.machines["de-server-1"] is machines["de-server-1"]

@@ -77,7 +77,9 @@ def cluster_gone(world: World) -> None:
     world.destroy(code=1).says("PULUMI_K8S_DELETE_UNREACHABLE")
     gone = {"PULUMI_K8S_DELETE_UNREACHABLE": "true"}
     world.project.run(*destroy(world), environment=gone)
-    (release,) = [one["urn"] for one in world.project.resources(STACK) if one["urn"].endswith("::isthmus-cilium")]
+    (release,) = [
+        resource["urn"] for resource in world.project.resources(STACK) if resource["urn"].endswith("::isthmus-cilium")
+    ]
     world.project.run("state", "delete", release, "-s", STACK, "--yes", "--target-dependents").expect(0)
     world.destroy(environment=gone)
 

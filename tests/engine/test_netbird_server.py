@@ -71,7 +71,7 @@ def _request(found: Any) -> Any:
         if "peers_count" in found:
             return found["id"]
         return {key: _request(value) for key, value in found.items() if value is not None}
-    return [_request(one) for one in found] if isinstance(found, list) else found
+    return [_request(part) for part in found] if isinstance(found, list) else found
 
 
 @pytest.fixture(scope="module")

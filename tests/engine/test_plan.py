@@ -69,9 +69,9 @@ def test_mn_as_an_existing_cluster_that_cannot_be_reached(project: Project, char
     golden("plan-mn-existing-cluster", plan)
     said = diagnostics(plan)
     # The kubeconfig of these tests has no certificate authority, so who made the namespace can't be asked either.
-    (namespace,) = [one for one in said if one.startswith("namespace netbird: ")]
+    (namespace,) = [sentence for sentence in said if sentence.startswith("namespace netbird: ")]
     assert namespace.endswith("and leaves it when the stack goes")
-    unreachable, pending = sorted(set(said) - {namespace}, key=lambda one: "pending" in one)
+    unreachable, pending = sorted(set(said) - {namespace}, key=lambda sentence: "pending" in sentence)
     assert unreachable.startswith("warning: the cluster's API at 127.0.0.1:")
     assert unreachable.endswith("an `up` from here would fail")
     assert pending == f"warning: de: {PENDING.format(peer='de')}"
@@ -134,7 +134,7 @@ def golden(name: str, preview: dict[str, Any]) -> None:
 
 
 def diagnostics(preview: dict[str, Any]) -> list[str]:
-    return [str(one["message"]).strip() for one in preview.get("diagnostics") or []]
+    return [str(diagnostic["message"]).strip() for diagnostic in preview.get("diagnostics") or []]
 
 
 def assert_no_secret(text: str) -> None:

@@ -54,7 +54,7 @@ def test_a_preview_names_what_comes_and_goes_and_nothing_else(
     prepare(project, changed(de, {**more, "hetzner.pools": BEFORE}))
     ends_at_the_targets(project.run(*UP))
     before = servers(hetzner)
-    assert {name: one["private_net"][0]["ip"] for name, one in before.items()} == ADDRESSES
+    assert {name: server["private_net"][0]["ip"] for name, server in before.items()} == ADDRESSES
     assert before["de-b-1"]["location"]["name"] == "nbg1"
     assert before["de-c-1"]["placement_group"] == before["de-c-2"]["placement_group"]
     assert before["de-c-1"]["placement_group"] != before["de-c-11"]["placement_group"]
@@ -90,7 +90,7 @@ def test_a_pool_added_and_one_removed_from_the_middle_change_nothing_else(engine
         assert after.keys() == STAY | {"de-ab-1", "de-c-12"}
         assert {name: after[name] for name in STAY} == {name: before[name] for name in STAY}
         assert {name: hetzner.backend.booted[name].started() for name in STAY} == started
-        touched = {one["id"] for action in actions(hetzner)[asked:] for one in action["resources"]}
+        touched = {resource["id"] for action in actions(hetzner)[asked:] for resource in action["resources"]}
         assert after["de-ab-1"]["id"] in touched
         assert touched.isdisjoint({before[name]["id"] for name in STAY})
         came, went = resources(world), state
@@ -106,9 +106,9 @@ def resources(world: World) -> dict[str, Any]:
     tell of its nodes, nor of providers, which the engine writes anew.
     """
     return {
-        one["urn"]: (one.get("id"), one.get("modified"))
-        for one in world.project.resources(world.stack)
-        if one.get("custom") and not one["type"].startswith("pulumi:providers:")
+        resource["urn"]: (resource.get("id"), resource.get("modified"))
+        for resource in world.project.resources(world.stack)
+        if resource.get("custom") and not resource["type"].startswith("pulumi:providers:")
     }
 
 
@@ -116,7 +116,7 @@ def servers(hetzner: StandIn) -> dict[str, Any]:
     """Each server by its name, with its id, addresses, placement group and all else that Hetzner says of it."""
     found = hetzner.call("GET", "/servers?per_page=50").json()["servers"]
     # A group lists who else is in it.
-    return {one["name"]: {**one, "placement_group": one["placement_group"]["id"]} for one in found}
+    return {server["name"]: {**server, "placement_group": server["placement_group"]["id"]} for server in found}
 
 
 def actions(hetzner: StandIn) -> list[dict[str, Any]]:
@@ -127,4 +127,4 @@ def actions(hetzner: StandIn) -> list[dict[str, Any]]:
         answer = hetzner.call("GET", f"/servers/actions?per_page=50&page={page}").json()
         found += answer["actions"]
         page = answer["meta"]["pagination"]["next_page"]
-    return sorted(found, key=lambda one: int(one["id"]))
+    return sorted(found, key=lambda item: int(item["id"]))

@@ -23,15 +23,15 @@ def test_the_pods_are_offered_by_the_network_that_has_the_routers(world: World) 
     directory, _, name = FAULTS.rpartition("/")
     world.api.post(directory, {"metadata": {"name": name}, "data": {"reconcile-twice": "true", "status-delay": "2s"}})
     said = world.up().output
-    made = [one for one in world.netbird.requests if one[:2] == ("POST", "/networks")]
+    made = [request for request in world.netbird.requests if request[:2] == ("POST", "/networks")]
     assert len(made) > 1, "the operator has made no second network"
 
     status = world.api.get(ROUTER)["status"]
     network = status["networkID"]
-    assert [one["id"] for one in world.netbird.all(f"/networks/{network}/routers")]
+    assert [router["id"] for router in world.netbird.all(f"/networks/{network}/routers")]
     assert sorted(world.netbird.names(f"/networks/{network}/resources")) == ["isthmus-mn-pods", "isthmus-mn-services"]
-    others = [one["id"] for one in world.netbird.all("/networks") if one["id"] != network]
-    offered = [one for other in others for one in world.netbird.all(f"/networks/{other}/resources")]
+    others = [item["id"] for item in world.netbird.all("/networks") if item["id"] != network]
+    offered = [resource for other in others for resource in world.netbird.all(f"/networks/{other}/resources")]
     assert offered == []
     assert all(f"({other})" in said for other in others), said
 

@@ -43,19 +43,23 @@ def killed_half_way(stack: str, resources: list[dict[str, Any]]) -> list[dict[st
     """The state as a first `up` leaves it that was killed: every second component is below the new one. Their children
     have the new type, by the engine, and the name of before.
     """
-    first = next(index for index, one in enumerate(resources) if one["type"] == "pulumi:pulumi:Stack")
+    first = next(index for index, resource in enumerate(resources) if resource["type"] == "pulumi:pulumi:Stack")
     top = resources[first]
     component = f"urn:pulumi:{stack}::isthmus::{COMPONENT}::{stack}"
-    moved = [one for one in resources if one.get("parent") == top["urn"] and one["type"].startswith("isthmus:")][::2]
+    moved = [
+        resource
+        for resource in resources
+        if resource.get("parent") == top["urn"] and resource["type"].startswith("isthmus:")
+    ][::2]
     assert len(moved) > 3
     whole = {"urn": component, "type": COMPONENT, "custom": False, "parent": top["urn"]}
-    for one in moved:
-        one["parent"] = component
+    for resource in moved:
+        resource["parent"] = component
     text = json.dumps([*resources[: first + 1], whole, *resources[first + 1 :]])
-    for kind in {one["type"] for one in moved}:
+    for kind in {resource["type"] for resource in moved}:
         text = text.replace(f"::isthmus::{kind}", f"::isthmus::{COMPONENT}${kind}")
     found: list[dict[str, Any]] = json.loads(text)
-    assert len([one for one in found if f"{COMPONENT}$" in one["urn"]]) > 2 * len(moved)
+    assert len([resource for resource in found if f"{COMPONENT}$" in resource["urn"]]) > 2 * len(moved)
     return found
 
 

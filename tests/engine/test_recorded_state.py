@@ -122,7 +122,7 @@ def test_of_the_program_with_a_guard_everything_is_there(recorded: Recorded) -> 
 def test_a_resource_in_a_network_that_the_operator_made_twice_moves(recorded: Recorded) -> None:
     """As it happened: the resource lies in the second network, which has no routers."""
     resources = recorded.state(data.FIRST)
-    (resource,) = [one for one in resources if one["urn"].endswith("::isthmus-mn-pods-resource")]
+    (resource,) = [candidate for candidate in resources if candidate["urn"].endswith("::isthmus-mn-pods-resource")]
     resource["id"] = f"second/{resource['id'].partition('/')[2]}"
     found = recorded.previewed(resources)
     assert ("update", "NetbirdNetworkResource isthmus-mn-pods-resource") in found

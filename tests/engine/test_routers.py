@@ -76,7 +76,7 @@ def agents(world: World) -> set[str]:
         pod["spec"]["nodeName"]
         for pod in world.api.items(AGENTS)
         if "deletionTimestamp" not in pod["metadata"]
-        and any(one["type"] == "Ready" for one in pod["status"].get("conditions") or [])
+        and any(condition["type"] == "Ready" for condition in pod["status"].get("conditions") or [])
     }
 
 
@@ -145,7 +145,7 @@ def moved(world: World, *routers: str) -> set[tuple[str, str]]:
     assert gateway(world) in routers
     found = outputs(world)
     assert found["router_peers"].keys() == {*routers}
-    assert {one["node"]: one["peer_ip"] for one in found["link"]["routers"]} == found["router_peers"]
+    assert {router["node"]: router["peer_ip"] for router in found["link"]["routers"]} == found["router_peers"]
     assert {address for address, (_, connected) in peers(world).items() if connected} == {
         *found["router_peers"].values()
     }

@@ -153,5 +153,5 @@ def nothing_was_made(project: Project, hetzner: StandIn, result: Result) -> None
     assert "unhandled exception" not in result.output
     # The engine's own provider is there as soon as the program asks what the stack was raised with.
     own = ("pulumi:pulumi:Stack", "pulumi:providers:pulumi")
-    assert [one for one in project.resources("de") if one["type"] not in own] == []
+    assert [resource for resource in project.resources("de") if resource["type"] not in own] == []
     assert is_empty(hetzner)

@@ -217,7 +217,7 @@ class World:
         """The names of all that is in the account, without what was there first."""
         found = {}
         for path, items in self.netbird.objects.items():
-            names = {str(one.get("name", one["id"])) for one in items} - self._first
+            names = {str(item.get("name", item["id"])) for item in items} - self._first
             if names:
                 found[path] = sorted(names)
         return found
@@ -249,18 +249,18 @@ class World:
                 variables[entry["name"]] = pod["metadata"]["namespace"]
             else:
                 variables[entry["name"]] = entry["value"]
-        arguments = [_filled(one, variables) for one in container["args"]]
+        arguments = [_filled(argument, variables) for argument in container["args"]]
         # One node for all worlds of this machine, and its ports are those of others.
         arguments += ["--health-probe-bind-address=127.0.0.1:0", "--metrics-bind-address=0"]
         arguments += [f"--webhook-port={free_port()}"]
-        paths = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
+        paths = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
         for volume in pod["spec"]["volumes"]:
             if volume["name"] in paths and "secret" in volume:
                 files = directory / volume["name"]
                 files.mkdir(mode=0o700, exist_ok=True)
                 for name, content in self.api.get(f"{secrets}/{volume['secret']['secretName']}")["data"].items():
                     (files / name).write_bytes(base64.b64decode(content))
-                arguments = [one.replace(paths[volume["name"]], str(files)) for one in arguments]
+                arguments = [argument.replace(paths[volume["name"]], str(files)) for argument in arguments]
         environment = {
             **variables, "PATH": os.defpath, "KUBECONFIG": str(self.api.kubeconfig_file), "HOME": str(directory),
         }  # fmt: skip
@@ -291,12 +291,14 @@ class World:
     def _router(self, pod: Json) -> Callable[[], None]:
         """A router's pod: its agent enrols, with the identity that lies on the node."""
         node = pod["spec"]["nodeName"]
-        container = next(one for one in pod["spec"]["containers"] if one["name"] == "netbird")
+        container = next(candidate for candidate in pod["spec"]["containers"] if candidate["name"] == "netbird")
         variables: dict[str, str] = {}
-        for one in container["env"]:
-            source = one.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath")
+        for variable in container["env"]:
+            source = variable.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath")
             # As the kubelet does it: what stands before an entry is put into it.
-            variables[one["name"]] = node if source == "spec.nodeName" else _filled(one.get("value", ""), variables)
+            variables[variable["name"]] = (
+                node if source == "spec.nodeName" else _filled(variable.get("value", ""), variables)
+            )
         if self._peer(node) is None:
             self._at_the_door[node] = partial(self._enrol, node, variables["NB_HOSTNAME"], container)
             if self.enrols:
@@ -347,9 +349,9 @@ class World:
     def known_to_cilium(self) -> set[str]:
         """Nodes that other nodes' Cilium takes for routers."""
         return {
-            one["metadata"]["name"]
-            for one in self.api.items(CILIUM_NODES)
-            if one["metadata"]["labels"].get("isthmus.dev/router") == "true"
+            node["metadata"]["name"]
+            for node in self.api.items(CILIUM_NODES)
+            if node["metadata"]["labels"].get("isthmus.dev/router") == "true"
         }
 
     def agents_find_their_way(self) -> None:
@@ -366,10 +368,12 @@ class World:
         peer = self.netbird.add("/peers", name=name, hostname=node, ip=ip, connected=True)
         self._identities[node] = peer["id"]
         # The operator may have made two of a name; the agent has the one that is in its Secret.
-        secret = next(one["valueFrom"]["secretKeyRef"] for one in container["env"] if one["name"] == "NB_SETUP_KEY")
+        secret = next(
+            variable["valueFrom"]["secretKeyRef"] for variable in container["env"] if variable["name"] == "NB_SETUP_KEY"
+        )
         content = self.api.get(f"/api/v1/namespaces/netbird/secrets/{secret['name']}")["data"][secret["key"]]
         given = base64.b64decode(content).decode()
-        (key,) = (one for one in self.netbird.all("/setup-keys") if one["key"] == given)
+        (key,) = (setup_key for setup_key in self.netbird.all("/setup-keys") if setup_key["key"] == given)
         for group in self.netbird.all("/groups"):
             if group["id"] in key["auto_groups"]:
                 group["peers"].append(peer["id"])
@@ -395,11 +399,11 @@ class World:
 
     def _guard(self, pod: Json) -> str:
         """The guard's pod: what it says where every range has its tunnel while the node's router is connected."""
-        environment = {one["name"]: one["value"] for one in pod["spec"]["containers"][0]["env"]}
+        environment = {variable["name"]: variable["value"] for variable in pod["spec"]["containers"][0]["env"]}
         peer = self._peer(pod["spec"]["nodeName"])
         address = peer["ip"] if peer and peer["connected"] else ""
         routed = address and self.routed and pod["spec"]["nodeName"] not in self.unrouted
-        ways = [f"{one}={'tunnel' if routed else 'none'}" for one in environment["RANGES"].split()]
+        ways = [f"{range_}={'tunnel' if routed else 'none'}" for range_ in environment["RANGES"].split()]
         return f"STATE address={address} {' '.join(ways)}\n"
 
     def _keeper(self, pod: Json) -> str:

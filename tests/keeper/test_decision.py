@@ -350,7 +350,7 @@ def test_whatever_is_seen(looks: list[tuple[float, Seen]]) -> None:
                 else:
                     assert seen.routers["de"][action.router].good is True
                     if action.move:
-                        left = [one for one in seen.routers["de"].values() if one.draining]
+                        left = [router for router in seen.routers["de"].values() if router.draining]
                         assert left or all(now - at >= HOLD_SECONDS for at in given_over)
                         given_over.append(now)
             assert set(decision.views) == {"de"}

@@ -36,11 +36,11 @@ PODS = [
 ]
 
 
-def merged(one: Any, patch: Any) -> Any:
+def merged(before: Any, patch: Any) -> Any:
     """RFC 7386."""
     if not isinstance(patch, dict):
         return patch
-    result = dict(one) if isinstance(one, dict) else {}
+    result = dict(before) if isinstance(before, dict) else {}
     for name, value in patch.items():
         if value is None:
             result.pop(name, None)

@@ -99,7 +99,9 @@ def test_a_router_holds_a_peer_when_it_has_all_of_its_ranges() -> None:
 @pytest.mark.parametrize("taken", [{"10.42.0.0/16", "10.43.0.0/16"}, {"10.43.0.0/16"}])
 def test_a_router_that_the_file_does_not_name_holds_a_peer_when_it_has_any_of_its_ranges(taken: set[str]) -> None:
     """NetBird gives one range after the other."""
-    left = tuple(WireGuardPeer(one.key, one.allowed - taken, one.endpoint, one.received) for one in DEVICE)
+    left = tuple(
+        WireGuardPeer(tunnel.key, tunnel.allowed - taken, tunnel.endpoint, tunnel.received) for tunnel in DEVICE
+    )
     other = WireGuardPeer(b"9", frozenset({"100.64.2.9/32", *taken}), "192.0.2.9", 0)
     assert over_of(CONFIG, (*left, other)) == {"de": UNNAMED, "old": None}
 

@@ -45,7 +45,7 @@ class Userspace:
             lines += [f"public_key={key.hex()}", "preshared_key=" + "0" * 64, "protocol_version=1"]
             lines += [f"endpoint={'192.0.2.7:51820' if key == A else '127.0.0.1:40123'}"]
             lines += ["last_handshake_time_sec=1764426000", "last_handshake_time_nsec=0", "tx_bytes=5", "rx_bytes=7"]
-            lines += ["persistent_keepalive_interval=25", *(f"allowed_ip={one}" for one in sorted(allowed))]
+            lines += ["persistent_keepalive_interval=25", *(f"allowed_ip={range_}" for range_ in sorted(allowed))]
         return "\n".join([*lines, "errno=0", "", ""])
 
     def _set(self, text: str) -> str:

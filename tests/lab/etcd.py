@@ -19,10 +19,10 @@ def members(server: str) -> dict[str, str]:
     """Address of a member -> voter, learner or new, as etcd on that machine lists them. LabError when it does not."""
     said = machines.exec(server, _ASK, check=True, deadline_seconds=120).stdout
     return {
-        one["peerURLs"][0].removeprefix("https://").removesuffix(":2380"): "new"
-        if not one.get("name")
+        member["peerURLs"][0].removeprefix("https://").removesuffix(":2380"): "new"
+        if not member.get("name")
         else "learner"
-        if one.get("isLearner")
+        if member.get("isLearner")
         else "voter"
-        for one in json.loads(said)["members"]
+        for member in json.loads(said)["members"]
     }

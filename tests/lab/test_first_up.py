@@ -40,13 +40,13 @@ def test_every_second_run_has_company() -> None:
 
 def test_each_run_is_told_as_it_ended(checkout: Path) -> None:
     found = list(first_up.measure(Silent(), checkout, runs=3, busy=1))
-    assert [(one.number, one.busy, one.code, one.down_code, one.passed) for one in found] == [
+    assert [(run.number, run.busy, run.code, run.down_code, run.passed) for run in found] == [
         (1, 0, 0, 0, True),
         (2, 1, 1, 0, False),
         (3, 0, 0, 0, True),
     ]
-    assert [one.said.startswith("lab up of run") for one in found] == [False, True, False]
-    assert all(one.steps == {"a": 1.5} and one.seconds >= 0 for one in found)
+    assert [run.said.startswith("lab up of run") for run in found] == [False, True, False]
+    assert all(run.steps == {"a": 1.5} and run.seconds >= 0 for run in found)
     assert [line for line in (checkout / "3.log").read_text().splitlines() if line.startswith("lab down")]
 
 

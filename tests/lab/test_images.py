@@ -63,7 +63,7 @@ def test_tools_of_chosen_images() -> None:
 
 def test_the_keeper_gets_the_image_that_the_program_asks_for_and_no_more_in_it_than_the_real_one_has() -> None:
     assert KeeperSettings().image == KEEPER_IMAGE
-    (image,) = [one for one in IMAGES if one.reference == KEEPER_IMAGE]
+    (image,) = [candidate for candidate in IMAGES if candidate.reference == KEEPER_IMAGE]
     (layer,) = [LAYERS[name] for name in image.layers]
     assert not {"iproute2", "iptables", "nftables", "wireguard-tools", "curl"} & set(layer.packages)
 

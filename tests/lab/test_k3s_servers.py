@@ -63,7 +63,7 @@ class Cluster:
         self.plan = address_plan(self.parsed)
 
     def files(self, name: str, password: str | None = None) -> tuple[NodeFile, ...]:
-        (node,) = [one for one in self.plan.nodes if one.name == name]
+        (node,) = [planned for planned in self.plan.nodes if planned.name == name]
         return node_files(self.plan, node, self.parsed, TOKEN, password or f"password of {name}")
 
     def make(self, name: str) -> None:
@@ -101,9 +101,9 @@ class Cluster:
         """Nodes of which the cluster has heard a moment ago. There is no network for pods, so none is Ready."""
         listed = json.loads(self.kubectl(at, "get", "nodes", "--output=json"))["items"]
         return {
-            one["metadata"]["name"]
-            for one in listed
-            for condition in one["status"].get("conditions", ())
+            node["metadata"]["name"]
+            for node in listed
+            for condition in node["status"].get("conditions", ())
             if condition["type"] == "Ready" and condition["status"] != "Unknown"
         }
 

@@ -29,8 +29,8 @@ def kubeconfig(server: str) -> dict[str, Any]:
 
 def test_equal_names_in_two_kubeconfigs_do_not_meet() -> None:
     result = merged({"de": kubeconfig("https://a1"), "mn": kubeconfig("https://b2")})
-    assert [one["cluster"]["server"] for one in result["clusters"]] == ["https://a1", "https://b2"]
-    assert [one["user"]["token"] for one in result["users"]] == ["1", "2"]
+    assert [cluster["cluster"]["server"] for cluster in result["clusters"]] == ["https://a1", "https://b2"]
+    assert [user["user"]["token"] for user in result["users"]] == ["1", "2"]
     assert result["contexts"] == [
         {"name": "de", "context": {"cluster": "de", "user": "de"}},
         {"name": "mn", "context": {"cluster": "mn", "user": "mn"}},
@@ -43,7 +43,7 @@ def test_each_of_several_servers_has_a_context_and_a_single_one_none() -> None:
         {"de": kubeconfig("https://198.51.100.101:6443"), "mn": kubeconfig("https://192.168.7.11:6443")},
         {"de": ["198.51.100.101", "198.51.100.102"], "mn": ["192.168.7.11"]},
     )
-    assert [one["name"] for one in result["contexts"]] == ["de", "de@198.51.100.101", "de@198.51.100.102", "mn"]
+    assert [context["name"] for context in result["contexts"]] == ["de", "de@198.51.100.101", "de@198.51.100.102", "mn"]
     assert result["contexts"][2]["context"] == {"cluster": "de@198.51.100.102", "user": "de"}
     assert result["current-context"] == "de"
     assert servers(result, "de") == {
@@ -58,7 +58,10 @@ def test_all_else_of_a_servers_context_is_the_clusters() -> None:
     """The name in its certificate above all, which is none of its addresses."""
     whole = kubeconfig("https://198.51.100.101:6443")
     whole["clusters"][0]["cluster"] |= {"tls-server-name": "kubernetes.default.svc", "certificate-authority-data": "x"}
-    found = {one["name"]: one["cluster"] for one in merged({"de": whole}, {"de": ["198.51.100.101", "b"]})["clusters"]}
+    found = {
+        cluster["name"]: cluster["cluster"]
+        for cluster in merged({"de": whole}, {"de": ["198.51.100.101", "b"]})["clusters"]
+    }
     assert found["de@b"] == {**found["de"], "server": "https://b:6443"}
 
 

@@ -173,9 +173,9 @@ def test_an_interface_survives_its_record(interface: machines.Interface) -> None
 def test_every_network_card_has_an_address_of_its_own() -> None:
     bare = Bridged(bridge_namespace="isthmus-mn-nat", ifname="eth0", address=IPv4Interface("192.168.7.11/24"))
     made = [with_address(bare) for _ in range(20)]
-    found = {one.mac_address for one in made if isinstance(one, Bridged)}
+    found = {interface.mac_address for interface in made if isinstance(interface, Bridged)}
     assert len(found) == 20
-    assert all(re.fullmatch(r"02(:[0-9a-f]{2}){5}", str(one)) for one in found)
+    assert all(re.fullmatch(r"02(:[0-9a-f]{2}){5}", str(address)) for address in found)
     given = replace(bare, mac_address="86:00:00:00:00:02")
     assert with_address(given) == given
     outside = Public(address=IPv4Address("198.51.100.101"))
@@ -199,7 +199,10 @@ class TestHierarchies:
             "cgroup2 /sys/fs/cgroup/unified cgroup2 rw,nsdelegate 0 0\n"
             "cgroup /var/lib/other/cpu cgroup rw,cpu,cpuacct 0 0\n"
         )
-        found = [(str(each.group), each.version, each.controllers) for each in cgroups.hierarchies(mounts)]
+        found = [
+            (str(hierarchy.group), hierarchy.version, hierarchy.controllers)
+            for hierarchy in cgroups.hierarchies(mounts)
+        ]
         assert found == [
             ("/sys/fs/cgroup/cpu,cpuacct/isthmus-lab", 1, ("cpu", "cpuacct")),
             ("/sys/fs/cgroup/systemd/isthmus-lab", 1, ("name=systemd",)),

@@ -63,8 +63,8 @@ def test_a_line_for_each_row() -> None:
 
 def test_there_are_as_many_names_as_questions_and_none_has_a_real_address() -> None:
     _, slice_, iperf = manifests(400)
-    names = [one["hostname"] for one in slice_["endpoints"]]
-    addresses = [one["addresses"][0] for one in slice_["endpoints"]]
+    names = [endpoint["hostname"] for endpoint in slice_["endpoints"]]
+    addresses = [endpoint["addresses"][0] for endpoint in slice_["endpoints"]]
     assert len(set(names)) == len(set(addresses)) == 400
     assert all(address.startswith("198.18.") for address in addresses)
     assert iperf["spec"]["ports"][0]["port"] == POD_PORT

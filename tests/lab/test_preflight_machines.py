@@ -145,13 +145,15 @@ def test_every_fault_of_every_machine_in_one_run(site: Site) -> None:
         f"{third} has the machine-id of {first}",
         f"test-look-4 can't be reached over SSH at {AWAY}, port 22",
     ):
-        assert [one for one in told if part in one], (part, told)
+        assert [sentence for sentence in told if part in sentence], (part, told)
     assert len(told) == 12, told
 
     site.stack({**host_keys(), third: wrong})
     told = [problem["text"] for problem in site.preflight(expected=1)["problems"]]
     assert [
-        one for one in told if f"{third} is not the machine at {ADDRESSES[third]}, port 22 that host_key names" in one
+        sentence
+        for sentence in told
+        if f"{third} is not the machine at {ADDRESSES[third]}, port 22 that host_key names" in sentence
     ]
 
 
@@ -164,6 +166,8 @@ def test_a_user_who_may_not_become_root_and_a_key_that_is_not_taken(site: Site) 
     machines.exec(name, ["sh", "-euc", script], check=True)
     site.stack(host_keys(), **{"on_premise.ssh": {"user": "person", "port": 22}})
     told = [problem["text"] for problem in site.preflight(expected=1)["problems"]]
-    assert [one for one in told if f"{name} does not let person become root by `sudo -n`" in one], told
+    assert [sentence for sentence in told if f"{name} does not let person become root by `sudo -n`" in sentence], told
     for other in NAMES[:2]:
-        assert [one for one in told if f"{other} does not let person in with the key of the stack" in one], told
+        assert [
+            sentence for sentence in told if f"{other} does not let person in with the key of the stack" in sentence
+        ], told

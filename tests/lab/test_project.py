@@ -74,7 +74,7 @@ def test_hetzner_settings_let_in_only_the_persons_site() -> None:
 
 def test_machines_come_with_their_host_keys() -> None:
     machines = settings_of("mn")["isthmus:on_premise"]["machines"]
-    assert [(one["name"], one["role"], one["router"], one["host_key"]) for one in machines] == [
+    assert [(machine["name"], machine["role"], machine["router"], machine["host_key"]) for machine in machines] == [
         ("mn-1", "server", False, HOST_KEY),
         ("mn-2", "agent", True, HOST_KEY),
     ]
@@ -268,7 +268,9 @@ def test_a_new_file_of_three_servers(state_directory: Path, stack: str) -> None:
     if stack == "mn":
         machines = config["isthmus:on_premise"].pop("machines")
         assert machines[:2] == before["isthmus:on_premise"].pop("machines")
-        assert [(one["name"], one["role"], one["router"], one["host_key"]) for one in machines[2:]] == [
+        assert [
+            (machine["name"], machine["role"], machine["router"], machine["host_key"]) for machine in machines[2:]
+        ] == [
             ("mn-3", "server", False, HOST_KEY),
             ("mn-4", "server", False, HOST_KEY),
         ]
@@ -292,7 +294,7 @@ def test_routers_that_somebody_chose_stay_and_more_than_the_labs_are_kept(state_
     config = {"isthmus:hetzner": {**settings["isthmus:hetzner"], "routers": 3, "workers": {"count": 4}}}
     assert project.with_routers(config, settings) == config
     settings = stack_settings(TWO, TWO.site("mn"), ARTIFACTS, host_keys=HOST_KEYS, privileged=False)
-    moved = [{**one, "router": one["name"] == "mn-1"} for one in settings["isthmus:on_premise"]["machines"]]
+    moved = [{**machine, "router": machine["name"] == "mn-1"} for machine in settings["isthmus:on_premise"]["machines"]]
     config = {"isthmus:on_premise": {"machines": moved, "ssh": {}}}
     assert project.with_routers(config, settings) == config
 

@@ -247,14 +247,14 @@ def test_plugins_go_with_their_pulumi_and_not_before(pulumi: Pulumi, monkeypatch
     monkeypatch.setattr(processes, "command_line", lambda pid: lines.get(pid) or real(pid))
     try:
         wait_until(lambda: real(parent.pid)[:1] == ["pulumi"], what="it runs", deadline_seconds=30)
-        assert [one.pid for one in pulumi_command.orphaned_plugins()] == [orphan.pid]
+        assert [plugin.pid for plugin in pulumi_command.orphaned_plugins()] == [orphan.pid]
         pulumi.release_locks()
         assert orphan.wait(timeout=30) == -signal.SIGKILL
         assert Path(f"/proc/{child}").exists()
     finally:
-        for one in (orphan, parent):
-            one.kill()
-            one.wait()
+        for process in (orphan, parent):
+            process.kill()
+            process.wait()
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
         parent.stdout.close()

@@ -128,7 +128,7 @@ def test_written_files_are_whole_and_for_root_only(tmp_path: Path) -> None:
     state.write_json(path, {"a": 2})
     assert state.read_json(path) == {"a": 2}
     assert path.stat().st_mode & 0o777 == 0o600
-    assert [each.name for each in path.parent.iterdir()] == ["file.json"]
+    assert [entry.name for entry in path.parent.iterdir()] == ["file.json"]
 
 
 class TestAnotherLab:
@@ -141,7 +141,11 @@ class TestAnotherLab:
     def theirs(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         """The control group of a lab that is not at the root of the hierarchies, as a container has it."""
         monkeypatch.setattr(cgroups, "GROUP", self.GROUP)
-        hierarchy = next(one for one in cgroups.hierarchies() if one.version == 2 or "pids" in one.controllers)
+        hierarchy = next(
+            candidate
+            for candidate in cgroups.hierarchies()
+            if candidate.version == 2 or "pids" in candidate.controllers
+        )
         container = hierarchy.mount / f"{self.GROUP}-container"
         theirs = container / self.GROUP
         theirs.mkdir(parents=True)
@@ -167,7 +171,7 @@ class TestAnotherLab:
             for directory in cgroups.make("a"):
                 (directory / "cgroup.procs").write_text(str(ours.pid))
             (theirs / "cgroup.procs").write_text(str(other.pid))
-            assert [cgroups.of_another_lab(one.pid) for one in machines] == [False, False, True]
+            assert [cgroups.of_another_lab(process.pid) for process in machines] == [False, False, True]
             assert state._in_machines() == sorted([ours.pid, strayed.pid])
         finally:
             for machine in machines:

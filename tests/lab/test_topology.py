@@ -22,7 +22,7 @@ def test_no_two_ranges_of_the_sites_overlap() -> None:
             ("nodes", site.ranges.nodes),
         )
     ]
-    overlapping = [(one, other) for (one, a), (other, b) in combinations(ranges, 2) if a.overlaps(b)]
+    overlapping = [(name, other) for (name, a), (other, b) in combinations(ranges, 2) if a.overlaps(b)]
     assert overlapping == []
 
 
@@ -51,7 +51,7 @@ def test_with_two_routers_every_cluster_has_a_node_beside_them() -> None:
     assert (de.control_planes, de.workers, de.routers) == (1, 2, 2)
     for site in (mn, kz):
         assert isinstance(site, OnPremiseSite)
-        assert [(one.name, str(one.address), one.role, one.router) for one in site.machines] == [
+        assert [(machine.name, str(machine.address), machine.role, machine.router) for machine in site.machines] == [
             (f"{site.name}-1", str(site.ranges.nodes[11]), "server", False),
             (f"{site.name}-2", str(site.ranges.nodes[12]), "agent", True),
             (f"{site.name}-3", str(site.ranges.nodes[13]), "agent", True),
@@ -61,9 +61,9 @@ def test_with_two_routers_every_cluster_has_a_node_beside_them() -> None:
 def test_one_router_is_the_default_and_a_second_one_moves_nothing() -> None:
     assert (DEFAULT.routers, TWO_ROUTERS.routers) == (1, 2)
     assert of_sites(LEAST_SITES, 1) == DEFAULT == of_sites(LEAST_SITES)
-    for one, two in zip(ALL.on_premise, TWO_ROUTERS.on_premise, strict=True):
-        assert two.machines[: len(one.machines)] == one.machines
-        assert two.ranges == one.ranges
+    for usual, two in zip(ALL.on_premise, TWO_ROUTERS.on_premise, strict=True):
+        assert two.machines[: len(usual.machines)] == usual.machines
+        assert two.ranges == usual.ranges
 
 
 @pytest.mark.parametrize("routers", [0, MOST_ROUTERS + 1])
@@ -75,11 +75,11 @@ def test_a_cluster_has_neither_fewer_nor_more_routers(routers: int) -> None:
 def test_three_servers_are_two_nodes_more_and_nothing_else_is_another() -> None:
     three = of_sites(MOST_SITES, 1, 3)
     assert (ALL.servers, three.servers) == (1, 3)
-    for site, one in zip(three.sites, ALL.sites, strict=True):
-        assert (site.server_count, site.router_count, site.node_count) == (3, 1, one.node_count + 2)
-        assert site.ranges == one.ranges
-        if isinstance(site, OnPremiseSite) and isinstance(one, OnPremiseSite):
-            assert site.machines[: len(one.machines)] == one.machines
+    for site, usual in zip(three.sites, ALL.sites, strict=True):
+        assert (site.server_count, site.router_count, site.node_count) == (3, 1, usual.node_count + 2)
+        assert site.ranges == usual.ranges
+        if isinstance(site, OnPremiseSite) and isinstance(usual, OnPremiseSite):
+            assert site.machines[: len(usual.machines)] == usual.machines
             assert [(more.name, more.address, more.role, more.router) for more in site.machines[2:]] == [
                 (f"{site.name}-3", site.ranges.nodes[13], "server", False),
                 (f"{site.name}-4", site.ranges.nodes[14], "server", False),

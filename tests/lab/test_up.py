@@ -200,11 +200,11 @@ class TestResult:
         seen: list[object] = []
 
         def collect(*_: object) -> object:
-            one = left.pop(0) if len(left) > 1 else left[0]
-            seen.append(one)
-            if isinstance(one, Exception):
-                raise one
-            return one
+            look = left.pop(0) if len(left) > 1 else left[0]
+            seen.append(look)
+            if isinstance(look, Exception):
+                raise look
+            return look
 
         monkeypatch.setattr(order, "collect", collect)
         monkeypatch.setattr(order, "unready", lambda status: [] if status.is_whole else ["The link is down."])

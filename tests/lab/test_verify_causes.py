@@ -55,7 +55,7 @@ BROKEN = status(
 )
 def test_a_failed_check_has_the_causes_of_its_own_question(identifier: str, causes: list[object], fix: str) -> None:
     found = judged(identifier, BROKEN)
-    assert found.cause == "; then ".join(one.sentence for one in causes)  # type: ignore[attr-defined]
+    assert found.cause == "; then ".join(given.sentence for given in causes)  # type: ignore[attr-defined]
     assert found.fix == fix
     assert (found.status, found.observed) == ("fail", "0 of 3 replies")
 

@@ -34,7 +34,7 @@ def test_every_direction_and_placement_is_checked() -> None:
 
 def test_pods_are_pinned_and_have_names_of_their_own() -> None:
     namespace, service, *others = manifests({"router": "de-worker-1", "other": "de-server-1"})
-    pods = [one for one in others if one["kind"] == "Pod" and "hostNetwork" not in one["spec"]]
+    pods = [item for item in others if item["kind"] == "Pod" and "hostNetwork" not in item["spec"]]
     assert namespace["metadata"]["name"] == service["metadata"]["namespace"] == "isthmus-verify"
     assert service["spec"]["clusterIP"] == "None"
     assert [
@@ -45,8 +45,8 @@ def test_pods_are_pinned_and_have_names_of_their_own() -> None:
 
 def test_each_service_has_the_backend_that_its_name_says() -> None:
     objects = manifests({"router": "de-worker-1", "other": "de-server-1"})
-    pods = [one for one in objects if one["kind"] == "Pod"]
-    services = {one["metadata"]["name"]: one["spec"] for one in objects if one["kind"] == "Service"}
+    pods = [item for item in objects if item["kind"] == "Pod"]
+    services = {item["metadata"]["name"]: item["spec"] for item in objects if item["kind"] == "Service"}
     behind = {
         name: [pod["metadata"]["name"] for pod in pods if spec["selector"].items() <= pod["metadata"]["labels"].items()]
         for name, spec in services.items()

@@ -94,7 +94,7 @@ def test_a_refusal_is_one_at_once(answer: dict[str, Any], status: str) -> None:
     ],
 )
 def test_a_client_stays_with_its_pod(bodies: list[str | None], status: str, observed: str) -> None:
-    answers = [{"ok": True, "body": one} if one else {"ok": False, "error": "timed out"} for one in bodies]
+    answers = [{"ok": True, "body": body} if body else {"ok": False, "error": "timed out"} for body in bodies]
     verdict = judging.judge_sticky(answers, host="h", pods=["a", "b"])
     assert (verdict.status, verdict.observed) == (status, observed)
 
@@ -204,8 +204,8 @@ def test_a_second_measurement_is_made_where_it_may_tell_more(
 
 
 def test_runs_are_joined() -> None:
-    one = Throughput(pod=(1.0,), tunnel=(2.0,), errors=("a",))
-    assert one.with_more(Throughput(pod=(3.0,), tunnel=(4.0,))) == Throughput(
+    measured = Throughput(pod=(1.0,), tunnel=(2.0,), errors=("a",))
+    assert measured.with_more(Throughput(pod=(3.0,), tunnel=(4.0,))) == Throughput(
         pod=(1.0, 3.0), tunnel=(2.0, 4.0), errors=("a",)
     )
 

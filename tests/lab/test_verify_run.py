@@ -44,7 +44,7 @@ def test_checks_are_made_at_the_same_time_and_told_in_their_order() -> None:
 
     told = Told()
     results = make([check("first", first), check("second", second)], NO_WORLD, told)
-    assert [one.id for one in results] == ["first", "second"]
+    assert [result.id for result in results] == ["first", "second"]
     assert [note.split(":")[0] for note in told.notes] == ["ok   first", "ok   second"]
 
 

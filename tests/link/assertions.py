@@ -45,15 +45,19 @@ def in_health(lab: Topology, tools: Tools, *, within_seconds: float) -> Status:
 def all_passed(results: Mapping[str, CheckResult]) -> None:
     """Every check passed, and there was at least one."""
     assert results
-    failed = [f"{one.id}: {one.observed} (expected {one.expected})" for one in results.values() if one.status != "pass"]
+    failed = [
+        f"{result.id}: {result.observed} (expected {result.expected})"
+        for result in results.values()
+        if result.status != "pass"
+    ]
     assert failed == [], "; ".join(failed)
 
 
 def failed_ids(results: Mapping[str, CheckResult]) -> set[str]:
     """The ids of the checks that did not pass."""
-    return {one.id for one in results.values() if one.status != "pass"}
+    return {result.id for result in results.values() if result.status != "pass"}
 
 
 def described(results: Iterable[CheckResult]) -> str:
     """One line for each result."""
-    return "\n".join(f"{one.status} {one.id}: {one.observed}" for one in results)
+    return "\n".join(f"{result.status} {result.id}: {result.observed}" for result in results)

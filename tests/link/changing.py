@@ -54,13 +54,13 @@ def up(pulumi: Pulumi, stacks: Iterable[str]) -> dict[str, dict[str, int]]:
     Raises :class:`~lab.errors.CommandFailed` with all that Pulumi said when one fails.
     """
 
-    def one(stack: str) -> dict[str, int]:
+    def raised(stack: str) -> dict[str, int]:
         pulumi.run("up", "--yes", "--skip-preview", "-s", stack, deadline_seconds=UP_SECONDS)
         return last_changes(pulumi, stack)
 
     names = list(stacks)
     with ThreadPoolExecutor(max_workers=len(names)) as pool:
-        return dict(zip(names, pool.map(one, names), strict=True))
+        return dict(zip(names, pool.map(raised, names), strict=True))
 
 
 def last_changes(pulumi: Pulumi, stack: str) -> dict[str, int]:

@@ -74,7 +74,7 @@ def lab_secrets(pulumi: Pulumi, clusters: Mapping[str, Cluster]) -> dict[str, li
 
 def shown(secrets: Mapping[str, list[str]], text: str) -> list[str]:
     """The names of the secrets that the text holds."""
-    return [name for name, texts in secrets.items() if any(one in text for one in texts)]
+    return [name for name, texts in secrets.items() if any(secret in text for secret in texts)]
 
 
 def without_operator(command_lines: Iterable[str]) -> list[str]:

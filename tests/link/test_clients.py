@@ -90,7 +90,7 @@ Ask = Callable[[Client, str, str], subprocess.CompletedProcess[str]]
 def asking(world: World, placement: Placement, options: str, directory: Path) -> Ask:
     """A client as in de's pod."""
     services = world.probes["de"].cluster.get("services", namespace="kube-system")
-    (address,) = [one["spec"]["clusterIP"] for one in services if one["metadata"]["name"] == "kube-dns"]
+    (address,) = [service["spec"]["clusterIP"] for service in services if service["metadata"]["name"] == "kube-dns"]
     domains = (f"{VERIFY_NAMESPACE}.svc.cluster.local", "svc.cluster.local", "cluster.local")
     (directory / "resolv.conf").write_text(
         f"nameserver {address}\nsearch {' '.join(domains)}\noptions ndots:5 {options}\n", encoding="utf-8"
@@ -117,9 +117,11 @@ def test_a_client_finds_what_there_is(
     client, zone = clients[name], DEFAULT.site("mn").ranges.dns_zone
     ask = asking(world, placement, options, tmp_path)
     services = world.probes["mn"].cluster.get("services", namespace=VERIFY_NAMESPACE)
-    (cluster_ip,) = [one["spec"]["clusterIP"] for one in services if one["metadata"]["name"] == THROUGHPUT_SERVICE]
+    (cluster_ip,) = [
+        service["spec"]["clusterIP"] for service in services if service["metadata"]["name"] == THROUGHPUT_SERVICE
+    ]
     slices = world.probes["mn"].cluster.get("endpointslices", namespace=VERIFY_NAMESPACE)
-    (many,) = [one["endpoints"] for one in slices if one["metadata"]["name"] == SERVICE]
+    (many,) = [slice_["endpoints"] for slice_ in slices if slice_["metadata"]["name"] == SERVICE]
     addresses = {endpoint["hostname"]: endpoint["addresses"][0] for endpoint in many}
     assert len(addresses) == ENDPOINTS
 
@@ -142,7 +144,9 @@ def test_a_client_finds_what_there_is(
         if client.searches:
             # A short name is of the own cluster.
             own = world.probes["de"].cluster.get("services", namespace=VERIFY_NAMESPACE)
-            (ours,) = [one["spec"]["clusterIP"] for one in own if one["metadata"]["name"] == THROUGHPUT_SERVICE]
+            (ours,) = [
+                service["spec"]["clusterIP"] for service in own if service["metadata"]["name"] == THROUGHPUT_SERVICE
+            ]
             assert found(f"{THROUGHPUT_SERVICE}.{VERIFY_NAMESPACE}", family) == {ours}
         begin = time.monotonic()
         denied = ask(client, f"no-such.{VERIFY_NAMESPACE}.svc.{zone}", family)

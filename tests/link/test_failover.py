@@ -72,9 +72,9 @@ def bench(tools: Tools) -> Iterator[Bench]:
 def late(samples: list[Sample], limit: float) -> list[str]:
     """What had no answer for longer than that; a connection that is kept follows its own clock."""
     return [
-        f"{one.source}→{one.target}, pod on {one.placement} of {one.router}, {one.kind}: {one.gap} s"
-        for one in samples
-        if one.kind != "kept" and (one.gap.open or one.gap.seconds > limit)
+        f"{sample.source}→{sample.target}, pod on {sample.placement} of {sample.router}, {sample.kind}: {sample.gap} s"
+        for sample in samples
+        if sample.kind != "kept" and (sample.gap.open or sample.gap.seconds > limit)
     ]
 
 
@@ -83,8 +83,8 @@ def test_pods_are_answered_again_in_time(bench: Bench, fault: str, cluster: str)
     before = told(bench.clusters[cluster])
     samples = one_run(bench, FAULTS[fault], cluster, 1)
     news = told(bench.clusters[cluster]).since(before)
-    assert {(one.source, one.target) for one in samples} == {("de", "mn"), ("mn", "de")}
-    assert {one.placement for one in samples} == PLACES - ({"router"} if FAULTS[fault].takes_pods else set())
+    assert {(sample.source, sample.target) for sample in samples} == {("de", "mn"), ("mn", "de")}
+    assert {sample.placement for sample in samples} == PLACES - ({"router"} if FAULTS[fault].takes_pods else set())
     assert late(samples, LIMITS[fault]) == []
     if (what := MENDED.get(fault)) is not None:
         assert news.mended[what] >= 1
@@ -96,9 +96,10 @@ def test_a_stream_of_a_nats_supercluster_loses_nothing(bench: Bench, fault: str,
     """20 messages a second from a client in de to a stream in mn, over the gateways of two real servers."""
     third = {
         name: min(
-            (pod for pod in pods.ready(one).values() if pod.node not in router_nodes(one)), key=lambda pod: pod.node
+            (pod for pod in pods.ready(kubernetes).values() if pod.node not in router_nodes(kubernetes)),
+            key=lambda pod: pod.node,
         )
-        for name, one in bench.clusters.items()
+        for name, kubernetes in bench.clusters.items()
     }
     with supercluster(third, tmp_path), Client(third["mn"], "subscribe") as mn:
         with Client(third["de"], "publish") as de:
@@ -144,9 +145,9 @@ def test_planned_work_costs_no_connection(bench: Bench, work: Callable[[Cluster,
     """20 new connections a second in every flow, and none fails; pods that the drain itself ends are not asked."""
     health(bench)
     peer = bench.peer(cluster)
-    one, other = bench.clusters[cluster], bench.clusters[peer]
-    routers, peers = router_nodes(one), router_nodes(other)
-    near = pods.ready(one)
+    own, other = bench.clusters[cluster], bench.clusters[peer]
+    routers, peers = router_nodes(own), router_nodes(other)
+    near = pods.ready(own)
     far = min((pod for node, pod in pods.ready(other).items() if node not in peers), key=lambda pod: pod.node)
     out = [Flow(pod, far) for pod in near.values()]
     carrier = ""
@@ -161,7 +162,7 @@ def test_planned_work_costs_no_connection(bench: Bench, work: Callable[[Cluster,
             made.start(flows)
             calm(made, flows)
             begin = time.monotonic()
-            work(one, carrier)
+            work(own, carrier)
             calm(made, flows)
             assert {node for flow in flows for node in (flow.source.node, flow.target.node)} > {far.node}
             failed = {flow.name: made.of(flow).failures(flow, "tcp", begin) for flow in flows}
@@ -171,8 +172,8 @@ def test_planned_work_costs_no_connection(bench: Bench, work: Callable[[Cluster,
             }
     finally:
         if carrier and work is drained:
-            one.kubectl("uncordon", carrier, deadline_seconds=30)
-            pods.start(one)
+            own.kubectl("uncordon", carrier, deadline_seconds=30)
+            pods.start(own)
     assert {name: failures for name, failures in failed.items() if failures} == {}
     assert {name: str(gap) for name, gap in gaps.items() if gap.open or gap.seconds > PLANNED_GAP_SECONDS} == {}
 

@@ -99,14 +99,14 @@ def applied(pulumi: Pulumi, changes: Mapping[str, Mapping[str, Any]]) -> Iterato
 def servers() -> dict[str, dict[str, Any]]:
     """What makes a server the same one, by its name: id, time of its making, addresses, and how often it booted."""
     return {
-        one["name"]: {
-            "id": one["id"],
-            "created": one["created"],
-            "address": one["public_net"]["ipv4"]["ip"],
-            "private": [net["ip"] for net in one["private_net"]],
-            "boots": machines.boots(one["name"]),
+        server["name"]: {
+            "id": server["id"],
+            "created": server["created"],
+            "address": server["public_net"]["ipv4"]["ip"],
+            "private": [net["ip"] for net in server["private_net"]],
+            "boots": machines.boots(server["name"]),
         }
-        for one in at_hetzner("servers")
+        for server in at_hetzner("servers")
     }
 
 
@@ -170,7 +170,7 @@ class TestApplied:
         assert servers() == applied.servers_before
 
     def test_labels_are_on_every_hetzner_resource(self, applied: Applied) -> None:
-        found = {kind: [one["labels"].get("team") for one in at_hetzner(kind)] for kind in LABELLED}
+        found = {kind: [item["labels"].get("team") for item in at_hetzner(kind)] for kind in LABELLED}
         assert found == {kind: ["platform"] * len(values) for kind, values in found.items()}
         assert {kind: len(values) for kind, values in found.items()} == {**dict.fromkeys(LABELLED, 1), "servers": 2}
 
@@ -248,7 +248,7 @@ def what_runs(pulumi: Pulumi, clusters: Mapping[str, Cluster]) -> dict[str, Any]
     # Not the whole state: the engine encrypts its secrets anew whenever it writes it.
     resources = json.loads(pulumi.run("stack", "export", "-s", "de").stdout)["deployment"]["resources"]
     return {
-        "resources": {one["urn"]: one.get("id") for one in resources},
+        "resources": {resource["urn"]: resource.get("id") for resource in resources},
         "outputs": pulumi.outputs("de"),
         "servers": servers(),
         "pod CIDRs": {node["metadata"]["name"]: node["spec"]["podCIDR"] for node in clusters["de"].get("nodes")},
@@ -298,9 +298,9 @@ def plan(directory: Path) -> subprocess.CompletedProcess[str]:
 def test_all_is_as_before(pulumi: Pulumi) -> None:
     """After the changes were put back: Pulumi has nothing to do, and nobody else reaches the API."""
     assert changes_ahead(pulumi, STACKS) == {}
-    (address,) = [one["address"] for name, one in servers().items() if name == "de-server-1"]
+    (address,) = [server["address"] for name, server in servers().items() if name == "de-server-1"]
     assert reaches_api(WORKSTATION_NAMESPACE, address)
     assert not reaches_api(SERVICES_NAMESPACE, address)
     labelled = {kind: at_hetzner(kind) for kind in LABELLED}
     assert all(labelled.values())
-    assert all("team" not in one["labels"] for found in labelled.values() for one in found)
+    assert all("team" not in item["labels"] for found in labelled.values() for item in found)

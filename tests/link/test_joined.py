@@ -71,7 +71,7 @@ def reaches(namespace: str, address: str, port: int) -> bool:
 
 def test_the_firewall_of_a_server_stands_after_a_second_lab_up() -> None:
     kubeconfig = yaml.safe_load(project.kubeconfig_file().read_text())
-    servers = {one["name"]: urlsplit(one["cluster"]["server"]) for one in kubeconfig["clusters"]}
+    servers = {cluster["name"]: urlsplit(cluster["cluster"]["server"]) for cluster in kubeconfig["clusters"]}
     address, port = str(servers["de"].hostname), int(servers["de"].port or 443)
     assert reaches(WORKSTATION_NAMESPACE, address, port)
     assert not reaches(SERVICES_NAMESPACE, address, port)
@@ -134,8 +134,15 @@ def test_verify_on_the_command_line_gives_json_and_an_exit_code() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads(done.stdout)
     services = {"cluster-ip", "cluster-ip-udp", "cluster-ip-name"}
-    assert {one["id"].rsplit(".", 1)[-1] for one in results} == {"icmp", "tcp", "http", "pod-name", "mtu", *services}
-    assert all(one["status"] == "pass" and one["seconds"] >= 0 for one in results)
+    assert {result["id"].rsplit(".", 1)[-1] for result in results} == {
+        "icmp",
+        "tcp",
+        "http",
+        "pod-name",
+        "mtu",
+        *services,
+    }
+    assert all(result["status"] == "pass" and result["seconds"] >= 0 for result in results)
 
 
 def test_no_error_is_in_the_helpers_logs() -> None:

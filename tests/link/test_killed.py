@@ -71,9 +71,9 @@ def in_cluster(cluster: Cluster) -> dict[str, list[str]]:
     """Namespace and name of everything of :data:`KINDS`, but what `lab verify` has in there, which goes by itself."""
     return {
         kind: sorted(
-            f"{one['metadata'].get('namespace', '')}/{one['metadata']['name']}"
-            for one in cluster.get(kind, namespace="*")
-            if one["metadata"].get("namespace") != VERIFY_NAMESPACE
+            f"{item['metadata'].get('namespace', '')}/{item['metadata']['name']}"
+            for item in cluster.get(kind, namespace="*")
+            if item["metadata"].get("namespace") != VERIFY_NAMESPACE
         )
         for kind in KINDS
     }
@@ -99,7 +99,8 @@ def standing(pulumi: Pulumi, netbird: NetBirdApi, clusters: Mapping[str, Cluster
         netbird=whole(netbird),
         clusters={name: in_cluster(cluster) for name, cluster in clusters.items()},
         resources={
-            stack: sorted(one["urn"] for one in found["deployment"]["resources"]) for stack, found in exported.items()
+            stack: sorted(resource["urn"] for resource in found["deployment"]["resources"])
+            for stack, found in exported.items()
         },
     )
 
@@ -110,7 +111,7 @@ def differences(now: Standing, before: Standing) -> list[str]:
     def flat(found: Any, path: str = "") -> dict[str, list[str]]:
         if isinstance(found, list):
             return {path: found}
-        return {where: names for key, one in found.items() for where, names in flat(one, f"{path}/{key}").items()}
+        return {where: names for key, part in found.items() for where, names in flat(part, f"{path}/{key}").items()}
 
     there, wanted = flat(vars(now)), flat(vars(before))
     lines = []
@@ -208,7 +209,7 @@ def test_the_next_up_completes(
     if from_nothing:
         kubernetes.write_kubeconfig(pulumi, STACKS)
         # The peer learns where the new cluster is.
-        complete(pulumi, next(one for one in STACKS if one != stack))
+        complete(pulumi, next(other for other in STACKS if other != stack))
     assert differences(standing(pulumi, netbird, clusters), before) == [], what
     assert wait_up(status, within=BACK_SECONDS).is_whole, what
 

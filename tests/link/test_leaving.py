@@ -68,11 +68,11 @@ DEPLOYMENT: Final = {
 
 
 def servers() -> list[str]:
-    return sorted(one["name"] for one in at_hetzner("servers"))
+    return sorted(server["name"] for server in at_hetzner("servers"))
 
 
 def nodes(de: Cluster) -> dict[str, dict[str, Any]]:
-    return {one["metadata"]["name"]: one for one in de.get("nodes")}
+    return {node["metadata"]["name"]: node for node in de.get("nodes")}
 
 
 def takes_pods(de: Cluster) -> bool:
@@ -83,8 +83,8 @@ def takes_pods(de: Cluster) -> bool:
 
 def place(de: Cluster) -> str | None:
     """The node where the pod is ready."""
-    pods = [one for one in de.get("pods", namespace="default", selector="app=leaving") if is_ready(one)]
-    return next((one["spec"]["nodeName"] for one in pods if "deletionTimestamp" not in one["metadata"]), None)
+    pods = [pod for pod in de.get("pods", namespace="default", selector="app=leaving") if is_ready(pod)]
+    return next((pod["spec"]["nodeName"] for pod in pods if "deletionTimestamp" not in pod["metadata"]), None)
 
 
 def ready_at(de: Cluster, wanted: Callable[[str], bool], what: str) -> None:
@@ -106,7 +106,7 @@ def test_a_worker_leaves_and_comes_back_under_its_name(
     de = clusters["de"]
     before = servers()
     assert WORKER not in before
-    others = {name: one["metadata"]["uid"] for name, one in nodes(de).items()}
+    others = {name: node["metadata"]["uid"] for name, node in nodes(de).items()}
     try:
         with stack_files_kept(["de"]), objects(de):
             change_settings("de", {WORKERS: 2, "k3s.drain_seconds": 60})
@@ -138,7 +138,7 @@ def test_a_worker_leaves_and_comes_back_under_its_name(
             de.kubectl("rollout", "status", "deployment/leaving", "--namespace=default", deadline_seconds=180.0)
             up(pulumi, ["de"])
             assert servers() == before
-            assert {name: one["metadata"]["uid"] for name, one in nodes(de).items()} == others
+            assert {name: node["metadata"]["uid"] for name, node in nodes(de).items()} == others
             ready_at(de, lambda node: node in others, "the pod is ready elsewhere")
             all_passed(run_verify(*ALL_BUT_THROUGHPUT))
 
@@ -150,4 +150,4 @@ def test_a_worker_leaves_and_comes_back_under_its_name(
     finally:
         up(pulumi, ["de"])
     assert servers() == before
-    assert {name: one["metadata"]["uid"] for name, one in nodes(de).items()} == others
+    assert {name: node["metadata"]["uid"] for name, node in nodes(de).items()} == others

@@ -163,7 +163,9 @@ def wait_for_link(world: World, chain: MtuChain) -> None:
             # Whoever tries the new size while a part of the way still has the old one is told so, and remembers it.
             forget_path_mtus([pod for name in STACKS for pod in world.probes[name].pods])
             last.extend(
-                f"{one}: {verdict.observed}" for one, verdict in look(world, "").items() if verdict.status != "pass"
+                f"{identifier}: {verdict.observed}"
+                for identifier, verdict in look(world, "").items()
+                if verdict.status != "pass"
             )
         return not last
 
@@ -178,7 +180,9 @@ def wait_for_link(world: World, chain: MtuChain) -> None:
 
 def look(world: World, *endings: str) -> dict[str, CheckResult]:
     """All checks with such an ending."""
-    return {one.id: one for one in make([one for one in CHECKS if one.id.endswith(endings)], world, Silent())}
+    return {
+        result.id: result for result in make([check for check in CHECKS if check.id.endswith(endings)], world, Silent())
+    }
 
 
 def wt0_mtu(world: World, cluster: str) -> int:
@@ -226,7 +230,9 @@ def test_the_planned_size_passes_everywhere_in_one_piece_and_one_byte_more_does_
         for source, target in CLUSTERS:
             transfer(stage.world, source, target)
         seen = crossed()
-    assert {way: one.fragments for way, one in seen.items()} == {"out": 0, "in": 0}, f"fragments on the line: {seen}"
+    assert {way: counts.fragments for way, counts in seen.items()} == {"out": 0, "in": 0}, (
+        f"fragments on the line: {seen}"
+    )
 
 
 def transfer(world: World, source: str, target: str) -> None:
@@ -332,7 +338,7 @@ def mtu_of_new_pod(probes: Probes) -> int:
 
     def ready() -> bool:
         pods = cluster.get("pods", namespace=VERIFY_NAMESPACE)
-        return any(is_ready(one) for one in pods if one["metadata"]["name"] == name)
+        return any(is_ready(pod) for pod in pods if pod["metadata"]["name"] == name)
 
     try:
         wait_until(ready, what=f"The new pod of {cluster.name} is ready", deadline_seconds=60, every_seconds=0.3)

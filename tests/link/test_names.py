@@ -75,18 +75,18 @@ def test_a_service_that_comes_is_not_denied_for_longer_than_the_negative_ttl(
         clusters["mn"].apply([service])
         made = time.time()
     answers = watched.result()
-    assert {one["rcode"] for one in answers} <= {0, 3}
-    there = [one["at"] for one in answers if one["rcode"] == 0]
+    assert {answer["rcode"] for answer in answers} <= {0, 3}
+    there = [answer["at"] for answer in answers if answer["rcode"] == 0]
     assert there, answers[-1]
     assert there[0] - made <= TTL_SECONDS + SPARE_SECONDS
-    assert all(one["rcode"] == 0 for one in answers if one["at"] > there[0]), "once it is there it stays"
+    assert all(answer["rcode"] == 0 for answer in answers if answer["at"] > there[0]), "once it is there it stays"
 
     with ThreadPoolExecutor(1) as pool:
         watched = pool.submit(watch, world, name("later"), TTL_SECONDS + SPARE_SECONDS + 2)
         clusters["mn"].kubectl("delete", "service", "later", "-n", VERIFY_NAMESPACE)
         gone = time.time()
     answers = watched.result()
-    still = [one["at"] for one in answers if one["rcode"] == 0]
+    still = [answer["at"] for answer in answers if answer["rcode"] == 0]
     assert not still or still[-1] - gone <= TTL_SECONDS + SPARE_SECONDS
     assert answers[-1]["rcode"] == 3
 
@@ -108,7 +108,7 @@ def test_ports_and_long_names(world: World) -> None:
     found = ask(world, f"_tcp._tcp.{name('on-router')}", kind="SRV")
     assert found["records"] == [f"{name('on-router')}:80"]
     found = ask(world, f"_http._tcp.{name('probe')}", kind="SRV")
-    assert sorted(found["records"]) == [f"probe-{one}.{name('probe')}:8080" for one in ("other", "router")]
+    assert sorted(found["records"]) == [f"probe-{place}.{name('probe')}:8080" for place in ("other", "router")]
     rest = f".{name('x' * 63)}"
     longest = f"{'a' * 63}.{'b' * 63}."
     longest += "c" * (253 - len(longest) - len(rest)) + rest
@@ -121,21 +121,27 @@ def test_many_services_with_five_ports_each(world: World, clusters: Mapping[str,
     metadata = [{"name": f"many-{number}", "namespace": VERIFY_NAMESPACE} for number in range(services)]
     ports = [{"name": f"p{number}", "port": 8001 + number, "targetPort": PORT} for number in range(5)]
     spec = {"selector": {BACKEND_LABEL: "other"}, "ports": ports}
-    clusters["mn"].apply([{"apiVersion": "v1", "kind": "Service", "metadata": one, "spec": spec} for one in metadata])
+    clusters["mn"].apply(
+        [{"apiVersion": "v1", "kind": "Service", "metadata": entry, "spec": spec} for entry in metadata]
+    )
     found = clusters["mn"].get("services", namespace=VERIFY_NAMESPACE)
-    addresses = {one["metadata"]["name"]: one["spec"]["clusterIP"] for one in found}
+    addresses = {service["metadata"]["name"]: service["spec"]["clusterIP"] for service in found}
     session = world.sessions["de", "other"]
-    wanted = [(one["name"], 8001 + number) for one in metadata for number in range(5)]
+    wanted = [(entry["name"], 8001 + number) for entry in metadata for number in range(5)]
 
     def reached(service: str, port: int) -> bool:
         return bool(session.ask("tcp", address=addresses[service], port=port, seconds=5).get("ok"))
 
     wait_until(lambda: reached(*wanted[-1]), what="the last of them is reached", deadline_seconds=20)
     with ThreadPoolExecutor(8) as pool:
-        missing = [one for one, ok in zip(wanted, pool.map(lambda one: reached(*one), wanted), strict=True) if not ok]
-        named = list(pool.map(lambda one: ask(world, name(one["name"]))["records"], metadata))
+        missing = [
+            target
+            for target, ok in zip(wanted, pool.map(lambda target: reached(*target), wanted), strict=True)
+            if not ok
+        ]
+        named = list(pool.map(lambda entry: ask(world, name(entry["name"]))["records"], metadata))
     assert missing == []
-    assert named == [[addresses[one["name"]]] for one in metadata]
+    assert named == [[addresses[entry["name"]]] for entry in metadata]
     assert len(ask(world, name("many-7"), kind="SRV")["records"]) == 5
 
 
@@ -209,14 +215,17 @@ def test_a_peer_that_is_away_costs_its_own_names_alone(
         finally:
             away.undo(world)
     beside = load.result()
-    print(f"{fault}: cold {[round(one.get('ms', 0), 1) for one in cold]} ms, known {worst(known)}; own names {beside}")
+    print(
+        f"{fault}: cold {[round(answer.get('ms', 0), 1) for answer in cold]} ms, known {worst(known)}; "
+        f"own names {beside}"
+    )
 
     # Of the peer: an error, or what was known, and none that is waited for longer than promised.
-    assert all(one["rcode"] in (0, 2) for one in cold), cold
-    assert max(one["ms"] for one in cold) <= FIRST_MS, cold
-    assert statistics.median(one["ms"] for one in cold[4:]) <= AT_ONCE_MS, cold
-    assert all(one["rcode"] == 0 and one["records"] == before for one in known), known
-    assert max(one["ms"] for one in known) <= FIRST_MS
+    assert all(answer["rcode"] in (0, 2) for answer in cold), cold
+    assert max(answer["ms"] for answer in cold) <= FIRST_MS, cold
+    assert statistics.median(answer["ms"] for answer in cold[4:]) <= AT_ONCE_MS, cold
+    assert all(answer["rcode"] == 0 and answer["records"] == before for answer in known), known
+    assert max(answer["ms"] for answer in known) <= FIRST_MS
     # Of the own cluster: every question is answered.
     assert (beside["answered"], beside["refused"]) == (beside["sent"], 0), beside
     assert beside["sent"] == LOAD * AWAY_SECONDS
@@ -226,17 +235,17 @@ def test_a_peer_that_is_away_costs_its_own_names_alone(
 
 
 def worst(answers: Sequence[Mapping[str, Any]]) -> str:
-    slowest = sorted((one["ms"] for one in answers), reverse=True)
+    slowest = sorted((answer["ms"] for answer in answers), reverse=True)
     return f"{slowest[0]:.1f} ms at worst, {slowest[len(slowest) // 2]:.1f} at the median of {len(answers)}"
 
 
 def readdressed(mn: Cluster, kept: str) -> list[str]:
     """Gives the endpoint of that name another address; mn's API is asked from the workstation."""
-    (slice_,) = [one for one in manifests(ENDPOINTS) if one["kind"] == "EndpointSlice"]
+    (slice_,) = [manifest for manifest in manifests(ENDPOINTS) if manifest["kind"] == "EndpointSlice"]
     wanted = kept.partition(".")[0]
-    for one in slice_["endpoints"]:
-        if one["hostname"] == wanted:
-            one["addresses"] = ["198.19.0.1"]
+    for endpoint in slice_["endpoints"]:
+        if endpoint["hostname"] == wanted:
+            endpoint["addresses"] = ["198.19.0.1"]
     mn.apply([slice_])
     return ["198.19.0.1"]
 
@@ -255,5 +264,5 @@ def first_that_is(world: World, asked: str, right: Sequence[str], before: Sequen
     wait_until(new, what=f"{asked} is {right}", deadline_seconds=BACK_SECONDS, every_seconds=0.1)
     took = time.monotonic() - begun
     answers = watch(world, asked, 2)
-    assert all(one["rcode"] == 0 and one["records"] == right for one in answers), answers
+    assert all(answer["rcode"] == 0 and answer["records"] == right for answer in answers), answers
     return took

@@ -91,7 +91,7 @@ class Lab(LabToBreak):
             self.delete_pods(name, NETBIRD_NAMESPACE, pod["metadata"]["name"])
 
     def policy(self, name: str, *, enabled: bool) -> None:
-        (whole,) = [one for one in self.netbird.list("policies") if one["name"] == name]
+        (whole,) = [item for item in self.netbird.list("policies") if item["name"] == name]
         self.netbird.call("PUT", f"/api/policies/{whole['id']}", policy_body(whole, enabled=enabled))
 
 
@@ -162,7 +162,7 @@ def guard_and_route_away(lab: Lab) -> Callable[[], object]:
 def egress_policy_away(lab: Lab) -> Callable[[], object]:
     cluster = lab.clusters["de"]
     policies = cluster.get("ciliumegressgatewaypolicies")
-    (policy,) = [one for one in policies if one["metadata"]["name"] == "isthmus-to-mn"]
+    (policy,) = [candidate for candidate in policies if candidate["metadata"]["name"] == "isthmus-to-mn"]
     cluster.kubectl("delete", "ciliumegressgatewaypolicy", "isthmus-to-mn")
     for key in ("resourceVersion", "uid", "creationTimestamp", "generation", "managedFields"):
         policy["metadata"].pop(key, None)
@@ -188,13 +188,13 @@ def test_without_a_route_packets_are_refused_at_once(
     undo = fault(lab)
     try:
         time.sleep(FAULT_SECONDS)
-        tried = [one for one in traffic.since(time.monotonic() - FAULT_SECONDS / 2) if one[0][0] == source]
+        tried = [attempt for attempt in traffic.since(time.monotonic() - FAULT_SECONDS / 2) if attempt[0][0] == source]
     finally:
         undo()
     assert {way[1] for way, _, _ in tried} == {"router", "other"}, traffic.tried[-12:]
     if fault is egress_policy_away:
         # The router's own pods need no policy; those of the other node are not led to it.
-        tried = [one for one in tried if one[0][1] == "other"]
+        tried = [attempt for attempt in tried if attempt[0][1] == "other"]
     assert [(way, answer) for way, answer, _ in tried if answer.get("ok")] == []
     late = [(way, answer, took) for way, answer, took in tried if took > AT_ONCE_SECONDS]
     assert late == []

@@ -45,10 +45,14 @@ def bench(tools: Tools) -> Iterator[Bench]:
 def test_the_keeper_mends_it_and_says_so(bench: Bench, fault: str, what: str, cluster: str) -> None:
     before = told(bench.clusters[cluster])
     samples = one_run(bench, FAULTS[fault], cluster, 1)
-    assert {(one.source, one.target, one.placement) for one in samples} == {
+    assert {(sample.source, sample.target, sample.placement) for sample in samples} == {
         (source, target, place) for source, target in (("de", "mn"), ("mn", "de")) for place in ("router", "third")
     }
-    assert [one for one in samples if one.kind != "kept" and (one.gap.open or one.gap.seconds > MENDED_SECONDS)] == []
+    assert [
+        sample
+        for sample in samples
+        if sample.kind != "kept" and (sample.gap.open or sample.gap.seconds > MENDED_SECONDS)
+    ] == []
     news = told(bench.clusters[cluster]).since(before)
     assert news.mended[what] >= 1
     assert [message for reason, message in news.events.values() if reason == "NodeMended"] != []

@@ -85,7 +85,7 @@ def make_pod(client: KubernetesClient, namespace: str) -> str:
 
 
 def deployment(cluster: Cluster) -> dict[str, Any]:
-    (found,) = [one for one in cluster.get("deployments", namespace=NETBIRD_NAMESPACE) if named(one) == OPERATOR]
+    (found,) = [item for item in cluster.get("deployments", namespace=NETBIRD_NAMESPACE) if named(item) == OPERATOR]
     return found
 
 
@@ -137,7 +137,7 @@ def test_the_webhook_is_asked_where_a_person_wants_it(mn: Cluster, api: Kubernet
 def test_pods_come_back_while_the_operator_is_away(mn: Cluster, api: KubernetesClient) -> None:
     chosen = {"k8s-app=kube-dns": "", "k8s-app=cilium": ""}
     before = {
-        selector: {named(one): one for one in mn.get("pods", namespace="kube-system", selector=selector)}
+        selector: {named(item): item for item in mn.get("pods", namespace="kube-system", selector=selector)}
         for selector in chosen
     }
     begun = time.monotonic()
@@ -215,7 +215,7 @@ def rotated(mn: Cluster, api: KubernetesClient, pulumi: Pulumi, netbird: NetBird
         finally:
             changes.append(up(pulumi, [STACK])[STACK])
         annotations.append(mark(mn))
-        assert [set(one) - set(UNCHANGED) for one in changes] == [{"update"}] * 2, changes
+        assert [set(change) - set(UNCHANGED) for change in changes] == [{"update"}] * 2, changes
     finally:
         maker.stop()
         thread.join()
@@ -243,13 +243,13 @@ def test_each_token_starts_the_operator_anew(rotated: Rotation) -> None:
 @pytest.mark.usefixtures("rotated")
 def test_the_operator_goes_on_with_the_new_token(mn: Cluster, netbird: NetBirdApi) -> None:
     """A key whose Secret is gone is made anew in NetBird, which takes a token that is valid: the other one is not."""
-    before = {one["id"] for one in netbird.list("setup-keys")}
+    before = {setup_key["id"] for setup_key in netbird.list("setup-keys")}
     mn.kubectl("delete", "secret", KEY_SECRET, "-n", NETBIRD_NAMESPACE)
 
     def anew() -> bool:
         with suppress(CommandFailed):
             mn.kubectl("get", "secret", KEY_SECRET, "-n", NETBIRD_NAMESPACE)
-            return bool({one["id"] for one in netbird.list("setup-keys")} - before)
+            return bool({setup_key["id"] for setup_key in netbird.list("setup-keys")} - before)
         return False
 
     wait_until(anew, what="the operator has made a new setup key", deadline_seconds=60)
@@ -269,11 +269,19 @@ def test_a_setup_key_that_misses_its_ready_holds_up_nothing(mn: Cluster, pulumi:
     mn.apply([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": faults, "data": {"exit-at": "secret-written"}}])
     try:
         state = json.loads(pulumi.run("stack", "export", "-s", STACK).stdout)["deployment"]["resources"]
-        (urn,) = [one["urn"] for one in state if one["type"].endswith(":SetupKey")]
+        (urn,) = [resource["urn"] for resource in state if resource["type"].endswith(":SetupKey")]
         pulumi.run("up", "--yes", "--skip-preview", "-s", STACK, "--replace", urn)
-        (left,) = [one for one in mn.get("configmaps", namespace=NETBIRD_NAMESPACE) if named(one) == faults["name"]]
+        (left,) = [
+            config_map
+            for config_map in mn.get("configmaps", namespace=NETBIRD_NAMESPACE)
+            if named(config_map) == faults["name"]
+        ]
         assert not left.get("data"), "the operator has not ended there"
-        (key,) = [one for one in mn.get("setupkeys.netbird.io", namespace=NETBIRD_NAMESPACE) if named(one) == KEY]
+        (key,) = [
+            setup_key
+            for setup_key in mn.get("setupkeys.netbird.io", namespace=NETBIRD_NAMESPACE)
+            if named(setup_key) == KEY
+        ]
         assert key["status"]["setupKeyID"]
         assert not key["status"].get("conditions")
         assert previewed(pulumi, STACK) == {}

@@ -50,14 +50,14 @@ def hetzner() -> dict[str, list[dict[str, Any]]]:
 
 
 def names(found: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[str]]:
-    return {kind: sorted(str(one.get("name")) for one in objects) for kind, objects in found.items() if objects}
+    return {kind: sorted(str(item.get("name")) for item in objects) for kind, objects in found.items() if objects}
 
 
 def whole(netbird: NetBirdApi) -> dict[str, list[str]]:
     """The names of everything that NetBird has, whoever made it; what is random in a name is a star."""
 
-    def name(one: Mapping[str, Any]) -> str:
-        named = re.sub(r"^networkrouter-.+", "networkrouter-*", str(one.get("name") or one.get("domain")))
+    def name(item: Mapping[str, Any]) -> str:
+        named = re.sub(r"^networkrouter-.+", "networkrouter-*", str(item.get("name") or item.get("domain")))
         return re.sub(r"-stack-[0-9a-f]{32}$", "-stack-*", named)
 
     found = {kind: sorted(map(name, netbird.list(kind))) for kind in NETBIRD_KINDS}
@@ -232,8 +232,10 @@ def test_alone_it_has_nothing_that_needs_the_peer(
     de = clusters["de"]
     assert pulumi.outputs("de")["links"]["mn"]["status"] == "pending"
     assert de.get("ciliumegressgatewaypolicies") == []
-    assert [one for one in de.get("daemonsets", namespace="*") if "relay" in one["metadata"]["name"]] == []
-    assert [one["name"] for one in netbird.list("policies")] == []
+    assert [
+        daemon_set for daemon_set in de.get("daemonsets", namespace="*") if "relay" in daemon_set["metadata"]["name"]
+    ] == []
+    assert [policy["name"] for policy in netbird.list("policies")] == []
 
 
 @pytest.mark.thorough

@@ -41,7 +41,7 @@ def wait_up(status: Callable[[], Status], *, within: float) -> Status:
 
 
 def router_node(status: Status, cluster: str) -> str:
-    return next(one.routers[0].node for one in status.clusters if one.name == cluster)
+    return next(candidate.routers[0].node for candidate in status.clusters if candidate.name == cluster)
 
 
 @pytest.mark.parametrize("name", ["de", pytest.param("mn", marks=pytest.mark.thorough)])

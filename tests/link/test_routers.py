@@ -52,7 +52,7 @@ def _pods(clusters: Mapping[str, Cluster]) -> Iterator[None]:
 
 def watched_up(pulumi: Pulumi, clusters: Mapping[str, Cluster]) -> dict[str, Gap]:
     """`pulumi up` of mn; the longest time without an answer of every flow and kind since then."""
-    found = {name: pods.ready(one) for name, one in clusters.items()}
+    found = {name: pods.ready(cluster) for name, cluster in clusters.items()}
     far = min(found["de"].values(), key=lambda pod: pod.node)
     flows = [flow for pod in found["mn"].values() for flow in (Flow(pod, far), Flow(far, pod))]
     with probing([*found["mn"].values(), far]) as made:
@@ -86,7 +86,7 @@ def limit(step: str, flow: str) -> float:
 def router_peers(pulumi: Pulumi, stack: str) -> dict[str, str]:
     told = json.loads(pulumi.run("stack", "output", "--json", "-s", stack).stdout)
     peers: dict[str, str] = told["router_peers"]
-    assert {one["node"]: one["peer_ip"] for one in told["link"]["routers"]} == peers
+    assert {router["node"]: router["peer_ip"] for router in told["link"]["routers"]} == peers
     return peers
 
 
@@ -119,9 +119,9 @@ def test_routers_come_go_and_move(
             assert peers.keys() == routers
             nodes = {node["metadata"]["name"] for node in clusters["mn"].get("nodes", selector=f"{LABEL}=true")}
             assert nodes == routers
-            group = next(one for one in netbird.list("groups") if one["name"] == "isthmus-mn-routers")
+            group = next(candidate for candidate in netbird.list("groups") if candidate["name"] == "isthmus-mn-routers")
             members = {peer["id"] for peer in group["peers"]}
-            there = {one["ip"] for one in netbird.list("peers") if one["id"] in members}
+            there = {peer["ip"] for peer in netbird.list("peers") if peer["id"] in members}
             assert there == {*peers.values()}, "nobody is left over"
             # The peer takes the new addresses, for its DNS relay.
             up(pulumi, ["de"])

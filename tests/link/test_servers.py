@@ -69,7 +69,7 @@ def of_three(lab: Topology, tools: Tools) -> Mapping[str, Cluster]:
 def servers(cluster: Cluster) -> dict[str, str]:
     """The cluster's servers and their addresses, in the order of their names."""
     nodes = cluster.get("nodes", selector=CONTROL_PLANE)
-    return dict(sorted((one["metadata"]["name"], internal_ip(one)) for one in nodes))
+    return dict(sorted((node["metadata"]["name"], internal_ip(node)) for node in nodes))
 
 
 def uid(cluster: Cluster) -> str:
@@ -104,7 +104,7 @@ def test_every_server_has_a_vote_and_serves(of_three: Mapping[str, Cluster]) -> 
 
 
 def test_every_path_carries_and_a_preview_changes_nothing(lab: Topology, tools: Tools, pulumi: Pulumi) -> None:
-    all_passed({one.id: one for one in verify(lab, tools, Silent(), only=ALL_BUT_THROUGHPUT)})
+    all_passed({result.id: result for result in verify(lab, tools, Silent(), only=ALL_BUT_THROUGHPUT)})
     assert planned(pulumi, [site.name for site in lab.sites]) == {}
 
 
@@ -146,13 +146,13 @@ def soon(what: str, condition: Callable[[], object], seconds: float) -> None:
 
 def node_is(cluster: Cluster, name: str, *, ready: bool) -> bool:
     """Whether the Node of that name is ready, or is not."""
-    return [is_ready(one) for one in cluster.get("nodes") if one["metadata"]["name"] == name] == [ready]
+    return [is_ready(node) for node in cluster.get("nodes") if node["metadata"]["name"] == name] == [ready]
 
 
 def move_away(cluster: Cluster, node: str) -> None:
     """What stood on a machine that is off runs elsewhere: Kubernetes does so after five minutes, a person at once."""
     for pod in cluster.get("pods", namespace="*"):
-        owners = {one["kind"] for one in pod["metadata"].get("ownerReferences", ())}
+        owners = {owner["kind"] for owner in pod["metadata"].get("ownerReferences", ())}
         if pod["spec"].get("nodeName") == node and not owners & {"DaemonSet", "Node"}:
             where = f"--namespace={pod['metadata']['namespace']}"
             cluster.kubectl("delete", "pod", pod["metadata"]["name"], where, "--force", "--wait=false")
@@ -160,9 +160,9 @@ def move_away(cluster: Cluster, node: str) -> None:
     def whole() -> bool:
         found = cluster.get("deployments", namespace="*")
         return found != [] and all(
-            one["status"].get("availableReplicas", 0) >= one["spec"]["replicas"]
-            and one["status"].get("observedGeneration") == one["metadata"]["generation"]
-            for one in found
+            workload["status"].get("availableReplicas", 0) >= workload["spec"]["replicas"]
+            and workload["status"].get("observedGeneration") == workload["metadata"]["generation"]
+            for workload in found
         )
 
     soon(f"what stood on {node} runs elsewhere", whole, MOVED_SECONDS)
@@ -194,7 +194,7 @@ def test_no_server_is_missed(
         assert planned(pulumi, off) == (moved if number == 0 else {})
         for name, cluster in of_three.items():
             move_away(cluster, off[name])
-        all_passed({one.id: one for one in verify(lab, tools, Silent(), only=ALL_BUT_THROUGHPUT)})
+        all_passed({result.id: result for result in verify(lab, tools, Silent(), only=ALL_BUT_THROUGHPUT)})
     for name, cluster in of_three.items():
         soon(f"{off[name]} is a member", partial(has_voters, off[name], whole[name].values()), BACK_SECONDS)
         soon(f"{off[name]} is ready", partial(node_is, cluster, off[name], ready=True), BACK_SECONDS)

@@ -77,7 +77,7 @@ class Lab(LabToBreak):
 
         def first(status: Status) -> bool:
             link = status.link(source, target)
-            return [one.id for one in link.causes[:1]] == [cause] and all(
+            return [found.id for found in link.causes[:1]] == [cause] and all(
                 getattr(link, name) == value for name, value in verdict.items()
             )
 
@@ -88,9 +88,9 @@ class Lab(LabToBreak):
         """The cause that the checks of `lab verify` carry, which all have to fail and to agree."""
         checks = [CHECKS[identifier] for identifier in identifiers]
         results = with_causes(list(zip(checks, make(checks, self.world, Silent()), strict=True)), status)
-        assert [one.status for one in results] == ["fail"] * len(identifiers), results
-        (cause,) = {one.cause.partition("; then ")[0] for one in results}
-        assert all(one.fix and "lab status" not in one.fix for one in results)
+        assert [result.status for result in results] == ["fail"] * len(identifiers), results
+        (cause,) = {result.cause.partition("; then ")[0] for result in results}
+        assert all(result.fix and "lab status" not in result.fix for result in results)
         return cause
 
     def routers_ready(self, name: str) -> None:
@@ -203,7 +203,7 @@ def test_the_packet_filter_flushed(lab: Lab) -> None:
         # The other way loses nothing, and yet the node is open to the peer.
         back = status.link("mn", "de")
         assert back.verdict == "up"
-        assert ("guard-missing", "security") in {(one.id, one.kind) for one in back.causes}
+        assert ("guard-missing", "security") in {(found.id, found.kind) for found in back.causes}
         assert not status.is_up
 
 
@@ -356,7 +356,7 @@ def test_a_rule_that_drops_netbirds_addresses_costs_names_and_no_packet(lab: Lab
             status, cause = lab.told(source, target, "peers-dropped", verdict="up", names="down")
             assert cause.where == f"{lab.router('mn')}, router of mn"
             (address,) = (
-                one.netbird_ip for cluster in status.clusters if cluster.name == "de" for one in cluster.routers
+                router.netbird_ip for cluster in status.clusters if cluster.name == "de" for router in cluster.routers
             )
             assert f"from the router of de or go there ({address})" in cause.observed
             assert 'iifname != "tailscale0" ip saddr 100.64.0.0/10 counter packets ' in cause.observed

@@ -89,7 +89,7 @@ def test_the_lab_is_not_made_smaller() -> None:
 def of_kz(api: NetBirdApi) -> list[str]:
     """The names of what NetBird has for kz or for a link with it."""
     kinds = ("groups", "policies", "networks", "peers", "dns/zones")
-    return [name for kind in kinds for one in api.list(kind) if "kz" in (name := str(one.get("name", "")))]
+    return [name for kind in kinds for item in api.list(kind) if "kz" in (name := str(item.get("name", "")))]
 
 
 def test_a_cluster_that_leaves_takes_its_links_with_it(
@@ -114,4 +114,6 @@ def test_a_cluster_that_leaves_takes_its_links_with_it(
     assert of_kz(netbird) == []
     in_health(DEFAULT, tools, within_seconds=60)
     assert {name: pulumi.outputs(name)["link"] for name in before} == before
-    all_passed({one.id: one for one in verify(DEFAULT, tools, Silent(), only=["icmp", "service-name", "egress"])})
+    all_passed(
+        {result.id: result for result in verify(DEFAULT, tools, Silent(), only=["icmp", "service-name", "egress"])}
+    )

@@ -125,7 +125,8 @@ def filled_in(directory: Path, stack: str, artifacts: Artifacts, k3s: Mapping[st
     else:
         of_lab = yaml.safe_load(project.stack_file(stack).read_text(encoding="utf-8"))["config"]
         machines = [
-            {"address": one["address"], "host_key": one["host_key"]} for one in of_lab["isthmus:on_premise"]["machines"]
+            {"address": machine["address"], "host_key": machine["host_key"]}
+            for machine in of_lab["isthmus:on_premise"]["machines"]
         ]
         marks |= {
             "isthmus:network": {"node_cidr": str(site.ranges.nodes)},
@@ -194,7 +195,7 @@ def pair(shell: Shell, tools: Tools) -> Mapping[str, Cluster]:
     """Both clusters by name, by the kubeconfigs that the page's command gives."""
     written = {}
     for stack in STACKS:
-        command = next(one for one in commands(section(2)) if "stack output kubeconfig" in one)
+        command = next(candidate for candidate in commands(section(2)) if "stack output kubeconfig" in candidate)
         shell.type(command.replace("-s de", f"-s {stack}").replace("de.kubeconfig", f"{stack}.kubeconfig")).well()
         written[stack] = yaml.safe_load((shell.directory / f"{stack}.kubeconfig").read_text(encoding="utf-8"))
     private_files.write_secret(project.kubeconfig_file(), yaml.safe_dump(kubernetes.merged(written)))
@@ -203,7 +204,7 @@ def pair(shell: Shell, tools: Tools) -> Mapping[str, Cluster]:
 
 def test_every_path_between_the_two_carries(pair: Mapping[str, Cluster], tools: Tools) -> None:
     assert set(pair) == set(STACKS)
-    all_passed({one.id: one for one in verify(PAIR, tools, Silent(), only=ALL_BUT_THROUGHPUT)})
+    all_passed({result.id: result for result in verify(PAIR, tools, Silent(), only=ALL_BUT_THROUGHPUT)})
 
 
 def database() -> list[dict[str, Any]]:
@@ -251,7 +252,7 @@ def test_the_pages_names_are_answered(pair: Mapping[str, Cluster]) -> None:
 
     def all_ready() -> list[dict[str, Any]] | None:
         found = [*pair["mn"].get("pods", namespace="shop"), *pair["de"].get("pods", namespace="asking")]
-        return found if len(found) == 2 and all(is_ready(one) for one in found) else None
+        return found if len(found) == 2 and all(is_ready(pod) for pod in found) else None
 
     of_mn, _ = wait_until(all_ready, what="both pods are ready", deadline_seconds=120)
     ask = "import socket, sys; print(socket.create_connection((sys.argv[1], 8080), timeout=10).getpeername()[0])"

@@ -42,8 +42,10 @@ SEEN_TO_FAIL: set[str] = set()
 
 
 def look(world: World, *identifiers: str) -> dict[str, CheckResult]:
-    results = {one.id: one for one in make([CHECKS[identifier] for identifier in identifiers], world, Silent())}
-    SEEN_TO_FAIL.update(one.id for one in results.values() if one.status == "fail")
+    results = {
+        result.id: result for result in make([CHECKS[identifier] for identifier in identifiers], world, Silent())
+    }
+    SEEN_TO_FAIL.update(result.id for result in results.values() if result.status == "fail")
     return results
 
 
@@ -53,13 +55,13 @@ def wait_for(world: World, wanted: str, *identifiers: str) -> dict[str, CheckRes
 
     def reached() -> dict[str, CheckResult] | None:
         last.update(look(world, *identifiers))
-        return dict(last) if all(one.status == wanted for one in last.values()) else None
+        return dict(last) if all(result.status == wanted for result in last.values()) else None
 
     return wait_until(
         reached,
         what=f"{', '.join(identifiers)}: {wanted}",
         deadline_seconds=SETTLE_SECONDS,
-        state=lambda: "; ".join(f"{name}: {one.status}, {one.observed}" for name, one in last.items()),
+        state=lambda: "; ".join(f"{name}: {result.status}, {result.observed}" for name, result in last.items()),
         every_seconds=0.5,
     )
 
@@ -116,7 +118,7 @@ def test_without_the_egress_policy_pods_of_other_nodes_do_not_reach_the_peer(
         failed = wait_for(world, "fail", "de.egress-policy", "de-mn.other-other.icmp")
         assert failed["de.egress-policy"].observed.startswith("policies lead to nothing")
         seen = look(world, *connecting, "mn.egress-policy", "de.own-zone", *way("mn-de", "icmp"))
-        assert {name for name, one in seen.items() if one.status == "fail"} == set(connecting)
+        assert {name for name, result in seen.items() if result.status == "fail"} == set(connecting)
     wait_for(world, "pass", "de.egress-policy", *connecting)
 
 
@@ -149,7 +151,7 @@ def test_without_netbirds_policy_the_routers_do_not_let_pods_through(world: Worl
     with broken(lambda: put(enabled=False), lambda: put(enabled=True)):
         wait_for(world, "fail", *way("de-mn", "icmp", "tcp"))
         seen = look(world, *way("mn-de", "icmp", "tcp"), "de.egress-policy")
-        assert all(one.status == "pass" for one in seen.values()), seen
+        assert all(result.status == "pass" for result in seen.values()), seen
     wait_for(world, "pass", *way("de-mn", "icmp", "tcp", "http"))
 
 
@@ -169,7 +171,7 @@ def test_without_netbirds_policy_for_services_pods_alone_are_reached(world: Worl
         said = failed["de-mn.other-other.cluster-ip"].observed
         assert "refused" in said, said
         seen = look(world, *way("de-mn", "tcp", "pod-name"), *of_services("mn-de", "cluster-ip"))
-        assert all(one.status == "pass" for one in seen.values()), seen
+        assert all(result.status == "pass" for result in seen.values()), seen
     wait_for(world, "pass", *touched)
 
 
@@ -216,7 +218,7 @@ def test_a_port_that_is_closed_fails_tcp_and_http_but_not_icmp(world: World, clu
     ):
         wait_for(world, "fail", *touched, "de-mn.router.service-name", "de-mn.other.service-name")
         seen = look(world, *way("de-mn", "icmp"), *way("mn-de", "tcp"))
-        assert all(one.status == "pass" for one in seen.values()), seen
+        assert all(result.status == "pass" for result in seen.values()), seen
     wait_for(world, "pass", *touched)
 
 
@@ -230,7 +232,7 @@ def test_a_smaller_tunnel_loses_packets_of_the_planned_size(world: World) -> Non
     with broken(lambda: set_mtu(1200), lambda: set_mtu(before)):
         # Echoes have the size of their requests, so the way back is as good a place to break as the way there.
         failed = wait_for(world, "fail", *way("de-mn", "mtu"))
-        assert all("0 of 3 packets of 1230 bytes came back" in one.observed for one in failed.values())
+        assert all("0 of 3 packets of 1230 bytes came back" in result.observed for result in failed.values())
         assert look(world, "de-mn.router-router.icmp")["de-mn.router-router.icmp"].status == "pass"
     wait_for(world, "pass", *way("de-mn", "mtu"))
 
@@ -241,10 +243,10 @@ def test_pods_that_may_send_larger_packets_are_found(world: World) -> None:
 
     with sending_up_to(planned + 20, pods):
         failed = wait_for(world, "fail", "de-mn.router-router.mtu", "mn-de.router-router.mtu")
-        assert all(one.observed.endswith(f"3 of 3 of {planned + 1}") for one in failed.values()), failed
+        assert all(result.observed.endswith(f"3 of 3 of {planned + 1}") for result in failed.values()), failed
         # One end alone does not do: the reply of a pod with the planned size is lost.
         seen = look(world, "de-mn.router-other.mtu", "de-mn.other-other.mtu")
-        assert all(one.status == "pass" for one in seen.values()), seen
+        assert all(result.status == "pass" for result in seen.values()), seen
     wait_for(world, "pass", "de-mn.router-router.mtu", "mn-de.router-router.mtu")
 
 
@@ -268,7 +270,7 @@ def test_without_the_relay_the_peers_names_fail_and_addresses_do_not(
     with broken(without, lambda: patch(None)):
         wait_for(world, "fail", *named)
         seen = look(world, *way("de-mn", "http"), "de.own-zone", "mn-de.other-other.pod-name")
-        assert [one.status for name, one in seen.items() if name in way("de-mn", "http")] == ["pass"] * 4
+        assert [result.status for name, result in seen.items() if name in way("de-mn", "http")] == ["pass"] * 4
         assert seen["de.own-zone"].status == "pass"
     # The relay answers the peer as well, which has noticed.
     wait_for(world, "pass", *named, *way("mn-de", "pod-name"))

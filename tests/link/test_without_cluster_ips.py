@@ -49,7 +49,7 @@ def test_cluster_ips_go_and_come_back(
         # The checks of services want a refusal now, and get one or fail.
         results = run_verify(*ALL_BUT_THROUGHPUT)
         all_passed(results)
-        assert [one for one in results if "service-ip" in one or "cluster-ip" in one]
+        assert [identifier for identifier in results if "service-ip" in identifier or "cluster-ip" in identifier]
         assert changes_ahead(pulumi, STACKS) == {}
     for stack in ("mn", "de"):
         up(pulumi, [stack])

@@ -51,7 +51,7 @@ def of_one_cluster(ranges: Iterable[Ranges], source: IPv4Address, destination: I
     No link carries such a packet. One was seen on Hetzner's private network while a cluster was destroyed; why it was
     not masqueraded was not looked into. A packet to a pod is never such a one.
     """
-    return any(source in one.pods and destination in one.nodes for one in ranges)
+    return any(source in site.pods and destination in site.nodes for site in ranges)
 
 
 ICMP: Final = 1
@@ -67,10 +67,10 @@ def of_name_server(ranges: Iterable[Ranges], frame: bytes) -> bool:
     Cilium had not begun to masquerade on that node. At a NAT they are lost, and asked again.
     """
     source, destination = (IPv4Address(frame[at : at + 4]) for at in (26, 30))
-    pods = [one.pods for one in ranges]
-    if destination == RESOLVER and any(source in one for one in pods):
+    pods = [site.pods for site in ranges]
+    if destination == RESOLVER and any(source in network for network in pods):
         return frame[23] == UDP and ports_of(frame)[1] == DNS_PORT
-    return source == RESOLVER and frame[23] == ICMP and any(destination in one for one in pods)
+    return source == RESOLVER and frame[23] == ICMP and any(destination in network for network in pods)
 
 
 def ports_of(frame: bytes) -> tuple[int, int]:
@@ -121,7 +121,7 @@ class Underlay:
     @property
     def ranges(self) -> list[IPv4Network]:
         """What no packet on a wire may come from or go to."""
-        return [network for one in self.clusters for network in (one.pods, one.services)]
+        return [network for cluster in self.clusters for network in (cluster.pods, cluster.services)]
 
     def wires(self) -> set[str]:
         """The namespaces that are there."""
@@ -154,7 +154,7 @@ class Underlay:
                 source, destination = (IPv4Address(frame[at : at + 4]) for at in (26, 30))
                 # What came in before the filter was there.
                 if frame[12:14] != b"\x08\x00" or not any(
-                    one in network for one in (source, destination) for network in self.ranges
+                    address in network for address in (source, destination) for network in self.ranges
                 ):
                     continue
                 # On a site's own network only: nothing of it belongs on the Internet.

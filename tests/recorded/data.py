@@ -73,9 +73,9 @@ def state(
         if isinstance(value, dict):
             if value.keys() == {"[secret]"}:
                 return {**secret, "plaintext": json.dumps(filled(value["[secret]"]))}
-            return {key: filled(one) for key, one in value.items()}
+            return {key: filled(entry) for key, entry in value.items()}
         if isinstance(value, list):
-            return [filled(one) for one in value]
+            return [filled(entry) for entry in value]
         return kubeconfig if value == "[kubeconfig]" else value
 
     text = (DIRECTORY.parent / commit / file).read_text(encoding="utf-8")

@@ -110,7 +110,7 @@ def test_every_event_says_how_much_of_all_is_left(nothing_ready: None) -> None:
     report(event("kubernetes", "done", seconds=227))
     report(event("etcd", "compile", seconds=10, completed=50, total=100))
     report(event("etcd", "done", seconds=20))
-    assert [describe(one) for one in heard] == [
+    assert [describe(progress) for progress in heard] == [
         "go 1.26: download (0 s)",
         "kubernetes (1 of 2): compile 50 of 100 packages (114 s, about 3 min left in all)",
         "kubernetes (1 of 2): done (227 s, less than a minute left in all)",
@@ -124,4 +124,4 @@ def test_what_is_ready_is_not_counted(nothing_ready: None, monkeypatch: pytest.M
     heard: list[Progress] = []
     report = counted(["etcd", "coredns"], heard.append)
     report(event("coredns", "resolve"))
-    assert [(one.tool, one.left_seconds) for one in heard] == [("coredns (1 of 1)", 120.0)]
+    assert [(progress.tool, progress.left_seconds) for progress in heard] == [("coredns (1 of 1)", 120.0)]

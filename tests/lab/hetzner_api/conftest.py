@@ -129,13 +129,13 @@ def start(tmp_path: Path) -> Iterator[StartStandIn]:
     started: list[StandIn] = []
 
     def start_one(backend: Any = None, **options: Any) -> StandIn:
-        one = StandIn(tmp_path / "state", backend or MemoryBackend(), **options)
-        started.append(one)
-        return one
+        stand_in = StandIn(tmp_path / "state", backend or MemoryBackend(), **options)
+        started.append(stand_in)
+        return stand_in
 
     yield start_one
-    for one in started:
-        one.stop()
+    for stand_in in started:
+        stand_in.stop()
 
 
 @pytest.fixture

@@ -42,17 +42,17 @@ def api(start: StartStandIn, tmp_path: Any) -> Iterator[StandIn]:
         pytest.skip("no lab is up, or we are not root")
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "state.json").write_text(json.dumps({"next_id": FIRST_ID}))
-    one = start(LabBackend(), first_public_address=FIRST_PUBLIC_ADDRESS)
-    yield one
-    for server in one.client.servers.get_all():
+    stand_in = start(LabBackend(), first_public_address=FIRST_PUBLIC_ADDRESS)
+    yield stand_in
+    for server in stand_in.client.servers.get_all():
         for action in server.get_actions():
             action.wait_until_finished()
         server.delete().wait_until_finished()
-    for left in one.client.networks.get_all():
+    for left in stand_in.client.networks.get_all():
         left.delete()
     # The bridge goes in the background.
-    newest = max(int(number) for number in one.state["actions"])
-    one.client.actions.get_by_id(newest).wait_until_finished()
+    newest = max(int(number) for number in stand_in.state["actions"])
+    stand_in.client.actions.get_by_id(newest).wait_until_finished()
 
 
 def make_server(api: StandIn, name: str, **options: Any) -> Any:
@@ -100,9 +100,9 @@ def test_a_server_is_a_machine(api: StandIn, public_key: str) -> None:
 
     shown = json.loads(machines.exec("standin-1", ["ip", "-json", "address", "show", "enp7s0"]).stdout)[0]
     assert (shown["mtu"], shown["address"]) == (1450, first.private_net[0].mac_address)
-    assert [(one["local"], one["prefixlen"]) for one in shown["addr_info"] if one["family"] == "inet"] == [
-        ("10.250.1.11", 24)
-    ]
+    assert [
+        (address["local"], address["prefixlen"]) for address in shown["addr_info"] if address["family"] == "inet"
+    ] == [("10.250.1.11", 24)]
     assert machines.exec("standin-1", ["ping", "-c", "1", "-W", "2", "10.250.1.12"]).returncode == 0
 
     assert machines.wait_boot("standin-1") in ("running", "degraded")

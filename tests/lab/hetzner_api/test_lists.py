@@ -52,8 +52,8 @@ def test_wrong_labels(own: dict[str, str]) -> None:
 
 
 def test_sorting(labelled: Any) -> None:
-    assert [one.name for one in labelled.firewalls.get_all()] == ["b", "a", "c"]
-    assert [one.name for one in labelled.firewalls.get_all(sort=["name:desc"])] == ["c", "b", "a"]
+    assert [firewall.name for firewall in labelled.firewalls.get_all()] == ["b", "a", "c"]
+    assert [firewall.name for firewall in labelled.firewalls.get_all(sort=["name:desc"])] == ["c", "b", "a"]
     with pytest.raises(APIException) as error:
         labelled.firewalls.get_all(sort=["colour"])
     assert error.value.code == "invalid_input"

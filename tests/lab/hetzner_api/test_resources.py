@@ -62,9 +62,9 @@ class TestCatalog:
         assert {location.deprecation for location in found.locations} == {None}
 
     def test_server_type_that_is_no_longer_sold_everywhere(self, client: Any) -> None:
-        places = {one.location.name: one for one in client.server_types.get_by_name("cpx31").locations}
+        places = {place.location.name: place for place in client.server_types.get_by_name("cpx31").locations}
         assert set(places) == {"fsn1", "nbg1", "hel1", "ash", "hil", "sin"}
-        assert {name for name, one in places.items() if one.deprecation is None} == {"ash", "hil"}
+        assert {name for name, place in places.items() if place.deprecation is None} == {"ash", "hil"}
         assert places["fsn1"].deprecation.unavailable_after.year == 2025
 
     def test_image_by_name_and_architecture(self, client: Any) -> None:
@@ -130,7 +130,7 @@ class TestNetworks:
         network.change_ip_range("10.0.0.0/15").wait_until_finished()
         network.change_protection(delete=True).wait_until_finished()
         network.reload()
-        assert [one.destination for one in network.routes] == ["192.168.0.0/16"]
+        assert [entry.destination for entry in network.routes] == ["192.168.0.0/16"]
         assert network.ip_range == "10.0.0.0/15"
 
         with pytest.raises(APIException) as error:
@@ -199,7 +199,7 @@ class TestFirewalls:
         firewall = created.firewall
         assert firewall.rules[0].source_ips == ["203.0.113.0/24"]
         server = make_server(client, "one", firewalls=[firewall])
-        assert [one.status for one in server.public_net.firewalls] == ["applied"]
+        assert [entry.status for entry in server.public_net.firewalls] == ["applied"]
         address = ipaddress.IPv4Address(server.public_net.ipv4.ip)
         assert [rule.port for rule in api.backend.firewalls[address].rules] == ["22"]
 
@@ -233,10 +233,10 @@ class TestFirewalls:
         for action in server.get_actions():
             action.wait_until_finished()
         server.reload()
-        assert [one.firewall.id for one in server.public_net.firewalls] == [firewall.id]
+        assert [entry.firewall.id for entry in server.public_net.firewalls] == [firewall.id]
         assert len(api.backend.firewalls) == 1
         firewall.reload()
-        assert [one.server.id for one in firewall.applied_to[0].applied_to_resources] == [server.id]
+        assert [resource.server.id for resource in firewall.applied_to[0].applied_to_resources] == [server.id]
         with pytest.raises(APIException) as error:
             firewall.remove_from_resources([FirewallResource(type="server", server=server)])
         assert refusal(error)[0] == "firewall_managed_by_label_selector"
@@ -350,7 +350,7 @@ class TestServers:
         server.reload()
         assert [(net.network.id, net.ip) for net in server.private_net] == [(network.id, "10.0.1.10")]
         network.reload()
-        assert [one.id for one in network.servers] == [server.id]
+        assert [member.id for member in network.servers] == [server.id]
         interface = api.backend.machines["one"].interfaces["enp7s0"]
         assert interface.address == ipaddress.IPv4Interface("10.0.1.10/24")
         assert (interface.mtu, interface.mac_address) == (1450, server.private_net[0].mac_address)
@@ -466,7 +466,7 @@ class TestServers:
         with pytest.raises(APIException) as error:
             make_server(client, "one", **options)
         assert refusal(error)[0] == "invalid_input"
-        assert [one["name"] for one in error.value.details["fields"]] == [field]
+        assert [entry["name"] for entry in error.value.details["fields"]] == [field]
 
     def test_a_wrong_name(self, client: Any) -> None:
         with pytest.raises(APIException) as error:

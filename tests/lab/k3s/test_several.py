@@ -92,7 +92,7 @@ class TestFront:
                 ("/v1-k3s/config", None),
                 ("/cacerts", "kubernetes.default.svc"),
             ]
-            answers = [await ask(*one) for one in asked]
+            answers = [await ask(*request) for request in asked]
             front_.close()
             server.close()
             return answers
@@ -187,7 +187,7 @@ class TestMembers:
             "--quota-backend-bytes=1",
         ):
             assert expected in arguments
-        assert not [one for one in arguments if one.startswith("--listen") and "http://" in one]
+        assert not [argument for argument in arguments if argument.startswith("--listen") and "http://" in argument]
 
     @pytest.mark.parametrize(
         ("members", "added"),

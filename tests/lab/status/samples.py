@@ -99,7 +99,7 @@ DE = cluster("de", DE_PODS, MN_PODS, router("de-agent-1", "10.0.1.31", DE_WT0, M
 MN = cluster("mn", MN_PODS, DE_PODS, router("mn-2", "192.168.7.12", MN_WT0, DE_WT0, DE_PODS), "mn-1")
 NETBIRD = NetBirdFacts(
     answers=True,
-    policies={one.name: policy(one) for one in overlay.policies("de", "mn", cluster_ips=True)},
+    policies={wanted.name: policy(wanted) for wanted in overlay.policies("de", "mn", cluster_ips=True)},
     resources=(resource(DE_PODS, "de"), resource(MN_PODS, "mn")),
 )
 HEALTH = LinkFacts(source=DE, target=MN, netbird=NETBIRD)
@@ -179,7 +179,7 @@ def with_target_router(facts: LinkFacts, **changes: Any) -> LinkFacts:
 
 
 def with_policy(facts: LinkFacts, name: str, changed: PolicyFacts | None) -> LinkFacts:
-    policies = {key: one for key, one in facts.netbird.policies.items() if key != name}
+    policies = {key: kept for key, kept in facts.netbird.policies.items() if key != name}
     if changed is not None:
         policies[name] = changed
     return replace(facts, netbird=replace(facts.netbird, policies=policies))

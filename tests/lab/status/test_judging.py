@@ -54,7 +54,7 @@ def machine_off(facts: LinkFacts) -> LinkFacts:
 
 
 def egress(facts: LinkFacts, **changes: str) -> LinkFacts:
-    entries = {node: tuple(replace(one, **changes) for one in lines) for node, lines in EGRESS.items()}
+    entries = {node: tuple(replace(line, **changes) for line in lines) for node, lines in EGRESS.items()}
     return with_source(facts, egress=entries)
 
 
@@ -359,7 +359,7 @@ def test_what_stands_in_the_way_of_nothing_is_a_remark(identifier: str, facts: L
 
 
 @pytest.mark.parametrize(
-    ("identifier", "facts", "sent", "_observed"), [one for one in PACKETS if one[0] != "unexplained"]
+    ("identifier", "facts", "sent", "_observed"), [case for case in PACKETS if case[0] != "unexplained"]
 )
 def test_a_fault_that_costs_nothing_is_a_remark(
     identifier: str, facts: LinkFacts, sent: Sequence[Probe], _observed: str

@@ -133,11 +133,13 @@ def test_who_listens_on_a_port() -> None:
 def test_a_process_that_is_stopped_is_seen_to_be_frozen() -> None:
     with subprocess.Popen(["sleep", "60"]) as sleeper:
         try:
-            own = next(one for one in node_agent.processes() if one["pid"] == sleeper.pid)
+            own = next(process for process in node_agent.processes() if process["pid"] == sleeper.pid)
             assert (own["name"], own["frozen"]) == ("sleep", False)
             sleeper.send_signal(19)
             os.waitpid(sleeper.pid, os.WUNTRACED)
-            assert next(one for one in node_agent.processes() if one["pid"] == sleeper.pid)["frozen"] is True
+            assert (
+                next(process for process in node_agent.processes() if process["pid"] == sleeper.pid)["frozen"] is True
+            )
         finally:
             sleeper.kill()
 
@@ -202,7 +204,7 @@ def test_pods_are_found_by_their_networks_and_probes_start_there() -> None:
     answer = ask({"scan": True, "probes": probes}, *inside)
     assert answer["pods"] == [{"netns": netns, "address": "10.42.0.5", "serves_dns": False}]
     assert answer["own"] == {"wt0": "", "cilium_host": ""}
-    told = {name: (one["ok"], one["said"]) for name, one in answer["probes"].items()}
+    told = {name: (reply["ok"], reply["said"]) for name, reply in answer["probes"].items()}
     assert told["there"] == (True, "")
     assert told["node"] == (False, "refused")
     assert told["nobody"][0] is False

@@ -46,14 +46,16 @@ def asked(source: Seen = DE, target: Seen = MN) -> Sequence[Question]:
 
 
 def test_every_place_with_a_pod_asks_every_place_with_one_and_tcp_goes_where_something_listens() -> None:
-    packets = [one for one in asked() if one.purpose == "packet"]
-    assert [(one.id, one.node, one.address) for one in packets] == [
+    packets = [question for question in asked() if question.purpose == "packet"]
+    assert [(question.id, question.node, question.address) for question in packets] == [
         ("de-mn.router-other.icmp", "de-agent-1", "10.44.0.3"),
         ("de-mn.router-other.tcp", "de-agent-1", "10.44.0.3"),
         ("de-mn.other-other.icmp", "de-server-1", "10.44.0.3"),
         ("de-mn.other-other.tcp", "de-server-1", "10.44.0.3"),
     ]
-    back = [(one.do, one.node, one.address) for one in asked(MN, DE) if one.purpose == "packet"]
+    back = [
+        (question.do, question.node, question.address) for question in asked(MN, DE) if question.purpose == "packet"
+    ]
     assert back == [
         ("icmp", "mn-2", "10.42.1.5"),
         ("tcp", "mn-2", "10.42.1.5"),
@@ -62,7 +64,7 @@ def test_every_place_with_a_pod_asks_every_place_with_one_and_tcp_goes_where_som
         ("tcp", "mn-1", "10.42.1.5"),
         ("icmp", "mn-1", "10.42.0.9"),
     ]
-    assert all(one.request()["netns"].startswith("/run/netns/cni-10.42.") for one in packets)
+    assert all(question.request()["netns"].startswith("/run/netns/cni-10.42.") for question in packets)
 
 
 def test_a_place_without_a_pod_is_said_and_what_stands_in_for_one() -> None:
@@ -77,19 +79,21 @@ def test_a_place_without_a_pod_is_said_and_what_stands_in_for_one() -> None:
     assert probing.not_probed(MN, bare)[1:] == (
         f"de has no pod on a node that is no router's to ask; {instead} is asked.",
     )
-    assert [one.address for one in asked(MN, bare) if one.to is not None and one.to.node == "de-server-1"] == [
-        *("10.42.0.1", "10.42.0.1")
-    ]
+    assert [
+        question.address
+        for question in asked(MN, bare)
+        if question.to is not None and question.to.node == "de-server-1"
+    ] == [*("10.42.0.1", "10.42.0.1")]
 
 
 def test_a_name_of_the_peers_zone_is_asked_of_the_clusters_own_dns() -> None:
-    (name,) = [one for one in asked() if one.purpose == "name"]
+    (name,) = [question for question in asked() if question.purpose == "name"]
     assert (name.do, name.address, name.port, name.name) == ("dns", "10.43.0.10", 53, "isthmus-status-1.mn.internal")
 
 
 def test_ports_that_must_be_shut_are_tried_from_router_to_router() -> None:
-    ports = [one for one in asked() if one.purpose == "port"]
-    assert [(one.node, one.pod, one.address, one.port) for one in ports] == [
+    ports = [question for question in asked() if question.purpose == "port"]
+    assert [(question.node, question.pod, question.address, question.port) for question in ports] == [
         ("de-agent-1", None, "100.77.0.2", 22),
         ("de-agent-1", None, "100.77.0.2", 10250),
     ]
@@ -97,7 +101,7 @@ def test_ports_that_must_be_shut_are_tried_from_router_to_router() -> None:
 
 
 def answers(**by_id: Mapping[str, Any]) -> dict[str, MachineAnswer]:
-    given = {one.id: by_id.get(one.purpose, {"ok": True, "ms": 1.0, "said": ""}) for one in asked()}
+    given = {question.id: by_id.get(question.purpose, {"ok": True, "ms": 1.0, "said": ""}) for question in asked()}
     return dict.fromkeys(["de-agent-1", "de-server-1"], MachineAnswer(probes=given))
 
 
@@ -132,7 +136,7 @@ def test_a_port_is_open_when_anything_answers() -> None:
 
 def test_the_steps_of_a_name() -> None:
     steps = probing.name_steps(DE, MN, "isthmus-status-1")
-    assert [(one.node, one.address, one.port, one.step) for one in steps] == [
+    assert [(step.node, step.address, step.port, step.step) for step in steps] == [
         ("de-agent-1", "10.0.1.31", 1053, "own relay"),
         ("de-agent-1", "100.77.0.2", 1053, "peer's relay"),
     ]
@@ -194,16 +198,16 @@ def test_pods_are_those_on_the_machines_that_the_api_knows_and_does_not_delete()
     routers = looking._routers(OBJECTS, SCANNED)
     assert routers == [RouterNode(node="de-agent-1", node_ip="10.0.1.31", pod="networkrouter-1", wt0="100.77.0.1")]
     found = looking._pods(OBJECTS, SCANNED, {"de-agent-1"})
-    assert [(one.name, one.node, one.placement) for one in found] == [
+    assert [(pod.name, pod.node, pod.placement) for pod in found] == [
         ("kube-system/coredns-1", "de-agent-1", "router"),
     ]
 
 
 def test_without_an_api_all_pods_count_and_a_router_is_who_has_wt0() -> None:
     nothing = Objects(reachable=False)
-    assert [one.node for one in looking._routers(nothing, SCANNED)] == ["de-agent-1"]
+    assert [router.node for router in looking._routers(nothing, SCANNED)] == ["de-agent-1"]
     found = looking._pods(nothing, SCANNED, {"de-agent-1"})
-    assert [(one.name, one.address, one.placement) for one in found] == [
+    assert [(pod.name, pod.address, pod.placement) for pod in found] == [
         ("", "10.42.1.5", "router"),
         ("", "10.42.1.4", "router"),
         ("", "10.42.0.9", "other"),

@@ -235,7 +235,7 @@ def test_netbirds_objects() -> None:
     )
     (resource,) = facts.resources
     assert (resource.address, resource.groups) == ("10.42.0.0/16", frozenset({"isthmus-de-pods"}))
-    assert [(one.enabled, one.masquerade, one.peers) for one in resource.routers] == [
+    assert [(routing.enabled, routing.masquerade, routing.peers) for routing in resource.routers] == [
         (True, True, 2),
         (False, False, 1),
     ]

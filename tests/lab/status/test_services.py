@@ -35,7 +35,7 @@ def told(netbird: NetBirdFacts, *, carried: bool = True) -> list[Cause]:
 
 
 def without_policy() -> NetBirdFacts:
-    return replace(WHOLE, policies={name: one for name, one in WHOLE.policies.items() if name != POLICY})
+    return replace(WHOLE, policies={name: policy for name, policy in WHOLE.policies.items() if name != POLICY})
 
 
 def test_nothing_in_health() -> None:
