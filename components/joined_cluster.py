@@ -274,7 +274,9 @@ class JoinedCluster(pulumi.ComponentResource):
             KEEPER_OUTPUT: keeper_output(keeper_port if peers else None),
             LINKS_OUTPUT: {peer.peer: peer.status for peer in peers},
             # Not before a node that is made anew is back, and not where one is not.
-            RAISED_WITH: pulumi.Output.all(*(one.urn for one in cluster.ready)).apply(lambda _: raised_with(settings)),
+            RAISED_WITH: pulumi.Output.all(*(resource.urn for resource in cluster.ready)).apply(
+                lambda _: raised_with(settings)
+            ),
             PROGRAM: program_output(),
             "kubeconfig": pulumi.Output.secret(cluster.kubeconfig),
             **({API_ADDRESSES: cluster.addresses} if cluster.addresses else {}),

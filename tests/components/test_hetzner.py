@@ -157,7 +157,11 @@ def test_servers_of_pools(tmp_path: Path) -> None:
     assert after["de-db-1"] == set(), "the servers of a pool wait for no other's"
     assert after["de-db-3"] == {"de-db-1"}
     assert after["de-web-2"] == {"de-web-1"}
-    members = {one.inputs["node"]: one for one in found.registrations if one.type.endswith(":NodeMember")}
+    members = {
+        registration.inputs["node"]: registration
+        for registration in found.registrations
+        if registration.type.endswith(":NodeMember")
+    }
     assert "de-db-3" in members["de-db-3"].depends_on, "it leaves before its machine goes"
     assert "machines-de-server-1-member" in members["de-db-3"].depends_on, "and before the server that it leaves by"
 
@@ -176,12 +180,12 @@ def test_a_pool_that_comes_or_goes_changes_no_other_machine(tmp_path: Path) -> N
         (tmp_path / name).mkdir()
         found = run_stack(tmp_path / name, "de", config=changed(DE, {"hetzner.pools": pools}))
         return {
-            f"{one.type} {one.name}": (
-                without_numbers(one.inputs),
-                one.ignore_changes,
+            f"{registration.type} {registration.name}": (
+                without_numbers(registration.inputs),
+                registration.ignore_changes,
             )
-            for one in found.registrations
-            if one.type.startswith(("hcloud:", "command:")) or one.type.endswith(":NodeMember")
+            for registration in found.registrations
+            if registration.type.startswith(("hcloud:", "command:")) or registration.type.endswith(":NodeMember")
         }
 
     pools: dict[str, Any] = POOLS["hetzner.pools"]

@@ -169,9 +169,9 @@ def _all_before(found: Run, name: str) -> set[str]:
     seen: set[str] = set()
     todo = {name}
     while todo:
-        for one in direct.get(todo.pop(), set()) - seen:
-            seen.add(one)
-            todo.add(one)
+        for before in direct.get(todo.pop(), set()) - seen:
+            seen.add(before)
+            todo.add(before)
     return seen
 
 

@@ -66,7 +66,7 @@ def test_the_kubeconfig_comes_after_what_the_place_says_and_is_of_the_cluster() 
 
 def test_with_one_server_it_is_fetched_again_and_nothing_is_permitted() -> None:
     found, _ = cluster_of(1)
-    assert [one.name for one in found.some(COMMAND)] == ["place-kubeconfig"]
+    assert [command.name for command in found.some(COMMAND)] == ["place-kubeconfig"]
     fetched = found.one(COMMAND, "place-kubeconfig")
     assert fetched.inputs["triggers"] != ["a"]
     assert "triggers" not in fetched.ignore_changes
@@ -86,10 +86,14 @@ def test_with_several_the_first_may_begin_and_the_kubeconfig_is_kept(begun: bool
 
 def test_each_node_is_a_member_until_the_cluster_goes() -> None:
     found, _ = cluster_of(2)
-    members = {one.name: one for one in found.registrations if one.type.endswith(":NodeMember")}
+    members = {
+        registration.name: registration
+        for registration in found.registrations
+        if registration.type.endswith(":NodeMember")
+    }
     assert set(members) == {f"place-{name}-member" for name in ADDRESSES}
-    assert {one.deleted_with for one in members.values()} == {found.one(COMMAND, "place-kubeconfig").urn}
-    assert {one.inputs["drain_seconds"] for one in members.values()} == {60}
-    assert {one.inputs["cluster"] for one in members.values()} == {"a"}
+    assert {member.deleted_with for member in members.values()} == {found.one(COMMAND, "place-kubeconfig").urn}
+    assert {member.inputs["drain_seconds"] for member in members.values()} == {60}
+    assert {member.inputs["cluster"] for member in members.values()} == {"a"}
     assert members["place-a-3-member"].inputs["addresses"] == ["192.0.2.1", "192.0.2.2"]
-    assert {one.parent for one in members.values()} == {found.one("test:place:Machines").urn}
+    assert {member.parent for member in members.values()} == {found.one("test:place:Machines").urn}

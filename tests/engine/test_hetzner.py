@@ -290,7 +290,7 @@ def finish(project: Project, hetzner: StandIn) -> Result:
     assert len(found.pop("primary_ips")) == len(SERVERS)
     assert found == ALL_NAMES
     ids = {
-        f"hcloud:index/{type_}": {str(one["id"]) for one in hetzner.call("GET", f"/{kind}").json()[kind]}
+        f"hcloud:index/{type_}": {str(item["id"]) for item in hetzner.call("GET", f"/{kind}").json()[kind]}
         for kind, type_ in (
             ("networks", "network:Network"),
             ("firewalls", "firewall:Firewall"),
@@ -300,17 +300,17 @@ def finish(project: Project, hetzner: StandIn) -> Result:
         )
     }
     resources = project.resources("de")
-    assert {type_: {one["id"] for one in resources if one["type"] == type_} for type_ in ids} == ids
-    assert [one["type"] for one in resources if one.get("delete")] == []
+    assert {type_: {resource["id"] for resource in resources if resource["type"] == type_} for type_ in ids} == ids
+    assert [resource["type"] for resource in resources if resource.get("delete")] == []
 
     network = hetzner.call("GET", "/networks").json()["networks"][0]
     assert [subnet["ip_range"] for subnet in network["subnets"]] == ["10.0.1.0/24"]
     servers = hetzner.call("GET", "/servers").json()["servers"]
-    assert {one["name"]: (one["status"], [net["ip"] for net in one["private_net"]]) for one in servers} == {
+    assert {server["name"]: (server["status"], [net["ip"] for net in server["private_net"]]) for server in servers} == {
         "de-agent-1": ("running", ["10.0.1.31"]),
         "de-server-1": ("running", ["10.0.1.11"]),
     }
-    assert all(len(one["public_net"]["firewalls"]) == 1 for one in servers)
+    assert all(len(server["public_net"]["firewalls"]) == 1 for server in servers)
     return result
 
 

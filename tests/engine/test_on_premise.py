@@ -31,5 +31,9 @@ def test_an_agent_that_is_gone(project: Project, tmp_path: Path) -> None:
     refused.says(f"mn-1: SSH_AUTH_SOCK is {gone}, where no SSH agent answers (No such file or directory)")
     refused.says("Run `unset SSH_AUTH_SOCK`, then the same command again")
     assert "Traceback" not in refused.output
-    commands = {one["urn"].rpartition("::")[2] for one in project.resources("mn") if one["type"].endswith(":Command")}
+    commands = {
+        resource["urn"].rpartition("::")[2]
+        for resource in project.resources("mn")
+        if resource["type"].endswith(":Command")
+    }
     assert commands <= {"machines-mn-1-uninstall", "machines-mn-2-uninstall"}
