@@ -177,8 +177,8 @@ def test_only_a_name_asks_for_another_one() -> None:
     assert provider.update("a", before, {**before, "generation": 2}).outs == {"node": "a", "generation": 2}
 
 
-def test_a_node_that_was_away_when_it_was_noted_is_named_with_what_is_true(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The state has the new k3s then, so no later `up` goes on there by itself."""
+def asked_in_vain(monkeypatch: pytest.MonkeyPatch) -> tuple[_Deeds, list[str]]:
+    """Those of a1, which is away and not to be made anew, and what is warned of."""
     warned: list[str] = []
 
     class Deeds(_Deeds):
@@ -187,12 +187,9 @@ def test_a_node_that_was_away_when_it_was_noted_is_named_with_what_is_true(monke
             raise UnaskedError("mn: node a1 does not go on", "no answer")
 
     part, unknown = Part("a1", server=False, router=False), cast("Any", None)
-    one = Remade(part, 1, ran=True, machine=unknown, address=None, found=never, shell=never)
-    deeds = Deeds("mn", one, [], unknown, "", 0.0, unknown)
+    one = Remade(part, 1, ran=True, machine=unknown, address=None, found=never, shell=never, settings="5f")
     monkeypatch.setattr(pulumi.log, "warn", warned.append)
-    asyncio.run(deeds.before_create(cast("Any", SimpleNamespace(new_inputs={"k3s": "v1.34.9+k3s1"}))))
-    (said,) = warned
-    assert said == NOT_ASKED
+    return Deeds("mn", one, [], unknown, "", 0.0, unknown), warned
 
 
 NOT_ASKED: Final = (
@@ -200,6 +197,13 @@ NOT_ASKED: Final = (
     "and the settings of now; where it has others, it goes on with the next change of them, or is made anew by a "
     "higher generation"
 )
+
+
+def test_a_node_that_was_away_when_it_was_noted_is_named_with_what_is_true(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state has the new k3s then, so no later `up` goes on there by itself."""
+    deeds, warned = asked_in_vain(monkeypatch)
+    asyncio.run(deeds.before_create(cast("Any", SimpleNamespace(new_inputs={"k3s": "v1.34.9+k3s1"}))))
+    assert warned == [NOT_ASKED]
 
 
 @pytest.mark.parametrize(
@@ -215,17 +219,7 @@ def test_one_that_is_away_holds_up_its_own_changes_alone(
     monkeypatch: pytest.MonkeyPatch, before: dict[str, Any], raises: bool
 ) -> None:
     """What a program before this one left has no number of settings, and that alone is no change."""
-    warned: list[str] = []
-
-    class Deeds(_Deeds):
-        async def _do(self, *, anew: bool) -> None:
-            assert not anew
-            raise UnaskedError("mn: node a1 does not take", "no answer")
-
-    part, unknown = Part("a1", server=False, router=False), cast("Any", None)
-    one = Remade(part, 1, ran=True, machine=unknown, address=None, found=never, shell=never, settings="5f")
-    deeds = Deeds("mn", one, [], unknown, "", 0.0, unknown)
-    monkeypatch.setattr(pulumi.log, "warn", warned.append)
+    deeds, warned = asked_in_vain(monkeypatch)
     after = {"k3s": "v1.34.9+k3s1", "generation": 1.0, "settings": 2.0}
     old = {"k3s": "v1.34.9+k3s1", "generation": 1.0, **before}
     updated = deeds.before_update(cast("Any", SimpleNamespace(old_inputs=old, new_inputs=after)))
