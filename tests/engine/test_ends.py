@@ -188,8 +188,8 @@ def test_what_goes_with_its_machines(project: Project, de: dict[str, Any], stack
         ("Release", "isthmus-netbird-operator"),
         ("CiliumClusterwideNetworkPolicy", "cilium-deny-metadata"),
     }
-    # A node's membership and generation go with what fetched the kubeconfig, which is one of the machines' children. The
-    # settings of its k3s do so too, where the place has them.
+    # A node's membership and generation go with what fetched the kubeconfig, which is one of the machines' children.
+    # The settings of its k3s do so too, where the place has them.
     kinds = {"NodeMember", "NodeGeneration"} | ({"NodeSettings"} if stack == "de" else set())
     assert {kind for (kind, _), urn in found.items() if urn not in ("", "machines")} == kinds
     assert {urn for (kind, _), urn in found.items() if kind in kinds} == {"machines-kubeconfig"}
