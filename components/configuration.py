@@ -111,7 +111,7 @@ def words_of_leave(stack: str, settings: StackSettings, machines: Mapping[str, s
             if settings.on_premise is not None
             else "its server is deleted"
         )
-        said.append(f"{stack}: {name} leaves: {way}. The cluster remembers the name until `kubectl delete node {name}`")
+        said.append(f"{stack}: {name} leaves: its pods go first, then its Node, and {way}")
     return said
 
 

@@ -75,16 +75,12 @@ def test_all_else_goes_on(tmp_path: Path) -> None:
 def test_a_machine_that_leaves_is_named_with_the_way_past_one_that_is_gone() -> None:
     (said,) = words_of_leave("mn", settings_of("mn", MN), {"mn-3": "192.168.7.13"})
     assert said == (
-        "mn: mn-3 leaves: k3s is taken off 192.168.7.13 over SSH, last of all. If that fails because the machine is "
-        "gone for good, `pulumi state delete URN -s mn` ends it, for the two of mn-3 that `pulumi stack -s mn "
-        "--show-urns` lists: first without, then with '-uninstall' at its end. The cluster remembers the name until "
-        "`kubectl delete node mn-3`"
+        "mn: mn-3 leaves: its pods go first, then its Node, and k3s is taken off 192.168.7.13 over SSH, last of all. "
+        "If that fails because the machine is gone for good, `pulumi state delete URN -s mn` ends it, for the two of "
+        "mn-3 that `pulumi stack -s mn --show-urns` lists: first without, then with '-uninstall' at its end"
     )
     (said,) = words_of_leave("de", settings_of("de", DE), {"de-agent-2": "10.0.1.32"})
-    assert said == (
-        "de: de-agent-2 leaves: its server is deleted. The cluster remembers the name until `kubectl delete node "
-        "de-agent-2`"
-    )
+    assert said == "de: de-agent-2 leaves: its pods go first, then its Node, and its server is deleted"
     assert words_of_leave("mn", settings_of("mn", MN), {}) == []
 
 
