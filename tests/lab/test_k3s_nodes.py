@@ -47,7 +47,15 @@ POD = {
         "nodeName": AGENT,
         "hostNetwork": True,
         "tolerations": [{"operator": "Exists"}],
-        "containers": [{"name": "probe", "image": PROBE_IMAGE, "imagePullPolicy": "IfNotPresent"}],
+        "containers": [
+            {
+                "name": "probe",
+                "image": PROBE_IMAGE,
+                "imagePullPolicy": "IfNotPresent",
+                # Without it a pod counts as ready once its process is there, which is before that listens.
+                "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
+            }
+        ],
     },
 }
 
