@@ -31,6 +31,10 @@ ROUTES_SECONDS: Final = 8.0
 FIRST_WAIT_SECONDS: Final = 60.0
 UNLED_SECONDS: Final = 60.0
 """How long a new interface counts as one that Cilium will still see, where it has seen none so far."""
+UNTOLD_SECONDS: Final = 30.0
+"""How long "it has not seen it" goes on meaning so where nothing can be told any more: after a boot Cilium's own interface
+is there 10 to 12 s before its programs are in it (docs/evidence.md).
+"""
 LONGEST_WAIT_SECONDS: Final = 600.0
 """Between two starts of the agent, growing: where it does not help, it must not do harm."""
 
@@ -71,12 +75,13 @@ class Mend:
 @dataclass(frozen=True)
 class MendMemory:
     """What NetBird has laid with the interface that is there now, and since when what is wrong. ``led``: Cilium has led
-    packets into this or an earlier one.
+    packets into this or an earlier one; ``unled_at``: when it was last seen to lead none, and has led none since.
     """
 
     index: int = 0
     there_since: float = 0.0
     led: bool = False
+    unled_at: float | None = None
     was_up: bool = False
     rules: tuple[Rule, ...] = ()
     routes: tuple[Route, ...] = ()
@@ -98,7 +103,7 @@ def faults(interface: str, memory: MendMemory, facts: NodeFacts, now: float) -> 
         found.append(f"{interface} is down")
     elif not facts.address:
         found.append(f"{interface} has no address")
-    elif facts.led is False and (memory.led or now - memory.there_since < UNLED_SECONDS):
+    elif _unled(memory, facts, now):
         found.append(f"Cilium has not seen the new {interface} yet")
     if _stopped(memory, facts, now):
         found.append("NetBird's agent does not answer")
@@ -107,6 +112,12 @@ def faults(interface: str, memory: MendMemory, facts: NodeFacts, now: float) -> 
     elif facts.interface and lost(memory.tables, facts.tables):
         found.append("parts of NetBird's packet filter are gone")
     return tuple(found)
+
+
+def _unled(memory: MendMemory, facts: NodeFacts, now: float) -> bool:
+    if facts.led is None:
+        return memory.unled_at is not None and now - memory.unled_at < UNTOLD_SECONDS
+    return not facts.led and (memory.led or now - memory.there_since < UNLED_SECONDS)
 
 
 def _stopped(memory: MendMemory, facts: NodeFacts, now: float) -> bool:
@@ -122,10 +133,17 @@ def mend(interface: str, memory: MendMemory, facts: NodeFacts, now: float) -> tu
     if index and index != memory.index:
         # Another interface: NetBird lays all of it anew, and what was before counts no more.
         memory = MendMemory(
-            index=index, there_since=now, led=memory.led, started_at=memory.started_at, wait=memory.wait
+            index=index,
+            there_since=now,
+            led=memory.led,
+            unled_at=memory.unled_at,
+            started_at=memory.started_at,
+            wait=memory.wait,
         )
     if facts.led:
-        memory = replace(memory, led=True)
+        memory = replace(memory, led=True, unled_at=None)
+    elif facts.led is False:
+        memory = replace(memory, unled_at=now)
     actions: list[Mend] = []
     if not facts.forwarding:
         actions.append(Mend("forwarding", "net.ipv4.ip_forward was 0"))

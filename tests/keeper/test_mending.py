@@ -180,12 +180,32 @@ def test_a_new_interface_that_cilium_has_not_seen() -> None:
     assert faults("wt0", memory, unled, 110.0) == ("Cilium has not seen the new wt0 yet",)
     # A Cilium that never leads anything there is none of this keeper's business.
     assert faults("wt0", memory, unled, 160.0) == ()
-    assert faults("wt0", memory, replace(GOOD, led=None), 110.0) == ()
     memory, _ = mend("wt0", memory, replace(GOOD, led=True), 111.0)
     again = replace(unled, interface=Interface(8, up=True))
     memory, actions = mend("wt0", memory, again, 500.0)
     assert actions == ()
     assert faults("wt0", memory, again, 900.0) == ("Cilium has not seen the new wt0 yet",)
+
+
+def test_after_a_boot_nothing_is_led_until_that_is_seen() -> None:
+    """Cilium's own interface comes first, and its programs many seconds later: nothing can be told in between."""
+    untold = replace(GOOD, led=None)
+    memory, _ = mend("wt0", MendMemory(), replace(GOOD, led=False), 100.0)
+    for now in (105.0, 129.0):
+        memory, _ = mend("wt0", memory, untold, now)
+        assert faults("wt0", memory, untold, now) == ("Cilium has not seen the new wt0 yet",)
+    # A kernel that never tells must not keep a router out for good.
+    assert faults("wt0", memory, untold, 130.0) == ()
+    memory, _ = mend("wt0", memory, replace(GOOD, led=False), 131.0)
+    assert faults("wt0", memory, untold, 132.0) == ("Cilium has not seen the new wt0 yet",)
+    memory, _ = mend("wt0", memory, replace(GOOD, led=True), 133.0)
+    assert faults("wt0", memory, untold, 134.0) == ()
+
+
+def test_where_it_can_never_be_told_an_interface_counts_at_once() -> None:
+    untold = replace(GOOD, led=None)
+    memory, _ = mend("wt0", MendMemory(), untold, 100.0)
+    assert faults("wt0", memory, untold, 100.0) == ()
 
 
 def test_a_moment_without_filter_or_routes_is_none() -> None:
