@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -63,8 +64,8 @@ class Shell:
         )
 
     def as_root(self, text: str) -> pulumi.Input[str]:
-        """The command, by way of sudo for another user than root. ``text`` has no single quotes in it."""
-        return once_known(lambda user: text if user == "root" else f"sudo -n sh -c '{text}'", self.user)
+        """The command, by way of sudo for another user than root."""
+        return once_known(lambda user: text if user == "root" else f"sudo -n sh -c {shlex.quote(text)}", self.user)
 
 
 def fetch_kubeconfig(

@@ -2,29 +2,70 @@
 
 from __future__ import annotations
 
-from posixpath import dirname
 from typing import Final
 
-from domain.names import INSTALL_SCRIPT, K3S_DATA, NODE_DIRECTORY
+from domain.names import (
+    CILIUM_INTERFACE,
+    INSTALL_SCRIPT,
+    JOIN_SCRIPT,
+    K3S_CONFIG,
+    K3S_DATA,
+    K3S_REGISTRIES,
+    NODE_DIRECTORY,
+    NODE_ENVIRONMENT,
+)
+from domain.node_files import NOT_COMPARED
 from domain.overlay import NETBIRD_INTERFACE
 
 INSTALL_SECONDS: Final = 1500
 """The installer's own deadline, ``total_seconds`` in it."""
-INSTALL: Final = (
+_OURS: Final = (
     "set -eu; umask 077; "
-    f"if [ ! -d {dirname(INSTALL_SCRIPT)} ]; then "
+    f"if [ ! -d {NODE_DIRECTORY} ]; then "
     "if [ -e /etc/rancher/k3s ]; then "
     "echo k3s that was not put here by this program is on this machine, see /etc/rancher/k3s: its data would be lost."
     " Give the cluster by on_premise.kubeconfig, or take k3s off the machine first >&2; exit 1; fi; "
     f"if [ -e /sys/class/net/{NETBIRD_INTERFACE} ]; then "
     f"echo NetBird runs on this machine already, its interface {NETBIRD_INTERFACE} is there: the agent of the router "
     "would share its interface, routes and addresses. Take it off the machine first >&2; exit 1; fi; fi; "
-    f"mkdir -p {dirname(INSTALL_SCRIPT)}; rm -f {dirname(INSTALL_SCRIPT)}/leaves; "
-    "timeout 300 base64 -d | tar --extract --preserve-permissions --directory /; "
-    f"exec timeout -k 30 {INSTALL_SECONDS + 60} {INSTALL_SCRIPT}"
+    f"mkdir -p {NODE_DIRECTORY}; rm -f {NODE_DIRECTORY}/leaves; "
 )
+"""The machine is one of this program's from then on."""
+_RUN: Final = f"exec timeout -k 30 {INSTALL_SECONDS + 60} {INSTALL_SCRIPT}"
+INSTALL: Final = f"{_OURS}timeout 300 base64 -d | tar --extract --preserve-permissions --directory /; {_RUN}"
 """Unpacks the archive from standard input and runs the installer in it. Idempotent: it restarts k3s only for a
 change. The time limits are the machine's own: the command provider ends nothing that runs there.
+"""
+
+_VERSION: Final = "sed -n s/^ISTHMUS_K3S_VERSION=//p"
+_COMPARED: Final = (
+    f"awk -v 'others= {' '.join(NOT_COMPARED)} ' "
+    """'/^[^ -]/ { split($0, name, ":"); kept = !index(others, " " name[1] " ") } kept'"""
+)
+_GOES_NODE_BY_NODE: Final = (
+    f'[ "$(new {NODE_ENVIRONMENT} | {_VERSION})" != "$(old {NODE_ENVIRONMENT} | {_VERSION})" ] || '
+    f'[ "$(new {K3S_CONFIG} | {_COMPARED})" != "$(old {K3S_CONFIG} | {_COMPARED})" ] || '
+    f'[ "$(new {K3S_REGISTRIES})" != "$(old {K3S_REGISTRIES})" ]'
+)
+UPDATE: Final = (
+    f"{_OURS}"
+    f"find {NODE_DIRECTORY} -name 'archive.*' -mmin +60 -exec rm -f {{}} +; "
+    f"archive=$(mktemp {NODE_DIRECTORY}/archive.XXXXXX); "
+    """trap 'rm -f "$archive"' EXIT; trap 'exit 1' HUP PIPE TERM; """
+    'timeout 300 base64 -d >"$archive"; '
+    'new() { tar --extract --to-stdout --file "$archive" "${1#/}" 2>/dev/null || true; }; '
+    'old() { cat "$1" 2>/dev/null || true; }; '
+    f"if [ -e /sys/class/net/{CILIUM_INTERFACE} ] && "
+    "{ systemctl is-active --quiet k3s.service || systemctl is-active --quiet k3s-agent.service; } && "
+    f'[ "$(new {JOIN_SCRIPT} | head -n 1)" = "$(old {JOIN_SCRIPT} | head -n 1)" ] && '
+    f"{{ {_GOES_NODE_BY_NODE}; }}; then "
+    "echo k3s runs here, and takes its other version or settings later, node by node >&2; exit 0; fi; "
+    f'tar --extract --preserve-permissions --file "$archive" --directory /; rm -f "$archive"; {_RUN}'
+)
+"""As :data:`INSTALL`, but where k3s runs it leaves another version and other settings to ``node_generation.py``, which
+closes the node first, or empties it. What that compares is compared here (``say-k3s-settings.sh``): a change that only
+one of the two saw would never get there. Before Cilium has come no node is noted there, and no pod has to be spared.
+And the only server that becomes one of several goes to etcd before the others, which join it, can be ready.
 """
 
 STAGE_SECONDS: Final = 1200

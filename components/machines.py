@@ -17,7 +17,7 @@ from components.child_names import Children
 from components.cluster import Cluster, kubernetes_provider
 from components.engine import Engine
 from components.existing_cluster import NodeLabels, NodeLabelsArgs, existing_cluster
-from components.former_node import LastUpdate
+from components.former_node import API_ADDRESSES, LastUpdate
 from components.hetzner import HetznerMachines, HetznerMachinesArgs, HetznerServer
 from components.hetzner_leftovers import RemoveLeftovers, StackInstance
 from components.hetzner_rebuild import RebuildServers
@@ -196,6 +196,9 @@ def _over_ssh(
             bundle=secrets.keys.apply(bundle),
             router=node.router,
             generation=node.generation,
+            k3s_url=k3s_url(settings, node.architecture),
+            k3s_sha256="" if settings.k3s is None else k3s_checksum(settings.k3s, node.architecture),
+            settings=settings_digest(plan, node, settings),
         )
 
     provider = command.Provider(children.called("command"), opts=children.options())
@@ -211,7 +214,9 @@ def _over_ssh(
             engine=engine,
             drain_seconds=_drain_seconds(settings),
             k3s_version=settings.k3s.version if settings.k3s is not None else "",
+            ran=[*nodes_that_run(last)],
             raised=made_anew(last, plan.nodes),
+            last=LastUpdate.of(settings.stack, {**last, API_ADDRESSES: [str(node.address) for node in plan.servers]}),
         ),
         opts=children.options(pulumi.ResourceOptions(providers={"command": provider})),
     )

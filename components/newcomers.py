@@ -1,6 +1,6 @@
-"""Before a worker is made at Hetzner: it does not come with a newer minor release of Kubernetes than a server runs.
+"""Before a worker is made: it does not come with a newer minor release of Kubernetes than a server runs.
 
-A server at Hetzner boots with the k3s of the settings, before the nodes that run go on to it. What those run is asked
+A machine begins with the k3s of the settings, before the nodes that run go on to it. What those run is asked
 of them: an earlier program noted what the settings said. A cluster that can't be asked is no reason not to make a
 worker.
 """
@@ -37,14 +37,19 @@ def nodes_listed(last: LastUpdate, *, port: int = API_PORT) -> Mapping[str, Any]
     return {}
 
 
-def refuse_newer(last: LastUpdate, servers: Sequence[str], version: str) -> pulumi.ResourceHookFunction:
-    """The hook for ``before_create`` of every machine. ``servers`` are the names of those that run the API."""
+def refuse_newer(
+    last: LastUpdate, servers: Sequence[str], version: str, *, prefix: str = ""
+) -> pulumi.ResourceHookFunction:
+    """The hook for ``before_create`` of every machine. ``servers`` are the names of those that run the API; the
+    resource of a machine is called by its name, behind the ``prefix``.
+    """
 
     async def before_create(args: pulumi.ResourceHookArgs) -> None:
-        if args.name in servers:
+        name = args.name.removeprefix(prefix)
+        if name in servers:
             return
         listed = await asyncio.to_thread(nodes_listed, last)
         if (against := newer_than_servers(listed, servers, version)) is not None:
-            raise TooNewError(not_made(last.stack, args.name, against))
+            raise TooNewError(not_made(last.stack, name, against))
 
     return before_create

@@ -184,10 +184,10 @@ class NodeGeneration(Resource, module="isthmus", name="NodeGeneration"):
 @dataclass(frozen=True)
 class Remade:
     """A node that can be made anew and upgraded. ``ran``: the last update left it as a node. ``found`` is awaited in
-    the hook, and gives its machine; ``shell`` likewise what logs in there, None where k3s is upgraded otherwise.
-    ``settings`` as of :class:`components.node_upgrade.Upgrade`. ``raised``: its number is higher than the last update
-    left it, so that a resource that is yet to be made has the same to do as one that is there. It comes ``after`` these
-    besides its machine, and what is in the cluster waits for it where it is ``awaited``.
+    the hook, and gives its machine; ``shell`` likewise what logs in there. ``settings`` as of
+    :class:`components.node_upgrade.Upgrade`. ``raised``: its number is higher than the last update left it, so that a
+    resource that is yet to be made has the same to do as one that is there. It comes ``after`` these besides its
+    machine.
     """
 
     node: Part
@@ -196,11 +196,10 @@ class Remade:
     machine: pulumi.Resource
     address: pulumi.Input[str] | None
     found: Callable[[], Awaitable[Machine]] = field(repr=False)
-    shell: Callable[[], Awaitable[Shell]] | None = field(repr=False)
+    shell: Callable[[], Awaitable[Shell]] = field(repr=False)
     settings: str = ""
     raised: bool = False
     after: Sequence[pulumi.Resource] = ()
-    awaited: bool = True
 
 
 @dataclass(frozen=True)
@@ -225,8 +224,8 @@ class Generations:
         drain_seconds: pulumi.Input[int],
         parent: pulumi.Resource,
     ) -> list[pulumi.Resource]:
-        """A resource for each node, one after the other. Gives those that are awaited. ``kubeconfig`` as k3s wrote it,
-        ``gone_with`` as of :func:`components.node_member.join_members`.
+        """A resource for each node, one after the other; what is in the cluster waits for all of them. ``kubeconfig``
+        as k3s wrote it, ``gone_with`` as of :func:`components.node_member.join_members`.
         """
         settings = self._settings(name, pulumi.ResourceOptions(parent=parent, deleted_with=gone_with))
         by_name = {one.node.name: one for one in self.nodes}
@@ -247,8 +246,7 @@ class Generations:
                     f"{name}-{node}-generation",
                     node=node,
                     generation=one.generation,
-                    # A constant where it is no reason to do anything.
-                    k3s="" if one.shell is None else self.version,
+                    k3s=self.version,
                     settings=settings[one.node.server].number if one.settings else None,
                     opts=pulumi.ResourceOptions(
                         parent=parent,
@@ -258,7 +256,7 @@ class Generations:
                     ),
                 )
             )
-        return [resource for resource, node in zip(made, row, strict=True) if by_name[node].awaited]
+        return made
 
     def _settings(self, name: str, opts: pulumi.ResourceOptions) -> dict[bool, NodeSettings]:
         """Of the servers and of the agents, where they are compared: they are the same on all of a role."""
@@ -281,7 +279,7 @@ class _Stagings:
     async def of(self, version: str) -> tuple[Staging, Mapping[str, Shell]]:
         """And the shells of all machines, by their nodes."""
         if self._made is None:
-            shells = {one.node.name: await one.shell() for one in self._nodes if one.shell is not None}
+            shells = {one.node.name: await one.shell() for one in self._nodes}
             self._made = Staging(self._cluster, version, shells), shells
         return self._made
 
@@ -300,7 +298,7 @@ class _Deeds:
 
     def binding(self, name: str) -> pulumi.ResourceHookBinding:
         binding = pulumi.ResourceHookBinding(before_update=[pulumi.ResourceHook(f"{name}-anew", self.before_update)])
-        if self.one.raised or (self.one.ran and self.one.shell is not None):
+        if self.one.raised or self.one.ran:
             # Of a program before this one: the node may run another k3s than it noted, and no resource has its number.
             binding.before_create = [pulumi.ResourceHook(f"{name}-noted", self.before_create)]
         return binding
@@ -316,9 +314,9 @@ class _Deeds:
         try:
             await self._do(anew=int(after.get("generation", 0)) > int(before.get("generation", 0)))
         except UnaskedError as error:
-            if "settings" in before or before.get("k3s") != after.get("k3s"):
+            if "settings" in before or before.get("k3s") not in ("", after.get("k3s")):
                 raise
-            # A program before this one noted no settings, so nobody has changed anything.
+            # A program before this one noted no settings, or no k3s either, so nobody has changed anything.
             self._warn(args, error)
 
     def _warn(self, args: pulumi.ResourceHookArgs, error: UnaskedError) -> None:
@@ -343,7 +341,7 @@ class _Deeds:
             machine = await self.one.found()
             remaking = Remaking(departure, self.servers, str(version), self.where, settle_seconds=self.settle_seconds)
             await asyncio.to_thread(make_anew, remaking, machine, pulumi.log.info)
-        elif self.one.shell is not None:
+        else:
             staging, shells = await self.stagings.of(str(version))
             shell = shells[self.one.node.name]
             step = Upgrade(departure, self.servers, str(version), shell, staging, self.one.settings)

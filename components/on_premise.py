@@ -19,10 +19,12 @@ import pulumi_command as command
 from components.child_names import formerly
 from components.cluster import Cluster, Shell
 from components.engine import ENGINE, Engine
+from components.former_node import LastUpdate
 from components.inputs import text_of
 from components.k3s_cluster import K3sCluster
-from components.k3s_install import INSTALL, UNINSTALL_SECONDS
+from components.k3s_install import INSTALL, UNINSTALL_SECONDS, UPDATE
 from components.machine_shell import MachineShell
+from components.newcomers import refuse_newer
 from components.node_generation import SETTLE_SECONDS, Generations, Remade
 from components.node_member import Member
 from components.reinstalled import ReinstalledMachine
@@ -53,7 +55,8 @@ it with the cluster still there.
 class OnPremiseMachine:
     """One machine. ``bundle`` is the tar archive with its files; it is secret, because the k3s token is in it. Name and
     role say what there is and in which order, and so do ``router``, whether its node carries a link, and
-    ``generation``, as of :mod:`domain.generation`: they are known. All else may come from other resources.
+    ``generation``, as of :mod:`domain.generation`: they are known. ``k3s_url`` and ``k3s_sha256`` say which binary it
+    is to run, ``settings`` as of :class:`components.node_upgrade.Upgrade`. All else may come from other resources.
     """
 
     name: str
@@ -63,6 +66,9 @@ class OnPremiseMachine:
     bundle: pulumi.Input[bytes]
     router: bool = False
     generation: int = FIRST_GENERATION
+    k3s_url: pulumi.Input[str] = ""
+    k3s_sha256: pulumi.Input[str] = ""
+    settings: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,8 +76,9 @@ class OnPremiseMachinesArgs:
     """``machines``: the first one with role ``server`` begins the cluster; ``begun`` as of
     :func:`components.cluster_start.allow_start`, ``engine`` runs the hooks. ``drain_seconds``: how long the pods of a
     node that leaves may take to go. User, port and key may come from other resources; how many machines there are is
-    known, and so is the cluster's name, which names the kubeconfig's context. ``k3s_version`` is what they are to run,
-    ``raised`` are the names of those whose generation is higher than the last update left it.
+    known, and so is the cluster's name, which names the kubeconfig's context. ``k3s_version``, known too, is what they
+    are to run, ``ran`` are the names of those that the last update left as nodes, ``raised`` of those whose generation
+    is higher than it left it, and ``last`` is what it left of the cluster.
     """
 
     cluster: str
@@ -82,8 +89,10 @@ class OnPremiseMachinesArgs:
     private_key: pulumi.Input[str]
     engine: Engine = ENGINE
     drain_seconds: pulumi.Input[int] = DRAIN_SECONDS
-    k3s_version: pulumi.Input[str] = ""
+    k3s_version: str = ""
+    ran: Collection[str] = ()
     raised: Collection[str] = ()
+    last: LastUpdate | None = None
 
 
 class OnPremiseMachines(pulumi.ComponentResource):
@@ -158,22 +167,21 @@ class OnPremiseMachines(pulumi.ComponentResource):
         *,
         after: Sequence[pulumi.Resource],
     ) -> Remade:
-        """A node that is made anew comes after what brings all servers and itself up to date, and what is in the
-        cluster after it. One that is not waits for no machine, and holds up nothing.
+        """A node that is made anew comes after what looks after all servers and itself, and so does what is in the
+        cluster. One that is not waits for no machine, and holds up nothing as long as its k3s stays as it is.
         """
         raised = machine.name in args.raised
         return Remade(
             member.node,
             machine.generation,
-            ran=False,
+            ran=machine.name in args.ran,
             machine=member.machine,
             address=member.address,
             found=_again(args, machine),
-            # The bundle brings another k3s, by the command that installs it.
-            shell=None,
+            shell=_logged_in(args, machine),
+            settings=machine.settings,
             raised=raised,
             after=after if raised else (),
-            awaited=raised,
         )
 
     def _hooks(self, args: OnPremiseMachinesArgs, machine: OnPremiseMachine) -> pulumi.ResourceHookBinding | None:
@@ -184,10 +192,22 @@ class OnPremiseMachines(pulumi.ComponentResource):
                 "start the machine, or take it out of on_premise.machines; with `pulumi up --continue-on-error` it "
                 "holds up the machines that come after it, and nothing else",
             )
-            self._bindings[machine.name] = args.engine.hooks(
-                lambda: ssh_hooks(self._own_name, text_of(machine.address), args.port, waited)
-            )
+            self._bindings[machine.name] = args.engine.hooks(lambda: self._binding(args, machine, waited))
         return self._bindings[machine.name]
+
+    def _binding(
+        self, args: OnPremiseMachinesArgs, machine: OnPremiseMachine, waited: SshWait
+    ) -> pulumi.ResourceHookBinding:
+        name = self._own_name
+        binding = ssh_hooks(name, text_of(machine.address), args.port, waited)
+        if args.last is not None and machine.role == "agent":
+            servers = [machine.name for machine in args.machines if machine.role == "server"]
+            refuse = refuse_newer(args.last, servers, args.k3s_version, prefix=f"{name}-")
+            binding.before_create = [
+                pulumi.ResourceHook(f"{name}-newest-{machine.name}", refuse),
+                *(binding.before_create or []),
+            ]
+        return binding
 
     def _install(
         self, args: OnPremiseMachinesArgs, machine: OnPremiseMachine, *, after: Sequence[pulumi.Resource]
@@ -198,6 +218,7 @@ class OnPremiseMachines(pulumi.ComponentResource):
             machine,
             machine.name,
             install=INSTALL,
+            update=UPDATE,
             delete=LEAVE,
             stdin=bundle.apply(lambda archive: base64.b64encode(archive).decode()),
             opts=pulumi.ResourceOptions(
@@ -229,6 +250,7 @@ class OnPremiseMachines(pulumi.ComponentResource):
         name: str,
         *,
         install: str | None = None,
+        update: str | None = None,
         delete: str,
         stdin: pulumi.Input[str] | None = None,
         opts: pulumi.ResourceOptions,
@@ -236,15 +258,14 @@ class OnPremiseMachines(pulumi.ComponentResource):
         """What is run on a machine as root. Earlier programs called the resource by ``name`` alone."""
         shell = _shell(args, machine)
         resource_name = f"{self._own_name}-{name}"
-        installs = None if install is None else shell.as_root(install)
         common = pulumi.ResourceOptions(
             parent=self, additional_secret_outputs=["stdout", "stderr"], aliases=formerly(resource_name, name)
         )
         return command.remote.Command(
             resource_name,
             connection=shell.connection(dial_error_limit=DIALS),
-            create=installs,
-            update=installs,
+            create=None if install is None else shell.as_root(install),
+            update=None if update is None else shell.as_root(update),
             delete=shell.as_root(delete),
             stdin=stdin,
             # What the installer waits for, and nothing that the archive holds.
@@ -258,17 +279,32 @@ def _shell(args: OnPremiseMachinesArgs, machine: OnPremiseMachine) -> Shell:
     return Shell(text_of(machine.address), args.private_key, machine.host_key, args.user, args.port)
 
 
-def _again(args: OnPremiseMachinesArgs, machine: OnPremiseMachine) -> Callable[[], Awaitable[ReinstalledMachine]]:
+def _logged_in(args: OnPremiseMachinesArgs, machine: OnPremiseMachine) -> Callable[[], Awaitable[MachineShell]]:
     found = pulumi.Output.all(
-        text_of(machine.address), machine.host_key, args.private_key, machine.bundle, args.user, args.port
+        text_of(machine.address),
+        machine.host_key,
+        args.private_key,
+        machine.bundle,
+        machine.k3s_url,
+        machine.k3s_sha256,
+        args.user,
+        args.port,
     )
 
-    async def later() -> ReinstalledMachine:
+    async def later() -> MachineShell:
         known = await found.future()
         if known is None:
             raise ValueError(f"{machine.name}: not all is known of it")
-        address, host_key, private_key, bundle, user, port = known
-        shell = MachineShell(machine.name, address, host_key, private_key, bundle, user=user, port=int(port))
-        return ReinstalledMachine(shell, pulumi.log.info)
+        address, host_key, private_key, bundle, url, sha256, user, port = known
+        return MachineShell(machine.name, address, host_key, private_key, bundle, url, sha256, user, int(port))
+
+    return later
+
+
+def _again(args: OnPremiseMachinesArgs, machine: OnPremiseMachine) -> Callable[[], Awaitable[ReinstalledMachine]]:
+    logged_in = _logged_in(args, machine)
+
+    async def later() -> ReinstalledMachine:
+        return ReinstalledMachine(await logged_in(), pulumi.log.info)
 
     return later

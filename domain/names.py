@@ -38,6 +38,8 @@ K3S_REGISTRIES: Final = "/etc/rancher/k3s/registries.yaml"
 K3S_DATA: Final = "/var/lib/rancher"
 """The cluster's data and the images, on every node."""
 K3S_BINARY: Final = "/usr/local/bin/k3s"
+CILIUM_INTERFACE: Final = "cilium_host"
+"""Cilium's own, on every node where it has begun."""
 API_PORT: Final = 6443
 K3S_LOCAL_API_PORT: Final = 6444
 """k3s's own load balancer for the API on 127.0.0.1 of every node, servers and agents."""

@@ -32,8 +32,8 @@ FIRST_WAIT_SECONDS: Final = 60.0
 UNLED_SECONDS: Final = 60.0
 """How long a new interface counts as one that Cilium will still see, where it has seen none so far."""
 UNTOLD_SECONDS: Final = 30.0
-"""How long "it has not seen it" goes on meaning so where nothing can be told any more: after a boot Cilium's own interface
-is there 10 to 12 s before its programs are in it (docs/evidence.md).
+"""How long "it has not seen it" goes on meaning so where nothing can be told any more: after a boot Cilium's own
+interface is there 10 to 12 s before its programs are in it (docs/evidence.md).
 """
 LONGEST_WAIT_SECONDS: Final = 600.0
 """Between two starts of the agent, growing: where it does not help, it must not do harm."""

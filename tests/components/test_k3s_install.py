@@ -1,13 +1,27 @@
-"""What is run on a machine as root: the deadlines are above those of the installer itself."""
+"""What is run on a machine as root: the deadlines are above those of the installer itself, and where k3s runs what goes
+node by node is left to come.
+"""
 
 from __future__ import annotations
 
+import base64
 import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
+import yaml
 
-from components.k3s_install import INSTALL, INSTALL_SECONDS, STAGE, STAGE_SECONDS
-from domain.node_files import script
+from components.k3s_install import INSTALL_SECONDS, STAGE_SECONDS, UPDATE
+from domain.bundle import tar_bundle
+from domain.node_files import NodeFile, node_files, script
+from tests.domain.samples import HOST_KEYS, MN, changed, plan_of, settings_of
+
+CONFIG: Final = "etc/rancher/k3s/config.yaml"
+HOST: Final = {"role": "server", "host_key": HOST_KEYS[0]}
+LATER: Final = "k3s runs here, and takes its other version or settings later, node by node\n"
 
 
 def seconds(name: str) -> int:
@@ -20,7 +34,113 @@ def test_the_machine_ends_them_after_the_installer_has_had_its_time() -> None:
     assert seconds("lock_seconds") + seconds("download_seconds") <= STAGE_SECONDS
 
 
-@pytest.mark.parametrize("command", [INSTALL, STAGE])
-def test_sudo_can_quote_them(command: str) -> None:
-    """``Shell.as_root`` puts them between single quotes."""
-    assert "'" not in command
+class Machine:
+    """A machine's files below a directory, with an installer that only says that it was run."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.add("bin/systemctl", f"#!/bin/sh\n[ -e {root}/active/$3 ]\n")
+        self.add("sys/class/net/cilium_host", "")
+
+    def add(self, path: str, text: str) -> None:
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        file.chmod(0o755)
+
+    def update(self, settings: Mapping[str, Any], *, token: str = "5f") -> subprocess.CompletedProcess[str]:
+        """The command with these settings of mn, whose first machine it is."""
+        plan, given = plan_of("mn", settings), settings_of("mn", settings)
+        files = [file for file in node_files(plan, plan.nodes[0], given, token, "b3") if "install-k3s" not in file.path]
+        files.append(NodeFile("/usr/local/lib/isthmus/install-k3s", 0o755, "#!/bin/sh\necho installed\n"))
+        command = re.sub(r"/(usr|etc|sys)/", rf"{self.root}/\1/", UPDATE)
+        # As the archive has them.
+        command = command.replace('"${1#/}"', f'"${{1#{self.root}/}}"').replace(
+            "--directory /", f"--directory {self.root}"
+        )
+        assert command != UPDATE
+        return subprocess.run(
+            ["sh", "-c", command],
+            input=base64.b64encode(tar_bundle(files)).decode(),
+            env={"PATH": f"{self.root}/bin:/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+
+    def files(self) -> dict[str, str]:
+        return {str(path.relative_to(self.root)): path.read_text() for path in self.root.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Machine:
+    machine = Machine(tmp_path)
+    assert machine.update(MN).stdout == "installed\n"
+    machine.add("active/k3s.service", "")
+    return machine
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"k3s.version": "v1.34.10+k3s1", "k3s.sha256": "5" * 64},
+        {"k3s.server_config": {"etcd-expose-metrics": True}},
+        {"mirrors.registries": {"docker.io": "https://mirror.example"}},
+    ],
+)
+def test_where_k3s_runs_its_version_and_settings_come_later(installed: Machine, changes: dict[str, Any]) -> None:
+    before = installed.files()
+    done = installed.update(changed(MN, changes))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", LATER)
+    assert installed.files() == before, "no secret stays behind either"
+
+    (installed.root / "active/k3s.service").unlink()
+    assert installed.update(changed(MN, changes)).stdout == "installed\n"
+    assert installed.files() != before
+
+
+def test_registries_that_go_come_later_as_well(installed: Machine) -> None:
+    mirrored = changed(MN, {"mirrors.registries": {"docker.io": "https://mirror.example"}})
+    installed.add("etc/rancher/k3s/registries.yaml", "mirrors: {}\n")
+    assert installed.update(MN).stderr == LATER
+    assert installed.update(mirrored).stderr == LATER
+
+
+@pytest.mark.parametrize(
+    ("changes", "token"),
+    [
+        ({}, "5f"),
+        ({}, "60"),
+        ({"k3s.sha256": "5" * 64}, "5f"),
+    ],
+    ids=["nothing", "token", "checksum of the same version"],
+)
+def test_all_else_is_laid_at_once(installed: Machine, changes: dict[str, Any], token: str) -> None:
+    done = installed.update(changed(MN, changes), token=token)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "installed\n", "")
+    assert yaml.safe_load(installed.files()[CONFIG])["token"] == token
+    assert not [path for path in installed.files() if "archive" in path]
+
+
+def test_before_cilium_has_come_all_is_laid_at_once(installed: Machine) -> None:
+    (installed.root / "sys/class/net/cilium_host").unlink()
+    done = installed.update(changed(MN, {"k3s.version": "v1.34.10+k3s1", "k3s.sha256": "5" * 64}))
+    assert done.stdout == "installed\n"
+
+
+def test_the_only_server_becomes_one_of_several_at_once(installed: Machine) -> None:
+    """The others wait for its etcd, and it would wait for them to be ready."""
+    more = [{**HOST, "name": name, "address": f"192.168.7.{at}"} for name, at in (("s-2", 21), ("s-3", 22))]
+    machines = [*MN["isthmus:on_premise"]["machines"], *more]
+    newer = {"k3s.version": "v1.34.10+k3s1", "k3s.sha256": "5" * 64}
+    assert installed.update(changed(MN, {"on_premise.machines": machines, **newer})).stdout == "installed\n"
+    latest = {"k3s.version": "v1.34.11+k3s1", "k3s.sha256": "6" * 64}
+    assert installed.update(changed(MN, {"on_premise.machines": machines, **latest})).stderr == LATER
+
+
+def test_an_archive_that_was_cut_off_changes_nothing(installed: Machine) -> None:
+    before = installed.files()
+    command = re.sub(r"/(usr|etc|sys)/", rf"{installed.root}/\1/", UPDATE)
+    done = subprocess.run(["sh", "-c", command], input="no archive!", capture_output=True, text=True, timeout=20)
+    assert done.returncode != 0
+    assert installed.files() == before

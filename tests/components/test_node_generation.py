@@ -213,12 +213,15 @@ def test_a_node_that_was_away_when_it_was_noted_is_named_with_what_is_true(monke
         ({"settings": 1}, True),
         ({"k3s": "v1.34.8+k3s1"}, True),
         ({"k3s": "v1.34.8+k3s1", "settings": 1}, True),
+        ({"k3s": ""}, False),
     ],
 )
 def test_one_that_is_away_holds_up_its_own_changes_alone(
     monkeypatch: pytest.MonkeyPatch, before: dict[str, Any], raises: bool
 ) -> None:
-    """What a program before this one left has no number of settings, and that alone is no change."""
+    """A program before this one noted no number of settings, and of machines on-premise no k3s either; that alone is
+    no change.
+    """
     deeds, warned = asked_in_vain(monkeypatch)
     after = {"k3s": "v1.34.9+k3s1", "generation": 1.0, "settings": 2.0}
     old = {"k3s": "v1.34.9+k3s1", "generation": 1.0, **before}
@@ -247,7 +250,7 @@ def test_a_number_that_no_resource_has_yet_is_as_good_as_one_that_has(monkeypatc
     """Of machines on-premise there was none before; a number raised in the very first `up` with it is not lost."""
     monkeypatch.setattr(pulumi, "ResourceHook", lambda name, function: (name, function))
     part, unknown = Part("a1", server=False, router=False), cast("Any", None)
-    raised = Remade(part, 2, ran=False, machine=unknown, address=None, found=never, shell=None, raised=True)
+    raised = Remade(part, 2, ran=False, machine=unknown, address=None, found=never, shell=never, raised=True)
     deeds, done = deeds_of(raised)
     ((name, hook),) = cast("Any", deeds.binding("machines-a1").before_create)
     assert name == "machines-a1-noted"
@@ -267,19 +270,6 @@ def test_a_higher_number_alone_makes_it_anew(before: int, after: int, anew: bool
     given = SimpleNamespace(old_inputs={"generation": before}, new_inputs={"generation": after})
     asyncio.run(deeds.before_update(cast("Any", given)))
     assert done == [anew]
-
-
-async def known() -> list[Any]:
-    return [KUBECONFIG, 600, "v1.34.9+k3s1"]
-
-
-def test_k3s_that_comes_by_the_bundle_is_not_upgraded_here() -> None:
-    part = Part("a1", server=False, router=False)
-    one = Remade(part, 1, ran=True, machine=cast("Any", None), address=None, found=never, shell=None)
-    found = cast("Any", SimpleNamespace(future=known))
-    deeds = _Deeds("mn", one, [], found, "", 0.0, cast("Any", None))
-    given = SimpleNamespace(old_inputs={"generation": 2}, new_inputs={"generation": 1})
-    asyncio.run(deeds.before_update(cast("Any", given)))
 
 
 async def never() -> Any:

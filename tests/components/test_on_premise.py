@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import re
+import shlex
 import subprocess
 import tarfile
 from pathlib import Path
 
 import yaml
 
-from components.k3s_install import INSTALL
+from components.k3s_install import INSTALL, UPDATE
 from components.on_premise import LEAVE, UNINSTALL
 from domain.keys import ClusterKeys
 from tests.components.recording import (
@@ -32,7 +33,7 @@ from tests.domain.test_changes import outputs_of
 class TestOnPremise:
     def test_commands(self, mn: Run) -> None:
         command = mn.one("command:remote:Command", "machines-mn-1")
-        assert command.inputs["create"] == command.inputs["update"] == INSTALL
+        assert (command.inputs["create"], command.inputs["update"]) == (INSTALL, UPDATE)
         assert command.inputs["delete"] == (
             "if [ -d /usr/local/lib/isthmus ]; then touch /usr/local/lib/isthmus/leaves; fi"
         )
@@ -53,7 +54,9 @@ class TestOnPremise:
         assert command.timeouts == {"delete": "15m"}
 
     def test_a_machine_that_is_away_holds_up_nothing_but_itself(self, mn: Run) -> None:
-        """Servers and agents wait for the first server; what is in the cluster waits for that one alone."""
+        """Servers and agents wait for the first server; what is in the cluster waits for that one alone, as long as no
+        node has another k3s to go on to.
+        """
         commands = {command.name: set(command.depends_on) for command in mn.of("command:remote:Command")}
         assert commands == {
             "machines-mn-1-uninstall": set(),
@@ -89,6 +92,7 @@ class TestOnPremise:
         found = run_stack(tmp_path, "mn", config=changed(MN, {"on_premise.ssh": {"user": "admin", "port": 2222}}))
         command = found.one("command:remote:Command", "machines-mn-1")
         assert command.inputs["create"] == f"sudo -n sh -c '{INSTALL}'"
+        assert shlex.split(command.inputs["update"]) == ["sudo", "-n", "sh", "-c", UPDATE]
         assert command.inputs["connection"]["port"] == 2222.0
         fetched = found.one("command:remote:Command", "machines-kubeconfig")
         assert fetched.inputs["create"] == "sudo -n sh -c 'timeout -k 30 1260 sh -s -- 1200'"
@@ -203,19 +207,25 @@ def after_an_update(directory: Path, numbers: dict[str, int]) -> Run:
     return run_program(directory, "mn", engine_config_of(config), preview=False, stacks=stacks)
 
 
-def test_generations_stand_in_a_row_that_holds_up_nothing(tmp_path: Path) -> None:
-    """As long as no number is raised: no machine has to be there for them, and nothing in the cluster waits."""
+def test_generations_stand_in_a_row_that_waits_for_no_machine(tmp_path: Path) -> None:
+    """As long as no number is raised: what is in the cluster comes after all that they have to do."""
     found = run_stack(tmp_path, "mn", config=OVER_SSH)
     made = generations(found)
     assert {name: one.inputs["generation"] for name, one in made.items()} == dict.fromkeys(ROW, 1)
-    assert {one.inputs["k3s"] for one in made.values()} == {""}, "k3s comes by the bundle"
+    assert {one.inputs["k3s"] for one in made.values()} == {OVER_SSH["isthmus:k3s"]["version"]}
     assert {one.deleted_with for one in made.values()} == {found.one(COMMAND, "machines-kubeconfig").urn}
     before: list[str] = []
     for name in ROW:
-        assert made[name].depends_on == {"machines-kubeconfig", f"machines-{name}-uninstall", *before}
+        role = "server" if name.startswith("s-") else "agent"
+        assert made[name].depends_on == {
+            "machines-kubeconfig",
+            f"machines-{name}-uninstall",
+            f"machines-{role}-settings",
+            *before,
+        }
         before = [f"machines-{name}-generation"]
     (provider,) = found.of("pulumi:providers:kubernetes")
-    assert provider.depends_on == {"machines-kubeconfig"}
+    assert provider.depends_on == {"machines-kubeconfig", *(f"machines-{name}-generation" for name in ROW)}
 
 
 def test_what_is_made_anew_comes_after_all_that_brings_it_up_to_date(tmp_path: Path) -> None:
@@ -232,7 +242,7 @@ def test_what_is_made_anew_comes_after_all_that_brings_it_up_to_date(tmp_path: P
         "s-2": {"machines-s-2", "machines-s-3"}, "mn-3": {"machines-mn-3", "machines-s-3"},
     }  # fmt: skip
     (provider,) = found.of("pulumi:providers:kubernetes")
-    assert provider.depends_on == {"machines-kubeconfig", "machines-s-2-generation", "machines-mn-3-generation"}
+    assert provider.depends_on == {"machines-kubeconfig", *(f"machines-{name}-generation" for name in ROW)}
     # Only its own resource is another one.
     inputs = {one.name: one.inputs for one in after_an_update(tmp_path, {}).some(COMMAND)}
     assert {one.name: one.inputs for one in found.some(COMMAND)} == inputs

@@ -94,9 +94,8 @@ class Machine:
 
     def left(self) -> set[str]:
         """The files that have come since it was started, without logs and what is gone at the next boot."""
-        return {
-            path for path in self._written() - self._at_first if not path.startswith(("/run/", "/tmp/", "/var/log/"))
-        }
+        gone = ("/run/", "/sys/", "/tmp/", "/var/log/")
+        return {path for path in self._written() - self._at_first if not path.startswith(gone)}
 
     @property
     def is_on(self) -> bool:

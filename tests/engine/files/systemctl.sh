@@ -1,7 +1,7 @@
 #!/bin/sh
 # systemctl of a machine of the tests (machine.py): it knows the two units of k3s. While k3s.service runs, the API of the
-# tests is served at port 6443 of the machine, by way of systemd's own proxy. A start leaves a word on an empty disk, and notes
-# whether it might have begun a cluster. A unit does not start where a test has said so, nor with an argument that no kubelet
+# tests is served at port 6443 of the machine, by way of systemd's own proxy. A start leaves a word on an empty disk and what
+# Cilium makes in the kernel, and notes whether it might have begun a cluster. A unit does not start where a test has said so, nor with an argument that no kubelet
 # and no API server knows.
 set -eu
 
@@ -16,7 +16,7 @@ start() {
     [ -e "/etc/systemd/system/$1" ] || { echo "Unit $1 not found." >&2; exit 5; }
     /usr/local/bin/k3s --version >/dev/null
     echo none >"$units/$1"
-    mkdir -p "${disk%/*}"
+    mkdir -p "${disk%/*}" /sys/class/net/cilium_host
     [ -e "$disk" ] || cat /proc/sys/kernel/random/uuid >"$disk"
     [ ! -e "$may_start" ] || echo "$1" >>"$tests/begun"
     [ "$1" = k3s.service ] || return 0
