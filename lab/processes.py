@@ -54,7 +54,7 @@ class Identity:
         """True while this process runs; a zombie does not."""
         child = _children.get(self.pid)
         if child is not None and child.poll() is not None:
-            del _children[self.pid]
+            _children.pop(self.pid, None)  # Unless another thread has just done so.
         fields = _stat(self.pid)
         return fields is not None and int(fields[19]) == self.start_time and fields[0] not in "ZX"
 

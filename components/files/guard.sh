@@ -64,6 +64,8 @@ lay_refusing() {
         ;;
     esac
     quietly ip link delete dev "$REFUSING_INTERFACE"
+    # And with it the routes by it, where it was still there: the kernel takes a network down a while after its name.
+    routes=
     quietly ip netns delete "$namespace"
     ip netns add "$namespace" || return 1
     ip link add name "$REFUSING_INTERFACE" type veth peer name refused netns "$namespace" || return 1

@@ -63,6 +63,22 @@ def test_what_a_helper_launches_is_not_taken_for_it(directory: Path, monkeypatch
     assert machine.alive
 
 
+class Ended(subprocess.Popen[bytes]):
+    """A child of which another thread learns at the same moment that it has ended."""
+
+    def poll(self) -> int:
+        processes._children.pop(self.pid, None)
+        return self.wait()
+
+
+def test_two_threads_may_find_that_one_has_ended() -> None:
+    child = Ended(["true"])
+    identity = processes.Identity(pid=child.pid, start_time=1)
+    processes._children[child.pid] = child
+    assert not identity.alive
+    assert child.pid not in processes._children
+
+
 def test_a_helper_outlives_the_process_that_has_started_it_without_a_word(directory: Path) -> None:
     script = (
         "import subprocess, sys; from lab import processes; "
