@@ -20,9 +20,10 @@ import pytest
 from components.keeper_program import program as delivered
 from tests.engine.api_server import free_port
 
-DEADLINE_SECONDS = 20
+DEADLINE_SECONDS = 40
+"""A guard. The longest wait is 5 s where nothing else runs: for a sibling that was never heard to be dead."""
 
-pytestmark = [pytest.mark.link, pytest.mark.usefixtures("own_network")]
+pytestmark = [pytest.mark.link, pytest.mark.timeout(240), pytest.mark.usefixtures("own_network")]
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +122,8 @@ def test_a_stopped_process_is_dead_after_a_second_and_alive_again_at_its_first_w
     process = pair.running["mn-2"]
     process.send_signal(signal.SIGSTOP)
     took = until(lambda: pair.state("mn-1", "mn-2") == "dead")
-    assert 0.7 < took < 5
+    # 1.6 s in rounds of 0.2 s, each of which is later on a busy machine.
+    assert 0.7 < took < 8
     process.send_signal(signal.SIGCONT)
     until(lambda: pair.state("mn-1", "mn-2") == "alive")
     # It has slept, and does not think that others were dead meanwhile.

@@ -214,7 +214,8 @@ def test_names_fail_fast(pair: Pair) -> None:
     for name in (CLOUD, ONPREM):
         start = time.monotonic()
         assert machines.exec(name, ["getent", "hosts", "example.org"]).returncode == 2
-        assert time.monotonic() - start < 2
+        # A resolver that waits for a name server takes 5 s for its first try.
+        assert time.monotonic() - start < 4
 
 
 def test_ping_over_the_internet_and_through_the_nat(pair: Pair) -> None:
@@ -333,7 +334,7 @@ def test_a_machine_that_ends_itself_is_off_and_can_be_started(pair: Pair, comman
     assert machines.status(ONPREM) == "running"
     card = mac_address(ONPREM)
     machines.exec(ONPREM, ["systemctl", command])
-    wait_until(lambda: machines.status(ONPREM) == "off", what="the machine is off", deadline_seconds=30)
+    wait_until(lambda: machines.status(ONPREM) == "off", what="the machine is off", deadline_seconds=120)
     with pytest.raises(MachineError, match="machine test-onprem is off"):
         machines.exec(ONPREM, ["true"])
     # Its journal can still be read.
@@ -352,7 +353,8 @@ def test_a_machine_is_switched_off_in_time_whatever_it_runs(pair: Pair) -> None:
     machines.exec(ONPREM, ["systemd-run", "--unit=stubborn", "bash", "-c", "trap '' TERM; while :; do sleep 1; done"])
     start = time.monotonic()
     machines.stop(ONPREM, graceful=False)
-    assert time.monotonic() - start < 5
+    # It waits for nobody: systemd alone would give the unit 90 s.
+    assert time.monotonic() - start < 20
     assert not machines.running(ONPREM)
     assert cgroups.processes(ONPREM) == set()
     machines.start(ONPREM)
@@ -372,16 +374,21 @@ def test_only_a_machine_without_power_ends_without_a_goodbye(
 ) -> None:
     """The healthy twin is a machine that is killed: its kernel closes the connection, and the other end hears of it."""
     machines.exec(ONPREM, ["systemd-run", "--unit=hold", "python3", "-c", HOLD], check=True)
-    wait_until(lambda: ":7000" in machines.exec(ONPREM, ["ss", "-Hltn"]).stdout, what="it listens", deadline_seconds=10)
+    wait_until(lambda: ":7000" in machines.exec(ONPREM, ["ss", "-Hltn"]).stdout, what="it listens", deadline_seconds=60)
     hear = f"import socket; s = socket.create_connection(('{LAN.ip}', 7000)); s.recv(1); print('on', flush=True); "
-    hear += "s.settimeout(4); print(s.recv(1))"
+    # It begins to wait when the machine is off, however long that took: what came until then is there to be heard.
+    hear += "input(); s.settimeout(4); print(s.recv(1))"
     listener = subprocess.Popen(
-        from_workstation("python3", "-c", hear), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        from_workstation("python3", "-c", hear),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert listener.stdout is not None
     assert listener.stdout.readline() == "on\n"
     switch_off(ONPREM)
-    heard, error = listener.communicate(timeout=20)
+    heard, error = listener.communicate("off\n", timeout=60)
     assert ("TimeoutError" not in error, not machines.running(ONPREM)) == (goodbye, True), (heard, error)
     machines.start(ONPREM)
     assert machines.wait_boot(ONPREM, deadline_seconds=BOOT_SECONDS) == "running"
@@ -436,8 +443,13 @@ def test_errors_say_which_machine(pair: Pair, call: Callable[[], object], messag
 
 def test_a_command_that_hangs_ends_at_its_deadline(pair: Pair) -> None:
     with pytest.raises(DeadlinePassed, match=r"machine test-cloud: sleep did not end within 0\.5 s"):
-        machines.exec(CLOUD, ["sleep", "60"], deadline_seconds=0.5)
-    assert machines.exec(CLOUD, ["pgrep", "-x", "sleep"]).returncode == 1
+        machines.exec(CLOUD, ["sleep", "600"], deadline_seconds=0.5)
+    # Killed it is by now, and there until the machine's systemd has reaped it.
+    wait_until(
+        lambda: machines.exec(CLOUD, ["pgrep", "-x", "sleep"]).returncode == 1,
+        what="what it had begun is gone",
+        deadline_seconds=60,
+    )
 
 
 def test_user_data_and_keys_are_for_root_only(pair: Pair) -> None:

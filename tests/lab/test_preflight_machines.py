@@ -16,6 +16,7 @@ from typing import Any, Final
 import pytest
 
 from lab import machines, network
+from lab.commands import wait_until
 from tests.domain.samples import MN, changed, text
 from tests.lab.raised import REPOSITORY, machine_at
 
@@ -126,6 +127,12 @@ def test_every_fault_of_every_machine_in_one_run(site: Site) -> None:
     }
     for name, script in breaking.items():
         machines.exec(name, ["sh", "-euc", script], check=True)
+    # systemd-run is content once the process is there, which is before that listens.
+    wait_until(
+        lambda: ":10250 " in machines.exec(first, ["ss", "-Hltn"], check=True).stdout,
+        what="somebody listens where the kubelet does",
+        deadline_seconds=60,
+    )
     keys = host_keys()
     keys["test-look-4"] = keys[first]
     keys[third], wrong = keys[third], keys[second]

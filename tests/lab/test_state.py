@@ -251,7 +251,8 @@ class TestTeardown:
         start = time.monotonic()
         with state.exclusive():
             assert state.teardown() == []
-        assert time.monotonic() - start < 20
+        # It waits for no clean shutdown, which a machine has 90 s for.
+        assert time.monotonic() - start < 60
         assert state.leftovers() == []
         assert self.settings() == settings
         assert (self.namespaces(), self.links()) == (namespaces, links)

@@ -60,8 +60,12 @@ class StandIn:
 
     @property
     def client(self) -> Any:
-        """The official client, polling quickly. Untyped: its models call every field optional."""
-        return hcloud.Client(token=self.token, api_endpoint=self.endpoint, poll_interval=0.01, timeout=10)
+        """The official client, polling quickly, and as long as machines may take, which is more than its own 120 polls.
+        Untyped: its models call every field optional.
+        """
+        return hcloud.Client(
+            token=self.token, api_endpoint=self.endpoint, poll_interval=0.01, poll_max_retries=20_000, timeout=60
+        )
 
     @property
     def state(self) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def test_a_server_is_a_machine(api: StandIn, public_key: str) -> None:
     assert public_key.split()[1] in machines.exec("standin-1", ["cat", "/root/.ssh/authorized_keys"]).stdout
 
     # The firewall lets SSH in and nothing else; the server without one is open.
-    wait_until(lambda: connects(address, 22), what="sshd answers", deadline_seconds=20)
+    wait_until(lambda: connects(address, 22), what="sshd answers", deadline_seconds=60)
     assert not pings(topology.SERVICES_NAMESPACE, address)
     assert pings(topology.SERVICES_NAMESPACE, second.public_net.ipv4.ip)
     for action in firewall.set_rules([PING]):
@@ -134,6 +134,6 @@ def test_a_server_is_a_machine(api: StandIn, public_key: str) -> None:
     assert not {"standin-1", "standin-2"} & set(machines.list_machines())
     private.delete()
     wait_until(
-        lambda: not network.exists(network_namespace(private.id)), what="the bridge is removed", deadline_seconds=10
+        lambda: not network.exists(network_namespace(private.id)), what="the bridge is removed", deadline_seconds=60
     )
     assert not connects(address, 22)

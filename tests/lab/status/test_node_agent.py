@@ -186,6 +186,8 @@ ip link set veth0 up
 ip link set lo up
 ip -n cni-one address add 10.42.0.5/24 dev eth0
 ip -n cni-one link set eth0 up
+# The end that came up first sends nothing before the kernel has seen its carrier.
+until ip link show dev veth0 | grep -q "state UP"; do sleep 0.05; done
 exec "$@"
 """
 
