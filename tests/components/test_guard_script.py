@@ -26,7 +26,7 @@ POD = "10.52.3.4"
 TUNNEL = GuardState("100.92.0.7", {"10.52.0.0/16": "tunnel", "100.92.0.8/32": "tunnel"})
 NONE = GuardState("100.92.0.7", {"10.52.0.0/16": "none", "100.92.0.8/32": "tunnel"})
 
-pytestmark = pytest.mark.link
+pytestmark = [pytest.mark.link, pytest.mark.timeout(180)]
 
 
 @dataclass
@@ -156,8 +156,8 @@ def node(tmp_path: Path) -> Iterator[Node]:
 
 def carried(node: Node, interface: str, within: str = "") -> None:
     """Waits for the interface's carrier, ``within`` a network of that name: the kernel makes it known later, once a
-    second for all interfaces, and until then it loses what is sent there. LOWER_UP alone is the carrier itself, which is
-    there before (netif_carrier_on in net/sched/sch_generic.c).
+    second for all interfaces, and until then it loses what is sent there. LOWER_UP is no sign of that: it is there when
+    the carrier is (netif_carrier_on in net/sched/sch_generic.c).
     """
     enter = f"nsenter --net=/run/netns/{within} " if within else ""
     while "state UP" not in node.sh(f"{enter}ip -oneline link show dev {interface}"):

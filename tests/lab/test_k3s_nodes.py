@@ -150,7 +150,7 @@ def test_a_pod_runs_from_mirrored_images_and_answers_exec_and_logs(cluster: Clus
     # The controllers make the one that every pod has, and before that the API refuses pods.
     wait_until(service_accounts, what="the namespace has its service account", deadline_seconds=GUARD_SECONDS)
     cluster.kubectl("apply", "--filename=-", text=json.dumps(POD))
-    cluster.kubectl("wait", "--for=condition=Ready", "--timeout=90s", "pod/probe")
+    cluster.kubectl("wait", "--for=condition=Ready", "--timeout=110s", "pod/probe")
     answer = cluster.kubectl("exec", "probe", "--", "curl", "-fsS", f"http://{ADDRESSES[AGENT]}:8080/hostname")
     assert answer == f"{AGENT}\n"
     # containerd writes what a container says on its own time.
@@ -192,7 +192,7 @@ def test_a_restart_keeps_pods_and_the_kubeconfig(cluster: Cluster) -> None:
     cluster.run(AGENT, "systemctl", "restart", "k3s-agent")
     cluster.run(SERVER, "systemctl", "restart", "k3s")
     assert seen() == before
-    cluster.kubectl("wait", "--for=condition=Ready", "--timeout=60s", "pod/probe")
+    cluster.kubectl("wait", "--for=condition=Ready", "--timeout=110s", "pod/probe")
 
 
 def test_a_killed_component_comes_back(cluster: Cluster) -> None:
