@@ -15,8 +15,7 @@ from domain.places.registry import StackSettings
 from domain.plan import address_plan
 from domain.stack_directory import read_stack_files
 from lab import netbird_server, project, state
-from lab.commands import wait_until
-from lab.errors import DeadlinePassed, LabError
+from lab.errors import LabError
 from lab.kubernetes import Cluster
 from lab.project import Tools
 from lab.reporting import Reporter
@@ -27,12 +26,11 @@ from lab.verify.causes import told, with_causes
 from lab.verify.checks import Check, World, all_checks
 from lab.verify.results import CheckResult, Verdict, result
 from lab.verify.sessions import Session
-from lab.verify.workload import PLACEMENTS, PORT, SERVICE_PORT, Placement, Probes, cluster_ip_service
+from lab.verify.settling import settle
+from lab.verify.workload import PLACEMENTS, Placement
 
 AT_ONCE: Final = 16
 """So many checks are made at the same time: most of them wait, for a packet that must not come above all."""
-SETTLE_DEADLINE_SECONDS: Final = 30.0
-"""New pods need a moment until every agent has them in its egress map and their names are known."""
 
 
 def verify(
@@ -129,7 +127,7 @@ def _world(lab: Topology, tools: Tools, reporter: Reporter, *, keep: bool) -> It
                 sessions[cluster_probes.site.name, placement] = stack.enter_context(session)
         world = World(lab=lab, probes=probes, sessions=sessions, pod_mtu=pod_mtu, api=api, cluster_ips=cluster_ips)
         with reporter.step("Waiting until the probes are known everywhere"):
-            _settle(world)
+            settle(world)
         with reporter.step("Checking"):
             yield world
 
@@ -145,32 +143,6 @@ def settings_of(stack: str) -> StackSettings:
     if problems := check_fleet(fleet):
         raise LabError("\n".join(str(problem) for problem in problems))
     return fleet.stacks[stack]
-
-
-def _settle(world: World) -> None:
-    """Waits until each pod gets through to every other cluster by name; a broken link is left to the checks."""
-
-    def asks(source: str, placement: Placement, target: Probes) -> bool:
-        session = world.sessions[source, placement]
-        wanted = [(target.pod("other").address, PORT)]
-        if world.carries_cluster_ips(source, target.site.name):
-            wanted += [(target.services[cluster_ip_service(place)], SERVICE_PORT) for place in PLACEMENTS]
-        return all(
-            session.ask("tcp", address=address, port=port, seconds=1).get("ok") for address, port in wanted
-        ) and bool(session.ask("resolve", name=target.service_name, seconds=2).get("ok"))
-
-    waiting = {
-        (source.name, placement, target.name) for source, target in world.lab.directions() for placement in PLACEMENTS
-    }
-
-    def settled() -> bool:
-        for source, placement, target in sorted(waiting):
-            if asks(source, placement, world.probes[target]):
-                waiting.discard((source, placement, target))
-        return not waiting
-
-    with contextlib.suppress(DeadlinePassed):
-        wait_until(settled, what="The probes settle", deadline_seconds=SETTLE_DEADLINE_SECONDS, every_seconds=0.3)
 
 
 def _remove(lab: Topology, tools: Tools, reporter: Reporter) -> None:
