@@ -24,6 +24,7 @@ from lab.status import Status, collect
 from lab.topology import DEFAULT, SITES
 from lab.verify.results import CheckResult
 from lab.verify.run import verify
+from tests.link.assertions import in_health
 from tests.link.underlay import Underlay, watching
 
 Verify = Callable[..., dict[str, CheckResult]]
@@ -51,6 +52,7 @@ and goes, every cluster gets a second router, the lab is raised anew with three 
 """
 ANEW: Final = "test_recovery"
 """It begins with the end of both stacks, and raises them as their files say."""
+HEALTHY_SECONDS: Final = 150.0
 
 
 def rank(module: str) -> tuple[int, int, str]:
@@ -140,6 +142,15 @@ def run_verify(tools: Tools) -> Verify:
         return {result.id: result for result in verify(DEFAULT, tools, Silent(), only=only)}
 
     return run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _begins_in_health(tools: Tools, request: pytest.FixtureRequest) -> None:
+    """What the module before has left in motion, a router that comes back or a new pod of Cilium's, is no matter of
+    this one. Those that take the lab apart look for themselves.
+    """
+    if rank(request.path.stem) < rank(ANEW):
+        in_health(DEFAULT, tools, within_seconds=HEALTHY_SECONDS)
 
 
 @pytest.fixture

@@ -255,7 +255,11 @@ def what_runs(pulumi: Pulumi, clusters: Mapping[str, Cluster]) -> dict[str, Any]
     }
 
 
-@pytest.mark.parametrize("command", [("preview",), ("up", "--yes"), ("up", "--yes", "--skip-preview")], ids=" ".join)
+@pytest.mark.parametrize(
+    "command",
+    [("preview",), pytest.param(("up", "--yes"), marks=pytest.mark.thorough), ("up", "--yes", "--skip-preview")],
+    ids=" ".join,
+)
 def test_another_pod_cidr_is_refused_by_pulumi(
     command: tuple[str, ...], copied_project: Path, pulumi: Pulumi, clusters: Mapping[str, Cluster]
 ) -> None:

@@ -44,7 +44,6 @@ HEALTHY_SECONDS = 150.0
 @pytest.fixture(scope="module")
 def world(tools: Tools) -> Iterator[World]:
     """Probe pods on a router's node and another one in every cluster."""
-    in_health(DEFAULT, tools, within_seconds=HEALTHY_SECONDS)
     with world_of(DEFAULT, tools, Silent()) as made:
         in_health(DEFAULT, tools, within_seconds=HEALTHY_SECONDS)
         yield made
@@ -155,24 +154,29 @@ KEEPER: Final = "[k]eeper.pyz"
 def stopped(lab: Lab, name: str, program: str) -> Iterator[None]:
     """For the block guard or keeper of the router, by a signal: they mend in a moment what a person has to see.
 
-    The kubelet starts one anew that is silent for a minute.
+    The kubelet starts one anew that is silent for a minute, so there may be none for a moment.
     """
 
-    def send(signal: str) -> None:
-        lab.on_router(name, "pkill", "--signal", signal, "-f", program)
+    def send(signal: str) -> bool:
+        """Whether somebody got it."""
+        code = machines.exec(lab.router(name), ["pkill", "--signal", signal, "-f", program]).returncode
+        # 2 and more are its own faults (pgrep(1)).
+        assert code in (0, 1), f"pkill ended with code {code}"
+        return code == 0
 
     with mended(lambda: send("CONT")):
-        send("STOP")
+        wait_until(lambda: send("STOP"), what=f"{program} runs on the router of {name}", deadline_seconds=60.0)
         yield
 
 
 def test_netbirds_ip_rules_deleted_and_the_guard_leads(lab: Lab) -> None:
-    with mended(lambda: lab.new_router("de")):
+    """The keeper lays them again when it goes on."""
+    with stopped(lab, "de", KEEPER):
         for priority in ("105", "110"):
             lab.on_router("de", "ip", "-4", "rule", "delete", "priority", priority)
-        time.sleep(3)
         status = lab.look()
         assert [status.link(*ends).verdict for ends in (("de", "mn"), ("mn", "de"))] == ["up", "up"]
+        assert "rules-missing" in {cause.id for cause in status.link("de", "mn").causes}
 
 
 def test_the_ip_rules_deleted(lab: Lab) -> None:
@@ -309,7 +313,8 @@ def test_the_interface_taken_down(lab: Lab) -> None:
 
 
 def test_a_router_frozen(lab: Lab) -> None:
-    with mended(lambda: FAULTS["agent-stopped"].undo(lab.router("mn"))):
+    # The keeper has an agent made anew that does not answer for some seconds.
+    with stopped(lab, "mn", KEEPER), mended(lambda: FAULTS["agent-stopped"].undo(lab.router("mn"))):
         lab.breaks("mn", "agent-stopped")
         status, cause = lab.told("de", "mn", "agent-frozen", verdict="down")
         assert cause.where == f"{lab.router('mn')}, router of mn"
