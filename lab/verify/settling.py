@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from lab.commands import wait_until
@@ -30,7 +31,7 @@ def settle(world: World) -> None:
         for source, placement, target in sorted(ways):
             session, probes = world.sessions[source, placement], world.probes[target]
             done = (
-                knows(session, probes)
+                knows(session, {probes.service_name: addresses_of(probes)})
                 if source == target
                 else gets_through(session, probes, services=world.carries_cluster_ips(source, target))
             )
@@ -48,25 +49,37 @@ def settle(world: World) -> None:
 
 
 def gets_through(session: Session, target: Probes, *, services: bool) -> bool:
-    """Whether a pod reaches another cluster's pods, the services in front of them and their names, each of them.
+    """Whether a pod reaches another cluster's pods and, where they are let across, the services in front of them, and
+    knows all of their names.
 
     One does not stand for the next: Kubernetes gives each service its endpoints at its own time, some a second later
     (its controller rests after a look at an old slice), and a pod is ready before its UDP server listens. Names come
-    last, since a denial is remembered for some seconds.
+    last, since a denial is remembered for some seconds, as are those of former pods.
     """
-    backends = [target.services[cluster_ip_service(backend)] for backend in BACKENDS] if services else []
-    connected = [(pod.address, PORT) for pod in target.pods] + [(address, SERVICE_PORT) for address in backends]
+    behind = {backend: target.services[cluster_ip_service(backend)] for backend in BACKENDS}
+    connected = [(address, PORT) for address in addresses_of(target)]
     if services:
-        connected.append((target.services[STICKY], SERVICE_PORT))
+        connected += [(address, SERVICE_PORT) for address in (*behind.values(), target.services[STICKY])]
+    names = {target.service_name: addresses_of(target)}
+    names |= {target.pod_host(pod): [pod.address] for pod in target.pods}
+    names |= {target.service_host(cluster_ip_service(backend)): [address] for backend, address in behind.items()}
     return (
         all(session.ask("tcp", address=address, port=port, seconds=1).get("ok") for address, port in connected)
-        and all(session.ask("udp", host=address, port=SERVICE_PORT, seconds=1).get("ok") for address in backends)
-        and knows(session, target)
-        and all(session.ask("resolve", name=target.pod_host(pod), seconds=2).get("ok") for pod in target.pods)
+        and (not services or all(_says_who(session, address) for address in behind.values()))
+        and knows(session, names)
     )
 
 
-def knows(session: Session, target: Probes) -> bool:
-    """Whether the headless service's name has the addresses of all pods behind it."""
-    answer = session.ask("resolve", name=target.service_name, seconds=2)
-    return bool(answer.get("ok")) and sorted(answer["addresses"]) == sorted(pod.address for pod in target.pods)
+def _says_who(session: Session, address: str) -> bool:
+    return bool(session.ask("udp", host=address, port=SERVICE_PORT, seconds=1).get("ok"))
+
+
+def addresses_of(probes: Probes) -> list[str]:
+    """Of the pods behind the headless service."""
+    return [pod.address for pod in probes.pods]
+
+
+def knows(session: Session, names: Mapping[str, Sequence[str]]) -> bool:
+    """Whether each name has these addresses and no other."""
+    answers = ((session.ask("resolve", name=name, seconds=2), wanted) for name, wanted in names.items())
+    return all(answer.get("ok") and sorted(answer["addresses"]) == sorted(wanted) for answer, wanted in answers)

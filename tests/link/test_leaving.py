@@ -144,9 +144,8 @@ def test_a_worker_leaves_and_comes_back_under_its_name(
 
             change_settings("de", {WORKERS: 2})
             up(pulumi, ["de"])
-            again = nodes(de)[WORKER]
-            assert is_ready(again)
-            assert again["metadata"]["uid"] != first
+            wait_until(lambda: takes_pods(de), what=f"{WORKER} takes pods again", deadline_seconds=180.0)
+            assert nodes(de)[WORKER]["metadata"]["uid"] != first
     finally:
         up(pulumi, ["de"])
     assert servers() == before
