@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,9 +67,10 @@ class Traffic:
     def since(self, moment: float) -> list[tuple[Way, dict[str, Any]]]:
         return [(way, answer) for begun, way, answer in list(self.tried) if begun >= moment]
 
-    def last(self, way: Way) -> dict[str, Any]:
-        """Its last answer; as if it had reached the other cluster where it has none yet."""
-        return next((answer for _, of, answer in reversed(list(self.tried)) if of == way), {"ok": True})
+    def refused(self, ways: Collection[Way], since: float) -> bool:
+        """Whether of all that has ended and was begun since then the last attempt of each was refused at once."""
+        last = dict(self.since(since))
+        return last.keys() >= set(ways) and all(at_once(last[way]) for way in ways)
 
 
 @pytest.fixture(scope="module")
@@ -196,12 +197,13 @@ def test_without_a_route_packets_are_refused_at_once(
     # The router's own pods need no policy; those of the other node are not led to it.
     places: tuple[Placement, ...] = ("other",) if fault is egress_policy_away else PLACEMENTS
     ways = [(source, place) for place in places]
+    begun = time.monotonic()
     undo = fault(lab)
     made = time.monotonic()
     try:
         # An agent has to hear of it, or to end. What is under way then may be lost.
         wait_until(
-            lambda: all(at_once(traffic.last(way)) for way in ways),
+            lambda: traffic.refused(ways, begun),
             what=f"{source}'s pods are refused at once",
             deadline_seconds=TOLD_SECONDS,
             state=lambda: str(traffic.tried[-12:]),
