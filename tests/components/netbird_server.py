@@ -44,12 +44,15 @@ class Netbird:
     """(method, path): with the next such request the server is away, for it and for all that come."""
     away: bool = False
     ids: int = 0
+    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+    """Of whoever changes something, or looks at more than one thing, while the server runs: its requests have it."""
 
     def add(self, collection: str, **body: Any) -> Json:
         """Puts an object there, whatever the server thinks of it."""
-        self.ids += 1
-        made = {"id": f"id{self.ids}", **copy.deepcopy(_DEFAULTS.get(_kind(collection), {})), **body}
-        self.objects.setdefault(collection, []).append(made)
+        with self.lock:
+            self.ids += 1
+            made = {"id": f"id{self.ids}", **copy.deepcopy(_DEFAULTS.get(_kind(collection), {})), **body}
+            self.objects.setdefault(collection, []).append(made)
         return made
 
     def group(self, name: str, *peers: str) -> str:
@@ -266,7 +269,6 @@ def _kind(collection: str) -> str:
 def running(account: Netbird | None = None) -> Iterator[Netbird]:
     """A server on a free port, or the given one's account again."""
     netbird = account or Netbird()
-    lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_: Any) -> None:
@@ -275,7 +277,7 @@ def running(account: Netbird | None = None) -> Iterator[Netbird]:
         def _serve(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length)) if length else None
-            with lock:
+            with netbird.lock:
                 self._serve_alone(self.path.removeprefix("/api"), body)
 
         def _serve_alone(self, path: str, body: Any) -> None:

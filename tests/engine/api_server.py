@@ -79,13 +79,16 @@ class ApiServer:
         self._processes.append(subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL))
 
     def wait(self) -> None:
-        """Returns once it serves and has kube-system."""
+        """Returns once it serves all that it stores, and has kube-system. Before it is ready it answers for its own kinds
+        alone: of those that definitions make it says for a moment that there are none.
+        """
         end = time.monotonic() + START_SECONDS
         while True:
             try:
-                if self.call("GET", "/api/v1/namespaces/kube-system")[0] == 200:
+                said = [self.call("GET", path)[0] for path in ("/readyz", "/api/v1/namespaces/kube-system")]
+                if said == [200, 200]:
                     return
-                reason = "no kube-system"
+                reason = f"/readyz and kube-system: {said}"
             except OSError as error:
                 reason = str(error)
             for process in self._processes:
@@ -140,8 +143,14 @@ class ApiServer:
         return answer
 
     def events(self, collection: str, since: str) -> Iterator[dict[str, Any]]:
-        """What has happened to the objects of a collection after a resource version."""
-        path = f"{collection}?watch=1&resourceVersion={since}&timeoutSeconds=1"
-        for event in self.call("GET", path)[1]:
-            assert event["type"] in ("ADDED", "MODIFIED", "DELETED"), event
-            yield event
+        """What has happened to the objects of a collection after a resource version, up to now."""
+        now = max(int(one["metadata"]["resourceVersion"]) for one in self.call("GET", collection)[1]["items"])
+        end = time.monotonic() + START_SECONDS
+        while int(since) < now:
+            # A watch ends with its second, also where it was told nothing in it.
+            assert time.monotonic() < end, f"{collection}: no event of {now}, after {since}"
+            path = f"{collection}?watch=1&resourceVersion={since}&timeoutSeconds=1"
+            for event in self.call("GET", path)[1]:
+                assert event["type"] in ("ADDED", "MODIFIED", "DELETED"), event
+                since = event["object"]["metadata"]["resourceVersion"]
+                yield event

@@ -14,6 +14,7 @@ from tests.domain.samples import DE, changed
 from tests.engine.api_server import ApiServer
 from tests.engine.project import Engine, Project
 from tests.engine.world import World
+from tests.held_port import held_port
 from tests.lab.hetzner_api.conftest import StandIn
 
 
@@ -54,14 +55,18 @@ StartHetzner = Callable[..., StandIn]
 def start_hetzner(tmp_path: Path) -> Iterator[StartHetzner]:
     """Starts the stand-in with options of its own."""
     started: list[StandIn] = []
+    with ExitStack() as stack:
 
-    def start(**options: Any) -> StandIn:
-        started.append(StandIn(tmp_path / "hetzner", MemoryBackend(), **options))
-        return started[-1]
+        def start(**options: Any) -> StandIn:
+            # Of one that is stopped and started again nobody else gets the port in between.
+            chosen = {"port": options.get("port") or held_port(stack)}
+            backend = options.pop("backend", None) or MemoryBackend()
+            started.append(StandIn(tmp_path / "hetzner", backend, **{**options, **chosen}))
+            return started[-1]
 
-    yield start
-    for stand_in in started:
-        stand_in.stop()
+        yield start
+        for stand_in in started:
+            stand_in.stop()
 
 
 @pytest.fixture

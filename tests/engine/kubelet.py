@@ -97,21 +97,25 @@ class Kubelet:
 
     def _work(self) -> None:
         while not self._ended.wait(POLL_SECONDS):
-            # An API server that is away, or an object that another one has changed or deleted meanwhile.
+            # An API server that is away.
             with contextlib.suppress(OSError, Refused, http.client.HTTPException):
                 self._look()
 
     def _look(self) -> None:
         pods = self._api.items("/api/v1/pods")
         for pod in pods:
-            self._keep(pod, pods)
+            # An object that another one has changed or deleted meanwhile, or that is not there yet: the next time.
+            with contextlib.suppress(OSError, Refused, http.client.HTTPException):
+                self._keep(pod, pods)
         for uid in self._running.keys() - {pod["metadata"]["uid"] for pod in pods}:
-            self._running.pop(uid)()
+            self._end(uid)
 
     def _keep(self, pod: Json, pods: list[Json]) -> None:
         metadata = pod["metadata"]
         path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
         if "deletionTimestamp" in metadata:
+            # As a kubelet: whoever sees that the pod is gone knows that its containers are.
+            self._end(metadata["uid"])
             self._api.delete(path, now=True)
         elif "nodeName" not in pod["spec"]:
             node = self._node_for(pod, pods)
@@ -145,10 +149,13 @@ class Kubelet:
                 return str(name)
         return None
 
-    def _keep_down(self, pod: Json, path: str) -> None:
-        end = self._running.pop(pod["metadata"]["uid"], None)
+    def _end(self, uid: str) -> None:
+        end = self._running.pop(uid, None)
         if end is not None:
             end()
+
+    def _keep_down(self, pod: Json, path: str) -> None:
+        self._end(pod["metadata"]["uid"])
         status = self._status(pod)
         if pod["status"].get("phase") != "Pending" or not pod["status"].get("containerStatuses"):
             for container_status in status["containerStatuses"]:

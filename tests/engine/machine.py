@@ -22,8 +22,10 @@ from typing import Any, Final
 import yaml
 
 from domain.names import API_PORT
+from lab import processes
 from lab.base import ensure_machine_tree
 from tests.engine.kube_api import until
+from tests.engine.project import kill_one
 
 FILES: Final = Path(__file__).parent / "files"
 K3S: Final = (FILES / "k3s.sh").read_bytes()
@@ -136,8 +138,12 @@ class Machine:
         return {f"/{(Path(folder) / name).relative_to(upper)}" for folder, _, names in os.walk(upper) for name in names}
 
     def stop(self) -> None:
-        """The machine is gone with all that runs on it."""
-        self._process.kill()
+        """The machine is gone with all that runs on it: nobody has its address any more."""
+        if not self.is_on:
+            return
+        # Its first process, and not who waits for that: this one ends when all of the machine have.
+        for first in processes.children(self._process.pid) or [self._process.pid]:
+            kill_one(first)
         self._process.wait()
 
 

@@ -34,6 +34,8 @@ EGRESS = "/apis/cilium.io/v2/ciliumegressgatewaypolicies/isthmus-to-de"
 METADATA = "/apis/cilium.io/v2/ciliumclusterwidenetworkpolicies/isthmus-deny-metadata"
 ROUTER = "/apis/netbird.io/v1alpha1/namespaces/netbird/networkrouters/isthmus-mn"
 SETUP_KEY = "/apis/netbird.io/v1alpha1/namespaces/netbird/setupkeys/isthmus-mn-router"
+AGENTS = "/apis/apps/v1/namespaces/netbird/deployments/networkrouter-isthmus-mn"
+"""What the router's agents run in. It goes some time after the router, by Kubernetes' garbage collector."""
 NODE = "/api/v1/nodes/worker-b"
 GUARD = "/apis/apps/v1/namespaces/kube-system/daemonsets/isthmus-guard"
 KEEPER = "/apis/apps/v1/namespaces/kube-system/daemonsets/isthmus-keeper"
@@ -169,8 +171,9 @@ def guard_and_keeper_changed(world: World) -> set[tuple[str, str]]:
 def kubernetes_deleted(world: World) -> set[tuple[str, str]]:
     for path in (DNS, COREFILE, RELAY, SERVICE, EGRESS, METADATA, TOKEN, ROUTER, SETUP_KEY):
         world.api.delete(path)
-    for path in (ROUTER, SETUP_KEY):
+    for path in (ROUTER, SETUP_KEY, AGENTS):
         until(partial(world.api.is_gone, path), f"{path} is gone")
+    until(lambda: not world.netbird.one("/peers", "isthmus-mn-router-worker-b")["connected"], "its agent has ended")
     return {
         ("create", "ConfigMapPatch dns-zones"),
         ("create", "ConfigMap isthmus-dns-relay"),

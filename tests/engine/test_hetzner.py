@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, Final
 import pytest
 
 from domain.keys import ClusterKeys
+from lab.standins.hetzner_api.backend import MemoryBackend
 from tests.domain.samples import CLUSTER_SECRET, MN
 from tests.engine.conftest import StartHetzner, at, is_empty, names
 from tests.engine.project import SECRETS, Project, Result, Running, kill_one, steps
@@ -48,7 +50,20 @@ ALL_NAMES: Final = {
     "servers": SERVERS,
 }
 KILL_ACTION_SECONDS: Final = 0.5
-"""Long enough to be met in the middle."""
+"""Long enough to be met in the middle, where a test does not hold it up."""
+
+
+class Slow(MemoryBackend):
+    """Machines that start once they are released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.released = threading.Event()
+
+    def start(self, name: str) -> None:
+        """Starts it then."""
+        self.released.wait()
+        super().start(name)
 
 
 @pytest.fixture
@@ -234,12 +249,16 @@ ALWAYS: Final = ("the network is made, its answer not heard", "a server is made,
 def test_killed_with_its_plugins(
     project: Project, start_hetzner: StartHetzner, faults: list[dict[str, Any]], moment: Condition
 ) -> None:
-    hetzner = start_hetzner(action_seconds=KILL_ACTION_SECONDS)
+    slow = Slow()
+    hetzner = start_hetzner(action_seconds=KILL_ACTION_SECONDS, backend=slow)
     prepare(project, at(hetzner))
     hetzner.order(*faults)
-    up = project.start(*UP)
-    up.wait_for(lambda: moment(hetzner, up), "the moment of the kill")
-    up.kill()
+    with released(slow):
+        if moment is not starts_both:
+            slow.released.set()
+        up = project.start(*UP)
+        up.wait_for(lambda: moment(hetzner, up), "the moment of the kill")
+        up.kill()
     hetzner.order()
 
     release_lock(project)
@@ -248,11 +267,13 @@ def test_killed_with_its_plugins(
 
 def test_killed_alone(project: Project, start_hetzner: StartHetzner) -> None:
     """Plugins have process groups of their own and go on with what they were at, with nobody to tell of it."""
-    hetzner = start_hetzner(action_seconds=KILL_ACTION_SECONDS)
+    slow = Slow()
+    hetzner = start_hetzner(action_seconds=KILL_ACTION_SECONDS, backend=slow)
     prepare(project, at(hetzner))
-    up = project.start(*UP)
-    up.wait_for(lambda: starts_both(hetzner, up), "both servers start")
-    plugins = up.kill_alone()
+    with released(slow):
+        up = project.start(*UP)
+        up.wait_for(lambda: starts_both(hetzner, up), "both servers start")
+        plugins = up.kill_alone()
     assert plugins, "nothing has outlived the engine"
     with ended(plugins):
         locked = project.run(*UP).expect(1)
@@ -261,6 +282,15 @@ def test_killed_alone(project: Project, start_hetzner: StartHetzner) -> None:
 
         release_lock(project)
         finish(project, hetzner)
+
+
+@contextmanager
+def released(slow: Slow) -> Iterator[None]:
+    """Machines start in the end: one moment of two servers that start is not left to how quickly both are asked for."""
+    try:
+        yield
+    finally:
+        slow.released.set()
 
 
 @contextmanager

@@ -46,9 +46,12 @@ def shell(world: World, command: str, *, check: bool = True) -> None:
     subprocess.run(["sh", "-c", command], env=environment, check=check, capture_output=True, timeout=DEADLINE_SECONDS)
 
 
+WAY = re.compile(r"this lets it go, at any time, and again while it still waits: (.*)\n")
+
+
 def way_in(text: str) -> str:
     """The command that lets the operator's objects go, as it was printed."""
-    found = re.search(r"this lets it go, at any time, and again while it still waits: (.*)", text)
+    found = WAY.search(text)
     assert found, text
     return found[1]
 
@@ -62,9 +65,12 @@ def let_go(world: World, running: Running) -> None:
     """The operator's objects wait for it in vain, and the person does what was printed; and again: an operator that is
     there gives what is not yet on its way out its finalizer back.
     """
-    running.wait_for(
-        lambda: "deletionTimestamp" in world.api.get(router(world))["metadata"], "the router goes", DEADLINE_SECONDS
-    )
+
+    def waits() -> bool:
+        # The engine prints what it was told beside its work.
+        return "deletionTimestamp" in world.api.get(router(world))["metadata"] and bool(WAY.search(running.said))
+
+    running.wait_for(waits, "the router goes, and the way is told", DEADLINE_SECONDS)
     shell(world, way_in(running.said))
     end = time.monotonic() + DEADLINE_SECONDS
     while running.goes_on and time.monotonic() < end:

@@ -33,6 +33,7 @@ from tests.engine.api_server import free_port
 from tests.engine.kube_api import Json, KubeApi, Refused
 from tests.engine.kubelet import Kubelet
 from tests.engine.project import REPOSITORY, SECRETS, Engine, Project, Result, steps
+from tests.held_port import held_port
 from tests.recorded import data
 from toolchain import ensure
 
@@ -88,7 +89,9 @@ class World:
         self.stack = site.stack
         self._peer_stack = site.peer
         self._operators_program = ensure(["netbird-operator"])["netbird-operator"] / "netbird-operator"
-        self.netbird = Netbird(token=SECRETS["isthmus:netbirdApiToken"])
+        # One port for as long as the world lasts: no other server answers there while this one is away.
+        url = f"http://127.0.0.1:{held_port(stack)}"
+        self.netbird = Netbird(url, token=SECRETS["isthmus:netbirdApiToken"])
         self._serving: ExitStack | None = None
         stack.callback(self.netbird_away)
         self.netbird_back()
@@ -216,10 +219,11 @@ class World:
     def in_netbird(self) -> dict[str, list[str]]:
         """The names of all that is in the account, without what was there first."""
         found = {}
-        for path, items in self.netbird.objects.items():
-            names = {str(item.get("name", item["id"])) for item in items} - self._first
-            if names:
-                found[path] = sorted(names)
+        with self.netbird.lock:
+            for path, items in self.netbird.objects.items():
+                names = {str(item.get("name", item["id"])) for item in items} - self._first
+                if names:
+                    found[path] = sorted(names)
         return found
 
     def _raise_peer(self, file: Path) -> None:
@@ -299,18 +303,21 @@ class World:
             variables[variable["name"]] = (
                 node if source == "spec.nodeName" else _filled(variable.get("value", ""), variables)
             )
-        if self._peer(node) is None:
-            self._at_the_door[node] = partial(self._enrol, node, variables["NB_HOSTNAME"], container)
-            if self.enrols:
-                self._at_the_door.pop(node)()
-        if not self._agents.get(node):
-            self._agent_since[node] = time.monotonic()
-        self._agents[node] = self._agents.get(node, 0) + 1
-        self._connect(node)
+        # Whether agents find their way is the test's to change, and its thread lets those in that wait at the door.
+        with self.netbird.lock:
+            if self._peer(node) is None:
+                self._at_the_door[node] = partial(self._enrol, node, variables["NB_HOSTNAME"], container)
+                if self.enrols:
+                    self._at_the_door.pop(node)()
+            if not self._agents.get(node):
+                self._agent_since[node] = time.monotonic()
+            self._agents[node] = self._agents.get(node, 0) + 1
+            self._connect(node)
 
         def end() -> None:
-            self._agents[node] -= 1
-            self._connect(node)
+            with self.netbird.lock:
+                self._agents[node] -= 1
+                self._connect(node)
 
         return end
 
@@ -356,27 +363,33 @@ class World:
 
     def agents_find_their_way(self) -> None:
         """NetBird is reached (again) by the agents, which try for as long as they run."""
-        self.enrols = True
-        for node in [node for node, agents in self._agents.items() if agents]:
-            if node in self._at_the_door:
-                self._at_the_door.pop(node)()
-            self._connect(node)
+        with self.netbird.lock:
+            self.enrols = True
+            for node in [node for node, agents in self._agents.items() if agents]:
+                if node in self._at_the_door:
+                    self._at_the_door.pop(node)()
+                self._connect(node)
 
     def _enrol(self, node: str, name: str, container: Json) -> None:
-        self._enrolled += 1
-        ip = f"100.92.0.{8 + self._enrolled}"
-        peer = self.netbird.add("/peers", name=name, hostname=node, ip=ip, connected=True)
-        self._identities[node] = peer["id"]
         # The operator may have made two of a name; the agent has the one that is in its Secret.
         secret = next(
             variable["valueFrom"]["secretKeyRef"] for variable in container["env"] if variable["name"] == "NB_SETUP_KEY"
         )
         content = self.api.get(f"/api/v1/namespaces/netbird/secrets/{secret['name']}")["data"][secret["key"]]
         given = base64.b64decode(content).decode()
-        (key,) = (setup_key for setup_key in self.netbird.all("/setup-keys") if setup_key["key"] == given)
-        for group in self.netbird.all("/groups"):
-            if group["id"] in key["auto_groups"]:
-                group["peers"].append(peer["id"])
+        # A peer is in its groups from its first moment on, or there is none: nobody sees it in between.
+        with self.netbird.lock:
+            found = [setup_key for setup_key in self.netbird.all("/setup-keys") if setup_key["key"] == given]
+            if not found:
+                raise Refused(404, "the setup key was deleted, and its Secret goes as well")
+            (key,) = found
+            self._enrolled += 1
+            ip = f"100.92.0.{8 + self._enrolled}"
+            peer = self.netbird.add("/peers", name=name, hostname=node, ip=ip, connected=True)
+            self._identities[node] = peer["id"]
+            for group in self.netbird.all("/groups"):
+                if group["id"] in key["auto_groups"]:
+                    group["peers"].append(peer["id"])
 
     def _peer(self, node: str) -> Json | None:
         id_ = self._identities.get(node)

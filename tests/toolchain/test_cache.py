@@ -129,14 +129,19 @@ def test_prune_keeps_the_current_and_the_last_used(group: Path) -> None:
 
 def test_a_second_process_waits_and_hears_for_whom(group: Path, holder: subprocess.Popen[str]) -> None:
     heard: list[str] = []
-    entered = threading.Event()
+    waits, entered = threading.Event(), threading.Event()
+
+    def hear(who: str) -> None:
+        heard.append(who)
+        waits.set()
 
     def wait() -> None:
-        with cache.lock(group, on_wait=heard.append, poll_seconds=0.01):
+        with cache.lock(group, on_wait=hear, poll_seconds=0.01):
             entered.set()
 
     thread = threading.Thread(target=wait)
     thread.start()
+    assert waits.wait(DEADLINE_SECONDS), "nobody waits for the holder"
     assert not entered.wait(0.3)
     holder.kill()
     assert entered.wait(DEADLINE_SECONDS), "the lock should end with its holder"
