@@ -44,14 +44,15 @@ def test_the_only_server_made_anew_is_a_new_cluster(tmp_path: Path, stack: str) 
 
 
 def test_the_first_address_that_answers() -> None:
+    # Addresses of this test alone: at 127.0.0.1 somebody else may be given the same port.
+    first, second, third, last = addresses = [f"127.71.11.{number}" for number in range(1, 5)]
     with socket.socket() as listening, socket.socket() as other:
-        listening.bind(("127.0.0.3", 0))
+        listening.bind((third, 0))
         listening.listen()
         port = listening.getsockname()[1]
-        addresses = ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"]
-        assert asyncio.run(that_answers(addresses, port)) == "127.0.0.3"
-        other.bind(("127.0.0.2", port))
+        assert asyncio.run(that_answers(addresses, port)) == third
+        other.bind((second, port))
         other.listen()
-        assert asyncio.run(that_answers(addresses, port)) == "127.0.0.2", "the order counts, not who is quicker"
-        assert asyncio.run(that_answers(["127.0.0.1", "127.0.0.4"], port)) == "127.0.0.1", "nobody does"
-        assert asyncio.run(that_answers(["127.0.0.4"], port)) == "127.0.0.4"
+        assert asyncio.run(that_answers(addresses, port)) == second, "the order counts, not who is quicker"
+        assert asyncio.run(that_answers([first, last], port)) == first, "nobody does"
+        assert asyncio.run(that_answers([last], port)) == last

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,28 @@ from pathlib import Path
 import pytest
 
 from components.hetzner_client import HetznerClient, HetznerError
-from lab.standins.hetzner_api.backend import MemoryBackend
+from lab.standins.hetzner_api.backend import MachineRequest, MemoryBackend
 from tests.lab.hetzner_api.conftest import TOKEN, StandIn
+
+
+class Slow(MemoryBackend):
+    """Machines that are made, started and destroyed only while ``may`` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may = threading.Event()
+
+    def create(self, machine: MachineRequest) -> None:
+        self.may.wait()
+        super().create(machine)
+
+    def start(self, name: str) -> None:
+        self.may.wait()
+        super().start(name)
+
+    def destroy(self, name: str) -> None:
+        self.may.wait()
+        super().destroy(name)
 
 
 @pytest.fixture
@@ -30,7 +51,8 @@ def hetzner(tmp_path: Path) -> Iterator[StandIn]:
 )
 def test_what_takes_too_long_is_named_and_the_next_time_it_goes_through(tmp_path: Path, kind: str, said: str) -> None:
     """The machine that makes the server, or starts it, takes its time."""
-    slow = StandIn(tmp_path / "slow", MemoryBackend(), action_seconds=1.0)
+    machines = Slow()
+    slow = StandIn(tmp_path / "slow", machines)
     try:
         body = {"name": "de-agent-1", "server_type": "cx23", "image": "debian-12", "start_after_create": False}
         id_ = slow.call("POST", "/servers", body).json()["server"]["id"]
@@ -50,16 +72,20 @@ def test_what_takes_too_long_is_named_and_the_next_time_it_goes_through(tmp_path
                 time.sleep(0.02)
 
         if kind == "act":
+            machines.may.set()
             unlocked()
+            machines.may.clear()
         with pytest.raises(HetznerError) as refusal:
             ask(client)
         assert str(refusal.value) == (
             f"Hetzner: {said.format(id=id_)} within 0 s; the next `pulumi up` goes on from there"
         )
+        machines.may.set()
         if kind == "act":
             unlocked()
         ask(patient)
     finally:
+        machines.may.set()
         slow.stop()
 
 

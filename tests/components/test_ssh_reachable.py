@@ -69,9 +69,10 @@ def test_one_that_says_something_else_and_then_nothing(monkeypatch: pytest.Monke
 def test_other_answers() -> None:
     with server(hang_up=True) as port:
         assert why_no_ssh("127.0.0.1", port, 5.0) == "it hangs up before it says that it is an SSH server"
-    with server() as port:
-        pass
-    assert why_no_ssh("127.0.0.1", port, 5.0) == "Connection refused"
+    with socket.socket() as nobody:
+        # Bound, so that no other server gets the port, and not listening.
+        nobody.bind(("127.0.0.1", 0))
+        assert why_no_ssh("127.0.0.1", nobody.getsockname()[1], 5.0) == "Connection refused"
 
 
 class Clock:

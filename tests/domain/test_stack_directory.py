@@ -55,9 +55,9 @@ ODD: list[tuple[str, Callable[[Path], object], str]] = [
 def test_odd_files(tmp_path: Path, make: Callable[[Path], object], says: str) -> None:
     (tmp_path / "Pulumi.de.yaml").write_text(text(DE), encoding="utf-8")
     make(tmp_path / "Pulumi.mn.yaml")
-    start = time.monotonic()
+    start = time.process_time()
     problems = check_files(read_stack_files(tmp_path))
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
     (said,) = [str(problem) for problem in problems if problem.stack == "mn"]
     assert said.startswith(f"mn: Pulumi.mn.yaml {says}")
 

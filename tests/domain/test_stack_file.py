@@ -45,9 +45,9 @@ UNREADABLE = [
 
 @pytest.mark.parametrize(("content", "says", "line"), [case[1:] for case in UNREADABLE], ids=[c[0] for c in UNREADABLE])
 def test_unreadable(content: str, says: str, line: int | None) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     problems = check_files({"de": text(DE), "mn": content})
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
     (problem,) = [candidate for candidate in problems if candidate.stack == "mn"]
     assert problem.setting == "Pulumi.mn.yaml"
     assert says in str(problem)

@@ -79,8 +79,8 @@ class ApiServer:
         self._processes.append(subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL))
 
     def wait(self) -> None:
-        """Returns once it serves all that it stores, and has kube-system. Before it is ready it answers for its own kinds
-        alone: of those that definitions make it says for a moment that there are none.
+        """Returns once it serves all that it stores, and has kube-system. Before it is ready it answers for its own
+        kinds alone: of those that definitions make it says for a moment that there are none.
         """
         end = time.monotonic() + START_SECONDS
         while True:
