@@ -20,6 +20,7 @@ import pytest
 from domain.corefile import LinkedZone, PeerZone, custom_zones, front_corefile, relay_corefile
 from domain.foreign_keys import zones_twice
 from domain.settings.installed import DnsSettings
+from tests.engine.netbird_program import own_network
 from toolchain import ensure
 
 pytestmark = pytest.mark.engine
@@ -33,8 +34,11 @@ PEERS = [
 
 
 @pytest.fixture
-def coredns() -> Path:
-    return ensure(["coredns"])["coredns"] / "coredns"
+def coredns() -> Iterator[Path]:
+    """The program, and a network of its own: its ports are nobody else's, as another run's on this machine."""
+    program = ensure(["coredns"])["coredns"] / "coredns"
+    with own_network():
+        yield program
 
 
 def starts(coredns: Path, corefile: str, tmp_path: Path, zones: int) -> str:
@@ -173,7 +177,7 @@ def asked_here(corefile: str) -> str:
 
 
 @pytest.fixture
-def silent() -> Iterator[None]:
+def silent(coredns: Path) -> Iterator[None]:
     """A machine that is dead: what is sent to it is lost."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as lost:
         lost.bind((str(SILENT), 11253))
