@@ -67,7 +67,7 @@ CHECKS: Final = [
 CLUSTERS: Final = (("de", "mn"), ("mn", "de"))
 """Both ways of the link that crosses the line."""
 PINGS: Final = 3
-SETTLE_SECONDS: Final = 150.0
+SETTLE_SECONDS: Final = 240.0
 """As after any restart of a router; here both are made anew at about the same time. 55 s have been seen."""
 TRANSFER_SECONDS: Final = 30.0
 BUDGET_SECONDS: Final = 240.0
