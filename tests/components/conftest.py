@@ -13,7 +13,7 @@ import pulumi
 import pytest
 
 from tests.components.netbird_server import Netbird, running
-from tests.components.recording import Run, run_stack
+from tests.components.recording import Run, shared_run
 from tests.domain.samples import MN, changed
 
 
@@ -27,22 +27,21 @@ def _collected() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def de(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def de() -> Run:
     """de, linked with mn. Nobody changes it."""
-    return run_stack(tmp_path_factory.mktemp("de"), "de")
+    return shared_run("de")
 
 
 @pytest.fixture(scope="session")
-def mn(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def mn() -> Run:
     """mn, linked with de. Nobody changes it."""
-    return run_stack(tmp_path_factory.mktemp("mn"), "mn")
+    return shared_run("mn")
 
 
 @pytest.fixture(scope="session")
-def two(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def two() -> Run:
     """Mn with two routers, linked with de. Nobody changes it."""
-    config = changed(MN, {"on_premise.machines.0.router": True})
-    return run_stack(tmp_path_factory.mktemp("two"), "mn", config=config)
+    return shared_run("mn", changed(MN, {"on_premise.machines.0.router": True}))
 
 
 @pytest.fixture

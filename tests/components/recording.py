@@ -7,6 +7,7 @@ import functools
 import hashlib
 import importlib.util
 import json
+import tempfile
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -443,6 +444,19 @@ def run_stack(
     left = {"offers": OFFERS, **(peer_outputs or {})}
     stacks = {name: {"link": link, **left} if linked else {} for name, link in LINKS.items() if name != stack}
     return run_program(directory, stack, values, preview=preview, stacks=stacks)
+
+
+def shared_run(
+    stack: str, config: Mapping[str, Any] | None = None, *, preview: bool = False, linked: bool = True
+) -> Run:
+    """:func:`run_stack` for who only looks at what comes of it: made once in a process, and nobody changes it."""
+    return _shared_run(stack, json.dumps(config or {"de": DE, "mn": MN}[stack]), preview, linked)
+
+
+@functools.cache
+def _shared_run(stack: str, config: str, preview: bool, linked: bool) -> Run:
+    with tempfile.TemporaryDirectory() as directory:
+        return run_stack(Path(directory), stack, config=json.loads(config), preview=preview, linked=linked)
 
 
 CASES: Final = [

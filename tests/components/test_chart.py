@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from components.chart import ChartSource
-from tests.components.recording import Run, run_stack
+from tests.components.recording import Run, run_stack, shared_run
 from tests.domain.samples import MN, changed
 
 
@@ -38,7 +38,7 @@ class TestCharts:
             assert "skipAwait" not in item.inputs
             assert item.inputs["name"] == item.name, "a random name would make a second release after a lost state"
 
-    def test_values_are_known_in_a_first_preview(self, tmp_path: Path) -> None:
-        values = run_stack(tmp_path, "mn", preview=True).one("Release", "isthmus-cilium").inputs["values"]
+    def test_values_are_known_in_a_first_preview(self) -> None:
+        values = shared_run("mn", preview=True).one("Release", "isthmus-cilium").inputs["values"]
         assert values["MTU"] == 1280
         assert values["egressGateway"] == {"enabled": True, "reconciliationTriggerInterval": "100ms"}

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components.cluster import Shell, that_answers
-from tests.components.recording import Run, run_stack
+from tests.components.recording import Run, shared_run
 from tests.components.several_servers import CASES, COMMAND
 
 
@@ -27,18 +26,16 @@ def test_a_shell_always_has_a_host_key() -> None:
 
 
 @pytest.mark.parametrize(("stack", "config", "server"), CASES)
-def test_a_server_that_is_made_anew_takes_no_kubeconfig_along(
-    tmp_path: Path, stack: str, config: dict[str, Any], server: str
-) -> None:
+def test_a_server_that_is_made_anew_takes_no_kubeconfig_along(stack: str, config: dict[str, Any], server: str) -> None:
     """With a dependency the engine would fetch it anew, from a server that is empty and joins the others."""
-    fetched = run_stack(tmp_path, stack, config=config).one(COMMAND, "machines-kubeconfig")
+    fetched = shared_run(stack, config).one(COMMAND, "machines-kubeconfig")
     assert fetched.inputs["triggers"] == [stack]
     assert fetched.ignore_changes == ("triggers",)
 
 
 @pytest.mark.parametrize("stack", ["de", "mn"])
-def test_the_only_server_made_anew_is_a_new_cluster(tmp_path: Path, stack: str) -> None:
-    fetched = run_stack(tmp_path, stack).one(COMMAND, "machines-kubeconfig")
+def test_the_only_server_made_anew_is_a_new_cluster(stack: str) -> None:
+    fetched = shared_run(stack).one(COMMAND, "machines-kubeconfig")
     assert fetched.inputs["triggers"] != [stack]
     assert fetched.ignore_changes == ()
 

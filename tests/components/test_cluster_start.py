@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from components.cluster_start import PERMIT
-from tests.components.recording import Run, engine_config_of, run_program, run_stack
+from tests.components.recording import Run, engine_config_of, run_program, run_stack, shared_run
 from tests.components.recording import write_stack_files as write
 from tests.components.several_servers import CASES, COMMAND
 
@@ -53,8 +53,8 @@ def test_no_server_may_where_a_cluster_runs_already(
 
 
 @pytest.mark.parametrize("stack", ["de", "mn"])
-def test_one_server_needs_no_permission(tmp_path: Path, stack: str) -> None:
-    names = {command.name for command in run_stack(tmp_path, stack).some(COMMAND)}
+def test_one_server_needs_no_permission(stack: str) -> None:
+    names = {command.name for command in shared_run(stack).some(COMMAND)}
     assert "machines-kubeconfig" in names
     assert "machines-start" not in names
 

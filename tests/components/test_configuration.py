@@ -16,15 +16,15 @@ from tests.components.recording import (
     program,
     run,
     run_program,
-    run_stack,
+    shared_run,
     write_stack_files,
 )
 from tests.domain.samples import DE, MN, changed, settings_of
 
 
-def outputs_after_up(directory: Path) -> dict[str, Any]:
+def outputs_after_up() -> dict[str, Any]:
     """What a first `up` of mn leaves."""
-    return {name: output.value for name, output in run_stack(directory, "mn").outputs.items()}
+    return {name: output.value for name, output in shared_run("mn").outputs.items()}
 
 
 def said_by(directory: Path, config: dict[str, Any], outputs: dict[str, Any], *, preview: bool) -> str:
@@ -49,7 +49,7 @@ def said_by(directory: Path, config: dict[str, Any], outputs: dict[str, Any], *,
 
 @pytest.mark.parametrize("preview", [False, True], ids=["up", "preview"])
 def test_the_pod_cidr_of_a_running_cluster(tmp_path: Path, preview: bool) -> None:
-    outputs = outputs_after_up(tmp_path)
+    outputs = outputs_after_up()
     said = said_by(tmp_path, changed(MN, {"network.pod_cidr": "10.60.0.0/16"}), outputs, preview=preview)
     assert said == (
         "a problem in the stack files; nothing was changed:\n"
@@ -60,14 +60,14 @@ def test_the_pod_cidr_of_a_running_cluster(tmp_path: Path, preview: bool) -> Non
 
 
 def test_the_only_server_of_a_running_cluster(tmp_path: Path) -> None:
-    outputs = outputs_after_up(tmp_path)
+    outputs = outputs_after_up()
     other = {"on_premise.machines.0.name": "mn-9", "on_premise.machines.0.address": "192.168.7.19"}
     said = said_by(tmp_path, changed(MN, other), outputs, preview=True)
     assert "mn: on_premise.machines lacks mn-1, the only server that runs; the cluster's data is on it; " in said
 
 
 def test_all_else_goes_on(tmp_path: Path) -> None:
-    outputs = outputs_after_up(tmp_path)
+    outputs = outputs_after_up()
     assert said_by(tmp_path, MN, outputs, preview=False) == ""
     assert said_by(tmp_path, changed(MN, {"dns": {"record_ttl_seconds": 10}}), outputs, preview=False) == ""
 

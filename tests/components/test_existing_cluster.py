@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address
-from pathlib import Path
 
 import pulumi
 
 from components.existing_cluster import NodeLabels, NodeLabelsArgs, existing_cluster
 from domain.nodes import Node
-from tests.components.recording import GIVEN_KUBECONFIG, run, run_stack
+from tests.components.recording import GIVEN_KUBECONFIG, run, shared_run
 from tests.domain.samples import GIVEN
 
 
 class TestExisting:
-    def test_only_labels_on_the_router(self, tmp_path: Path) -> None:
-        found = run_stack(tmp_path, "mn", config=GIVEN)
+    def test_only_labels_on_the_router(self) -> None:
+        found = shared_run("mn", GIVEN)
         patch = found.one(":NodePatch")
         assert patch.inputs["metadata"] == {
             "name": "worker-b",

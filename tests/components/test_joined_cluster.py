@@ -23,7 +23,7 @@ from tests.components.recording import (
     engine_config_of,
     run,
     run_program,
-    run_stack,
+    shared_run,
     write_stack_files,
 )
 from tests.domain.samples import CLUSTER_SECRET, DE, MN, SSH_PRIVATE_KEY, changed, golden, settings_of
@@ -33,15 +33,15 @@ BOTH = pytest.mark.parametrize("preview", [False, True], ids=["up", "preview"])
 
 @BOTH
 @pytest.mark.parametrize(("stack", "config"), CASES)
-def test_every_kind_of_cluster(tmp_path: Path, stack: str, config: dict[str, Any], preview: bool) -> None:
-    found = run_stack(tmp_path, stack, config=config, preview=preview)
+def test_every_kind_of_cluster(stack: str, config: dict[str, Any], preview: bool) -> None:
+    found = shared_run(stack, config, preview=preview)
     kind = {"de": "hetzner"}.get(stack) or ("on-premise" if config is MN else "existing")
     golden(f"../../components/golden/{kind}.txt", found.tree())
 
 
 @BOTH
-def test_pending_peer_leaves_nothing_that_needs_it(tmp_path: Path, preview: bool) -> None:
-    found = run_stack(tmp_path, "de", linked=False, preview=preview)
+def test_pending_peer_leaves_nothing_that_needs_it(preview: bool) -> None:
+    found = shared_run("de", linked=False, preview=preview)
     assert found.of("EgressGateway") == []
     assert found.of("CiliumEgressGatewayPolicy") == []
     assert found.of("DnsRelay") == []
@@ -77,8 +77,8 @@ def test_no_services_where_one_end_has_none(tmp_path: Path, end: str) -> None:
     )
 
 
-def test_outputs(tmp_path: Path) -> None:
-    outputs = run_stack(tmp_path, "mn").outputs
+def test_outputs() -> None:
+    outputs = shared_run("mn").outputs
     assert outputs["kubeconfig"].secret
     assert "server: https://192.168.7.11:6443" in outputs["kubeconfig"].value
     assert outputs["node_ips"].value == {"mn-1": "192.168.7.11", "mn-2": "192.168.7.12"}
@@ -91,8 +91,8 @@ def test_outputs(tmp_path: Path) -> None:
     }
 
 
-def test_outputs_of_a_first_preview_are_unknown(tmp_path: Path) -> None:
-    outputs = run_stack(tmp_path, "de", preview=True).outputs
+def test_outputs_of_a_first_preview_are_unknown() -> None:
+    outputs = shared_run("de", preview=True).outputs
     assert not outputs["link"].known
     assert not outputs["kubeconfig"].known
     assert outputs["kubeconfig"].secret
@@ -101,8 +101,8 @@ def test_outputs_of_a_first_preview_are_unknown(tmp_path: Path) -> None:
 
 @BOTH
 @pytest.mark.parametrize(("stack", "config"), CASES)
-def test_nothing_uses_a_default_provider(tmp_path: Path, stack: str, config: dict[str, Any], preview: bool) -> None:
-    found = run_stack(tmp_path, stack, config=config, preview=preview)
+def test_nothing_uses_a_default_provider(stack: str, config: dict[str, Any], preview: bool) -> None:
+    found = shared_run(stack, config, preview=preview)
     names = {"hcloud": "hcloud", "command": "command", "kubernetes": stack}
     checked = 0
     for item in found.registrations:
@@ -114,8 +114,8 @@ def test_nothing_uses_a_default_provider(tmp_path: Path, stack: str, config: dic
 
 
 @pytest.mark.parametrize(("stack", "config"), CASES)
-def test_children_belong_to_their_components(tmp_path: Path, stack: str, config: dict[str, Any]) -> None:
-    found = run_stack(tmp_path, stack, config=config)
+def test_children_belong_to_their_components(stack: str, config: dict[str, Any]) -> None:
+    found = shared_run(stack, config)
     at_the_top = {item.type for item in found.registrations if item.parent == STACK_URN.format(stack=stack)}
     assert at_the_top == {"isthmus:joined_cluster:JoinedCluster"}
     (whole,) = found.of(":JoinedCluster")

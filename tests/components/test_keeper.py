@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from domain import netbird
-from tests.components.recording import Run, run_stack
+from tests.components.recording import Run, run_stack, shared_run
 from tests.domain.samples import DE, GIVEN, MN, changed
 
 
@@ -73,9 +73,9 @@ class TestTold:
         assert told["peers"]["de"]["port"] == 51900
         assert found.one(":NetbirdPolicy", "isthmus-mn-to-de-keeper").inputs["ports"] == ["51900"]
 
-    def test_what_it_is_told_is_its_own_to_read_anew(self, mn: Run, tmp_path: Path) -> None:
+    def test_what_it_is_told_is_its_own_to_read_anew(self, mn: Run) -> None:
         """Another peer, and no keeper starts anew."""
-        pending = run_stack(tmp_path, "mn", linked=False)
+        pending = shared_run("mn", linked=False)
         assert pod(pending) == pod(mn)
         assert json.loads(pending.one(":ConfigMap", "isthmus-keeper").inputs["data"]["keeper.json"])["peers"] == {}
 
@@ -112,8 +112,8 @@ class TestRights:
         assert agents["metadata"]["namespace"] == "netbird"
         assert agents["rules"] == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "delete"]}]
 
-    def test_without_a_link_it_may_steer_nothing(self, tmp_path: Path) -> None:
-        found = run_stack(tmp_path, "mn", linked=False)
+    def test_without_a_link_it_may_steer_nothing(self) -> None:
+        found = shared_run("mn", linked=False)
         assert [rule["verbs"] for rule in found.one(":ClusterRole").inputs["rules"]] == [
             ["get", "list", "watch"],
             ["get"],

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from components.link_output import link_of, offers_output
@@ -11,13 +9,13 @@ from domain.link import parse_link
 from tests.components.recording import (
     LINKS,
     Run,
-    run_stack,
+    shared_run,
 )
 from tests.domain.samples import MN, changed, plan_of, settings_of
 
 
-def test_link_is_what_the_peer_reads(tmp_path: Path) -> None:
-    link = run_stack(tmp_path, "de").outputs["link"]
+def test_link_is_what_the_peer_reads() -> None:
+    link = shared_run("de").outputs["link"]
     assert link.value == LINKS["de"]
     assert not link.secret
 

@@ -4,8 +4,6 @@ test_hetzner.py and test_on_premise.py.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pulumi
 import pytest
 
@@ -13,7 +11,7 @@ from components.child_names import Children
 from components.engine import MOCKS
 from components.machines import running_cluster
 from components.secrets import Secrets
-from tests.components.recording import Run, run, run_stack
+from tests.components.recording import Run, run, shared_run
 from tests.domain.samples import GIVEN, MN, plan_of, settings_of
 
 GO_WITH_MACHINES = {
@@ -44,14 +42,14 @@ def test_what_is_in_the_cluster_alone_goes_with_its_machines(
     assert found.of(":EgressGateway")
 
 
-def test_nothing_goes_with_machines_of_others(tmp_path: Path) -> None:
-    found = run_stack(tmp_path, "mn", config=GIVEN)
+def test_nothing_goes_with_machines_of_others() -> None:
+    found = shared_run("mn", GIVEN)
     assert {one.deleted_with for one in found.registrations} == {""}
     assert not [one for one in found.registrations if one.type.endswith(("HetznerMachines", "OnPremiseMachines"))]
 
 
-def test_what_is_in_the_cluster_waits_for_the_labels_of_its_nodes(tmp_path: Path) -> None:
-    found = run_stack(tmp_path, "mn", config=GIVEN)
+def test_what_is_in_the_cluster_waits_for_the_labels_of_its_nodes() -> None:
+    found = shared_run("mn", GIVEN)
     labels = found.one("isthmus:existing_cluster:NodeLabels")
     children = {one.name for one in found.registrations if one.parent == labels.urn}
     assert children == {"node-labels-worker-b"}

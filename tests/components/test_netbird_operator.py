@@ -11,7 +11,7 @@ import pytest
 from components.netbird_operator import NetbirdOperator, NetbirdOperatorArgs
 from components.waiting import Waiting
 from domain.operator_values import token_mark
-from tests.components.recording import NETBIRD_TOKEN, SECRET_VALUES, Run, run, run_stack
+from tests.components.recording import NETBIRD_TOKEN, SECRET_VALUES, Run, run, run_stack, shared_run
 
 OURS = {"name": "netbird", "labels": {"isthmus.dev/made-by": "isthmus"}}
 
@@ -42,9 +42,9 @@ class TestOperator:
         assert annotations(other).keys() == annotations(mn).keys()
         assert annotations(other) != annotations(mn)
 
-    def test_the_values_are_no_secret_and_known_in_a_preview(self, tmp_path: Path) -> None:
+    def test_the_values_are_no_secret_and_known_in_a_preview(self) -> None:
         """A preview shows what of them changes."""
-        release = run_stack(tmp_path, "mn", preview=True).one("Release", "isthmus-netbird-operator")
+        release = shared_run("mn", preview=True).one("Release", "isthmus-netbird-operator")
         assert "values" not in release.secret_inputs
         assert token_mark(NETBIRD_TOKEN, "mn") in release.raw
 

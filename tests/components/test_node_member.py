@@ -12,7 +12,7 @@ from pulumi.dynamic import Config, ConfigureRequest
 from components import node_leaving
 from components.node_leaving import Departure
 from components.node_member import MemberProvider
-from tests.components.recording import Registration, Run, run_stack
+from tests.components.recording import Registration, Run, run_stack, shared_run
 from tests.domain.samples import DE, GIVEN, MN, changed
 
 THREE: Final = {
@@ -34,8 +34,8 @@ def of(node: str) -> str:
     return f"machines-{node}-member"
 
 
-def test_each_node_at_hetzner_has_one_after_its_machine(tmp_path: Path) -> None:
-    found = run_stack(tmp_path, "de", config=changed(DE, THREE))
+def test_each_node_at_hetzner_has_one_after_its_machine() -> None:
+    found = shared_run("de", changed(DE, THREE))
     made = members(found)
     assert set(made) == {f"de-{role}-{number}" for role in ("server", "agent") for number in (1, 2, 3)}
     for node, member in made.items():
@@ -48,26 +48,26 @@ def test_each_node_at_hetzner_has_one_after_its_machine(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("stack", "config"), [("de", changed(DE, THREE)), ("mn", MN)])
-def test_a_destroy_deletes_none(tmp_path: Path, stack: str, config: dict[str, Any]) -> None:
+def test_a_destroy_deletes_none(stack: str, config: dict[str, Any]) -> None:
     """They go with the resource that fetched the kubeconfig. With the component of the machines they would come after
     every machine that goes in the same `up`, and a server that has left would join anew meanwhile.
     """
-    found = run_stack(tmp_path, stack, config=config)
+    found = shared_run(stack, config)
     fetched = found.one(":Command", "machines-kubeconfig").urn
     assert {member.deleted_with for member in members(found).values()} == {fetched}
 
 
-def test_the_kubeconfig_is_secret_and_does_not_change_with_the_server_that_answers(tmp_path: Path) -> None:
-    found = run_stack(tmp_path, "de", config=changed(DE, THREE))
+def test_the_kubeconfig_is_secret_and_does_not_change_with_the_server_that_answers() -> None:
+    found = shared_run("de", changed(DE, THREE))
     for member in members(found).values():
         assert "kubeconfig" in member.secret_inputs
         assert "kubeconfig" in member.additional_secret_outputs
         assert "https://127.0.0.1:6443" in member.inputs["kubeconfig"], "as k3s has written it"
 
 
-def test_who_leaves_before_whom(tmp_path: Path) -> None:
+def test_who_leaves_before_whom() -> None:
     """One of several that leave is deleted before those that it depends on, and no machine of those before it waits."""
-    made = members(run_stack(tmp_path, "de", config=changed(DE, THREE)))
+    made = members(shared_run("de", changed(DE, THREE)))
     servers = [f"de-server-{number}" for number in (1, 2, 3)]
     before = {node: {other for other in made if of(other) in member.depends_on} for node, member in made.items()}
     assert before == {
@@ -83,9 +83,9 @@ def test_who_leaves_before_whom(tmp_path: Path) -> None:
     assert machines["de-server-2"] == {"de-server-1", "de-server-2"}
 
 
-def test_by_which_servers_a_node_leaves(tmp_path: Path) -> None:
+def test_by_which_servers_a_node_leaves() -> None:
     """By those that stay for longer, and by its own last."""
-    found = run_stack(tmp_path, "de", config=changed(DE, THREE))
+    found = shared_run("de", changed(DE, THREE))
     first, second, third = found.outputs["api_addresses"].value
     asked = {node: member.inputs["addresses"] for node, member in members(found).items()}
     assert asked["de-server-1"] == [first]
@@ -93,11 +93,11 @@ def test_by_which_servers_a_node_leaves(tmp_path: Path) -> None:
     assert asked["de-agent-1"] == asked["de-agent-3"] == [first, second, third]
 
 
-def test_on_machines_of_ones_own(tmp_path: Path) -> None:
+def test_on_machines_of_ones_own() -> None:
     """What takes k3s off a machine comes after the leaving. What put it there does not count: one that is away has no
     such resource, and holds up nobody.
     """
-    made = members(run_stack(tmp_path, "mn", config=MN))
+    made = members(shared_run("mn", MN))
     assert set(made) == {"mn-1", "mn-2"}
     assert made["mn-2"].depends_on >= {"machines-mn-2-uninstall", "machines-mn-1-member"}
     assert not {name for member in made.values() for name in member.depends_on} & {"machines-mn-2"}
@@ -116,8 +116,8 @@ def test_any_server_of_ones_own_may_leave_and_asks_the_others(tmp_path: Path) ->
     assert of("mn-2") in made["mn-1"].depends_on, "the one that is a router stays the longest"
 
 
-def test_nodes_of_others_have_none(tmp_path: Path) -> None:
-    assert members(run_stack(tmp_path, "mn", config=GIVEN)) == {}
+def test_nodes_of_others_have_none() -> None:
+    assert members(shared_run("mn", GIVEN)) == {}
 
 
 # --- the provider -----------------------------------------------------------------------------------------------------

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from components.node_settings import SettingsProvider
-from tests.components.recording import run_stack
-from tests.domain.samples import DE, MN, changed
+from tests.components.recording import run_stack, shared_run
+from tests.domain.samples import DE, changed
 
 
 def test_each_change_counts_also_that_to_the_ones_of_before() -> None:
@@ -34,5 +34,5 @@ def test_they_are_those_of_a_role(tmp_path: Path) -> None:
     assert before["machines-agent-settings"].inputs["role"] == "agent"
 
 
-def test_nodes_on_premise_have_none(tmp_path: Path) -> None:
-    assert not run_stack(tmp_path, "mn", config=MN).of(":NodeSettings")
+def test_nodes_on_premise_have_none() -> None:
+    assert not shared_run("mn").of(":NodeSettings")

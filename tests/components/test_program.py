@@ -34,6 +34,7 @@ from tests.components.recording import (
     program,
     run,
     run_stack,
+    shared_run,
     write_stack_files,
 )
 from tests.domain.samples import CLUSTER_SECRET, DE, GIVEN, MN, REMOVE, SSH_PRIVATE_KEY, changed
@@ -44,8 +45,8 @@ BOTH = pytest.mark.parametrize("preview", [False, True], ids=["up", "preview"])
 
 @BOTH
 @pytest.mark.parametrize(("stack", "config"), CASES)
-def test_no_secret_is_plain(tmp_path: Path, stack: str, config: dict[str, Any], preview: bool) -> None:
-    found = run_stack(tmp_path, stack, config=config, preview=preview)
+def test_no_secret_is_plain(stack: str, config: dict[str, Any], preview: bool) -> None:
+    found = shared_run(stack, config, preview=preview)
     keys = ClusterKeys.derive(CLUSTER_SECRET, stack)
     hidden = [CLUSTER_SECRET, NETBIRD_TOKEN, HCLOUD_TOKEN, KEEPER_KEY, "c2VjcmV0LWtleQ==", keys.k3s_token]
     hidden += [*keys.ssh_private_key.splitlines()[1:3], *SSH_PRIVATE_KEY.splitlines()[1:-1]]

@@ -7,6 +7,7 @@ A deadline is a constant of a component. A new one has to be put into one of the
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,6 +150,7 @@ NONE: Final = frozenset(
 """Between two looks or two tries, and for one answer."""
 
 
+@functools.cache
 def deadlines() -> dict[tuple[str, str], float]:
     """Every constant of a component, or of what one registers, that is a time, by module and name, in seconds."""
     found = {}
