@@ -213,17 +213,19 @@ def _node(event: Any, events: Iterator[Any], path: str | None, depth: int, stack
 
 def _note_misread(event: Any, path: str | None, stack: str, result: StackFile) -> None:
     """A plain text that is something else to Pulumi, in a setting of this program that is no secret."""
-    if not event.implicit[0] or not path or path in secrets() or f"{PROJECT}:{path}" in secrets():
+    # First what is told soonest: a file may hold very many texts, and nearly all are what they seem.
+    if not event.implicit[0] or not path or (found := misread(event.value)) is None:
+        return
+    if path in secrets() or f"{PROJECT}:{path}" in secrets():
         return
     section = path.partition(".")[0]
     if section not in sections() and not (":" in section and section.partition(":")[0] in namespaces()):
         return
-    if (found := misread(event.value)) is not None:
-        unshown = path.startswith(UNSHOWN)
-        rule, fix = found if not unshown else ("is a number or a date to Pulumi, another one than it seems", "quote it")
-        value = "" if unshown else shown(event.value)
-        # A key may hold anything, as well.
-        result.problems.append(Problem(stack, shown(path), value, rule, fix, _line(event)))
+    unshown = path.startswith(UNSHOWN)
+    rule, fix = found if not unshown else ("is a number or a date to Pulumi, another one than it seems", "quote it")
+    value = "" if unshown else shown(event.value)
+    # A key may hold anything, as well.
+    result.problems.append(Problem(stack, shown(path), value, rule, fix, _line(event)))
 
 
 def _below(path: str | None, key: str) -> str | None:

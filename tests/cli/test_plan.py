@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -19,7 +20,6 @@ from unittest import mock
 
 import jsonschema
 import pytest
-import yaml
 
 from cli import plan as plan_module
 from cli import schema as schema_module
@@ -28,7 +28,7 @@ from cli.plan import MANY
 from domain.changes import raised_with
 from domain.places.outputs import RAISED_WITH
 from tests.benchmark_plan import compare, fleet_files, grow
-from tests.domain.samples import DE, GIVEN, MN, REMOVE, changed, settings_of, text
+from tests.domain.samples import DE, GIVEN, MN, REMOVE, changed, data_of, settings_of, text
 from tests.domain.test_stack_directory import ODD
 from tests.domain.test_starter import filled_in, made
 
@@ -109,6 +109,11 @@ def write(directory: Path, **stacks: Any) -> None:
 
 def meshed(count: int) -> dict[str, str]:
     """Clusters of both kinds, as `./isthmus new` proposes them and their users fill them in, each linked with each."""
+    return dict(_meshed(count))
+
+
+@functools.cache
+def _meshed(count: int) -> dict[str, str]:
     names = [f"c{number:02}" for number in range(1, count + 1)]
     files: dict[str, str] = {}
     for number, name in enumerate(names):
@@ -116,7 +121,7 @@ def meshed(count: int) -> dict[str, str]:
         lan = IPv4Network(f"192.168.{number}.0/24") if number % 2 else None
         files[name] = filled_in(made(name, place, files, node_cidr=lan, peers=[]))
     for name in names:
-        config = yaml.safe_load(files[name])["config"]
+        config = data_of(files[name])["config"]
         files[name] = text({**config, "isthmus:peers": [peer for peer in names if peer != name]})
     return files
 
@@ -181,7 +186,7 @@ def test_for_people(directory: Path) -> None:
 
 def test_no_row_stands_there_twice(tmp_path: Path) -> None:
     files = meshed(MANY)
-    config = yaml.safe_load(files["c02"])["config"]
+    config = data_of(files["c02"])["config"]
     files["c02"] = text({**config, "isthmus:k3s": {**config["isthmus:k3s"], "version": "v1.34.1+k3s1"}})
     write_all(tmp_path, files)
     lines = plan(tmp_path, columns=200).stdout.splitlines()
@@ -212,7 +217,7 @@ def test_a_matrix_shows_who_is_linked_and_what_fits_through(tmp_path: Path) -> N
 def test_a_matrix_tells_links_of_different_sizes_apart(tmp_path: Path) -> None:
     pairs = {"c0": "c1", "c1": "c0", "c2": "c3", "c3": "c2"}
     for name, content in fleet_files(MANY).items():
-        config = {**yaml.safe_load(content)["config"], "isthmus:peers": [pairs[name]]}
+        config = {**data_of(content)["config"], "isthmus:peers": [pairs[name]]}
         more = {"isthmus:link": {"cluster_ips": False}} if name == "c3" else {}
         write(tmp_path, **{name: {**config, **more} if name > "c1" else {**config, "isthmus:cilium": {"mtu": 1200}}})
     lines = plan(tmp_path).stdout.splitlines()

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from domain.fleet import check_files
 from domain.settings_reference import REFERENCE_FILE
-from tests.domain.samples import DE, GIVEN, MN, changed, problems_of, said, text
+from tests.domain.samples import DE, GIVEN, MN, changed, data_of, problems_of, said, text
 from tests.domain.test_schema import all_fields
 
 TOP = Path(__file__).parents[2]
@@ -29,7 +28,7 @@ def blocks(page: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every block of a page that is a stack file or a part of one, with its place."""
     text = page.read_text(encoding="utf-8")
     for found in FENCE.finditer(text):
-        document = yaml.safe_load(found[1])
+        document = data_of(found[1])
         assert isinstance(document, dict), (page, found[1])
         yield f"{page.name}:{text[: found.start()].count(chr(10)) + 1}", document
 
@@ -73,6 +72,6 @@ def test_examples_of_the_models_are_right(setting: str, example: Any) -> None:
     """Messages say "write it like ...", so what they name must be possible."""
     base = GIVEN if setting.startswith("on_premise.kubeconfig") else MN if setting.startswith("on_premise") else DE
     path = setting.replace(".N.", ".0.").replace(".NAME.", ".db.")
-    value = yaml.safe_load(example) if isinstance(example, str) and example[0] in "[{" else example
+    value = data_of(example) if isinstance(example, str) and example[0] in "[{" else example
     problems = problems_of(**{"de" if base is DE else "mn": changed(base, {path: value})})
     assert [str(problem) for problem in problems if problem.setting.startswith(path)] == []

@@ -7,7 +7,6 @@ from collections import Counter
 from ipaddress import IPv4Network
 from typing import Any
 
-import yaml
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +16,7 @@ from domain.places.hetzner.model import PLACEMENT_GROUP_LIMIT
 from domain.plan import address_plan
 from domain.plan_report import fleet_report
 from domain.range_rules import ranges_of
-from tests.domain.samples import DE, GIVEN, HOST_KEYS, MN, changed, text
+from tests.domain.samples import DE, GIVEN, HOST_KEYS, MN, changed, data_of, text
 
 FREE = re.compile(r"(\S+) is free")
 SMALL = st.sampled_from([16, 17, 18, 20, 22])
@@ -186,7 +185,7 @@ def linked(files: dict[str, str], newcomer: str) -> dict[str, str]:
     """The fleet in which everybody lists the newcomer, too."""
     result = {}
     for name, content in files.items():
-        config = yaml.safe_load(content)["config"]
+        config = data_of(content)["config"]
         result[name] = text(changed(config, {"peers": [*config.get("isthmus:peers", []), newcomer]}))
     return result
 

@@ -10,7 +10,6 @@ from typing import Any, get_origin
 
 import jsonschema
 import pytest
-import yaml
 
 from domain.places.hetzner.model import HcloudSettings
 from domain.places.registry import StackSettings, sections
@@ -63,7 +62,7 @@ def test_shipped_files_name_the_schema_and_are_right_but_for_their_blanks(name: 
     named = re.match(r"# yaml-language-server: \$schema=(.*)\n", content)
     assert named is not None
     assert (path.parent / named[1]).resolve() == TOP / SCHEMA_FILE
-    config = yaml.safe_load(content)["config"]
+    config = data_of(content)["config"]
     blanks = [place for place in errors(config) if "<" not in str(_at(config, place))]
     assert blanks == []
     config["isthmus:k3s"]["sha256"] = SHA256

@@ -254,7 +254,7 @@ def example_of(setting: str) -> Any:
 
 
 def as_written(example: str) -> Any:
-    return yaml.safe_load(example.replace("ssh-ed25519 AAAA...", HOST_KEYS[0]))
+    return data_of(example.replace("ssh-ed25519 AAAA...", HOST_KEYS[0]))
 
 
 def places_in(value: Any, above: Place = ()) -> Iterator[Place]:

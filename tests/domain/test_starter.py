@@ -15,7 +15,7 @@ from domain.range_rules import ranges_of
 from domain.stack_file import Unreadable
 from domain.starter import PEERS_BY_DEFAULT, Starter, starter
 from domain.yaml_words import word
-from tests.domain.samples import DE, HOST_KEYS, MN, SECRET, SHA256, changed, said, text
+from tests.domain.samples import DE, HOST_KEYS, MN, SECRET, SHA256, changed, data_of, said, text
 
 FLEET = {"de": text(DE), "mn": text(MN)}
 
@@ -28,7 +28,7 @@ def made(name: str, place: str, files: dict[str, str], **options: object) -> Sta
 
 def filled_in(new: Starter) -> str:
     """What its user would write into the blanks, and the secrets."""
-    config = yaml.safe_load(new.text)["config"]
+    config = data_of(new.text)["config"]
     if "<" in config["isthmus:k3s"]["sha256"]:
         config["isthmus:k3s"]["sha256"] = SHA256
     if "isthmus:hetzner" in config:
@@ -53,8 +53,8 @@ def listed(files: dict[str, str], new: Starter) -> dict[str, str]:
     """The other files with the lines that the starter asks for."""
     result = dict(files)
     for line in new.peer_lines:
-        config = yaml.safe_load(result[line.stack])["config"]
-        result[line.stack] = text(config | yaml.safe_load(line.text))
+        config = data_of(result[line.stack])["config"]
+        result[line.stack] = text(config | data_of(line.text))
     return result
 
 
@@ -101,7 +101,7 @@ def test_every_machine_has_an_example_of_its_own(node_cidr: IPv4Network | None, 
 
 def test_a_blank_is_named_by_its_own_setting() -> None:
     new = made("us", "hetzner", {}, location="ash")
-    config = yaml.safe_load(new.text)["config"]
+    config = data_of(new.text)["config"]
     assert "hetzner.workers.server_type" in {blank.setting for blank in new.blanks}
     for blank in new.blanks:
         section, *rest = blank.setting.split(".")
@@ -116,8 +116,8 @@ def test_a_stack_whose_name_yaml_would_misread(name: str) -> None:
     new = made(name, "hetzner", FLEET)
     assert said(check_files({**listed(FLEET, new), name: filled_in(new)})) == []
     other = made("us", "hetzner", {name: filled_in(new)}, peers=["de", name])
-    assert yaml.safe_load(other.text)["config"]["isthmus:peers"] == ["de", name]
-    assert [yaml.safe_load(line.text) for line in other.peer_lines] == [{"isthmus:peers": ["de", "mn", "us"]}]
+    assert data_of(other.text)["config"]["isthmus:peers"] == ["de", name]
+    assert [data_of(line.text) for line in other.peer_lines] == [{"isthmus:peers": ["de", "mn", "us"]}]
 
 
 @pytest.mark.parametrize(
@@ -165,12 +165,12 @@ def test_what_linked_clusters_have_in_common_is_taken_over() -> None:
     }
     files = {"de": text(changed(DE, common))}
     new = made("us", "hetzner", files)
-    config = yaml.safe_load(new.text)["config"]
+    config = data_of(new.text)["config"]
     assert config["isthmus:netbird"] == {"management_url": "https://netbird.example.net", "mtu": 1400}
     assert config["isthmus:cilium"] == {"mtu": 1440}
     assert config["isthmus:k3s"] == {"version": "v1.35.1+k3s1", "sha256": "1e3" + SHA256[3:]}
     assert said(check_files({**listed(files, new), "us": filled_in(new)})) == []
-    alone = yaml.safe_load(made("us", "hetzner", files, peers=[]).text)["config"]
+    alone = data_of(made("us", "hetzner", files, peers=[]).text)["config"]
     assert {"isthmus:netbird", "isthmus:cilium"} & alone.keys() == set()
 
 
@@ -312,8 +312,9 @@ def test_a_fleet_of_starters_has_no_conflict_and_nothing_moves(places: list[str]
     files = {"zz": text(changed(DE, {"network.pod_cidr": f"10.{at}.0.0/17", "network.service_cidr": f"10.{at}.128.0/17",
                                      "hetzner.network_cidr": "10.250.0.0/16", "network.node_cidr": "10.250.1.0/24",
                                      "peers": []}))}  # fmt: skip
+    fleet = parse_fleet(files)
     for number, place in enumerate(places):
-        before = {name: ranges_of(draft) for name, draft in parse_fleet(files).drafts.items()}
+        before = {name: ranges_of(draft) for name, draft in fleet.drafts.items()}
         lan = IPv4Network(f"192.168.{number}.0/24") if place == "on_premise" else None
         new = made(f"s{number}", place, files, node_cidr=lan)
         files = {**listed(files, new), f"s{number}": filled_in(new)}
