@@ -12,7 +12,7 @@ import pytest
 from cli.new import Answer, set_cluster_secret
 from domain.fleet import check_files
 from domain.stack_directory import read_stack_files
-from tests.cli.test_plan import REPOSITORY, called, isthmus, write
+from tests.cli.test_plan import REPOSITORY, called, write
 from tests.domain.samples import DE, MN
 
 NO_PULUMI = "/nowhere"
@@ -59,16 +59,16 @@ def test_from_any_folder_it_finds_the_project_above(tmp_path: Path) -> None:
     (tmp_path / "Pulumi.yaml").write_text("name: isthmus\n", encoding="utf-8")
     below = tmp_path / "a/b"
     below.mkdir(parents=True)
-    done = isthmus("new", "us", "--hetzner", path=NO_PULUMI, cwd=below)
+    done = called("new", "us", "--hetzner", path=NO_PULUMI, cwd=below)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "Pulumi.us.yaml").is_file()
     assert "     k3s.sha256: what `./isthmus k3s-checksum v1.34.9+k3s1` prints" in done.stdout
     assert f"1. Go to where the stack files lie:\n     cd {tmp_path}\n" in done.stdout
     (tmp_path / "Pulumi.yaml").unlink()
-    found = isthmus("plan", cwd=tmp_path / "a").stdout
+    found = called("plan", cwd=tmp_path / "a").stdout
     assert "[Pulumi.us.yaml:" in found
     (tmp_path / "Pulumi.us.yaml").unlink()
-    found = isthmus("plan", cwd=below).stdout
+    found = called("plan", cwd=below).stdout
     assert "[Pulumi.de.yaml:" in found  # of the checkout, whose blanks nobody has filled in
 
 

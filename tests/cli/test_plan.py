@@ -58,7 +58,11 @@ def isthmus(
 
 
 def called(
-    *arguments: str, columns: int = 100, path: str | None = None, variables: Mapping[str, str] | None = None
+    *arguments: str,
+    columns: int = 100,
+    path: str | None = None,
+    cwd: Path = REPOSITORY,
+    variables: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """:func:`isthmus` within this process, where it is not about streams or processes: a start takes 0.3 s each. What
     ends in a traceback there is raised here.
@@ -68,7 +72,7 @@ def called(
     command = ["isthmus", *arguments]
     code: object = "it has not ended by itself"
     with (
-        contextlib.chdir(REPOSITORY),
+        contextlib.chdir(cwd),
         mock.patch.object(sys, "argv", command),
         mock.patch.dict(
             os.environ, {"COLUMNS": str(columns), **({} if path is None else {"PATH": path}), **(variables or {})}
