@@ -118,37 +118,37 @@ class Upgrade:
     back_seconds: float = BACK_SECONDS
 
 
-def upgrade(one: Upgrade, say: Callable[[str], None], clock: Clock | None = None) -> None:
+def upgrade(task: Upgrade, say: Callable[[str], None], clock: Clock | None = None) -> None:
     """Returns once the node is ready with its k3s and the settings of it, or was so already. Raises
     :class:`NotUpgradedError`, and :class:`components.node_leaving.NotLeftError` where its pods stay.
     """
-    _Upgrade(one, say, clock or Clock()).run()
+    _Upgrade(task, say, clock or Clock()).run()
 
 
 class _Upgrade:
-    def __init__(self, one: Upgrade, say: Callable[[str], None], clock: Clock) -> None:
-        self._one = one
+    def __init__(self, task: Upgrade, say: Callable[[str], None], clock: Clock) -> None:
+        self._task = task
         self._say = say
         self._clock = clock
-        self._api = Servers(one.departure)
-        self._to_version = rules.to_version(one.version)
+        self._api = Servers(task.departure)
+        self._to_version = rules.to_version(task.version)
 
     def run(self) -> None:
-        of, version = self._one.departure, self._one.version
+        of, version = self._task.departure, self._task.version
         try:
             listed = self._api.request("GET", "/api/v1/nodes")
         except (NobodyAnswers, KubernetesError) as error:
-            if isinstance(error, NobodyAnswers) and [*self._one.servers] == [of.node] and self._has_others():
+            if isinstance(error, NobodyAnswers) and [*self._task.servers] == [of.node] and self._has_others():
                 self._say(rules.restarted_all_the_same(of.cluster, of.node, str(error)))
                 self._install(rules.SETTINGS)
                 return
             raise self._unasked(self._to_version, str(error)) from None
-        node = next((one for one in listed.get("items") or [] if one["metadata"]["name"] == of.node), None)
+        node = next((item for item in listed.get("items") or [] if item["metadata"]["name"] == of.node), None)
         if node is None:
             raise self._unasked(self._to_version, "it has not joined the cluster")
         if not is_of(kubelet(node), version):
             self._may_begin(self._to_version, listed)
-            self._one.staging.done(rules.behind(listed, self._one.staging.nodes, version), self._say)
+            self._task.staging.done(rules.behind(listed, self._task.staging.nodes, version), self._say)
             self._say(f"{of.cluster}: node {of.node} goes on from k3s {kubelet(node)} to {version}")
             if rules.drains(node, version):
                 mark, purpose = self._to_version.mark, rules.purpose(version)
@@ -170,41 +170,41 @@ class _Upgrade:
 
     def _has_others(self) -> bool:
         """Whether its k3s runs with other settings."""
-        if not self._one.settings:
+        if not self._task.settings:
             return False
         try:
-            return self._one.shell.settings() != self._one.settings
+            return self._task.shell.settings() != self._task.settings
         except MachineError as error:
             raise self._unasked(rules.SETTINGS, str(error)) from None
 
     def _may_begin(self, change: rules.Change, listed: Mapping[str, Any]) -> None:
-        of, servers, version = self._one.departure, self._one.servers, self._one.version
+        of, servers, version = self._task.departure, self._task.servers, self._task.version
         against = rules.why_not_now(listed, of.node, server=of.server, servers=servers, version=version)
         if against is not None:
             raise NotUpgradedError(rules.not_begun(of.cluster, of.node, change, against))
 
     def _unasked(self, change: rules.Change, reason: str) -> UnaskedError:
-        of = self._one.departure
+        of = self._task.departure
         return UnaskedError(rules.not_begun(of.cluster, of.node, change, reason), reason)
 
     def _close(self, change: rules.Change, node: Mapping[str, Any]) -> None:
-        of = self._one.departure
+        of = self._task.departure
         try:
             close(self._api, node, change.mark)
         except (NobodyAnswers, KubernetesError) as error:
             raise NotUpgradedError(rules.not_begun(of.cluster, of.node, change, str(error))) from None
 
     def _install(self, change: rules.Change) -> None:
-        of = self._one.departure
+        of = self._task.departure
         try:
-            self._one.shell.install(self._say)
+            self._task.shell.install(self._say)
         except MachineError as error:
             raise NotUpgradedError(rules.not_installed(of.cluster, of.node, change, str(error))) from None
         self._wait(change)
         self._open()
 
     def _wait(self, change: rules.Change) -> None:
-        of, version, begun = self._one.departure, self._one.version, self._clock.now()
+        of, version, begun = self._task.departure, self._task.version, self._clock.now()
         told, told_at = "", begun
         while True:
             try:
@@ -215,17 +215,17 @@ class _Upgrade:
             if done:
                 self._say(f"{of.cluster}: node {of.node} has {change.done}")
                 return
-            if passed >= self._one.back_seconds:
-                seconds = self._one.back_seconds
+            if passed >= self._task.back_seconds:
+                seconds = self._task.back_seconds
                 raise NotUpgradedError(rules.not_there(of.cluster, of.node, change, seconds, state))
             if state != told or self._clock.now() - told_at >= TELL_SECONDS:
-                self._say(f"{of.cluster}: node {of.node} ({passed:.0f} of {self._one.back_seconds:.0f} s): {state}")
+                self._say(f"{of.cluster}: node {of.node} ({passed:.0f} of {self._task.back_seconds:.0f} s): {state}")
                 told, told_at = state, self._clock.now()
             self._clock.sleep(LOOK_SECONDS)
 
     def _open(self) -> None:
         """Where it was this program that closed it, also in an ``up`` that did not come to its end."""
-        of = self._one.departure
+        of = self._task.departure
         try:
             node = self._api.get(f"/api/v1/nodes/{of.node}")
             if node is not None:

@@ -32,26 +32,31 @@ def test_what_is_in_the_cluster_alone_goes_with_its_machines(
     found: Run = request.getfixturevalue(stack)
     # A node's membership goes with the cluster in another way, see test_node_member.py.
     going = [
-        one
-        for one in found.registrations
-        if one.deleted_with and not one.type.endswith((":NodeMember", ":NodeGeneration", ":NodeSettings"))
+        registration
+        for registration in found.registrations
+        if registration.deleted_with
+        and not registration.type.endswith((":NodeMember", ":NodeGeneration", ":NodeSettings"))
     ]
-    assert {one.type for one in going} == GO_WITH_MACHINES
-    assert {one.deleted_with for one in going} == {found.one(machines).urn}
+    assert {registration.type for registration in going} == GO_WITH_MACHINES
+    assert {registration.deleted_with for registration in going} == {found.one(machines).urn}
     assert found.of(":NetbirdRouter")
     assert found.of(":EgressGateway")
 
 
 def test_nothing_goes_with_machines_of_others() -> None:
     found = shared_run("mn", GIVEN)
-    assert {one.deleted_with for one in found.registrations} == {""}
-    assert not [one for one in found.registrations if one.type.endswith(("HetznerMachines", "OnPremiseMachines"))]
+    assert {registration.deleted_with for registration in found.registrations} == {""}
+    assert not [
+        registration
+        for registration in found.registrations
+        if registration.type.endswith(("HetznerMachines", "OnPremiseMachines"))
+    ]
 
 
 def test_what_is_in_the_cluster_waits_for_the_labels_of_its_nodes() -> None:
     found = shared_run("mn", GIVEN)
     labels = found.one("isthmus:existing_cluster:NodeLabels")
-    children = {one.name for one in found.registrations if one.parent == labels.urn}
+    children = {registration.name for registration in found.registrations if registration.parent == labels.urn}
     assert children == {"node-labels-worker-b"}
     assert children <= found.one("Release", "isthmus-cilium").depends_on
 

@@ -25,7 +25,7 @@ def test_they_are_those_of_a_role(tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     more = changed(config, {"k3s.agent_config": {"kubelet-arg": ["max-pods=200"]}})
     before, after = (
-        {one.name: one for one in run_stack(place, "de", config=given).of(":NodeSettings")}
+        {registration.name: registration for registration in run_stack(place, "de", config=given).of(":NodeSettings")}
         for place, given in ((tmp_path, config), (tmp_path / "more", more))
     )
     assert [*before] == ["machines-server-settings", "machines-agent-settings"]

@@ -86,11 +86,11 @@ class Cluster:
 
     def goes_on(self, name: str, version: str, settings: str = "", servers: tuple[str, ...] = ("s1",)) -> None:
         if version not in self.stagings:
-            self.stagings[version] = Staging("de", version, {one: Machine(self, one, version, "") for one in NODES})
+            self.stagings[version] = Staging("de", version, {node: Machine(self, node, version, "") for node in NODES})
         departure = Departure("de", name, name == "s1", ["198.51.100.1"], 600, KUBECONFIG)
         machine = Machine(self, name, version, settings)
-        one = Upgrade(departure, servers, version, machine, self.stagings[version], settings)
-        upgrade(one, self.said.append, Clock(lambda: self.time, self.sleep))
+        task = Upgrade(departure, servers, version, machine, self.stagings[version], settings)
+        upgrade(task, self.said.append, Clock(lambda: self.time, self.sleep))
 
 
 class Machine:
@@ -221,7 +221,7 @@ def test_settings_restart_a_closed_node_and_let_its_pods_run(monkeypatch: pytest
     assert cluster.done == ["a1 closed", "a1 installed", "a1 open"]
     assert cluster.said == [
         "de: node a1 takes its settings of k3s, which is started anew",
-        *[one for one in cluster.said if "503 no leader" in one],
+        *[sentence for sentence in cluster.said if "503 no leader" in sentence],
         "de: node a1 has taken its settings of k3s",
     ]
     assert len(cluster.said) > 2

@@ -40,7 +40,7 @@ def mn(
 ) -> Iterator[tuple[World, dict[str, Machine]]]:
     """Raised, with further machines. Their nodes register as k3s does it: when it is started and there is none."""
     with on_machines(engine, directory, further) as (world, machines):
-        names = [one["name"] for one in (*MN["isthmus:on_premise"]["machines"], *further)]
+        names = [machine["name"] for machine in (*MN["isthmus:on_premise"]["machines"], *further)]
         by_name = dict(zip(names, machines, strict=True))
         with registering(world, by_name):
             settings(world, lambda config: config["isthmus:k3s"].update(drain_seconds=DRAIN_SECONDS))
@@ -84,8 +84,10 @@ def number(world: World, **generations: int) -> None:
 
 def noted(world: World) -> dict[str, int]:
     """The numbers in the state."""
-    found = (one for one in world.project.resources(world.stack) if one["type"].endswith(":NodeGeneration"))
-    return {one["outputs"]["node"]: int(one["outputs"]["generation"]) for one in found}
+    found = (
+        resource for resource in world.project.resources(world.stack) if resource["type"].endswith(":NodeGeneration")
+    )
+    return {resource["outputs"]["node"]: int(resource["outputs"]["generation"]) for resource in found}
 
 
 def as_they_are(world: World, machines: Mapping[str, Machine]) -> dict[str, tuple[str, str, dict[str, int]]]:
@@ -143,7 +145,7 @@ def test_the_first_of_three_servers_is_made_anew_with_another_k3s(engine: Engine
         assert {name: machine.text(f"{OF_THE_TESTS}/begun") for name, machine in machines.items()} == begun
 
         def runs_it() -> bool:
-            return all(node(world, one)["status"]["nodeInfo"]["kubeletVersion"] == NEWER for one in machines)
+            return all(node(world, machine)["status"]["nodeInfo"]["kubeletVersion"] == NEWER for machine in machines)
 
         until(runs_it, "all say that they run it")
         assert noted(world) == {"mn-1": 2, "mn-2": 2, "mn-3": 1, "mn-4": 1}
@@ -184,7 +186,7 @@ def test_killed_in_the_middle(engine: Engine, tmp_path: Path) -> None:
             assert machines["mn-3"].text(DISK) not in ("", disk)
             assert noted(world) == {"mn-1": 1, "mn-2": 1, "mn-3": generation}
         assert {name: found for name, found in as_they_are(world, machines).items() if name != "mn-3"} == others
-        assert not any(one["spec"].get("unschedulable") for one in world.api.items("/api/v1/nodes"))
+        assert not any(item["spec"].get("unschedulable") for item in world.api.items("/api/v1/nodes"))
 
         machines["mn-3"].stop()
         number(world, mn_3=4)
@@ -216,7 +218,9 @@ def test_a_state_of_a_program_that_knew_no_generations(engine: Engine, tmp_path:
 
 
 def forget_generations(world: World) -> None:
-    row = [one["urn"] for one in world.project.resources("mn") if one["type"].endswith(":NodeGeneration")]
+    row = [
+        resource["urn"] for resource in world.project.resources("mn") if resource["type"].endswith(":NodeGeneration")
+    ]
     assert len(row) == 3
     for urn in reversed(row):
         world.project.run("state", "delete", urn, "-s", "mn", "--yes").expect(0)

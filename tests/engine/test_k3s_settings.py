@@ -35,14 +35,14 @@ def restarts(servers: Servers) -> list[list[int]]:
 def of_before(world: World, file: Path) -> None:
     """The state as a program left it that noted no settings."""
     state: dict[str, Any] = json.loads(world.project.state_text(world.stack))["checkpoint"]["latest"]
-    left_out = [one["urn"] for one in state["resources"] if one["type"].endswith(":NodeSettings")]
+    left_out = [resource["urn"] for resource in state["resources"] if resource["type"].endswith(":NodeSettings")]
     assert len(left_out) == 2
-    state["resources"] = [one for one in state["resources"] if one["urn"] not in left_out]
-    nodes = [one for one in state["resources"] if one["type"].endswith(":NodeGeneration")]
+    state["resources"] = [resource for resource in state["resources"] if resource["urn"] not in left_out]
+    nodes = [resource for resource in state["resources"] if resource["type"].endswith(":NodeGeneration")]
     assert len(nodes) == len(ORDER)
-    for one in nodes:
-        one["dependencies"] = [urn for urn in one["dependencies"] if urn not in left_out]
-        for kept in (one["inputs"], one["outputs"], one["propertyDependencies"]):
+    for node in nodes:
+        node["dependencies"] = [urn for urn in node["dependencies"] if urn not in left_out]
+        for kept in (node["inputs"], node["outputs"], node["propertyDependencies"]):
             del kept["settings"]
     file.write_text(json.dumps({"version": 3, "deployment": state}), encoding="utf-8")
     world.project.run("stack", "import", "-s", world.stack, "--file", str(file)).expect(0)
@@ -101,6 +101,6 @@ def test_one_after_the_other_and_the_next_up_goes_on_where_it_stopped(engine: En
 def generations(world: World) -> str:
     """What the state has of nodes and of their settings."""
     kinds = (":NodeGeneration", ":NodeSettings")
-    found = [one for one in world.project.resources(world.stack) if one["type"].endswith(kinds)]
+    found = [resource for resource in world.project.resources(world.stack) if resource["type"].endswith(kinds)]
     assert len(found) == len(ORDER) + 2
     return json.dumps(found)
