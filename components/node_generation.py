@@ -228,30 +228,30 @@ class Generations:
         as k3s wrote it, ``gone_with`` as of :func:`components.node_member.join_members`.
         """
         settings = self._settings(name, pulumi.ResourceOptions(parent=parent, deleted_with=gone_with))
-        by_name = {one.node.name: one for one in self.nodes}
-        servers = [one.node.name for one in self.nodes if one.node.server]
+        by_name = {remade.node.name: remade for remade in self.nodes}
+        servers = [remade.node.name for remade in self.nodes if remade.node.server]
         made: list[pulumi.Resource] = []
         stagings = _Stagings(cluster, self.nodes)
-        row = rules.order([one.node for one in self.nodes])
+        row = rules.order([remade.node for remade in self.nodes])
         for node in row:
-            one = by_name[node]
+            remade = by_name[node]
             # Its own address last: it is about to go.
-            asked = [by_name[other].address for other in servers if other != node] + [one.address]
+            asked = [by_name[other].address for other in servers if other != node] + [remade.address]
             known = pulumi.Output.all(
                 kubeconfig, drain_seconds, self.version, *(address for address in asked if address is not None)
             )
-            deeds = _Deeds(cluster, one, servers, known, self.where, self.settle_seconds, stagings)
+            deeds = _Deeds(cluster, remade, servers, known, self.where, self.settle_seconds, stagings)
             made.append(
                 NodeGeneration(
                     f"{name}-{node}-generation",
                     node=node,
-                    generation=one.generation,
+                    generation=remade.generation,
                     k3s=self.version,
-                    settings=settings[one.node.server].number if one.settings else None,
+                    settings=settings[remade.node.server].number if remade.settings else None,
                     opts=pulumi.ResourceOptions(
                         parent=parent,
                         deleted_with=gone_with,
-                        depends_on=[one.machine, *one.after, gone_with, *made[-1:]],
+                        depends_on=[remade.machine, *remade.after, gone_with, *made[-1:]],
                         hooks=deeds.binding(f"{name}-{node}") if self.calls_back else None,
                     ),
                 )
@@ -260,7 +260,7 @@ class Generations:
 
     def _settings(self, name: str, opts: pulumi.ResourceOptions) -> dict[bool, NodeSettings]:
         """Of the servers and of the agents, where they are compared: they are the same on all of a role."""
-        digests = {one.node.server: one.settings for one in self.nodes if one.settings}
+        digests = {remade.node.server: remade.settings for remade in self.nodes if remade.settings}
         roles = {True: "server", False: "agent"}
         return {
             server: NodeSettings(f"{name}-{roles[server]}-settings", role=roles[server], digest=digest, opts=opts)
@@ -279,7 +279,7 @@ class _Stagings:
     async def of(self, version: str) -> tuple[Staging, Mapping[str, Shell]]:
         """And the shells of all machines, by their nodes."""
         if self._made is None:
-            shells = {one.node.name: await one.shell() for one in self._nodes}
+            shells = {remade.node.name: await remade.shell() for remade in self._nodes}
             self._made = Staging(self._cluster, version, shells), shells
         return self._made
 
@@ -289,7 +289,7 @@ class _Deeds:
     """The hooks of one node."""
 
     cluster: str
-    one: Remade
+    remade: Remade
     servers: Sequence[str]
     known: pulumi.Output[list[Any]]
     where: str
@@ -298,14 +298,14 @@ class _Deeds:
 
     def binding(self, name: str) -> pulumi.ResourceHookBinding:
         binding = pulumi.ResourceHookBinding(before_update=[pulumi.ResourceHook(f"{name}-anew", self.before_update)])
-        if self.one.raised or self.one.ran:
+        if self.remade.raised or self.remade.ran:
             # Of a program before this one: the node may run another k3s than it noted, and no resource has its number.
             binding.before_create = [pulumi.ResourceHook(f"{name}-noted", self.before_create)]
         return binding
 
     async def before_create(self, args: pulumi.ResourceHookArgs) -> None:
         try:
-            await self._do(anew=self.one.raised)
+            await self._do(anew=self.remade.raised)
         except UnaskedError as error:
             self._warn(args, error)
 
@@ -322,7 +322,7 @@ class _Deeds:
     def _warn(self, args: pulumi.ResourceHookArgs, error: UnaskedError) -> None:
         """It is away, and holds up nobody. The state has it with this k3s all the same, so this `up` says so alone."""
         version = (args.new_inputs or {}).get("k3s")
-        pulumi.log.warn(upgrading.not_asked(self.cluster, self.one.node.name, str(version), error.reason))
+        pulumi.log.warn(upgrading.not_asked(self.cluster, self.remade.node.name, str(version), error.reason))
 
     async def _do(self, *, anew: bool) -> None:
         found = await self.known.future()
@@ -331,18 +331,18 @@ class _Deeds:
         kubeconfig, drain_seconds, version, *addresses = found
         departure = Departure(
             cluster=self.cluster,
-            node=self.one.node.name,
-            server=self.one.node.server,
+            node=self.remade.node.name,
+            server=self.remade.node.server,
             addresses=[str(address) for address in addresses],
             seconds=float(drain_seconds),
             kubeconfig=str(kubeconfig),
         )
         if anew:
-            machine = await self.one.found()
+            machine = await self.remade.found()
             remaking = Remaking(departure, self.servers, str(version), self.where, settle_seconds=self.settle_seconds)
             await asyncio.to_thread(make_anew, remaking, machine, pulumi.log.info)
         else:
             staging, shells = await self.stagings.of(str(version))
-            shell = shells[self.one.node.name]
-            step = Upgrade(departure, self.servers, str(version), shell, staging, self.one.settings)
+            shell = shells[self.remade.node.name]
+            step = Upgrade(departure, self.servers, str(version), shell, staging, self.remade.settings)
             await asyncio.to_thread(upgrade, step, pulumi.log.info)

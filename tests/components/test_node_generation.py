@@ -75,7 +75,7 @@ class Cluster:
     def _sleep(self, seconds: float) -> None:
         self.time += seconds
         if self.time >= self.ready_at:
-            self.nodes = {"items": [{**one, **READY} for one in self.nodes["items"]]}
+            self.nodes = {"items": [{**item, **READY} for item in self.nodes["items"]]}
 
     def make_anew(self, settle_seconds: float = 0.0) -> None:
         departure = Departure("de", "s1", True, ["198.51.100.1"], 600, KUBECONFIG)
@@ -103,7 +103,7 @@ def test_servers_that_were_brought_up_to_date_get_a_moment(monkeypatch: pytest.M
     cluster.make_anew(settle_seconds=120)
     assert cluster.done[0] == "s1 left"
     assert cluster.time == 20
-    (waits,) = (one for one in cluster.said if "s2 and s3 are not ready" in one)
+    (waits,) = (text for text in cluster.said if "s2 and s3 are not ready" in text)
     assert waits.startswith("de: node s1 is not made anew yet, and after 120 s not at all: of the other servers")
 
     never = Cluster(monkeypatch, ready=False)
@@ -152,13 +152,22 @@ def test_they_stand_in_a_row(tmp_path: Path) -> None:
         {"hetzner.control_plane.count": 3, "hetzner.workers.count": 2, "hetzner.generations": {"de-agent-2": 4}},
     )
     found = run_stack(tmp_path, "de", config=config)
-    made = {one.inputs["node"]: one for one in found.registrations if one.type.endswith(":NodeGeneration")}
+    made = {
+        resource.inputs["node"]: resource
+        for resource in found.registrations
+        if resource.type.endswith(":NodeGeneration")
+    }
     row = ["de-server-1", "de-server-2", "de-server-3", "de-agent-2", "de-agent-1"]
-    assert {name: one.inputs["generation"] for name, one in made.items()} == {**dict.fromkeys(row, 1), "de-agent-2": 4}
-    assert {one.inputs["k3s"] for one in made.values()} == {config["isthmus:k3s"]["version"]}
-    assert {one.deleted_with for one in made.values()} == {found.one(":Command", "machines-kubeconfig").urn}
-    settings = {one.name: one for one in found.registrations if one.type.endswith(":NodeSettings")}
-    assert {one.deleted_with for one in settings.values()} == {found.one(":Command", "machines-kubeconfig").urn}
+    assert {name: resource.inputs["generation"] for name, resource in made.items()} == {
+        **dict.fromkeys(row, 1),
+        "de-agent-2": 4,
+    }
+    assert {resource.inputs["k3s"] for resource in made.values()} == {config["isthmus:k3s"]["version"]}
+    assert {resource.deleted_with for resource in made.values()} == {found.one(":Command", "machines-kubeconfig").urn}
+    settings = {resource.name: resource for resource in found.registrations if resource.type.endswith(":NodeSettings")}
+    assert {resource.deleted_with for resource in settings.values()} == {
+        found.one(":Command", "machines-kubeconfig").urn
+    }
     for node in row:
         role = "server" if "server" in node else "agent"
         assert f"machines-{role}-settings" in made[node].depends_on
@@ -187,9 +196,9 @@ def asked_in_vain(monkeypatch: pytest.MonkeyPatch) -> tuple[_Deeds, list[str]]:
             raise UnaskedError("mn: node a1 does not go on", "no answer")
 
     part, unknown = Part("a1", server=False, router=False), cast("Any", None)
-    one = Remade(part, 1, ran=True, machine=unknown, address=None, found=never, shell=never, settings="5f")
+    remade = Remade(part, 1, ran=True, machine=unknown, address=None, found=never, shell=never, settings="5f")
     monkeypatch.setattr(pulumi.log, "warn", warned.append)
-    return Deeds("mn", one, [], unknown, "", 0.0, unknown), warned
+    return Deeds("mn", remade, [], unknown, "", 0.0, unknown), warned
 
 
 NOT_ASKED: Final = (
@@ -235,7 +244,7 @@ def test_one_that_is_away_holds_up_its_own_changes_alone(
         assert warned == [NOT_ASKED]
 
 
-def deeds_of(one: Remade) -> tuple[_Deeds, list[bool]]:
+def deeds_of(remade: Remade) -> tuple[_Deeds, list[bool]]:
     """And, for each time, whether the node was to be made anew."""
     done: list[bool] = []
 
@@ -243,7 +252,7 @@ def deeds_of(one: Remade) -> tuple[_Deeds, list[bool]]:
         async def _do(self, *, anew: bool) -> None:
             done.append(anew)
 
-    return Deeds("mn", one, [], cast("Any", None), "", 0.0, cast("Any", None)), done
+    return Deeds("mn", remade, [], cast("Any", None), "", 0.0, cast("Any", None)), done
 
 
 def test_a_number_that_no_resource_has_yet_is_as_good_as_one_that_has(monkeypatch: pytest.MonkeyPatch) -> None:

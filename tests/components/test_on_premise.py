@@ -193,13 +193,14 @@ ROW = ["s-1", "s-2", "s-3", "mn-3", "mn-4", "mn-5", "mn-2"]
 
 
 def generations(found: Run) -> dict[str, Registration]:
-    return {one.inputs["node"]: one for one in found.some(":NodeGeneration")}
+    return {resource.inputs["node"]: resource for resource in found.some(":NodeGeneration")}
 
 
 def after_an_update(directory: Path, numbers: dict[str, int]) -> Run:
-    """A run behind one that left all nodes as they come, with these numbers now."""
+    """A run behind resource that left all nodes as they come, with these numbers now."""
     machines = [
-        {**one, "generation": numbers.get(one["name"], 1)} for one in OVER_SSH["isthmus:on_premise"]["machines"]
+        {**machine, "generation": numbers.get(machine["name"], 1)}
+        for machine in OVER_SSH["isthmus:on_premise"]["machines"]
     ]
     config = changed(OVER_SSH, {"on_premise.machines": machines})
     write_stack_files(directory, mn=config)
@@ -211,9 +212,9 @@ def test_generations_stand_in_a_row_that_waits_for_no_machine(tmp_path: Path) ->
     """As long as no number is raised: what is in the cluster comes after all that they have to do."""
     found = run_stack(tmp_path, "mn", config=OVER_SSH)
     made = generations(found)
-    assert {name: one.inputs["generation"] for name, one in made.items()} == dict.fromkeys(ROW, 1)
-    assert {one.inputs["k3s"] for one in made.values()} == {OVER_SSH["isthmus:k3s"]["version"]}
-    assert {one.deleted_with for one in made.values()} == {found.one(COMMAND, "machines-kubeconfig").urn}
+    assert {name: resource.inputs["generation"] for name, resource in made.items()} == dict.fromkeys(ROW, 1)
+    assert {resource.inputs["k3s"] for resource in made.values()} == {OVER_SSH["isthmus:k3s"]["version"]}
+    assert {resource.deleted_with for resource in made.values()} == {found.one(COMMAND, "machines-kubeconfig").urn}
     before: list[str] = []
     for name in ROW:
         role = "server" if name.startswith("s-") else "agent"
@@ -232,20 +233,20 @@ def test_what_is_made_anew_comes_after_all_that_brings_it_up_to_date(tmp_path: P
     """And before what is in the cluster."""
     found = after_an_update(tmp_path, {"s-2": 2, "mn-3": 7})
     made = generations(found)
-    assert {name: one.inputs["generation"] for name, one in made.items()} == {
+    assert {name: resource.inputs["generation"] for name, resource in made.items()} == {
         **dict.fromkeys(ROW, 1),
         "s-2": 2,
         "mn-3": 7,
     }
-    waits = {name: {one for one in made[name].depends_on if one in INSTALLS} for name in ROW}
+    waits = {name: {resource for resource in made[name].depends_on if resource in INSTALLS} for name in ROW}
     assert {name: found for name, found in waits.items() if found} == {
         "s-2": {"machines-s-2", "machines-s-3"}, "mn-3": {"machines-mn-3", "machines-s-3"},
     }  # fmt: skip
     (provider,) = found.of("pulumi:providers:kubernetes")
     assert provider.depends_on == {"machines-kubeconfig", *(f"machines-{name}-generation" for name in ROW)}
     # Only its own resource is another one.
-    inputs = {one.name: one.inputs for one in after_an_update(tmp_path, {}).some(COMMAND)}
-    assert {one.name: one.inputs for one in found.some(COMMAND)} == inputs
+    inputs = {resource.name: resource.inputs for resource in after_an_update(tmp_path, {}).some(COMMAND)}
+    assert {resource.name: resource.inputs for resource in found.some(COMMAND)} == inputs
 
 
 INSTALLS = {f"machines-{name}" for name in ROW}
