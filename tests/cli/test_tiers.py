@@ -28,6 +28,7 @@ STANDS_FOR = {
     "tests/link/test_without_cluster_ips.py": "tests/link/test_verify_fails.py",
     "tests/link/test_failover.py": "tests/link/test_restarts.py::test_the_agent_is_killed",
     "tests/link/test_leaving.py": "tests/lab/test_k3s_nodes.py::test_uninstalling_leaves_nothing",
+    "tests/link/test_nodes_in_place.py": "tests/link/test_in_place.py",
     "tests/link/test_one_router.py": "tests/link/test_restarts.py::test_the_agent_is_killed",
     "tests/link/test_killed.py": "tests/link/test_recovery.py",
     "tests/link/test_servers.py": "tests/lab/test_k3s_servers.py::test_any_server_may_lose_its_power",
