@@ -11,6 +11,7 @@ from domain.names import (
     K3S_CONFIG,
     K3S_DATA,
     K3S_REGISTRIES,
+    KUBELET_DATA,
     NODE_DIRECTORY,
     NODE_ENVIRONMENT,
 )
@@ -37,16 +38,19 @@ INSTALL: Final = f"{_OURS}timeout 300 base64 -d | tar --extract --preserve-permi
 change. The time limits are the machine's own: the command provider ends nothing that runs there.
 """
 
+_UNIT: Final = "sed -n s/^ISTHMUS_K3S_UNIT=//p"
 _VERSION: Final = "sed -n s/^ISTHMUS_K3S_VERSION=//p"
 _COMPARED: Final = (
     f"awk -v 'others= {' '.join(NOT_COMPARED)} ' "
     """'/^[^ -]/ { split($0, name, ":"); kept = !index(others, " " name[1] " ") } kept'"""
 )
-_GOES_NODE_BY_NODE: Final = (
-    f'[ "$(new {NODE_ENVIRONMENT} | {_VERSION})" != "$(old {NODE_ENVIRONMENT} | {_VERSION})" ] || '
-    f'[ "$(new {K3S_CONFIG} | {_COMPARED})" != "$(old {K3S_CONFIG} | {_COMPARED})" ] || '
-    f'[ "$(new {K3S_REGISTRIES})" != "$(old {K3S_REGISTRIES})" ]'
+_OTHER_VERSION: Final = f'[ "$(new {NODE_ENVIRONMENT} | {_VERSION})" != "$(old {NODE_ENVIRONMENT} | {_VERSION})" ]'
+_OTHER_SETTINGS: Final = (
+    f'{{ [ "$(new {K3S_CONFIG} | {_COMPARED})" != "$(old {K3S_CONFIG} | {_COMPARED})" ] || '
+    f'[ "$(new {K3S_REGISTRIES})" != "$(old {K3S_REGISTRIES})" ]; }}'
 )
+LATER: Final = "later: $(date +%s%N)"
+"""What :data:`UPDATE` says where it has laid nothing: another word each time, so that what depends on it is updated."""
 UPDATE: Final = (
     f"{_OURS}"
     f"find {NODE_DIRECTORY} -name 'archive.*' -mmin +60 -exec rm -f {{}} +; "
@@ -55,17 +59,22 @@ UPDATE: Final = (
     'timeout 300 base64 -d >"$archive"; '
     'new() { tar --extract --to-stdout --file "$archive" "${1#/}" 2>/dev/null || true; }; '
     'old() { cat "$1" 2>/dev/null || true; }; '
-    f"if [ -e /sys/class/net/{CILIUM_INTERFACE} ] && "
-    "{ systemctl is-active --quiet k3s.service || systemctl is-active --quiet k3s-agent.service; } && "
+    f"unit=$(new {NODE_ENVIRONMENT} | {_UNIT}); "
+    'if [ -z "$unit" ]; then echo the archive of the files of this node is not whole >&2; exit 1; fi; '
+    f"if {{ [ -e /sys/class/net/{CILIUM_INTERFACE} ] && "
+    f'systemctl is-active --quiet "$unit" && '
     f'[ "$(new {JOIN_SCRIPT} | head -n 1)" = "$(old {JOIN_SCRIPT} | head -n 1)" ] && '
-    f"{{ {_GOES_NODE_BY_NODE}; }}; then "
-    "echo k3s runs here, and takes its other version or settings later, node by node >&2; exit 0; fi; "
+    f"{{ {_OTHER_VERSION} || {_OTHER_SETTINGS}; }}; }} || "
+    f'{{ [ "$unit" = k3s-agent.service ] && [ -d {KUBELET_DATA} ] && '
+    f"[ -e /etc/systemd/system/k3s-agent.service ] && {_OTHER_VERSION}; }}; then "
+    f"echo {LATER}; echo k3s was here before, and takes its other version or settings later, node by node >&2; "
+    "exit 0; fi; "
     f'tar --extract --preserve-permissions --file "$archive" --directory /; rm -f "$archive"; {_RUN}'
 )
 """As :data:`INSTALL`, but where k3s runs it leaves another version and other settings to ``node_generation.py``, which
-closes the node first, or empties it. What that compares is compared here (``say-k3s-settings.sh``): a change that only
-one of the two saw would never get there. Before Cilium has come no node is noted there, and no pod has to be spared.
-And the only server that becomes one of several goes to etcd before the others, which join it, can be ready.
+closes the node first, or empties it, and is told so by the word. At once goes what restores a k3s that does not run,
+what comes before Cilium, when no pod has to be spared, another role, and the only server's way to etcd, since those
+that join it can't be ready before. But a worker never gets another version before its servers, whether it runs or not.
 """
 
 STAGE_SECONDS: Final = 1200

@@ -153,7 +153,8 @@ class GenerationProvider(ResourceProvider):
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """All but the name can change."""
-        olds, news = plain(_olds), plain(_news)
+        # That nothing was left to do is no reason to do anything, and no program before said it.
+        olds, news = ({name: value for name, value in plain(props).items() if value != ""} for props in (_olds, _news))
         replaces = ["node"] if olds.get("node") != news.get("node") else []
         return DiffResult(changes=olds != news, replaces=replaces)
 
@@ -173,12 +174,13 @@ class NodeGeneration(Resource, module="isthmus", name="NodeGeneration"):
         generation: int,
         k3s: pulumi.Input[str],
         settings: pulumi.Input[int] | None = None,
+        laid: pulumi.Input[str] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
+        further = {"settings": settings, "laid": laid}
         props = {"node": node, "generation": generation, "k3s": k3s}
-        super().__init__(
-            GenerationProvider(), name, props if settings is None else {**props, "settings": settings}, opts
-        )
+        props |= {name: value for name, value in further.items() if value is not None}
+        super().__init__(GenerationProvider(), name, props, opts)
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,9 @@ class Remade:
     the hook, and gives its machine; ``shell`` likewise what logs in there. ``settings`` as of
     :class:`components.node_upgrade.Upgrade`. ``raised``: its number is higher than the last update left it, so that a
     resource that is yet to be made has the same to do as one that is there. It comes ``after`` these besides its
-    machine.
+    machine, and what is in the cluster waits for it where it is ``awaited``. ``laid``: on-premise a word of the machine
+    where it has left another k3s or other settings to this one, another each time, and empty where it has not; None
+    where nobody but this one brings them, and so looks at the number of the settings and at k3s itself.
     """
 
     node: Part
@@ -200,6 +204,8 @@ class Remade:
     settings: str = ""
     raised: bool = False
     after: Sequence[pulumi.Resource] = ()
+    laid: pulumi.Output[str] | None = None
+    awaited: bool = True
 
 
 @dataclass(frozen=True)
@@ -224,7 +230,7 @@ class Generations:
         drain_seconds: pulumi.Input[int],
         parent: pulumi.Resource,
     ) -> list[pulumi.Resource]:
-        """A resource for each node, one after the other; what is in the cluster waits for all of them. ``kubeconfig``
+        """A resource for each node, one after the other. Gives those that are awaited. ``kubeconfig``
         as k3s wrote it, ``gone_with`` as of :func:`components.node_member.join_members`.
         """
         settings = self._settings(name, pulumi.ResourceOptions(parent=parent, deleted_with=gone_with))
@@ -246,8 +252,10 @@ class Generations:
                     f"{name}-{node}-generation",
                     node=node,
                     generation=remade.generation,
-                    k3s=self.version,
-                    settings=settings[remade.node.server].number if remade.settings else None,
+                    # A constant where it is no reason to do anything.
+                    k3s=self.version if remade.laid is None else "",
+                    settings=settings[remade.node.server].number if counted(remade) else None,
+                    laid=remade.laid,
                     opts=pulumi.ResourceOptions(
                         parent=parent,
                         deleted_with=gone_with,
@@ -256,16 +264,21 @@ class Generations:
                     ),
                 )
             )
-        return made
+        return [resource for resource, node in zip(made, row, strict=True) if by_name[node].awaited]
 
     def _settings(self, name: str, opts: pulumi.ResourceOptions) -> dict[bool, NodeSettings]:
         """Of the servers and of the agents, where they are compared: they are the same on all of a role."""
-        digests = {remade.node.server: remade.settings for remade in self.nodes if remade.settings}
+        digests = {remade.node.server: remade.settings for remade in self.nodes if counted(remade)}
         roles = {True: "server", False: "agent"}
         return {
             server: NodeSettings(f"{name}-{roles[server]}-settings", role=roles[server], digest=digest, opts=opts)
             for server, digest in digests.items()
         }
+
+
+def counted(remade: Remade) -> bool:
+    """Whether a change of its settings is noted by their number."""
+    return bool(remade.settings) and remade.laid is None
 
 
 class _Stagings:
@@ -304,19 +317,26 @@ class _Deeds:
         return binding
 
     async def before_create(self, args: pulumi.ResourceHookArgs) -> None:
+        if self.remade.laid is not None and not self.remade.raised and not (args.new_inputs or {}).get("laid"):
+            return
         try:
             await self._do(anew=self.remade.raised)
         except UnaskedError as error:
+            if self.remade.laid is not None:
+                raise
             self._warn(args, error)
 
     async def before_update(self, args: pulumi.ResourceHookArgs) -> None:
         before, after = args.old_inputs or {}, args.new_inputs or {}
+        anew = int(after.get("generation", 0)) > int(before.get("generation", 0))
+        if self.remade.laid is not None and not anew and after.get("laid", "") in ("", before.get("laid", "")):
+            return
         try:
-            await self._do(anew=int(after.get("generation", 0)) > int(before.get("generation", 0)))
+            await self._do(anew=anew)
         except UnaskedError as error:
-            if "settings" in before or before.get("k3s") not in ("", after.get("k3s")):
+            if self.remade.laid is not None or "settings" in before or before.get("k3s") != after.get("k3s"):
                 raise
-            # A program before this one noted no settings, or no k3s either, so nobody has changed anything.
+            # A program before this one noted no settings, so nobody has changed anything.
             self._warn(args, error)
 
     def _warn(self, args: pulumi.ResourceHookArgs, error: UnaskedError) -> None:
@@ -344,5 +364,14 @@ class _Deeds:
         else:
             staging, shells = await self.stagings.of(str(version))
             shell = shells[self.remade.node.name]
-            step = Upgrade(departure, self.servers, str(version), shell, staging, self.remade.settings)
+            step = Upgrade(
+                departure,
+                self.servers,
+                str(version),
+                shell,
+                staging,
+                self.remade.settings,
+                settle_seconds=self.settle_seconds,
+                lays=self.remade.laid is not None,
+            )
             await asyncio.to_thread(upgrade, step, pulumi.log.info)

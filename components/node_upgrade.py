@@ -105,8 +105,9 @@ class Staging:
 @dataclass(frozen=True)
 class Upgrade:
     """A node and the k3s that it is to run. ``servers`` are the names of all servers, ``shell`` leads to its machine,
-    ``settings`` are those that it is to have, empty where they are not compared. ``departure`` as of
-    :mod:`components.node_leaving`.
+    ``settings`` are those that it is to have, empty where they are not compared. ``settle_seconds``: how long it may
+    take to join, and other servers to be ready, where the machines were looked after just before. ``lays``: its files
+    are laid also where it has its k3s and the settings already. ``departure`` as of :mod:`components.node_leaving`.
     """
 
     departure: Departure
@@ -116,6 +117,8 @@ class Upgrade:
     staging: Staging
     settings: str = ""
     back_seconds: float = BACK_SECONDS
+    settle_seconds: float = 0.0
+    lays: bool = False
 
 
 def upgrade(task: Upgrade, say: Callable[[str], None], clock: Clock | None = None) -> None:
@@ -136,7 +139,7 @@ class _Upgrade:
     def run(self) -> None:
         of, version = self._task.departure, self._task.version
         try:
-            listed = self._api.request("GET", "/api/v1/nodes")
+            listed = self._settled()
         except (NobodyAnswers, KubernetesError) as error:
             if isinstance(error, NobodyAnswers) and [*self._task.servers] == [of.node] and self._has_others():
                 self._say(rules.restarted_all_the_same(of.cluster, of.node, str(error)))
@@ -162,11 +165,24 @@ class _Upgrade:
             self._close(rules.SETTINGS, node)
             self._install(rules.SETTINGS)
         else:
+            if self._task.lays:
+                self._lay(rules.SETTINGS)
             # An `up` that did not come to its end may have closed it.
             for change in (self._to_version, rules.SETTINGS):
                 if leaving.opening(node, change.mark) is not None:
                     self._wait(change)
             self._open()
+
+    def _settled(self) -> Mapping[str, Any]:
+        """The Nodes, once this one has joined and no other server is away, or as they are when the time is over."""
+        of, end = self._task.departure, self._clock.now() + self._task.settle_seconds
+        while True:
+            listed = self._api.request("GET", "/api/v1/nodes")
+            names = [item["metadata"]["name"] for item in listed.get("items") or []]
+            away = rules.servers_away(listed, of.node, server=of.server, servers=self._task.servers)
+            if (of.node in names and not away) or self._clock.now() >= end:
+                return listed
+            self._clock.sleep(LOOK_SECONDS)
 
     def _has_others(self) -> bool:
         """Whether its k3s runs with other settings."""
@@ -195,13 +211,16 @@ class _Upgrade:
             raise NotUpgradedError(rules.not_begun(of.cluster, of.node, change, str(error))) from None
 
     def _install(self, change: rules.Change) -> None:
+        self._lay(change)
+        self._wait(change)
+        self._open()
+
+    def _lay(self, change: rules.Change) -> None:
         of = self._task.departure
         try:
             self._task.shell.install(self._say)
         except MachineError as error:
             raise NotUpgradedError(rules.not_installed(of.cluster, of.node, change, str(error))) from None
-        self._wait(change)
-        self._open()
 
     def _wait(self, change: rules.Change) -> None:
         of, version, begun = self._task.departure, self._task.version, self._clock.now()

@@ -120,7 +120,7 @@ class OnPremiseMachines(pulumi.ComponentResource):
         # One server after the other, or a restart would take etcd its majority; then the agents. An agent that is away
         # holds up few others, and nothing that is in the cluster.
         first = latest = self._install(args, beginner, after=[removals[beginner.name], *begins])
-        installed: dict[str, pulumi.Resource] = {beginner.name: first}
+        installed = {beginner.name: first}
         for machine in joining:
             latest = installed[machine.name] = self._install(args, machine, after=[removals[machine.name], latest])
         lanes: list[pulumi.Resource] = [latest] * AGENTS_AT_ONCE
@@ -148,7 +148,7 @@ class OnPremiseMachines(pulumi.ComponentResource):
             made_here=False,
             generations=Generations(
                 [
-                    self._remade(args, machine, member, after=[latest, installed[machine.name]])
+                    self._remade(args, machine, member, installed[machine.name], after=[latest])
                     for machine, member in zip(args.machines, members, strict=True)
                 ],
                 version=args.k3s_version,
@@ -164,11 +164,13 @@ class OnPremiseMachines(pulumi.ComponentResource):
         args: OnPremiseMachinesArgs,
         machine: OnPremiseMachine,
         member: Member,
+        installs: command.remote.Command,
         *,
         after: Sequence[pulumi.Resource],
     ) -> Remade:
-        """A node that is made anew comes after what looks after all servers and itself, and so does what is in the
-        cluster. One that is not waits for no machine, and holds up nothing as long as its k3s stays as it is.
+        """What is done to a node that runs comes after what installs all servers and the machine itself, and says
+        whether it has left anything to do. What is in the cluster comes after the servers, whose API it needs, and
+        after what is made anew; a worker that is away holds up only those behind it.
         """
         raised = machine.name in args.raised
         return Remade(
@@ -181,7 +183,9 @@ class OnPremiseMachines(pulumi.ComponentResource):
             shell=_logged_in(args, machine),
             settings=machine.settings,
             raised=raised,
-            after=after if raised else (),
+            after=after,
+            laid=pulumi.Output.unsecret(installs.stdout.apply(left_to_do)),
+            awaited=raised or machine.role == "server",
         )
 
     def _hooks(self, args: OnPremiseMachinesArgs, machine: OnPremiseMachine) -> pulumi.ResourceHookBinding | None:
@@ -277,6 +281,11 @@ class OnPremiseMachines(pulumi.ComponentResource):
 
 def _shell(args: OnPremiseMachinesArgs, machine: OnPremiseMachine) -> Shell:
     return Shell(text_of(machine.address), args.private_key, machine.host_key, args.user, args.port)
+
+
+def left_to_do(said: str | None) -> str:
+    """What :data:`components.k3s_install.UPDATE` has left to the row, as its own word; empty where it was nothing."""
+    return next((line for line in (said or "").splitlines() if line.startswith("later: ")), "")
 
 
 def _logged_in(args: OnPremiseMachinesArgs, machine: OnPremiseMachine) -> Callable[[], Awaitable[MachineShell]]:

@@ -61,8 +61,7 @@ def why_not_now(
     """
     nodes = {item["metadata"]["name"]: item for item in listed.get("items") or []}
     runs, wanted = release(kubelet(nodes.get(name))), release(version)
-    others = [other for other in servers if other != name]
-    if server and (away := [other for other in others if not is_ready(nodes.get(other))]):
+    if away := servers_away(listed, name, server=server, servers=servers):
         return f"of the other servers {names_are(away)} not ready, and etcd needs a majority: bring them back first"
     if runs is None or wanted is None:
         return None
@@ -71,6 +70,12 @@ def why_not_now(
     if wanted[0] > runs[0] + 1:
         return f"it runs {kubelet(nodes[name])}, and Kubernetes goes from one minor release to the next"
     return None if server else newer_than_servers(listed, servers, version)
+
+
+def servers_away(listed: Mapping[str, Any], name: str, *, server: bool, servers: Sequence[str]) -> list[str]:
+    """Of the servers besides a server those that are not ready."""
+    nodes = {item["metadata"]["name"]: item for item in listed.get("items") or []}
+    return [other for other in servers if server and other != name and not is_ready(nodes.get(other))]
 
 
 def newer_than_servers(listed: Mapping[str, Any], servers: Sequence[str], version: str) -> str | None:

@@ -142,7 +142,7 @@ def mend(interface: str, memory: MendMemory, facts: NodeFacts, now: float) -> tu
         )
     if facts.led:
         memory = replace(memory, led=True, unled_at=None)
-    elif facts.led is False:
+    elif facts.led is False and (memory.led or now - memory.there_since < UNLED_SECONDS):
         memory = replace(memory, unled_at=now)
     actions: list[Mend] = []
     if not facts.forwarding:

@@ -15,13 +15,14 @@ import pytest
 import yaml
 
 from components.k3s_install import INSTALL_SECONDS, STAGE_SECONDS, UPDATE
+from components.on_premise import left_to_do
 from domain.bundle import tar_bundle
 from domain.node_files import NodeFile, node_files, script
 from tests.domain.samples import HOST_KEYS, MN, changed, plan_of, settings_of
 
 CONFIG: Final = "etc/rancher/k3s/config.yaml"
 HOST: Final = {"role": "server", "host_key": HOST_KEYS[0]}
-LATER: Final = "k3s runs here, and takes its other version or settings later, node by node\n"
+LATER: Final = "k3s was here before, and takes its other version or settings later, node by node\n"
 
 
 def seconds(name: str) -> int:
@@ -48,12 +49,18 @@ class Machine:
         file.write_text(text)
         file.chmod(0o755)
 
-    def update(self, settings: Mapping[str, Any], *, token: str = "5f") -> subprocess.CompletedProcess[str]:
-        """The command with these settings of mn, whose first machine it is."""
+    def update(
+        self, settings: Mapping[str, Any], *, token: str = "5f", node: int = 0
+    ) -> subprocess.CompletedProcess[str]:
+        """The command with these settings of mn, whose first machine it is, or that of another number."""
         plan, given = plan_of("mn", settings), settings_of("mn", settings)
-        files = [file for file in node_files(plan, plan.nodes[0], given, token, "b3") if "install-k3s" not in file.path]
+        files = [
+            file for file in node_files(plan, plan.nodes[node], given, token, "b3") if "install-k3s" not in file.path
+        ]
         files.append(NodeFile("/usr/local/lib/isthmus/install-k3s", 0o755, "#!/bin/sh\necho installed\n"))
-        command = re.sub(r"/(usr|etc|sys)/", rf"{self.root}/\1/", UPDATE)
+        command = re.sub(r"/(usr|etc|sys)/", rf"{self.root}/\1/", UPDATE).replace(
+            "/var/lib/kubelet", f"{self.root}/var/lib/kubelet"
+        )
         # As the archive has them.
         command = command.replace('"${1#/}"', f'"${{1#{self.root}/}}"').replace(
             "--directory /", f"--directory {self.root}"
@@ -91,11 +98,14 @@ def installed(tmp_path: Path) -> Machine:
 def test_where_k3s_runs_its_version_and_settings_come_later(installed: Machine, changes: dict[str, Any]) -> None:
     before = installed.files()
     done = installed.update(changed(MN, changes))
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", LATER)
+    assert (done.returncode, done.stderr) == (0, LATER)
+    assert left_to_do(done.stdout) == done.stdout.strip() != ""
     assert installed.files() == before, "no secret stays behind either"
+    assert installed.update(changed(MN, changes)).stdout != done.stdout, "another word each time"
 
     (installed.root / "active/k3s.service").unlink()
-    assert installed.update(changed(MN, changes)).stdout == "installed\n"
+    at_once = installed.update(changed(MN, changes))
+    assert (at_once.stdout, left_to_do(at_once.stdout)) == ("installed\n", "")
     assert installed.files() != before
 
 
@@ -138,9 +148,37 @@ def test_the_only_server_becomes_one_of_several_at_once(installed: Machine) -> N
     assert installed.update(changed(MN, {"on_premise.machines": machines, **latest})).stderr == LATER
 
 
-def test_an_archive_that_was_cut_off_changes_nothing(installed: Machine) -> None:
+@pytest.mark.parametrize("given", ["no archive!", "", base64.b64encode(bytes(1024)).decode()])
+def test_an_archive_that_was_cut_off_changes_nothing(installed: Machine, given: str) -> None:
     before = installed.files()
     command = re.sub(r"/(usr|etc|sys)/", rf"{installed.root}/\1/", UPDATE)
-    done = subprocess.run(["sh", "-c", command], input="no archive!", capture_output=True, text=True, timeout=20)
+    done = subprocess.run(["sh", "-c", command], input=given, capture_output=True, text=True, timeout=20)
     assert done.returncode != 0
     assert installed.files() == before
+
+
+def test_another_role_is_taken_at_once(installed: Machine) -> None:
+    """A row that counts servers and workers by themselves has nothing to compare it with."""
+    done = installed.update(changed(MN, {"k3s.server_config": {"etcd-expose-metrics": True}}), node=1)
+    assert done.stdout == "installed\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "later"),
+    [
+        ({"k3s.version": "v1.34.10+k3s1", "k3s.sha256": "5" * 64}, True),
+        ({"k3s.agent_config": {"kubelet-arg": ["max-pods=200"]}}, False),
+    ],
+    ids=["version", "settings"],
+)
+@pytest.mark.parametrize("joined", [True, False])
+def test_a_worker_that_does_not_run_gets_no_version_before_its_servers(
+    tmp_path: Path, changes: dict[str, Any], later: bool, joined: bool
+) -> None:
+    """Its settings it gets, which may be why it does not run; and all of it where it has never been a node."""
+    machine = Machine(tmp_path)
+    assert machine.update(MN, node=1).stdout == "installed\n"
+    if joined:
+        machine.add("var/lib/kubelet/pki", "")
+    done = machine.update(changed(MN, changes), node=1)
+    assert (done.returncode, bool(left_to_do(done.stdout))) == (0, later and joined)

@@ -222,15 +222,12 @@ def test_a_node_that_was_away_when_it_was_noted_is_named_with_what_is_true(monke
         ({"settings": 1}, True),
         ({"k3s": "v1.34.8+k3s1"}, True),
         ({"k3s": "v1.34.8+k3s1", "settings": 1}, True),
-        ({"k3s": ""}, False),
     ],
 )
 def test_one_that_is_away_holds_up_its_own_changes_alone(
     monkeypatch: pytest.MonkeyPatch, before: dict[str, Any], raises: bool
 ) -> None:
-    """A program before this one noted no number of settings, and of machines on-premise no k3s either; that alone is
-    no change.
-    """
+    """What a program before this one left has no number of settings, and that alone is no change."""
     deeds, warned = asked_in_vain(monkeypatch)
     after = {"k3s": "v1.34.9+k3s1", "generation": 1.0, "settings": 2.0}
     old = {"k3s": "v1.34.9+k3s1", "generation": 1.0, **before}
@@ -283,3 +280,47 @@ def test_a_higher_number_alone_makes_it_anew(before: int, after: int, anew: bool
 
 async def never() -> Any:
     raise AssertionError("nobody was asked")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "asked"),
+    [
+        ({}, {"laid": ""}, False),
+        ({"laid": ""}, {"laid": ""}, False),
+        ({}, {"laid": "later: 1"}, True),
+        ({"laid": "later: 1"}, {"laid": "later: 2"}, True),
+        ({"laid": "later: 1"}, {"laid": "later: 1"}, False),
+        ({"laid": "later: 1"}, {"laid": ""}, False),
+    ],
+)
+def test_on_premise_a_node_is_asked_where_its_machine_has_left_something_to_do(
+    before: dict[str, Any], after: dict[str, Any], asked: bool
+) -> None:
+    """The word of the last success is in the state, so a node that failed is asked again; none is no change."""
+    part, unknown, generation = (
+        Part("a1", server=False, router=False),
+        cast("Any", "an output"),
+        {"node": "a1", "k3s": ""},
+    )
+    remade = Remade(part, 1, ran=True, machine=unknown, address=None, found=never, shell=never, laid=unknown)
+    deeds, done = deeds_of(remade)
+    given = SimpleNamespace(old_inputs={**generation, **before}, new_inputs={**generation, **after})
+    asyncio.run(deeds.before_update(cast("Any", given)))
+    assert done == [False] * asked
+    changed_at_all = before.get("laid", "") != after["laid"]
+    assert GenerationProvider().diff("a1", given.old_inputs, given.new_inputs).changes is changed_at_all
+
+    if not before:
+        asyncio.run(deeds.before_create(cast("Any", given)))
+        assert done == [False] * 2 * asked
+
+
+def test_on_premise_what_was_left_is_not_forgiven(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody else brings it, and the machine does not say it a second time."""
+    deeds, warned = asked_in_vain(monkeypatch)
+    deeds = replace(deeds, remade=replace(deeds.remade, laid=cast("Any", "an output")))
+    given = cast("Any", SimpleNamespace(old_inputs={}, new_inputs={"laid": "later: 1"}))
+    for hook in (deeds.before_update, deeds.before_create):
+        with pytest.raises(UnaskedError):
+            asyncio.run(hook(given))
+    assert warned == []

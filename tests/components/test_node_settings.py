@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from components.node_settings import SettingsProvider
-from domain.node_files import settings_digest
 from tests.components.recording import run_stack, shared_run
-from tests.components.several_servers import OVER_SSH
-from tests.domain.samples import DE, changed, plan_of, settings_of
+from tests.domain.samples import DE, changed
 
 
 def test_each_change_counts_also_that_to_the_ones_of_before() -> None:
@@ -36,10 +34,6 @@ def test_they_are_those_of_a_role(tmp_path: Path) -> None:
     assert before["machines-agent-settings"].inputs["role"] == "agent"
 
 
-def test_machines_of_ones_own_have_them_as_well() -> None:
-    """One of each role stands for all of that role: none of what is a node's own is compared."""
-    settings, plan = settings_of("mn", OVER_SSH), plan_of("mn", OVER_SSH)
-    digests = {(node.role, settings_digest(plan, node, settings)) for node in plan.nodes}
-    found = shared_run("mn", OVER_SSH).of(":NodeSettings")
-    assert {(made.inputs["role"], made.inputs["digest"]) for made in found} == digests
-    assert len(plan.nodes) > len(digests) == 2
+def test_nodes_on_premise_have_none() -> None:
+    """Each machine says itself what it has not laid."""
+    assert not shared_run("mn").of(":NodeSettings")

@@ -208,29 +208,28 @@ def after_an_update(directory: Path, numbers: dict[str, int]) -> Run:
     return run_program(directory, "mn", engine_config_of(config), preview=False, stacks=stacks)
 
 
-def test_generations_stand_in_a_row_that_waits_for_no_machine(tmp_path: Path) -> None:
-    """As long as no number is raised: what is in the cluster comes after all that they have to do."""
+def test_generations_stand_in_a_row_that_workers_hold_up_alone(tmp_path: Path) -> None:
+    """Each comes after its machine and all servers, and what is in the cluster after those, whose API it needs."""
     found = run_stack(tmp_path, "mn", config=OVER_SSH)
     made = generations(found)
     assert {name: resource.inputs["generation"] for name, resource in made.items()} == dict.fromkeys(ROW, 1)
-    assert {resource.inputs["k3s"] for resource in made.values()} == {OVER_SSH["isthmus:k3s"]["version"]}
+    assert {resource.inputs["k3s"] for resource in made.values()} == {""}, "each machine says what is left to do"
     assert {resource.deleted_with for resource in made.values()} == {found.one(COMMAND, "machines-kubeconfig").urn}
     before: list[str] = []
     for name in ROW:
-        role = "server" if name.startswith("s-") else "agent"
         assert made[name].depends_on == {
             "machines-kubeconfig",
             f"machines-{name}-uninstall",
-            f"machines-{role}-settings",
+            f"machines-{name}",
+            "machines-s-3",
             *before,
         }
         before = [f"machines-{name}-generation"]
     (provider,) = found.of("pulumi:providers:kubernetes")
-    assert provider.depends_on == {"machines-kubeconfig", *(f"machines-{name}-generation" for name in ROW)}
+    assert provider.depends_on == {"machines-kubeconfig", *(f"machines-s-{number}-generation" for number in (1, 2, 3))}
 
 
-def test_what_is_made_anew_comes_after_all_that_brings_it_up_to_date(tmp_path: Path) -> None:
-    """And before what is in the cluster."""
+def test_what_is_made_anew_comes_before_what_is_in_the_cluster(tmp_path: Path) -> None:
     found = after_an_update(tmp_path, {"s-2": 2, "mn-3": 7})
     made = generations(found)
     assert {name: resource.inputs["generation"] for name, resource in made.items()} == {
@@ -238,15 +237,9 @@ def test_what_is_made_anew_comes_after_all_that_brings_it_up_to_date(tmp_path: P
         "s-2": 2,
         "mn-3": 7,
     }
-    waits = {name: {resource for resource in made[name].depends_on if resource in INSTALLS} for name in ROW}
-    assert {name: found for name, found in waits.items() if found} == {
-        "s-2": {"machines-s-2", "machines-s-3"}, "mn-3": {"machines-mn-3", "machines-s-3"},
-    }  # fmt: skip
     (provider,) = found.of("pulumi:providers:kubernetes")
-    assert provider.depends_on == {"machines-kubeconfig", *(f"machines-{name}-generation" for name in ROW)}
+    awaited = ("s-1", "s-2", "s-3", "mn-3")
+    assert provider.depends_on == {"machines-kubeconfig", *(f"machines-{name}-generation" for name in awaited)}
     # Only its own resource is another one.
     inputs = {resource.name: resource.inputs for resource in after_an_update(tmp_path, {}).some(COMMAND)}
     assert {resource.name: resource.inputs for resource in found.some(COMMAND)} == inputs
-
-
-INSTALLS = {f"machines-{name}" for name in ROW}
