@@ -51,24 +51,18 @@ def restarts(machines: dict[str, Machine]) -> list[int]:
 
 
 def of_before(world: World, file: Path) -> None:
-    """The state as a program left it that noted neither k3s nor settings, and had one command for all on a machine."""
+    """The state as a program left it that had one command for all on a machine."""
     state: dict[str, Any] = json.loads(world.project.state_text(world.stack))["checkpoint"]["latest"]
-    left_out = [one["urn"] for one in state["resources"] if one["type"].endswith(":NodeSettings")]
-    assert len(left_out) == 2
-    state["resources"] = [one for one in state["resources"] if one["urn"] not in left_out]
-    nodes = [one for one in state["resources"] if one["type"].endswith(":NodeGeneration")]
-    assert len(nodes) == len(ORDER)
-    for one in nodes:
-        one["dependencies"] = [urn for urn in one["dependencies"] if urn not in left_out]
-        for kept in (one["inputs"], one["outputs"], one["propertyDependencies"]):
-            del kept["settings"]
-        for kept in (one["inputs"], one["outputs"]):
-            kept["k3s"] = ""
-    installs = [one for one in state["resources"] if "install-k3s" in str(one.get("inputs", {}).get("update"))]
+    installs = [found for found in state["resources"] if "install-k3s" in str(found.get("inputs", {}).get("update"))]
     assert len(installs) == len(ORDER)
-    for one in installs:
-        for kept in (one["inputs"], one["outputs"]):
+    for command in installs:
+        for kept in (command["inputs"], command["outputs"]):
             kept["update"] = kept["create"]
+    rows = [found for found in state["resources"] if found["type"].endswith(":NodeGeneration")]
+    assert len(rows) == len(ORDER)
+    for row in rows:
+        for kept in (row["inputs"], row["outputs"], row["propertyDependencies"]):
+            kept.pop("laid", None)
     file.write_text(json.dumps({"version": 3, "deployment": state}), encoding="utf-8")
     world.project.run("stack", "import", "-s", world.stack, "--file", str(file)).expect(0)
 
