@@ -46,9 +46,14 @@ def test_the_lab_is_up_with_direct_links(status: Callable[[], Status]) -> None:
     def direct() -> Status | None:
         found = status()
         last[:] = [told(found)]
-        return found if found.is_up and all(link.path == "direct" for link in found.links) else None
+        near = all(
+            link.path == "direct" and link.round_trip_ms is not None and link.round_trip_ms < 100
+            for link in found.links
+        )
+        return found if found.is_up and near else None
 
-    # The lab is up as soon as packets pass. They do by NetBird's relay first, and directly some seconds later.
+    # The lab is up as soon as packets pass. They do by NetBird's relay first, and directly some seconds later; and what
+    # runs beside may hold up a single answer.
     found = wait_until(
         direct,
         what="the links are direct",
@@ -60,7 +65,6 @@ def test_the_lab_is_up_with_direct_links(status: Callable[[], Status]) -> None:
         ("de", "mn", "direct"),
         ("mn", "de", "direct"),
     ]
-    assert all(link.round_trip_ms is not None and link.round_trip_ms < 100 for link in found.links)
     assert {cluster.name: cluster.routers[0].node for cluster in found.clusters}["mn"] == "mn-2"
 
 
