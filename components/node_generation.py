@@ -311,8 +311,9 @@ class _Deeds:
 
     def binding(self, name: str) -> pulumi.ResourceHookBinding:
         binding = pulumi.ResourceHookBinding(before_update=[pulumi.ResourceHook(f"{name}-anew", self.before_update)])
-        if self.remade.raised or self.remade.ran:
+        if self.remade.raised or self.remade.ran or self.remade.laid is not None:
             # Of a program before this one: the node may run another k3s than it noted, and no resource has its number.
+            # Or an `up` failed before this resource was made, and its machine leaves something to it in the next.
             binding.before_create = [pulumi.ResourceHook(f"{name}-noted", self.before_create)]
         return binding
 

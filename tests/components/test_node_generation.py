@@ -294,7 +294,7 @@ async def never() -> Any:
     ],
 )
 def test_on_premise_a_node_is_asked_where_its_machine_has_left_something_to_do(
-    before: dict[str, Any], after: dict[str, Any], asked: bool
+    monkeypatch: pytest.MonkeyPatch, before: dict[str, Any], after: dict[str, Any], asked: bool
 ) -> None:
     """The word of the last success is in the state, so a node that failed is asked again; none is no change."""
     part, unknown, generation = (
@@ -311,6 +311,9 @@ def test_on_premise_a_node_is_asked_where_its_machine_has_left_something_to_do(
     assert GenerationProvider().diff("a1", given.old_inputs, given.new_inputs).changes is changed_at_all
 
     if not before:
+        monkeypatch.setattr(pulumi, "ResourceHook", lambda name, function: (name, function))
+        unseen = deeds_of(replace(remade, ran=False))[0].binding("machines-a1")
+        assert unseen.before_create, "an `up` may have failed before it was made"
         asyncio.run(deeds.before_create(cast("Any", given)))
         assert done == [False] * 2 * asked
 
