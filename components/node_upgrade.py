@@ -147,8 +147,13 @@ class _Upgrade:
                 return
             raise self._unasked(self._to_version, str(error)) from None
         node = next((item for item in listed.get("items") or [] if item["metadata"]["name"] == of.node), None)
-        if node is None:
+        if node is None and not self._task.lays:
             raise self._unasked(self._to_version, "it has not joined the cluster")
+        if node is None:
+            # Nobody's pods have to be spared, and k3s makes the Node that somebody has deleted when it is started anew.
+            self._may_begin(self._to_version, listed)
+            self._install(self._to_version)
+            return
         if not is_of(kubelet(node), version):
             self._may_begin(self._to_version, listed)
             self._task.staging.done(rules.behind(listed, self._task.staging.nodes, version), self._say)
@@ -175,13 +180,18 @@ class _Upgrade:
 
     def _settled(self) -> Mapping[str, Any]:
         """The Nodes, once this one has joined and no other server is away, or as they are when the time is over."""
-        of, end = self._task.departure, self._clock.now() + self._task.settle_seconds
+        of, seconds, begun = self._task.departure, self._task.settle_seconds, self._clock.now()
+        told_at: float | None = None
         while True:
             listed = self._api.request("GET", "/api/v1/nodes")
             names = [item["metadata"]["name"] for item in listed.get("items") or []]
             away = rules.servers_away(listed, of.node, server=of.server, servers=self._task.servers)
-            if (of.node in names and not away) or self._clock.now() >= end:
+            passed = self._clock.now() - begun
+            if (of.node in names and not away) or passed >= seconds:
                 return listed
+            if told_at is None or self._clock.now() - told_at >= TELL_SECONDS:
+                self._say(rules.not_settled(of.cluster, of.node, away, passed, seconds))
+                told_at = self._clock.now()
             self._clock.sleep(LOOK_SECONDS)
 
     def _has_others(self) -> bool:

@@ -128,6 +128,12 @@ def not_begun(cluster: str, node: str, change: Change, reason: str) -> str:
     )
 
 
+def not_settled(cluster: str, node: str, away: Sequence[str], passed: float, seconds: float) -> str:
+    """Of a node that has not joined yet, or of the other servers that are ``away``."""
+    state = f"of the other servers {names_are(away)} not ready" if away else "it has not joined the cluster"
+    return f"{cluster}: node {node} waits ({passed:.0f} of {seconds:.0f} s): {state}"
+
+
 def not_asked(cluster: str, node: str, version: str, reason: str) -> str:
     """Of a node that was away when it was noted for the first time, and may run another k3s, or with other settings."""
     return (

@@ -84,12 +84,14 @@ class Cluster:
     def sleep(self, seconds: float) -> None:
         self.time += seconds
 
-    def goes_on(self, name: str, version: str, settings: str = "", servers: tuple[str, ...] = ("s1",)) -> None:
+    def goes_on(
+        self, name: str, version: str, settings: str = "", servers: tuple[str, ...] = ("s1",), **further: Any
+    ) -> None:
         if version not in self.stagings:
             self.stagings[version] = Staging("de", version, {node: Machine(self, node, version, "") for node in NODES})
         departure = Departure("de", name, name == "s1", ["198.51.100.1"], 600, KUBECONFIG)
         machine = Machine(self, name, version, settings)
-        task = Upgrade(departure, servers, version, machine, self.stagings[version], settings)
+        task = Upgrade(departure, servers, version, machine, self.stagings[version], settings, **further)
         upgrade(task, self.said.append, Clock(lambda: self.time, self.sleep))
 
 
@@ -296,3 +298,38 @@ def test_the_only_server_takes_settings_although_it_does_not_answer(monkeypatch:
     cluster.goes_on("s1", OLD, "others")
     assert cluster.done == ["s1 installed"]
     assert cluster.said[0].startswith("de: node s1 does not answer (198.51.100.1: no answer), and has other settings")
+
+
+ON_PREMISE: Final[dict[str, Any]] = {"settle_seconds": 120.0, "lays": True}
+
+
+def test_on_premise_files_are_laid_also_where_k3s_is_as_it_should_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine has left all of them, or its next change would be left as well and for nothing."""
+    cluster = Cluster(monkeypatch)
+    cluster.goes_on("a1", OLD, "some", **ON_PREMISE)
+    assert (cluster.done, cluster.said) == (["a1 installed"], [])
+
+
+def test_on_premise_other_servers_get_a_while_and_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(monkeypatch)
+    with pytest.raises(NotUpgradedError, match="of the other servers s2 is not ready"):
+        cluster.goes_on("s1", PATCH, servers=("s1", "s2"), **ON_PREMISE)
+    assert (cluster.time, cluster.done) == (120.0, [])
+    assert cluster.said[0] == "de: node s1 waits (0 of 120 s): of the other servers s2 is not ready"
+    assert len(cluster.said) == 12
+
+
+def test_on_premise_a_node_that_somebody_has_deleted_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No later `up` would do it either: its machine leaves it to this one."""
+    cluster = Cluster(monkeypatch)
+    deleted = cluster.nodes.pop("a1")
+    done = Machine.install
+
+    def joins(machine: Machine, say: Callable[[str], None]) -> None:
+        cluster.nodes["a1"] = deleted
+        done(machine, say)
+
+    monkeypatch.setattr(Machine, "install", joins)
+    cluster.goes_on("a1", OLD, "some", **ON_PREMISE)
+    assert cluster.done == ["a1 installed"]
+    assert cluster.said[0] == "de: node a1 waits (0 of 120 s): it has not joined the cluster"
