@@ -32,7 +32,7 @@ from lab.verify.results import CheckResult
 from lab.verify.run import make, planned_chain, world_of
 from lab.verify.workload import PLACEMENTS, PORT, Placement, ProbePod, Probes, probe_pod
 from tests.domain.samples import REMOVE
-from tests.link.assertions import all_passed, told
+from tests.link.assertions import told
 from tests.link.changing import UNCHANGED, change_settings, changes_ahead, config_of, last_changes, stack_files_kept, up
 from tests.link.conftest import raised_anew_next
 from tests.link.inside_pod import forget_path_mtus, route_mtu, sending_up_to
@@ -69,7 +69,10 @@ CLUSTERS: Final = (("de", "mn"), ("mn", "de"))
 PINGS: Final = 3
 SETTLE_SECONDS: Final = 240.0
 """As after any restart of a router; here both are made anew at about the same time. 55 s have been seen."""
-TRANSFER_SECONDS: Final = 30.0
+STEADY_SECONDS: Final = 15.0
+"""The pauses that were seen began within a few seconds after all had passed."""
+PAUSE_SECONDS: Final = 30.0
+"""After all has passed once; see :func:`wait_until_all_pass`."""
 BUDGET_SECONDS: Final = 240.0
 """For one change of the MTU: two `pulumi up` beside each other, until the link carries packets of the new size."""
 
@@ -132,20 +135,23 @@ def stage(request: pytest.FixtureRequest, world: World, site: OnPremiseSite, pul
     chain = planned_chain(STACKS[0])
     planned = replace(world, pod_mtu=dict.fromkeys(STACKS, chain.pod))
     wait_for_link(planned, chain)
-    return Stage(underlay=underlay, chain=chain, world=planned, seconds=time.monotonic() - start)
+    seconds = time.monotonic() - start - STEADY_SECONDS
+    return Stage(underlay=underlay, chain=chain, world=planned, seconds=seconds)
 
 
 def wait_for_link(world: World, chain: MtuChain) -> None:
-    """Waits until every wt0 and every probe pod have the planned MTU and all passes that has to, by the direct path;
-    what is missing is in the error.
+    """Waits until every wt0 and every probe pod have the planned MTU and all that has to has passed for
+    :data:`STEADY_SECONDS` on end, by the direct path; what is missing is in the error.
 
     One way that carries the new size is not enough. A new wt0 has its tunnel by NetBird's relay first and directly some
     seconds later; each router's Cilium agent attaches its programs to it at its own time (on a busy machine one
     direction passed 13 s before the other); and names come last: the DNS relay has to find its address again, and
-    CoreDNS keeps a failure for some seconds.
+    CoreDNS keeps a failure for some seconds. Then the link may pause once more (:func:`wait_until_all_pass`).
     """
     tools = world.probes[STACKS[0]].cluster.tools
     last: list[str] = []
+    since: list[float] = []
+    """When all passed for the first time without a look since in which something did not."""
 
     def settled() -> bool:
         last[:] = [f"wt0 of {name}: {found}" for name in STACKS if (found := wt0_mtu(world, name)) != chain.netbird]
@@ -167,13 +173,17 @@ def wait_for_link(world: World, chain: MtuChain) -> None:
                 for identifier, verdict in look(world, "").items()
                 if verdict.status != "pass"
             )
-        return not last
+        if last:
+            since.clear()
+            return False
+        since[:] = since or [time.monotonic()]
+        return time.monotonic() - since[0] >= STEADY_SECONDS
 
     wait_until(
         settled,
         what=f"The link has MTU {chain.netbird}, its pods {chain.pod}",
         deadline_seconds=SETTLE_SECONDS,
-        state=lambda: "; ".join(last),
+        state=lambda: "; ".join(last) or "all passed, not for long enough",
         every_seconds=0.5,
     )
 
@@ -226,7 +236,7 @@ def test_the_planned_size_passes_everywhere_in_one_piece_and_one_byte_more_does_
     stage: Stage, site: OnPremiseSite
 ) -> None:
     with line.watched(line.ends(site), length=stage.chain.underlay) as crossed:
-        all_passed(look(stage.world, ""))
+        wait_until_all_pass(stage.world)
         for source, target in CLUSTERS:
             transfer(stage.world, source, target)
         seen = crossed()
@@ -235,11 +245,25 @@ def test_the_planned_size_passes_everywhere_in_one_piece_and_one_byte_more_does_
     )
 
 
-def transfer(world: World, source: str, target: str) -> None:
-    """A second of TCP from pod to pod, in segments as large as they get.
+def wait_until_all_pass(world: World) -> None:
+    """Waits until all checks pass in one look, the sizes among them.
 
-    The link has been seen to pause once more after all had passed, for 5 s (docs/evidence.md). What is asked here is
-    the size of what passes, so it is begun anew until it does.
+    The link has been seen to pause once more after all had passed, for 5 to 9 s (docs/evidence.md). What is asked here
+    is the size of what passes, so it is asked until the link carries; a size that is wrong is so in every look.
+    """
+    looks: list[dict[str, str]] = []
+
+    def passed() -> bool:
+        results = look(world, "").values()
+        looks.append({result.id: result.observed for result in results if result.status != "pass"})
+        return bool(results) and not looks[-1]
+
+    wait_until(passed, what="Everything passes", deadline_seconds=PAUSE_SECONDS, state=lambda: str(looks[-1]))
+
+
+def transfer(world: World, source: str, target: str) -> None:
+    """A second of TCP from pod to pod, in segments as large as they get; begun anew as in :func:`wait_until_all_pass`
+    until it passes.
     """
     address = world.probes[target].pod("other").address
     said: list[str] = []
@@ -251,7 +275,7 @@ def transfer(world: World, source: str, target: str) -> None:
         said[:] = [f"{started}, {answer}"]
         return answer.get("ok") is True
 
-    wait_until(done, what=f"TCP from {source} to {target}", deadline_seconds=TRANSFER_SECONDS, state=lambda: said[-1])
+    wait_until(done, what=f"TCP from {source} to {target}", deadline_seconds=PAUSE_SECONDS, state=lambda: said[-1])
 
 
 @at_computed_stages
