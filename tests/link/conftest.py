@@ -7,7 +7,7 @@ take it apart: :data:`FIRST`, then any that are named nowhere, then :data:`LAST`
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +25,7 @@ from lab.topology import DEFAULT, SITES
 from lab.verify.results import CheckResult
 from lab.verify.run import verify
 from tests.link.assertions import in_health
+from tests.link.last_words import last_words
 from tests.link.underlay import Underlay, watching
 
 Verify = Callable[..., dict[str, CheckResult]]
@@ -75,6 +76,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sorts the tests of this folder; tests of other folders stay before them."""
     here = Path(__file__).parent
     items.sort(key=lambda item: (1, *rank(item.path.stem)) if item.path.parent == here else (0, 0, 0, ""))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What the routers said lately stands beside a failure: the lab is gone when somebody reads it."""
+    report = yield
+    if report.failed and call.when != "teardown" and project.passphrase_file().is_file():
+        try:
+            tools = lab_up.tools_of_person()
+            said = last_words([Cluster(name=site.name, tools=tools) for site in DEFAULT.sites])
+        except Exception as error:  # noqa: BLE001 -- an error of a hook ends all tests
+            said = repr(error)
+        report.sections.append(("what the routers said lately", said))
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)
