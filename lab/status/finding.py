@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from domain.router_rollout import ROUTER_POD_LABEL
 from lab.status.facts import ClusterFacts, RouterFacts
 from lab.status.results import Placement, Probe
 
@@ -50,5 +51,5 @@ def at(router: RouterFacts, cluster: ClusterFacts) -> str:
 
 def parameters_of(router: RouterFacts, cluster: ClusterFacts) -> dict[str, object]:
     """What a fix about a router can name."""
-    pod = router.pod or "-l app.kubernetes.io/name=netbird"
+    pod = router.pod or f"-l {ROUTER_POD_LABEL}={cluster.name}"
     return {"cluster": cluster.name, "node": router.node, "pod": pod, "pid": router.agent_pid or "PID"}

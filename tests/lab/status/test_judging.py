@@ -10,6 +10,7 @@ import pytest
 
 from lab.status.causes import CATALOGUE
 from lab.status.facts import DropFacts, FirewallFacts, LinkFacts, PeerFacts, RouterFacts, RoutingFacts
+from lab.status.finding import parameters_of
 from lab.status.judging import judge, verdict_of
 from lab.status.results import KeeperStatus, NameProbe, Probe
 from tests.lab.status.samples import (
@@ -460,3 +461,9 @@ def test_every_cause_of_the_catalogue_is_seen_here_and_has_a_fix() -> None:
 )
 def test_verdicts(passed: list[bool], verdict: str) -> None:
     assert verdict_of(passed) == verdict
+
+
+def test_without_a_pod_the_routers_pods_are_named_by_the_label_that_they_have() -> None:
+    (router,) = HEALTH.target.routers
+    assert parameters_of(replace(router, pod=""), HEALTH.target)["pod"] == "-l isthmus.dev/router-of=mn"
+    assert parameters_of(router, HEALTH.target)["pod"] == router.pod
