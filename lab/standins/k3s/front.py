@@ -54,8 +54,13 @@ class Front:
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            connection, _ = await loop.sock_accept(listening)
-            self._begin(self._serve(connection))
+            try:
+                connection, _ = await loop.sock_accept(listening)
+            except OSError:
+                # accept(2): a client that is gone already, or no descriptor free just now; the next one may do.
+                await asyncio.sleep(_LOOK_SECONDS)
+            else:
+                self._begin(self._serve(connection))
 
     async def _serve(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError, TimeoutError, ssl.SSLError, asyncio.IncompleteReadError, ValueError):

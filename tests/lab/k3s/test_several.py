@@ -6,6 +6,7 @@ How they work together is tried on machines, in tests/lab/test_k3s_servers.py.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import socket
 import ssl
@@ -103,6 +104,37 @@ class TestFront:
         assert ping.endswith("\r\n\r\npong")
         assert config.startswith("HTTP/1.1 401 ")
         assert kubernetes.endswith("the API")
+
+    def test_a_connection_that_could_not_be_taken_is_not_the_last(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        certificates = Certificates(server_settings(), tmp_path)
+        pair = certificates.serving("api", "kube-apiserver", ("127.0.0.1",))
+        port = free_port()
+        trusting = ssl.create_default_context(cafile=str(certificates.server_ca_path))
+        refusals = [OSError(errno.ECONNABORTED, "gone"), OSError(errno.EMFILE, "too many")]
+
+        async def scenario() -> bytes:
+            loop = asyncio.get_running_loop()
+            accept = loop.sock_accept
+
+            async def short_of_descriptors(listening: socket.socket) -> tuple[socket.socket, object]:
+                if refusals:
+                    raise refusals.pop()
+                return await accept(listening)
+
+            monkeypatch.setattr(loop, "sock_accept", short_of_descriptors)
+            front_ = Front(certificates.server_ca_path, pair)
+            front_.listen("127.0.0.1", port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting)
+            writer.write(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+            answer = await asyncio.wait_for(reader.read(65536), 10)
+            writer.close()
+            front_.close()
+            return answer
+
+        assert asyncio.run(scenario()).endswith(b"\r\n\r\npong")
+        assert refusals == []
 
 
 class TestBalancer:
