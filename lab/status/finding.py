@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from domain.router_rollout import ROUTER_POD_LABEL
 from lab.status.facts import ClusterFacts, RouterFacts
 from lab.status.results import Placement, Probe
+
+ROUTER_POD_LABEL: Final = "isthmus.dev/router-of"
+"""Of the routers' pods, with the cluster's name; what people give to kubectl where no pod has a name yet."""
 
 ANYWHERE: Final[frozenset[Placement]] = frozenset({"router", "other"})
 OTHER: Final[frozenset[Placement]] = frozenset({"other"})

@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import pytest
 
+from domain.router_rollout import ROUTER_POD_LABEL
+from lab.status import finding
 from lab.status.causes import CATALOGUE
 from lab.status.facts import DropFacts, FirewallFacts, LinkFacts, PeerFacts, RouterFacts, RoutingFacts
 from lab.status.finding import parameters_of
@@ -465,5 +467,6 @@ def test_verdicts(passed: list[bool], verdict: str) -> None:
 
 def test_without_a_pod_the_routers_pods_are_named_by_the_label_that_they_have() -> None:
     (router,) = HEALTH.target.routers
+    assert finding.ROUTER_POD_LABEL == ROUTER_POD_LABEL
     assert parameters_of(replace(router, pod=""), HEALTH.target)["pod"] == "-l isthmus.dev/router-of=mn"
     assert parameters_of(router, HEALTH.target)["pod"] == router.pod
