@@ -27,6 +27,7 @@ from domain.places.outputs import (
 from domain.places.registry import StackSettings
 from domain.plan import address_plan
 from domain.problems import Problem
+from domain.settings.installed import SECRETS_ENCRYPTION
 
 _FIXED: Final = {
     "pod_cidr": ("network.pod_cidr", "every node holds a part of it, and the peers route it"),
@@ -36,6 +37,11 @@ _FIXED: Final = {
     ),
     "node_cidr": ("network.node_cidr", "the machines have their addresses in it"),
     "cluster_dns": ("network.cluster_dns", "the DNS service has this address, and every pod asks it"),
+    # Neither later (https://docs.k3s.io/cli/secrets-encrypt), nor off: nothing would read what was written with it.
+    "secrets_encryption": (
+        f"k3s.server_config.{SECRETS_ENCRYPTION}",
+        "k3s takes it at a cluster's first start alone",
+    ),
 }
 """Settings behind the values of the output, with the reason why a change breaks a cluster that runs."""
 
@@ -58,6 +64,7 @@ def raised_with(settings: StackSettings) -> dict[str, str | list[str] | dict[str
     found["access"] = place.name
     if place.installs_k3s and settings.k3s is not None:
         found[K3S_VERSION] = settings.k3s.version
+        found["secrets_encryption"] = str(settings.k3s.encrypts_secrets).lower()
         found["servers"] = [node.name for node in plan.servers]
         found[GENERATIONS] = {node.name: node.generation for node in plan.nodes}
     return found

@@ -19,6 +19,7 @@ from domain.node_files import (
 )
 from domain.problems import Problem
 from domain.settings.draft import StackDraft, known
+from domain.values.services import switched_on
 
 NODE_PODS: Final = 252
 """Pods that a node's /24 has addresses for: 256 without the first and the last one, the node's own in the network of
@@ -51,7 +52,7 @@ def k3s_settings_allowed(draft: StackDraft) -> Iterator[Problem]:
 def no_cloud_controller(draft: StackDraft) -> Iterator[Problem]:
     """k3s's own cloud controller stays: without one every Node keeps the taint with which it waits for it."""
     for section, name, value in _settings(draft):
-        if name == "disable-cloud-controller" and str(value).lower() not in ("false", "0", "f"):
+        if name == "disable-cloud-controller" and switched_on(value):
             setting = f"k3s.{section}.{name}"
             rule = (
                 "switches off what takes the taint off new Nodes, and nothing else here does; no pod would ever start"

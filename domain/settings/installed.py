@@ -17,7 +17,9 @@ from domain.settings.section import ENTRIES_LIMIT, Section
 from domain.tunnel_port import TunnelPort
 from domain.values.names import DnsZone, ForwardZones, StackName
 from domain.values.releases import CiliumVersion, K3sVersion, PythonImage, RelayImage, Sha256, Sha256Arm64
-from domain.values.services import K3sConfig, RegistryHost, Url, WireguardPort
+from domain.values.services import K3sConfig, RegistryHost, Url, WireguardPort, switched_on
+
+SECRETS_ENCRYPTION: Final = "secrets-encryption"
 
 Mtu = Annotated[StrictInt, Field(ge=MTU_MINIMUM, le=MTU_MAXIMUM)]
 Seconds = Annotated[StrictInt, Field(ge=0, le=3600)]
@@ -41,7 +43,8 @@ class K3sSettings(Section):
     """Further settings of k3s on the nodes that run the API, in the words of its config file
     (https://docs.k3s.io/cli/server). Those that this program sets, or that would break the link, are refused;
     ``disable`` adds to ours. Not for secrets: they would stand in plain text. Nodes that run take a change with the
-    next ``up``, which starts their k3s anew. Default: none, because ours are enough."""
+    next ``up``, which starts their k3s anew; only ``secrets-encryption`` stays as the cluster was raised with it.
+    Default: none, because ours are enough."""
     agent_config: K3sConfig = Field(
         default_factory=dict, max_length=ENTRIES_LIMIT, examples=["{kubelet-arg: [max-pods=200]}"]
     )
@@ -50,6 +53,11 @@ class K3sSettings(Section):
     drain_seconds: DrainSeconds = Field(default=DRAIN_SECONDS, examples=[900])
     """For how long an ``up`` asks the pods of a node that leaves to go, as their PodDisruptionBudgets allow; then the
     node stays. Default: 600, since with a budget one pod's successor has to be ready before the next one goes."""
+
+    @property
+    def encrypts_secrets(self) -> bool:
+        """Whether Kubernetes's Secrets are encrypted in the datastore."""
+        return switched_on(self.server_config.get(SECRETS_ENCRYPTION, False))
 
 
 class CiliumSettings(Section):

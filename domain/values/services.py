@@ -77,6 +77,11 @@ def k3s_value(value: object) -> object:
     raise RuleError("is neither text, a whole number, true, false nor a list of texts", "write it like [max-pods=200]")
 
 
+def switched_on(value: object) -> bool:
+    """Whether k3s takes the value of a setting for yes (Go's strconv.ParseBool). Pure."""
+    return str(value).lower() not in ("false", "0", "f")
+
+
 Url = Annotated[StrictStr, AfterValidator(url), pattern(r"https?://[^\s?#]+")]
 WireguardPort = Annotated[StrictInt, Field(ge=1024, le=65535), AfterValidator(wireguard_port)]
 RegistryHost = Annotated[

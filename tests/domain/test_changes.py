@@ -75,6 +75,30 @@ def test_pod_and_service_cidr(old: str) -> None:
     ]
 
 
+ENCRYPTED = {"k3s.server_config": {"secrets-encryption": True}}
+
+
+@pytest.mark.parametrize("base", ["de", "mn"])
+def test_secrets_are_encrypted_from_the_first_start_or_never(base: str) -> None:
+    rule = "with which the cluster runs; k3s takes it at a cluster's first start alone"
+    setting = f"{base}: k3s.server_config.secrets-encryption"
+    assert refused(base, ENCRYPTED) == [f"{setting} true is not false, {rule}; write false again, {ANEW[base]}"]
+    assert refused(base, {}, before=ENCRYPTED) == [
+        f"{setting} false is not true, {rule}; write true again, {ANEW[base]}"
+    ]
+
+
+@pytest.mark.parametrize("value", [False, "false", "f", 0])
+def test_a_no_to_encryption_is_the_same_as_nothing(value: object) -> None:
+    said = {"k3s.server_config": {"secrets-encryption": value, "kube-apiserver-arg": ["v=2"]}}
+    assert refused("mn", said) == []
+    assert refused("mn", {}, before=said) == []
+
+
+def test_encryption_that_was_not_noted_is_not_compared() -> None:
+    assert refused("mn", ENCRYPTED, old="raised_with") == []
+
+
 NEW1 = {"hetzner.unlisted": ["new1"]}
 """A location that no list has."""
 
