@@ -206,7 +206,7 @@ start() {
         return
     fi
     say "starting $ISTHMUS_K3S_UNIT"
-    systemctl reset-failed --quiet "$ISTHMUS_K3S_UNIT" 2>/dev/null || true
+    systemctl reset-failed --quiet "$ISTHMUS_K3S_UNIT" 2>/dev/null || true # the count of restarts as well
     # A run that ends between these two has started it, and the next one can't know with what.
     rm -f "$applied"
     systemctl restart --no-block "$ISTHMUS_K3S_UNIT"
@@ -219,15 +219,33 @@ ready() {
     [ "$ISTHMUS_K3S_ROLE" = agent ] || [ "$(timeout 20 "$binary" kubectl get --raw /readyz 2>/dev/null)" = ok ]
 }
 
+# How often systemd has started k3s again, since it had ended by itself.
+restarts() {
+    count=$(systemctl show --property=NRestarts --value "$ISTHMUS_K3S_UNIT" 2>/dev/null || true)
+    echo "${count:-0}"
+}
+
+# The state of the unit; of a k3s that ends again and again also how often, and the last that it complained of. Nothing ends
+# on that by itself: one that joins ends as often as a server that it needs is away.
+state_of_unit() {
+    systemctl is-active "$ISTHMUS_K3S_UNIT" || true
+    ended=$(($(restarts) - restarts_before))
+    [ "$ended" -gt 0 ] || return 0
+    printf ' and ends again and again (%s so far)' "$ended"
+    journalctl --unit "$ISTHMUS_K3S_UNIT" --lines 200 --output cat --no-pager 2>/dev/null |
+        grep -E 'level=(fatal|error)|Incorrect Usage|^Error: |^panic: ' | tail -n 1 | cut -c 1-300 |
+        sed 's/^/, last with: /'
+}
+
 wait_until_ready() {
     until_time=$(until_after "$ready_seconds")
+    restarts_before=$(restarts)
     until ready; do
-        state=$(systemctl is-active "$ISTHMUS_K3S_UNIT" || true)
         if [ "$(now)" -ge "$until_time" ]; then
             journalctl --unit "$ISTHMUS_K3S_UNIT" --lines 20 --no-pager >&2 || true
-            fail "$ISTHMUS_K3S_UNIT is $state and not ready after $ready_seconds s (its last lines above)"
+            fail "$ISTHMUS_K3S_UNIT is $(state_of_unit | tr -d '\n') and not ready after $ready_seconds s (its last lines above)"
         fi
-        tick "$ISTHMUS_K3S_UNIT, which is $state"
+        tick "$ISTHMUS_K3S_UNIT, which is $(state_of_unit | tr -d '\n')"
         sleep "$pause_seconds"
     done
 }

@@ -29,12 +29,17 @@ DOUBLES = {
     "uname": "echo x86_64",
     "ip": 'cat "$ROOT/addresses"',
     "flock": "exit 0",
-    "journalctl": "echo last lines",
+    "journalctl": """
+        case "$*" in
+        *cat*) printf '%s\\n' 'time="3:00" level=info msg=begins' 'time="3:01" level=fatal msg="no such flag"' Stopped ;;
+        *) echo last lines ;;
+        esac""",
     # Time passes with each sleep, half a minute at a time, so deadlines come soon; a second is what a download is
     # looked at with.
     "sleep": """
         echo sleep >>"$ROOT/log"
         [ "$1" = 1 ] && seconds=1 || seconds=30
+        [ ! -e "$ROOT/restarts" ] || echo $(($(cat "$ROOT/restarts") + 1)) >"$ROOT/restarts"
         echo $(($(cat "$ROOT/clock") + seconds)) >"$ROOT/clock\"""",
     "date": 'cat "$ROOT/clock"',
     "curl": """
@@ -47,6 +52,7 @@ DOUBLES = {
         case "$*" in
         "is-active --quiet "*) [ -e "$ROOT/active" ] ;;
         is-active*) echo activating ;;
+        show*) [ ! -e "$ROOT/restarts" ] || cat "$ROOT/restarts" ;;
         restart* | start*)
             [ ! -e "$ROOT/cut-off" ] || kill -KILL $PPID
             [ -e "$ROOT/broken" ] || touch "$ROOT/active" ;;
@@ -76,7 +82,7 @@ class Machine:
         log = self.root / "log"
         lines = log.read_text().splitlines() if log.exists() else []
         log.unlink(missing_ok=True)
-        return [line for line in lines if "is-active" not in line and "reset-failed" not in line and line != "sleep"]
+        return [line for line in lines if not re.match("systemctl (is-active|show|reset-failed)|sleep$", line)]
 
     def settings(self) -> Path:
         return self.root / "etc/config.yaml"
@@ -286,6 +292,24 @@ def test_service_does_not_come_up(machine: Machine) -> None:
         "last lines\ninstall-k3s: k3s.service is activating and not ready after 900 s (its last lines above)\n"
     )
     assert "install-k3s: waiting: k3s.service, which is activating\n" in result.stderr
+
+
+def test_a_service_that_ends_again_and_again_says_how_often_and_why(machine: Machine) -> None:
+    (machine.root / "broken").touch()
+    # It restarts between any two looks. What was counted before this run is of another time.
+    (machine.root / "restarts").write_text("7\n")
+    result = machine.run()
+    assert result.returncode == 1
+    said = [line for line in result.stderr.splitlines() if "activating" in line]
+    why = ', last with: time="3:01" level=fatal msg="no such flag"'
+    assert said[:2] == [
+        f"install-k3s: waiting: k3s.service, which is activating and ends again and again (1 so far){why}",
+        f"install-k3s: waiting: k3s.service, which is activating and ends again and again (2 so far){why}",
+    ]
+    assert said[-1] == (
+        f"install-k3s: k3s.service is activating and ends again and again (30 so far){why} "
+        "and not ready after 900 s (its last lines above)"
+    )
 
 
 def test_python_downloads_where_there_is_neither_curl_nor_wget(machine: Machine) -> None:
