@@ -13,7 +13,19 @@ from typing import Any
 import pytest
 
 from domain.operator_values import SIDECARS_LABEL
-from tests.engine.away import COMMANDS, FAULTS, GOES, GUARDS_POD, KEEPERS_POD, RELAYS_POD, TABLE, Cell, Run, all_back
+from tests.engine.away import (
+    COMMANDS,
+    FAULTS,
+    GOES,
+    GUARDS_POD,
+    KEEPERS_POD,
+    OPERATORS_POD,
+    RELAYS_POD,
+    TABLE,
+    Cell,
+    Run,
+    all_back,
+)
 from tests.engine.deadlines import shorter
 from tests.engine.kube_api import Refused, until
 from tests.engine.project import SECRETS, Result
@@ -139,6 +151,10 @@ def with_it_away(world: World, what: str, command: tuple[str, ...], run: Run) ->
             raise
         finally:
             all_back(world)
+            if run.slow:
+                # One that still has its lease goes on with what it was told, which was to wait.
+                hold(world, OPERATORS_POD)
+                world.kubelet.let_go()
 
 
 def hold(world: World, pod: str) -> None:
