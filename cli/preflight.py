@@ -40,13 +40,14 @@ def preflight(directory: Path, stack: str, *, key: Path | None, as_json: bool) -
         if not key.is_file():
             cannot(f"there is no file {key}; --key names the file of the SSH private key.")
         try:
-            look = look_at(stack, section.machines, login(Path(held), section.ssh, section.machines, key))
+            entry = login(Path(held), section.ssh, section.machines, key)
+            look = look_at(stack, section.machines, entry, tunnel_port=settings.cilium.tunnel_port)
         except NoSshError as error:
             cannot(f"{error}.")
     network = settings.network
     found = faults(look, node_cidr=str(network.node_cidr), pod_cidr=str(network.pod_cidr))
     problems = place_problems(read_fleet(directory), found)
-    said = remarks(look)
+    said = remarks(look, tunnel_port=settings.cilium.tunnel_port)
     if as_json:
         print(json.dumps({"problems": [problem.as_json() for problem in problems], "remarks": said}, indent=2))
     else:

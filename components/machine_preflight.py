@@ -44,12 +44,13 @@ async def refuse_unfit_machines(configuration: StackConfiguration) -> None:
     with tempfile.TemporaryDirectory(prefix="isthmus-preflight-") as held:
         entry = login(Path(held), section.ssh, section.machines, private_file(Path(held), key))
         try:
-            look = await asyncio.to_thread(look_at, settings.stack, section.machines, entry)
+            port = settings.cilium.tunnel_port
+            look = await asyncio.to_thread(look_at, settings.stack, section.machines, entry, tunnel_port=port)
         except NoSshError as error:
             pulumi.log.warn(f"{settings.stack}: the machines were not looked at: {error}")
             return
     look = _of_new(look, new)
-    for remark in remarks(look):
+    for remark in remarks(look, tunnel_port=port):
         pulumi.log.warn(remark)
     network = settings.network
     problems = faults(look, node_cidr=str(network.node_cidr), pod_cidr=str(network.pod_cidr))

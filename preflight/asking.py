@@ -93,14 +93,16 @@ def _host(machine: Machine, ssh: SshSettings) -> str:
     return str(machine.address) if ssh.port == 22 else f"[{machine.address}]:{ssh.port}"
 
 
-def look_at(stack: str, machines: Sequence[Machine], login: Login) -> Look:
-    """What all machines say of themselves, asked at the same time. Raises :class:`NoSshError`."""
+def look_at(stack: str, machines: Sequence[Machine], login: Login, *, tunnel_port: int) -> Look:
+    """What all machines say of themselves, asked at the same time, and which of each other they reach, at their own
+    ports and by UDP at ``tunnel_port``. Raises :class:`NoSshError`.
+    """
     facts: dict[str, MachineFacts] = {}
     unasked: dict[str, tuple[str, str]] = {}
     with ThreadPoolExecutor(min(AT_ONCE, len(machines))) as pool:
-        for machine, told in zip(
-            machines, pool.map(lambda asked: _asked(login, asked, tried(machines, asked)), machines), strict=True
-        ):
+        targets = [tried(machines, machine, tunnel_port=tunnel_port) for machine in machines]
+        answers = pool.map(lambda asked, tries: _asked(login, asked, tries), machines, targets)
+        for machine, told in zip(machines, answers, strict=True):
             if isinstance(told, MachineFacts):
                 facts[machine.name] = told
             else:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Says what this machine is, a fact a line: a name, a space, a value. It changes nothing, and needs no right that any user
 # has not got; what a user may not see, it says nothing of. The arguments are the addresses of the other nodes, each with
-# the TCP ports to try there: ADDRESS:PORT.
+# the ports to try there: ADDRESS:PORT of TCP, udp:ADDRESS:PORT of UDP.
 set -u
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -76,13 +76,29 @@ for sockets in /proc/net/tcp /proc/net/tcp6; do
         awk '$4 == "0A" { sub(".*:", "", $2); print "listens " $2 }' "$sockets"
     fi
 done
-# A port where nobody listens is refused at once; where packets are dropped nothing comes.
+for sockets in /proc/net/udp /proc/net/udp6; do
+    if [ -r "$sockets" ]; then
+        awk 'NR > 1 { sub(".*:", "", $2); print "hears " $2 }' "$sockets"
+    fi
+done
+
+# Of a UDP port where nobody listens word comes back (ICMP), and the next packet that is sent gets it. 2 s of them.
+refused_by_udp() {
+    bash -c "exec 3<>/dev/udp/$1/$2 && for each in 1 2 3 4 5; do printf . >&3 || exit 0; sleep 0.4; done; exit 1" 2>/dev/null
+}
+
+# A TCP port where nobody listens is refused at once; where packets are dropped nothing comes.
 if command -v bash >/dev/null 2>&1; then
     for other in "$@"; do
+        place=${other#udp:}
         (
             status=0
-            timeout 3 bash -c "exec 3<>/dev/tcp/${other%:*}/${other##*:}" 2>/dev/null || status=$?
-            if [ "$status" = 124 ]; then fact silent "$other"; fi
+            if [ "$place" != "$other" ]; then
+                refused_by_udp "${place%:*}" "${place##*:}" || fact unheard "$place"
+                exit
+            fi
+            timeout 3 bash -c "exec 3<>/dev/tcp/${place%:*}/${place##*:}" 2>/dev/null || status=$?
+            if [ "$status" = 124 ]; then fact silent "$place"; fi
         ) &
     done
     wait

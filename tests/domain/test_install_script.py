@@ -31,7 +31,7 @@ DOUBLES = {
     "flock": "exit 0",
     "journalctl": """
         case "$*" in
-        *cat*) printf '%s\\n' 'time="3:00" level=info msg=begins' 'time="3:01" level=fatal msg="no such flag"' Stopped ;;
+        *cat*) printf '%s\\n' 'level=info msg=begins' 'time="3:01" level=fatal msg="no such flag"' Stopped ;;
         *) echo last lines ;;
         esac""",
     # Time passes with each sleep, half a minute at a time, so deadlines come soon; a second is what a download is

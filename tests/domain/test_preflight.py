@@ -44,7 +44,7 @@ listens 0016
 foreign_routes no
 end yes
 """
-MANY: Final = ("link", "listens", "unit", "there", "missing", "address", "silent")
+MANY: Final = ("link", "listens", "unit", "there", "missing", "address", "silent", "hears", "unheard")
 """Facts that a machine may have several of."""
 MN_1: Final = "mn: on_premise.machines.0 mn-1 "
 
@@ -78,9 +78,13 @@ def told(seen: Look) -> list[str]:
     return [str(fault) for fault in faults(seen, node_cidr="192.168.7.0/24", pod_cidr="10.52.0.0/16")]
 
 
+def noted(seen: Look) -> list[str]:
+    return remarks(seen, tunnel_port=8472)
+
+
 def test_machines_in_order_pass() -> None:
     assert told(look()) == []
-    assert remarks(look()) == []
+    assert noted(look()) == []
 
 
 BROKEN: Final[dict[str, dict[str, list[str]]]] = yaml.safe_load(
@@ -174,11 +178,26 @@ def test_every_rule_is_broken_by_some_machine() -> None:
 
 
 def test_remarks() -> None:
-    (networkd,) = remarks(look("unit systemd-networkd"))
+    (networkd,) = noted(look("unit systemd-networkd"))
     assert networkd.startswith("mn-1: systemd-networkd removes routes and rules that it did not make")
-    assert remarks(look("unit systemd-networkd", "foreign_routes yes")) == []
-    (manager,) = remarks(look(agent=("unit NetworkManager",)))
+    assert noted(look("unit systemd-networkd", "foreign_routes yes")) == []
+    (manager,) = noted(look(agent=("unit NetworkManager",)))
     assert manager.startswith("mn-2: NetworkManager takes over interfaces")
+
+
+def test_a_port_of_udp_that_refuses_nothing_may_be_closed_to_the_tunnel() -> None:
+    (remark,) = noted(look("unheard 192.168.7.12:8472"))
+    assert remark == (
+        "mn-1: mn-2 did not refuse what it sent to UDP port 8472, where nobody listens yet; if the network or a "
+        "firewall between them drops it, as VMware's NSX does with 8472, pods of the two do not reach each other: let "
+        "it through, or take another port with cilium.tunnel_port"
+    )
+    # Where somebody listens, a node already or not, there is no refusal; nor of another port, nor behind a filter.
+    assert noted(look("unheard 192.168.7.12:8472", agent=("hears 2118",))) == []
+    assert noted(look("unheard 192.168.7.12:8472", agent=("ours yes",))) == []
+    assert noted(look("unheard 192.168.7.12:8472", "silent 192.168.7.12:10250")) == []
+    assert noted(look("unheard 192.168.7.12:51820")) == []
+    assert noted(look("unheard 192.168.7.12:8472", mn_2=("can't be reached", "start it"))) == []
 
 
 def test_a_firewall_that_is_switched_off_is_none() -> None:
@@ -203,9 +222,10 @@ def test_odd_facts_are_not_known(line: str) -> None:
 
 
 def test_what_a_machine_tries_of_the_others() -> None:
-    assert tried((SERVER, AGENT), SERVER) == ["192.168.7.12:10250"]
-    assert tried((SERVER, AGENT), AGENT) == ["192.168.7.11:6443", "192.168.7.11:10250"]
-    assert tried((SERVER,), SERVER) == []
+    both = (SERVER, AGENT)
+    assert tried(both, SERVER, tunnel_port=8472) == ["192.168.7.12:10250", "udp:192.168.7.12:8472"]
+    assert tried(both, AGENT, tunnel_port=8473) == ["192.168.7.11:6443", "192.168.7.11:10250", "udp:192.168.7.11:8473"]
+    assert tried((SERVER,), SERVER, tunnel_port=8472) == []
 
 
 def test_the_script_changes_nothing() -> None:

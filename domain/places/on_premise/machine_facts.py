@@ -14,8 +14,9 @@ LINES_LIMIT: Final = 5000
 @dataclass(frozen=True)
 class MachineFacts:
     """``seconds`` is its clock, since 1970; sizes are in KiB. What it could not tell is None. ``units`` are those that
-    run of the ones that matter, ``listens`` the TCP ports where somebody listens, ``silent`` the places of other nodes,
-    ADDRESS:PORT, from where nothing came back, not even a refusal. ``ours`` says that this program has been at work.
+    run of the ones that matter, ``listens`` the TCP ports where somebody listens, ``hears`` those of UDP. Of places at
+    other nodes, ADDRESS:PORT, nothing came back from those that are ``silent``, not even a refusal; those ``unheard``
+    refused no packet of UDP. ``ours`` says that this program has been at work.
     """
 
     user: str
@@ -40,6 +41,8 @@ class MachineFacts:
     missing: tuple[str, ...]
     listens: frozenset[int]
     silent: frozenset[str]
+    hears: frozenset[int]
+    unheard: frozenset[str]
 
 
 def machine_facts(said: str) -> MachineFacts | None:
@@ -79,8 +82,10 @@ def machine_facts(said: str) -> MachineFacts | None:
         units=frozenset(facts.get("unit", ())) - off,
         there=tuple(facts.get("there", ())),
         missing=tuple(facts.get("missing", ())),
-        listens=frozenset(int(port, 16) for port in facts.get("listens", ()) if _is_port(port)),
+        listens=_ports(facts.get("listens", ())),
         silent=frozenset(facts.get("silent", ())),
+        hears=_ports(facts.get("hears", ())),
+        unheard=frozenset(facts.get("unheard", ())),
     )
 
 
@@ -91,6 +96,10 @@ def _addresses(found: Sequence[str]) -> list[IPv4Address]:
 def _is_address(text: str) -> bool:
     parts = text.split(".")
     return len(parts) == 4 and all(part.isdecimal() and len(part) < 4 and int(part) < 256 for part in parts)
+
+
+def _ports(found: Sequence[str]) -> frozenset[int]:
+    return frozenset(int(port, 16) for port in found if _is_port(port))
 
 
 def _is_port(text: str) -> bool:

@@ -316,9 +316,9 @@ def faults(look: Look, *, node_cidr: str, pod_cidr: str) -> list[Problem]:
     return sorted(found, key=lambda problem: places[problem.value])
 
 
-def remarks(look: Look) -> list[str]:
-    """What a person should know and nothing fails by."""
-    said = []
+def remarks(look: Look, *, tunnel_port: int) -> list[str]:
+    """What a person should know and nothing fails by. ``tunnel_port`` is that of ``cilium.tunnel_port``."""
+    said = list(_tunnel_unheard(look, tunnel_port))
     for machine, facts, _ in look.each():
         if "systemd-networkd" in facts.units and not facts.foreign_routes:
             said.append(
@@ -335,11 +335,27 @@ def remarks(look: Look) -> list[str]:
     return said
 
 
-def tried(machines: Sequence[Machine], machine: Machine) -> list[str]:
-    """What a machine tries to reach of the others: ADDRESS:PORT."""
-    return [
-        f"{other.address}:{port}"
-        for other in machines
-        if other.name != machine.name
-        for port in REACHED[other.role or "agent"]
-    ]
+def _tunnel_unheard(look: Look, port: int) -> Iterator[str]:
+    """Where a packet of the tunnel between nodes may be lost. No fault, since a network may let packets through and
+    keep the refusal back; where somebody listens there is none, and where TCP is silent too there is a word already.
+    """
+    others = {str(machine.address): machine.name for machine, facts, _ in look.new() if port not in facts.hears}
+    for machine, facts, _ in look.each():
+        closed = {place.rpartition(":")[0] for place in facts.silent}
+        addresses = {place.rpartition(":")[0] for place in facts.unheard if place.endswith(f":{port}")}
+        lost = sorted(others[address] for address in addresses - closed if address in others)
+        if lost:
+            yield (
+                f"{machine.name}: {', '.join(lost)} did not refuse what it sent to UDP port {port}, where nobody "
+                "listens yet; if the network or a firewall between them drops it, as VMware's NSX does with 8472, pods "
+                "of the two do not reach each other: let it through, or take another port with cilium.tunnel_port"
+            )
+
+
+def tried(machines: Sequence[Machine], machine: Machine, *, tunnel_port: int) -> list[str]:
+    """What a machine tries to reach of the others: ADDRESS:PORT of TCP, and udp:ADDRESS:PORT of UDP, where the tunnel
+    between the nodes will be.
+    """
+    others = [other for other in machines if other.name != machine.name]
+    places = [f"{other.address}:{port}" for other in others for port in REACHED[other.role or "agent"]]
+    return [*places, *(f"udp:{other.address}:{tunnel_port}" for other in others)]
