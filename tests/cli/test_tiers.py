@@ -24,6 +24,7 @@ LINK = Path(__file__).resolve().parents[1] / "link"
 STANDS_FOR = {
     "tests/link/test_third_site.py": "tests/lab/test_sites.py",
     "tests/link/test_clients.py": "tests/link/test_names.py",
+    "tests/link/test_fallback.py": "tests/link/test_names.py",
     "tests/link/test_routers.py": "tests/link/test_restarts.py",
     "tests/link/test_without_cluster_ips.py": "tests/link/test_verify_fails.py",
     "tests/link/test_failover.py": "tests/link/test_restarts.py::test_the_agent_is_killed",
@@ -67,16 +68,16 @@ STANDS_FOR = {
 }
 """What runs only with --thorough and has no case of its own before: the file or test of its kind that always runs. Of
 three sites that is everything but the machines; of two routers, the kill of a single one's agent, and of routers that
-come and go, their restarts (tests/engine/test_routers.py has the rest); of programs' resolvers, the lab's own; of
-ClusterIPs that are switched off, the checks that miss them; of servers that lose their power, one on machines without a
-link; of kills at random moments, kills at chosen ones; of a
-router's machine that is off, a router that is as silent while its machine runs, and tests/lab/status/test_judging.py
-for what is then said, as of every cause. Forwarding and the packet filter are the node's own, policy and resource
-NetBird's, rules and interface the tunnel's; a kubelet that is away costs no packet, as a relay that is frozen; of a
-worker that leaves, what its machine keeps (the rest is in tests/engine). The tutorial up to its previews is in
-tests/engine/test_tutorial.py. The wires are watched in every reboot. That no server is told to begin a cluster by its
-settings is in tests/domain/test_node_files.py; how a node that was made anew comes back, in the test that stands for
-it, and which password each has, in tests/domain/test_keys.py.
+come and go, their restarts (tests/engine/test_routers.py has the rest); of programs' resolvers, the lab's own; of one
+name in both clusters, the names of each (tests/domain/test_names_across.py has the rest); of ClusterIPs that are
+switched off, the checks that miss them; of servers that lose their power, one on machines without a link; of kills at
+random moments, kills at chosen ones; of a router's machine that is off, a router that is as silent while its machine
+runs, and tests/lab/status/test_judging.py for what is then said, as of every cause. Forwarding and the packet filter
+are the node's own, policy and resource NetBird's, rules and interface the tunnel's; a kubelet that is away costs no
+packet, as a relay that is frozen; of a worker that leaves, what its machine keeps (the rest is in tests/engine). The
+tutorial up to its previews is in tests/engine/test_tutorial.py. The wires are watched in every reboot. That no server
+is told to begin a cluster by its settings is in tests/domain/test_node_files.py; how a node that was made anew comes
+back, in the test that stands for it, and which password each has, in tests/domain/test_keys.py.
 """
 
 
