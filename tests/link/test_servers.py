@@ -1,4 +1,5 @@
-"""Three servers in each cluster: each loses its power in turn, and the API, the link and `pulumi` do without it.
+"""Three servers in each cluster: each loses its power in turn, and the API, the link and `pulumi` do without it: a
+preview looks as it does with all, and an `up` brings a new agent.
 
 The lab is raised anew for it, since its clusters keep the number of servers that they were made with. In every round a
 server of each cluster is off. To run it alone, on a machine without a lab or with one of three servers:
@@ -31,7 +32,7 @@ from lab.topology import Topology
 from lab.verify.run import verify
 from tests.lab.etcd import members
 from tests.link.assertions import ALL_BUT_THROUGHPUT, all_passed, in_health
-from tests.link.changing import changes_ahead
+from tests.link.changing import change_settings, changes_ahead, config_of, stack_files_kept, up
 from tests.link.lab_command import lab_command
 
 pytestmark = [pytest.mark.link, pytest.mark.thorough, pytest.mark.timeout(2400)]
@@ -174,6 +175,22 @@ def move_away(cluster: Cluster, node: str) -> None:
     soon(f"what stood on {node} runs elsewhere", whole, MOVED_SECONDS)
 
 
+@contextlib.contextmanager
+def one_agent_more(pulumi: Pulumi, de: Cluster) -> Iterator[None]:
+    """A further worker joins de by an `up` before the block, and leaves by another one after it."""
+    workers = config_of("de")["isthmus:hetzner"]["workers"]["count"] + 1
+    name = f"de-agent-{workers}"
+    nodes = {node["metadata"]["name"] for node in de.get("nodes")}
+    with stack_files_kept(["de"]):
+        change_settings("de", {"hetzner.workers.count": workers})
+        up(pulumi, ["de"])
+        soon(f"{name} is ready", partial(node_is, de, name, ready=True), BACK_SECONDS)
+        assert {node["metadata"]["name"] for node in de.get("nodes")} == {*nodes, name}
+        yield
+    up(pulumi, ["de"])
+    assert {node["metadata"]["name"] for node in de.get("nodes")} == nodes
+
+
 @pytest.mark.parametrize("number", range(SERVERS))
 def test_no_server_is_missed(
     lab: Topology, of_three: Mapping[str, Cluster], tools: Tools, pulumi: Pulumi, number: int
@@ -187,22 +204,24 @@ def test_no_server_is_missed(
         print(f"{off[name]} off: the next write after {time.monotonic() - begun:.1f} s")
 
     begun = time.monotonic()
-    with without_power(off.values()):
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(answers, off))
-        assert {name: uid(cluster) for name, cluster in of_three.items()} == before
-        soon("one server a cluster takes no connection, and its API answers", partial(one_is_off, lab, tools), 60.0)
+    with contextlib.ExitStack() as joined:
+        with without_power(off.values()):
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(answers, off))
+            assert {name: uid(cluster) for name, cluster in of_three.items()} == before
+            soon("one server a cluster takes no connection, and its API answers", partial(one_is_off, lab, tools), 60.0)
+            for name, cluster in of_three.items():
+                soon(f"{off[name]} is not ready", partial(node_is, cluster, off[name], ready=False), NOTICED_SECONDS)
+            # The kubeconfig of the first server is that of the last `up`; while it is away it leads to another.
+            moved = {name: {f"pulumi:providers:kubernetes {name}": "update"} for name in off}
+            assert planned(pulumi, off) == (moved if number == 0 else {})
+            for name, cluster in of_three.items():
+                move_away(cluster, off[name])
+            all_passed({result.id: result for result in verify(lab, tools, Silent(), only=ALL_BUT_THROUGHPUT)})
+            joined.enter_context(one_agent_more(pulumi, of_three["de"]))
         for name, cluster in of_three.items():
-            soon(f"{off[name]} is not ready", partial(node_is, cluster, off[name], ready=False), NOTICED_SECONDS)
-        # The kubeconfig of the first server is that of the last `up`; while it is away it leads to another.
-        moved = {name: {f"pulumi:providers:kubernetes {name}": "update"} for name in off}
-        assert planned(pulumi, off) == (moved if number == 0 else {})
-        for name, cluster in of_three.items():
-            move_away(cluster, off[name])
-        all_passed({result.id: result for result in verify(lab, tools, Silent(), only=ALL_BUT_THROUGHPUT)})
-    for name, cluster in of_three.items():
-        soon(f"{off[name]} is a member", partial(has_voters, off[name], whole[name].values()), BACK_SECONDS)
-        soon(f"{off[name]} is ready", partial(node_is, cluster, off[name], ready=True), BACK_SECONDS)
+            soon(f"{off[name]} is a member", partial(has_voters, off[name], whole[name].values()), BACK_SECONDS)
+            soon(f"{off[name]} is ready", partial(node_is, cluster, off[name], ready=True), BACK_SECONDS)
     in_health(lab, tools, within_seconds=HEALTHY_SECONDS)
     assert {name: uid(cluster) for name, cluster in of_three.items()} == before
     assert planned(pulumi, off) == {}
