@@ -222,7 +222,10 @@ ready() {
 # How often systemd has started k3s again, since it had ended by itself.
 restarts() {
     count=$(systemctl show --property=NRestarts --value "$ISTHMUS_K3S_UNIT" 2>/dev/null || true)
-    echo "${count:-0}"
+    case $count in
+    "" | *[!0-9]*) echo 0 ;;
+    *) echo "$count" ;;
+    esac
 }
 
 # The state of the unit; of a k3s that ends again and again also how often, and the last that it complained of. Nothing ends
