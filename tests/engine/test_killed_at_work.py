@@ -45,14 +45,16 @@ class Wanted:
     there: bool = True
     generation: int = 1
     k3s: dict[str, Any] = field(default_factory=lambda: {"version": VERSION})
+    patch: int = 9
+    """The release that the peer runs, whose binary has a checksum of its own; the next ones are nobody's."""
 
     def change(self, work: str, mirror: Path) -> None:
         """Asks for that."""
         if work == "is made anew":
             self.generation += 1
         elif work == "goes on to another k3s":
-            patch = int(self.k3s["version"].partition("+")[0].rpartition(".")[2]) + 1
-            version = f"v1.34.{patch}+k3s1"
+            self.patch += 1
+            version = f"v1.34.{self.patch}+k3s1"
             self.k3s = {"version": version, "sha256": release(mirror, version)}
         else:
             self.there = work == "joins"
@@ -134,6 +136,8 @@ def killed_after(world: World, seconds: float) -> bool:
     while running.goes_on and time.monotonic() < end:
         time.sleep(0.1)
     killed = running.goes_on
+    if not killed:
+        running.end(1).expect(0)
     running.kill()
     world.project.run("cancel", "-s", world.stack, "--yes")
     return killed
