@@ -44,7 +44,10 @@ behind it, and no other.
 WHERE: Final = "`journalctl -u k3s -u k3s-agent` there may say why."
 LEAVES: Final = f"{dirname(INSTALL_SCRIPT)}/leaves"
 """Says on a machine that it is to leave."""
-LEAVE: Final = f"if [ -d {dirname(LEAVES)} ]; then touch {LEAVES}; fi"
+LEAVE: Final = f"timeout 60 cat >/dev/null || true; if [ -d {dirname(LEAVES)} ]; then touch {LEAVES}; fi"
+"""It reads the archive to its end, as every command does that is given one: what has ended well before all was sent to
+it may have failed for the command provider, which says `EOF: running ...` (golang.org/x/crypto/ssh, ``Session.stdin``).
+"""
 UNINSTALL: Final = f"if [ -e {LEAVES} ]; then exec timeout -k 30 {UNINSTALL_SECONDS} {UNINSTALL_SCRIPT}; fi"
 """Only of a machine that was told to leave: an earlier version of this program knows no such resource, and would delete
 it with the cluster still there.

@@ -35,6 +35,7 @@ class TestOnPremise:
         command = mn.one("command:remote:Command", "machines-mn-1")
         assert (command.inputs["create"], command.inputs["update"]) == (INSTALL, UPDATE)
         assert command.inputs["delete"] == (
+            "timeout 60 cat >/dev/null || true; "
             "if [ -d /usr/local/lib/isthmus ]; then touch /usr/local/lib/isthmus/leaves; fi"
         )
         assert command.inputs["logging"] == "stderr"
@@ -138,6 +139,16 @@ class TestOnPremise:
         assert run(UNINSTALL) == "uninstalled\n"
         run(INSTALL)  # it fails at the archive, and the machine is one that stays again
         assert run(UNINSTALL) == ""
+
+    def test_what_says_that_it_leaves_reads_all_that_it_is_given(self, tmp_path: Path) -> None:
+        """Or the command provider may say EOF of what has ended well."""
+        moved = LEAVE.replace("/usr/local/lib/isthmus", str(tmp_path))
+        with subprocess.Popen(["sh", "-c", moved], stdin=subprocess.PIPE) as process:
+            assert process.stdin is not None
+            process.stdin.write(b"x" * 1_000_000)  # more than any pipe holds
+            process.stdin.close()
+            assert process.wait(20) == 0
+        assert (tmp_path / "leaves").exists()
 
     def test_k3s_of_somebody_else_stays_as_it_is(self, tmp_path: Path) -> None:
         (tmp_path / "etc/rancher/k3s").mkdir(parents=True)
