@@ -99,7 +99,6 @@ def test_routers_come_go_and_move(
     tools: Tools,
     run_verify: Verify,
     status: Callable[[], Status],
-    record_property: Callable[[str, object], None],
 ) -> None:
     before = router_peers(pulumi, "mn")
     assert before.keys() == {"mn-2"}
@@ -111,7 +110,6 @@ def test_routers_come_go_and_move(
             change_settings("mn", flags)
             gaps = watched_up(pulumi, clusters)
             seen[step] = {flow: str(gap) for flow, gap in gaps.items()}
-            record_property(step, max(gaps.values()).seconds)
             print(f"{step}: {seen[step]}")
             limits = {flow: limit(step, flow) for flow in gaps}
             assert all(not gap.open and gap.seconds <= limits[flow] for flow, gap in gaps.items()), seen
