@@ -221,17 +221,13 @@ ready() {
 
 # How often systemd has started k3s again, since it had ended by itself.
 restarts() {
-    count=$(systemctl show --property=NRestarts --value "$ISTHMUS_K3S_UNIT" 2>/dev/null || true)
-    case $count in
-    "" | *[!0-9]*) echo 0 ;;
-    *) echo "$count" ;;
-    esac
+    systemctl show --property=NRestarts --value "$ISTHMUS_K3S_UNIT" 2>/dev/null | grep '^[0-9][0-9]*$' || echo 0
 }
 
 # The state of the unit; of a k3s that ends again and again also how often, and the last that it complained of. Nothing ends
 # on that by itself: one that joins ends as often as a server that it needs is away.
 state_of_unit() {
-    systemctl is-active "$ISTHMUS_K3S_UNIT" || true
+    printf %s "$(systemctl is-active "$ISTHMUS_K3S_UNIT" || true)"
     ended=$(($(restarts) - restarts_before))
     [ "$ended" -gt 0 ] || return 0
     printf ' and ends again and again (%s so far)' "$ended"
@@ -246,9 +242,9 @@ wait_until_ready() {
     until ready; do
         if [ "$(now)" -ge "$until_time" ]; then
             journalctl --unit "$ISTHMUS_K3S_UNIT" --lines 20 --no-pager >&2 || true
-            fail "$ISTHMUS_K3S_UNIT is $(state_of_unit | tr -d '\n') and not ready after $ready_seconds s (its last lines above)"
+            fail "$ISTHMUS_K3S_UNIT is $(state_of_unit) and not ready after $ready_seconds s (its last lines above)"
         fi
-        tick "$ISTHMUS_K3S_UNIT, which is $(state_of_unit | tr -d '\n')"
+        tick "$ISTHMUS_K3S_UNIT, which is $(state_of_unit)"
         sleep "$pause_seconds"
     done
 }
