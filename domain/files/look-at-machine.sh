@@ -82,9 +82,11 @@ for sockets in /proc/net/udp /proc/net/udp6; do
     fi
 done
 
-# Of a UDP port where nobody listens word comes back (ICMP), and the next packet that is sent gets it. 2 s of them.
-refused_by_udp() {
-    bash -c "exec 3<>/dev/udp/$1/$2 && for each in 1 2 3 4 5; do printf . >&3 || exit 0; sleep 0.4; done; exit 1" 2>/dev/null
+# Of a UDP port where nobody listens word comes back (ICMP), and the next packet that is sent gets it. 2 s of them; 3 when
+# no word came. A bash that knows no /dev/udp, or no way there, ends otherwise.
+try_udp() {
+    bash -c "exec 3<>/dev/udp/$1/$2 || exit 1; for each in 1 2 3 4 5; do printf . >&3 || exit 0; sleep 0.4; done; exit 3" \
+        2>/dev/null
 }
 
 # A TCP port where nobody listens is refused at once; where packets are dropped nothing comes.
@@ -94,7 +96,8 @@ if command -v bash >/dev/null 2>&1; then
         (
             status=0
             if [ "$place" != "$other" ]; then
-                refused_by_udp "${place%:*}" "${place##*:}" || fact unheard "$place"
+                try_udp "${place%:*}" "${place##*:}" || status=$?
+                if [ "$status" = 3 ]; then fact unheard "$place"; fi
                 exit
             fi
             timeout 3 bash -c "exec 3<>/dev/tcp/${place%:*}/${place##*:}" 2>/dev/null || status=$?
