@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -49,6 +49,19 @@ class LastUpdate:
             else [],
         )
 
+    def servers(self, *, port: int = API_PORT) -> Iterator[tuple[str, KubernetesClient | str]]:
+        """{address of a server: what asks it, or why it can't be asked}, one after the other, and none before the
+        first update. One that takes no connection is not asked, since a client waits longer for it.
+        """
+        for address in self.addresses if self.kubeconfig is not None else ():
+            if (reason := why_unreachable(address, port)) is not None:
+                yield address, reason
+                continue
+            try:
+                yield address, KubernetesClient(rewrite(str(self.kubeconfig), address, self.stack))
+            except (UnsupportedKubeconfigError, KubeconfigError) as error:
+                yield address, str(error)
+
 
 def forget_former_node(
     last: LastUpdate,
@@ -65,14 +78,13 @@ def forget_former_node(
     if last.kubeconfig is None:
         return False
     reasons = []
-    for address in last.addresses:
-        if (reason := why_unreachable(address, port)) is not None:
-            reasons.append(f"{address}: {reason}")
+    for address, client in last.servers(port=port):
+        if isinstance(client, str):
+            reasons.append(f"{address}: {client}")
             continue
         try:
-            client = KubernetesClient(rewrite(last.kubeconfig, address, last.stack))
             return _forget(client, name, now=now, sleep=sleep)
-        except (KubernetesError, UnsupportedKubeconfigError, KubeconfigError) as error:
+        except KubernetesError as error:
             reasons.append(f"{address}: {error}")
     raise KubernetesError("; ".join(reasons) or "no server is known")
 

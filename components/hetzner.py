@@ -63,6 +63,11 @@ class HetznerServer:
     k3s_sha256: pulumi.Input[str] = ""
     settings: str = ""
 
+    @property
+    def group(self) -> str:
+        """Of which one is changed after the other."""
+        return self.pool or self.role
+
 
 @dataclass(frozen=True)
 class HetznerMachinesArgs:
@@ -148,7 +153,6 @@ class HetznerMachines(pulumi.ComponentResource):
         control_plane: list[tuple[HetznerServer, hcloud.Server]] = []
         last: dict[str, hcloud.Server] = {}
         for server in args.servers:
-            group = server.pool or server.role
             made = hcloud.Server(
                 server.name,
                 name=server.name,
@@ -169,14 +173,14 @@ class HetznerMachines(pulumi.ComponentResource):
                     protect=args.delete_protection,
                     # A private address can only be asked for in a subnet that exists. And of each group one goes after
                     # the other: a changed type switches a server off.
-                    depends_on=[subnet, *([last[group]] if group in last else [])],
+                    depends_on=[subnet, *([last[server.group]] if server.group in last else [])],
                     # These are for the first boot. A change would replace a running node, and its data with it.
                     ignore_changes=["user_data", "ssh_keys", "image"],
                     custom_timeouts=pulumi.CustomTimeouts(create="30m", delete="15m"),
                 ),
             )
             servers.append(made)
-            last[group] = made
+            last[server.group] = made
             if server.role == "server":
                 control_plane.append((server, made))
 

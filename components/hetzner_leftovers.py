@@ -85,7 +85,8 @@ class StackInstance(Resource, module="isthmus", name="StackInstance"):
 
 class RemoveLeftovers:
     """The label and the hooks for the Hetzner resources of one stack. ``may_be_made`` comes before the others where a
-    server is made, and says whether it may be. Needs the engine: the SDK's mocks have no hooks.
+    server is made, ``may_be_changed`` where one is changed, and each says whether it may be. Needs the engine: the
+    SDK's mocks have no hooks.
     """
 
     def __init__(
@@ -95,8 +96,10 @@ class RemoveLeftovers:
         endpoint: str | None,
         last: LastUpdate,
         may_be_made: pulumi.ResourceHookFunction | None = None,
+        may_be_changed: pulumi.ResourceHookFunction | None = None,
     ) -> None:
         self._may_be_made = may_be_made
+        self._may_be_changed = may_be_changed
         self._last = last
         self._instance = instance
         self._token = token
@@ -116,11 +119,14 @@ class RemoveLeftovers:
         if kind != "servers":
             return pulumi.ResourceHookBinding(before_create=[leftover])
         former = self._once(f"{name}-former-node", forget_before_create(self._last))
-        first = [] if self._may_be_made is None else [self._once(f"{name}-may-be-made", self._may_be_made)]
+        made, changed = (
+            [] if function is None else [self._once(f"{name}-{word}", function)]
+            for word, function in (("may-be-made", self._may_be_made), ("may-be-changed", self._may_be_changed))
+        )
         return pulumi.ResourceHookBinding(
             # The Node after the leftover, which may be its machine.
-            before_create=[*first, leftover, former],
-            before_update=[self._once(f"{name}-repair-server", self._repair)],
+            before_create=[*made, leftover, former],
+            before_update=[*changed, self._once(f"{name}-repair-server", self._repair)],
         )
 
     def _once(self, name: str, function: pulumi.ResourceHookFunction) -> pulumi.ResourceHook:

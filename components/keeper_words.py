@@ -39,6 +39,19 @@ def without_way(client: KubernetesClient, nodes: Collection[str]) -> dict[str, C
     return {node: said[node].without_tunnel if node in said else None for node in nodes}
 
 
+def why_not_in_order(client: KubernetesClient, node: str) -> str:
+    """What the keeper of a router says that its node lacks, or that it says nothing; empty where all is in order, and
+    where no keepers are. Of links it is not asked: a peer may be away. Raises KubernetesError as :func:`keepers_say`
+    does.
+    """
+    if not (words := _last_words(client, [node])):
+        return ""
+    pod, status = words[node]
+    if status is None or not is_ready(pod):
+        return "its keeper has not said yet that the node is in order"
+    return f"its keeper says: {'; '.join(status.own)}" if status.own else ""
+
+
 def _last_words(client: KubernetesClient, nodes: Collection[str]) -> dict[str, tuple[Any, KeeperStatus | None]]:
     """{node: the keeper's pod, and what it said last}, of those nodes that have one."""
     found: dict[str, tuple[Any, KeeperStatus | None]] = {}

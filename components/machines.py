@@ -24,6 +24,7 @@ from components.hetzner_rebuild import RebuildServers
 from components.newcomers import refuse_newer
 from components.on_premise import OnPremiseMachine, OnPremiseMachines, OnPremiseMachinesArgs
 from components.secrets import Secrets
+from components.type_changes import Machine, TypeChanges
 from domain.bundle import tar_bundle
 from domain.cloud_init import user_data
 from domain.keys import ClusterKeys
@@ -111,13 +112,6 @@ def _at_hetzner(
         ),
         "command": command.Provider(children.called("command"), opts=children.options()),
     }
-    leftovers = None
-    if engine.calls_back:
-        instance = StackInstance(children.called("instance"), children.options()).instance
-        before = LastUpdate.of(settings.stack, last)
-        servers = [node.name for node in plan.servers]
-        newest = refuse_newer(before, servers, "" if settings.k3s is None else settings.k3s.version)
-        leftovers = RemoveLeftovers(instance, token, settings.hcloud.endpoint, before, newest)
 
     def server(node: Node) -> HetznerServer:
         def files(keys: ClusterKeys) -> tuple[NodeFile, ...]:
@@ -145,6 +139,24 @@ def _at_hetzner(
             settings=settings_digest(plan, node, settings),
         )
 
+    servers = [server(node) for node in plan.nodes]
+    leftovers = None
+    if engine.calls_back:
+        before = LastUpdate.of(settings.stack, last)
+        leftovers = RemoveLeftovers(
+            StackInstance(children.called("instance"), children.options()).instance,
+            token,
+            settings.hcloud.endpoint,
+            before,
+            may_be_made=refuse_newer(
+                before,
+                [node.name for node in plan.servers],
+                "" if settings.k3s is None else settings.k3s.version,
+            ),
+            may_be_changed=TypeChanges(
+                before, {its.name: Machine(its.group, its.role == "server", its.router) for its in servers}
+            ).before_update,
+        )
     machines = HetznerMachines(
         children.called("machines"),
         HetznerMachinesArgs(
@@ -155,7 +167,7 @@ def _at_hetzner(
             network_cidr=hetzner.network_cidr,
             node_cidr=plan.node_cidr,
             image=hetzner.image,
-            servers=[server(node) for node in plan.nodes],
+            servers=servers,
             api_allowed_cidrs=hetzner.api_allowed_cidrs,
             ssh_allowed_cidrs=hetzner.ssh_allowed_cidrs,
             wireguard_port=settings.netbird.wireguard_port,

@@ -14,9 +14,7 @@ from typing import Any
 import pulumi
 
 from components.former_node import LastUpdate
-from components.kubernetes_client import KubernetesClient, KubernetesError, UnsupportedKubeconfigError
-from components.reachability import why_unreachable
-from domain.kubeconfig import KubeconfigError, rewrite
+from components.kubernetes_client import KubernetesError
 from domain.names import API_PORT
 from domain.upgrading import newer_than_servers, not_made
 
@@ -27,12 +25,12 @@ class TooNewError(Exception):
 
 def nodes_listed(last: LastUpdate, *, port: int = API_PORT) -> Mapping[str, Any]:
     """The API's list of Nodes by whichever server answers; empty where none does."""
-    for address in last.addresses if last.kubeconfig is not None else ():
-        if why_unreachable(address, port) is not None:
+    for address, client in last.servers(port=port):
+        if isinstance(client, str):
             continue
         try:
-            return KubernetesClient(rewrite(str(last.kubeconfig), address, last.stack)).request("GET", "/api/v1/nodes")
-        except (KubernetesError, UnsupportedKubeconfigError, KubeconfigError) as error:
+            return client.request("GET", "/api/v1/nodes")
+        except KubernetesError as error:
             pulumi.log.debug(f"{last.stack}: what its nodes run was not asked at {address}: {error}")
     return {}
 

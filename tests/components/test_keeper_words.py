@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from components.keeper_words import LINK_SECONDS, keepers_say, link_carries, words_on
+from components.keeper_words import LINK_SECONDS, keepers_say, link_carries, why_not_in_order, words_on
 from components.kubernetes_client import KubernetesClient, KubernetesError
 from components.waiting import Seen
 from domain.keeper import KeeperStatus
@@ -87,6 +87,22 @@ class TestWords:
     def test_what_each_says(self) -> None:
         logs: Logs = {"mn-2": said(), "mn-3": KubernetesError("dial tcp", 502)}
         assert keepers_say(client(logs), ROUTERS) == {"mn-2": KeeperStatus((), {"de": ""})}
+
+    @pytest.mark.parametrize(
+        ("logs", "ready", "says"),
+        [
+            pytest.param({}, True, "", id="no keepers"),
+            pytest.param({"mn-3": said(own="wt0 is gone")}, True, "", id="another router's"),
+            pytest.param({"mn-2": said(reason=REASON)}, True, "", id="of a link it is not asked"),
+            pytest.param({"mn-2": said(own="wt0 is gone")}, True, "its keeper says: wt0 is gone", id="not in order"),
+            pytest.param({"mn-2": said()}, False, "its keeper has not said yet", id="not ready, so said before"),
+            pytest.param({"mn-2": ""}, True, "its keeper has not said yet", id="nothing said"),
+        ],
+    )
+    def test_a_routers_own_order(self, logs: Logs, says: str, *, ready: bool) -> None:
+        found = why_not_in_order(client(logs, ready=ready), "mn-2")
+        assert found.startswith(says)
+        assert bool(found) == bool(says)
 
 
 class TestCarries:

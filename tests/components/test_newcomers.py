@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components import newcomers
+from components import former_node
 from components.former_node import LastUpdate
 from components.kubernetes_client import KubernetesError
 from components.newcomers import TooNewError, refuse_newer
@@ -33,8 +33,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
                 raise KubernetesError("503 no leader", 503)
             return {"items": [node(server) for server in SERVERS]}
 
-    monkeypatch.setattr(newcomers, "KubernetesClient", Client)
-    monkeypatch.setattr(newcomers, "why_unreachable", lambda _address, _port: None)
+    monkeypatch.setattr(former_node, "KubernetesClient", Client)
+    monkeypatch.setattr(former_node, "why_unreachable", lambda _address, _port: None)
     return found
 
 
@@ -69,6 +69,6 @@ def test_one_that_is_not_and_a_server(asked: list[str]) -> None:
 
 
 def test_a_cluster_that_can_not_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(newcomers, "why_unreachable", lambda _address, _port: "no answer")
+    monkeypatch.setattr(former_node, "why_unreachable", lambda _address, _port: "no answer")
     make("de-agent-2", "v1.35.0+k3s1")
     make("de-agent-2", "v1.35.0+k3s1", LastUpdate("de", None, LAST.addresses))

@@ -132,6 +132,10 @@ WAITS: Final = {
         "Hetzner, to switch a server off and give it",
         (("components/test_hetzner_client.py", "test_what_takes_too_long_is_named_and_the_next_time_it_goes_through"),),
     ),
+    ("type_changes", "AGAIN_SECONDS"): Waited(
+        "the servers of a group that got another type",
+        (("components/test_type_changes.py", "test_a_router_is_back_when_its_keeper_says_so"),),
+    ),
     ("dns_relay", "INTERFACE_DEADLINE_SECONDS"): Waited(
         "wt0, by the pod of the DNS relay",
         (

@@ -230,7 +230,9 @@ def remove_from_placement_group(cloud: Cloud, server: Server, now: datetime) -> 
 
 
 def change_type(cloud: Cloud, server: Server, body: requests.ChangeType, now: datetime) -> Action:
-    """Change the type of a stopped server; recorded only."""
+    """Change the type of a stopped server, and boot it: Hetzner starts it on the new host by itself (API reference,
+    "Change the Type of a Server"). Nothing else of the machine changes.
+    """
     cloud.require_unlocked_server(server)
     _require_stopped(server)
     wanted = catalog.find(catalog.SERVER_TYPES, body.server_type)
@@ -240,7 +242,7 @@ def change_type(cloud: Cloud, server: Server, body: requests.ChangeType, now: da
     if wanted.architecture != current.architecture or server.location not in wanted.locations:
         raise errors.unprocessable("invalid_server_type", "the server type does not fit for the given server")
     server.server_type = wanted.name
-    return _action(cloud, "change_server_type", server, now)
+    return _action(cloud, "change_server_type", server, now, StartMachine(server=server.id))
 
 
 def change_dns_pointer(cloud: Cloud, server: Server, body: requests.ChangeDnsPointer, now: datetime) -> Action:

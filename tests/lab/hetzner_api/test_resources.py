@@ -434,7 +434,8 @@ class TestServers:
         server.power_off().wait_until_finished()
         server.change_type(ServerType(name="cx33"), upgrade_disk=False).wait_until_finished()
         server.reload()
-        assert server.server_type.name == "cx33"
+        assert (server.server_type.name, server.status) == ("cx33", "running"), "Hetzner starts it again"
+        server.power_off().wait_until_finished()
         with pytest.raises(APIException) as error:
             server.change_type(ServerType(name="cax11"), upgrade_disk=False)
         assert refusal(error)[0] == "invalid_server_type"
