@@ -1,5 +1,5 @@
 """Before a server at Hetzner is switched off for another type: those of its group that were switched off before it in
-this ``up`` work again, and of several servers all others have their vote.
+this ``up`` work again, of several servers all others have their vote, and of several routers another one is in order.
 
 The engine changes one of a group after the other, but takes a server for done as soon as Hetzner has started it, long
 before it is a node again. A hook of the change is where the next one can wait.
@@ -8,6 +8,7 @@ before it is a node again. A hook of the change is where the next one can wait.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -56,7 +57,9 @@ class TypeChanges:
         self._last = last
         self._machines = machines
         self._clock = clock or Clock()
+        self._lock = threading.Lock()
         self._before: dict[str, Starts] = {}
+        """Of those that were switched off in this ``up``, what ran there."""
 
     async def before_update(self, args: pulumi.ResourceHookArgs) -> None:
         """The hook of every server. Raises :class:`NotChangedError`."""
@@ -69,7 +72,7 @@ class TypeChanges:
         if self._last.kubeconfig is None:
             return
         begun, told_at = self._clock.now(), None
-        while lacking := self._lacking(name, address):
+        while lacking := self._begin(name, address):
             passed = self._clock.now() - begun
             if passed >= AGAIN_SECONDS:
                 raise NotChangedError(rules.not_changed(self._last.stack, name, lacking, AGAIN_SECONDS))
@@ -77,21 +80,42 @@ class TypeChanges:
                 say(rules.waits(self._last.stack, name, lacking, passed, AGAIN_SECONDS))
                 told_at = self._clock.now()
             self._clock.sleep(LOOK_SECONDS)
-        try:
-            self._before[name] = self._ask(lambda client: rules.starts(client.request("GET", _pods(name))))
-        except KubernetesError as error:
-            # Its Node has to be ready again all the same.
-            self._before[name] = {}
-            pulumi.log.debug(f"{self._last.stack}: what runs on {name} was not asked: {error}")
+
+    def _begin(self, name: str, address: str) -> str:
+        """Why it can't be now; where it can, what runs there is noted before another one looks: groups are changed
+        beside each other.
+        """
+        with self._lock:
+            if lacking := self._lacking(name, address):
+                return lacking
+            try:
+                self._before[name] = self._ask(lambda client: rules.starts(client.request("GET", _pods(name))))
+            except KubernetesError as error:
+                # Its Node has to be ready again all the same.
+                self._before[name] = {}
+                pulumi.log.debug(f"{self._last.stack}: what runs on {name} was not asked: {error}")
+        return ""
 
     def _lacking(self, name: str, address: str) -> str:
         of = self._machines[name]
-        earlier = [other for other in self._before if self._machines[other].group == of.group]
-        servers = [other for other, its in self._machines.items() if its.server and other != name] if of.server else []
+        others = {other: its for other, its in self._machines.items() if other != name}
+        servers = [other for other, its in others.items() if its.server and of.server]
+        routers = [other for other, its in others.items() if its.router and of.router]
+        earlier = [
+            other
+            for other, its in others.items()
+            if other in self._before and (its.group == of.group or other in routers)
+        ]
         try:
             again = [self._ask(partial(self._why_not, other)) for other in earlier]
-            if any(again) or not servers:
+            if any(again):
                 return "; ".join(reason for reason in again if reason)
+            # Whatever is the matter with the others, and since when: one of them has to carry the links meanwhile.
+            idle = [self._ask(partial(self._why_not, other)) for other in routers if other not in earlier]
+            if routers and len(idle) == len(routers) and all(idle):
+                return "; ".join(idle)
+            if not servers:
+                return ""
             listed = self._ask(lambda client: client.request("GET", "/api/v1/nodes"))
         except KubernetesError as error:
             return str(error)
@@ -99,7 +123,7 @@ class TypeChanges:
 
     def _why_not(self, name: str, client: KubernetesClient) -> str:
         node, pods = client.get(f"/api/v1/nodes/{name}"), client.request("GET", _pods(name))
-        reason = rules.why_not_again(node, self._before[name], rules.starts(pods))
+        reason = rules.why_not_again(node, self._before.get(name, {}), rules.starts(pods))
         if not reason and self._machines[name].router:
             reason = why_not_in_order(client, name)
         return f"{name}: {reason}" if reason else ""

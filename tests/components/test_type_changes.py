@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, Final
 
 import pytest
@@ -86,8 +87,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     return found
 
 
-def changes(cluster: Cluster, last: LastUpdate = LAST) -> TypeChanges:
-    return TypeChanges(last, MACHINES, Clock(lambda: cluster.time, cluster.sleep))
+def changes(cluster: Cluster, last: LastUpdate = LAST, machines: Mapping[str, Machine] = MACHINES) -> TypeChanges:
+    return TypeChanges(last, machines, Clock(lambda: cluster.time, cluster.sleep))
 
 
 def switch(of: TypeChanges, cluster: Cluster, name: str, seconds: float) -> float:
@@ -128,6 +129,25 @@ def test_a_router_is_back_when_its_keeper_says_so(cluster: Cluster) -> None:
     assert cluster.time == AGAIN_SECONDS
     cluster.keeper = {}
     assert switch(of, cluster, WORKERS[1], 0.0) == 0.0, "the next `up`"
+
+
+def test_of_two_routers_one_stays_whatever_their_groups(cluster: Cluster) -> None:
+    machines = {
+        "de-agent-1": Machine("agent", server=False, router=True),
+        "de-x-1": Machine("x", server=False, router=True),
+    }
+    of = changes(cluster, machines=machines)
+    assert [switch(of, cluster, name, 40.0) for name in machines] == [0.0, 40.0]
+    cluster.keeper = {"de-agent-1": "its keeper says: wt0 is not there"}
+    with pytest.raises(NotChangedError, match="600 s de-agent-1: its keeper says: wt0 is not there"):
+        switch(changes(cluster, machines=machines), cluster, "de-x-1", 0.0)
+    assert switch(changes(cluster, machines=machines), cluster, "de-agent-1", 0.0) == 0.0, "which may mend it"
+
+
+def test_of_three_routers_one_may_be_away(cluster: Cluster) -> None:
+    machines = {f"de-agent-{number}": Machine("agent", server=False, router=True) for number in (1, 2, 3)}
+    cluster.keeper = {"de-agent-3": "its keeper says: wt0 is not there"}
+    assert switch(changes(cluster, machines=machines), cluster, "de-agent-1", 0.0) == 0.0
 
 
 def test_a_server_that_says_that_it_is_not_ready_keeps_the_others_on(cluster: Cluster) -> None:

@@ -79,6 +79,18 @@ class Kubelet:
         # As the node lifecycle controller does once it is ready: a new one is tainted, and DaemonSets pass it by.
         api.edit(f"/api/v1/nodes/{node}", {"spec": {"taints": None}}, manager="kube-controller-manager")
 
+    def boot_again(self, node: str) -> None:
+        """Its machine was off: all containers there were started anew."""
+        for pod in self._api.items("/api/v1/pods"):
+            if pod["spec"].get("nodeName") != node or not pod["status"].get("containerStatuses"):
+                continue
+            containers = [
+                {**container, "restartCount": container["restartCount"] + 1, "state": {"running": _since("startedAt")}}
+                for container in pod["status"]["containerStatuses"]
+            ]
+            path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}/status"
+            self._api.edit(path, {"status": {"containerStatuses": containers}}, manager="kubelet")
+
     def hold(self, start: str) -> None:
         """The containers of pods whose names start so end, and no new ones come: their image is gone."""
         self._held.add(start)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from ipaddress import IPv4Address
@@ -40,13 +42,16 @@ from toolchain import ensure
 
 PUBLIC: Final = tuple(f"198.51.100.{number}" for number in range(101, 113))
 """What the stand-in gives out first."""
+BOOT_SECONDS: Final = 6.0
+"""From power to pods that run again, on a machine that has booted before."""
 VERSION: Final = "v1.34.8+k3s1"
 """Another one than the peer's: of one version all clusters have the same file."""
 
 
 class Servers(MemoryBackend):
     """Servers at Hetzner as machines: cloud-init's part is done at the first boot. ``world`` is set before any is
-    made.
+    made. One that is switched off loses its pods alone, and gets them again :data:`BOOT_SECONDS` after it has power;
+    ``off`` are the times of that, by name, with none for its end as long as it lasts.
     """
 
     world: World
@@ -57,14 +62,24 @@ class Servers(MemoryBackend):
         self.booted: dict[str, Machine] = {}
         self.boots = 0
         self.comes_back = True
+        self.boots_again = True
+        self.off: dict[str, tuple[float, float | None]] = {}
+        self._again: list[threading.Timer] = []
+
+    def stop(self, name: str, *, graceful: bool) -> None:
+        """It has no power."""
+        super().stop(name, graceful=graceful)
+        self.off[name] = (time.monotonic(), None)
 
     def start(self, name: str) -> None:
-        """Boots it with an empty disk; one that ran before is not asked for in these tests. A node that had left
-        registers anew, as k3s does it.
-        """
+        """Boots it, with an empty disk where it never ran before. A node that had left registers anew, as k3s does."""
         super().start(name)
+        if name in self.booted:
+            timer = threading.Timer(BOOT_SECONDS, self.boot_again, [name])
+            timer.start()
+            self._again.append(timer)
+            return
         request = self.machines[name].request
-        assert name not in self.booted
         self.boots += 1
         assert request.user_data is not None
         keys = yaml.safe_load(request.user_data)["ssh_keys"]
@@ -79,6 +94,12 @@ class Servers(MemoryBackend):
         if self.comes_back and self.world.api.is_gone(f"/api/v1/nodes/{name}"):
             self.world.kubelet.join(name)
 
+    def boot_again(self, name: str) -> None:
+        """Its pods run again, where machines do boot again."""
+        if self.boots_again:
+            self.world.kubelet.boot_again(name)
+            self.off[name] = (self.off[name][0], time.monotonic())
+
     def destroy(self, name: str) -> None:
         """It is gone, and its processes with it."""
         super().destroy(name)
@@ -87,6 +108,8 @@ class Servers(MemoryBackend):
 
     def stop_all(self) -> None:
         """What a failed test has left."""
+        for timer in self._again:
+            timer.cancel()
         for machine in self.booted.values():
             machine.stop()
 
