@@ -221,6 +221,8 @@ class Engine:
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             # Also off the pull of a terminal of whoever runs the tests.
             "NO_COLOR": "1",
+            # A program that hangs says where, when it is told to end.
+            "PYTHONFAULTHANDLER": "1",
         }
         vault = engine.vault = Project(engine, directory / "vault")
         for stack in ("de", "mn"):
@@ -291,7 +293,9 @@ class Project:
         deadline_seconds: float = COMMAND_DEADLINE_SECONDS,
         environment: Mapping[str, str] | None = None,
     ) -> Result:
-        """Runs `pulumi` to its end; at the deadline it and its plugins are killed."""
+        """Runs `pulumi` to its end. At the deadline the program says where it is, all is killed, and what was said by
+        then is in the failure; the stack is no longer locked then, or all tests after it would fail as well.
+        """
         process = subprocess.Popen(
             self._command(arguments),
             env={**self.environment, **(environment or {})},
@@ -304,6 +308,13 @@ class Project:
         )
         try:
             stdout, stderr = process.communicate(timeout=deadline_seconds)
+        except subprocess.TimeoutExpired:
+            said = last_words(process)
+            for lock in (self.backend / ".pulumi" / "locks").rglob("*.json"):
+                lock.unlink(missing_ok=True)
+            raise AssertionError(
+                f"`pulumi {' '.join(arguments)}` did not end within {deadline_seconds:.0f} s:\n{said}"
+            ) from None
         except BaseException:
             kill_tree(process.pid)
             process.communicate()
@@ -349,6 +360,20 @@ def descendants(pid: int) -> list[int]:
     for process in found:
         found += [child for child in processes.children(process) if child not in found]
     return found
+
+
+def last_words(process: subprocess.Popen[str], seconds: float = 10.0) -> str:
+    """What a `pulumi` that hangs has said, and where each thread of its Python programs is; then it is killed."""
+    family = descendants(process.pid)
+    for pid in family:
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/comm").read_text(encoding="ascii").startswith("python"):
+                os.kill(pid, signal.SIGABRT)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    for pid in family:
+        kill_one(pid)
+    return "".join(process.communicate())
 
 
 def kill_tree(pid: int) -> None:

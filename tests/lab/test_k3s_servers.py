@@ -30,6 +30,7 @@ from domain.plan import AddressPlan, address_plan
 from lab import machines
 from lab.commands import wait_until
 from lab.errors import LabError
+from lab.standins.k3s.membership import ADDRESS_ANNOTATION, FINALIZER
 from tests.lab.etcd import members
 from tests.lab.raised import TOKEN, lay, machine_at, own_k3s
 
@@ -105,6 +106,15 @@ class Cluster:
         """Whether etcd on a server lists all servers as voters, and nobody else."""
         return self.members(at) == VOTERS
 
+    def is_noted(self, at: str, name: str) -> bool:
+        """Whether k3s has marked the Node of a server as its member's. It does so a moment after the Node is there, and
+        only with that mark it takes the member out when the Node is deleted.
+        """
+        metadata = json.loads(self.kubectl(at, "get", "node", name, "--output=json"))["metadata"]
+        return ADDRESS_ANNOTATION in (metadata.get("annotations") or {}) and FINALIZER in (
+            metadata.get("finalizers") or ()
+        )
+
     def ready(self, at: str) -> set[str]:
         """Nodes of which the cluster has heard a moment ago. There is no network for pods, so none is Ready."""
         listed = json.loads(self.kubectl(at, "get", "nodes", "--output=json"))["items"]
@@ -176,6 +186,8 @@ def cluster(lab: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clu
         made.run(SERVERS[0], "sh", "-c", f"mkdir -p {dirname(MAY_START)}; touch {MAY_START}")
         is_so("three servers have a vote", lambda: made.members(SERVERS[0]) == VOTERS, 2 * JOIN_SECONDS)
         is_so("all are nodes", lambda: made.ready(SERVERS[0]) == {*SERVERS, AGENT})
+        for name in SERVERS:
+            is_so(f"the Node of {name} is noted as a member's", partial(made.is_noted, SERVERS[0], name))
         yield made
 
 
@@ -260,6 +272,7 @@ def test_a_server_made_anew_reaches_nobody_and_begins_no_cluster(cluster: Cluste
     cluster.kubectl(other, "delete", "node", first, "--timeout=60s")
     is_so("it is a member", lambda: cluster.members(first) == VOTERS and cluster.members(other) == VOTERS)
     is_so("it serves", lambda: cluster.uid(first) == before and first in cluster.ready(other))
+    is_so("its Node is noted as a member's", partial(cluster.is_noted, other, first))
 
 
 @pytest.mark.thorough
@@ -287,6 +300,7 @@ def test_what_was_rendered_before_made_a_second_cluster(cluster: Cluster) -> Non
     is_so("it is refused", partial(cluster.says, first, "duplicate node name found"))
     cluster.kubectl(other, "delete", "node", first, "--timeout=60s")
     is_so("it is a member again", lambda: cluster.members(other) == VOTERS and cluster.uid(first) == before)
+    is_so("its Node is noted as a member's", partial(cluster.is_noted, other, first))
 
 
 @pytest.mark.thorough
