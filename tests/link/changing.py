@@ -102,7 +102,7 @@ def begin_up(pulumi: Pulumi, stack: str, *arguments: str) -> subprocess.Popen[st
 
 
 def at_hetzner(kind: str) -> list[dict[str, Any]]:
-    """All resources of a kind (``servers``, ``firewalls``...) at the Hetzner stand-in."""
+    """All resources of a kind (``servers``, ``servers/1/actions``...) at the Hetzner stand-in."""
     token = lab_up.hetzner_token_file().read_text().strip()
     answer = http_request(
         WORKSTATION_NAMESPACE,
@@ -113,7 +113,7 @@ def at_hetzner(kind: str) -> list[dict[str, Any]]:
         headers={"Authorization": f"Bearer {token}"},
     )
     assert answer.status == 200, answer
-    found: list[dict[str, Any]] = answer.json()[kind]
+    found: list[dict[str, Any]] = answer.json()[kind.rpartition("/")[2]]
     return found
 
 

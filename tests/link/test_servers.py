@@ -1,5 +1,6 @@
 """Three servers in each cluster: each loses its power in turn, and the API, the link and `pulumi` do without it: a
-preview looks as it does with all, and an `up` brings a new agent.
+preview looks as it does with all, and an `up` brings a new agent. Each is made anew by its number while somebody writes
+to the API, all get another type at Hetzner, and the first is replaced in Pulumi's own way.
 
 The lab is raised anew for it, since its clusters keep the number of servers that they were made with. In every round a
 server of each cluster is off. To run it alone, on a machine without a lab or with one of three servers:
@@ -10,11 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -32,8 +34,9 @@ from lab.topology import Topology
 from lab.verify.run import verify
 from tests.lab.etcd import members
 from tests.link.assertions import ALL_BUT_THROUGHPUT, all_passed, in_health
-from tests.link.changing import change_settings, changes_ahead, config_of, stack_files_kept, up
+from tests.link.changing import at_hetzner, change_settings, changes_ahead, config_of, stack_files_kept, up
 from tests.link.lab_command import lab_command
+from tests.link.writing import writer
 
 pytestmark = [pytest.mark.link, pytest.mark.thorough, pytest.mark.timeout(2400)]
 
@@ -47,6 +50,11 @@ NOTICED_SECONDS: Final = 600.0
 MOVED_SECONDS: Final = 300.0
 BACK_SECONDS: Final = 600.0
 HEALTHY_SECONDS: Final = 600.0
+WRITE_SECONDS: Final = 30.0
+"""The longest that somebody who writes to the API from an agent waits while a server is made anew."""
+ANEW_SECONDS: Final = 1200.0
+TYPE: Final = "cx33"
+"""As many processors and as much memory as the lab's machines do not have either."""
 
 
 @pytest.fixture(scope="module")
@@ -225,3 +233,168 @@ def test_no_server_is_missed(
     in_health(lab, tools, within_seconds=HEALTHY_SECONDS)
     assert {name: uid(cluster) for name, cluster in of_three.items()} == before
     assert planned(pulumi, off) == {}
+
+
+def uids(cluster: Cluster) -> dict[str, str]:
+    """What tells a Node from another one of its name."""
+    return {node["metadata"]["name"]: node["metadata"]["uid"] for node in cluster.get("nodes")}
+
+
+def agent_of(cluster: Cluster) -> str:
+    """A node that is no server."""
+    return min(uids(cluster).keys() - servers(cluster).keys())
+
+
+def of_hetzner(names: Collection[str]) -> dict[str, tuple[object, ...]]:
+    """Id and addresses of these servers at Hetzner."""
+    return {
+        server["name"]: (
+            server["id"],
+            server["public_net"]["ipv4"]["ip"],
+            *(attachment["ip"] for attachment in server["private_net"]),
+        )
+        for server in at_hetzner("servers")
+        if server["name"] in names
+    }
+
+
+def raise_number(stack: str, name: str) -> None:
+    """The machine of that node is to be made anew."""
+    config = config_of(stack)
+    if "isthmus:hetzner" in config:
+        numbers = config["isthmus:hetzner"].get("generations") or {}
+        change_settings(stack, {"hetzner.generations": {**numbers, name: numbers.get(name, 1) + 1}})
+        return
+    entries = config["isthmus:on_premise"]["machines"]
+    raised = [{**entry, "generation": entry.get("generation", 1) + (entry["name"] == name)} for entry in entries]
+    change_settings(stack, {"on_premise.machines": raised})
+
+
+@pytest.mark.parametrize("number", range(SERVERS))
+def test_each_server_is_made_anew_while_somebody_writes(
+    lab: Topology, of_three: Mapping[str, Cluster], tools: Tools, pulumi: Pulumi, number: int
+) -> None:
+    """In both clusters at the same time. The numbers stay in the files: they only go up."""
+    whole = {name: servers(cluster) for name, cluster in of_three.items()}
+    anew = {name: list(found)[number] for name, found in whole.items()}
+    before = {name: uid(cluster) for name, cluster in of_three.items()}
+    at_first = of_hetzner(whole["de"])
+    nodes = {name: uids(cluster) for name, cluster in of_three.items()}
+    for stack, name in anew.items():
+        raise_number(stack, name)
+    with contextlib.ExitStack() as stack_of_writers:
+        writers = [stack_of_writers.enter_context(writer(agent_of(cluster))) for cluster in of_three.values()]
+        up(pulumi, anew)
+    for found in writers:
+        last = found.failed[-1] if found.failed else "none"
+        print(
+            f"{' and '.join(anew.values())} made anew: {found.node} wrote {len(found.taken)} times, waited "
+            f"{found.longest_wait:.1f} s at most, {len(found.failed)} failed, the last: {last}"
+        )
+    for name, cluster in of_three.items():
+        assert servers(cluster) == whole[name]
+        after = uids(cluster)
+        assert [node for node in after if after[node] != nodes[name][node]] == [anew[name]]
+        for server in whole[name]:
+            soon(f"{server} knows of three votes", partial(has_voters, server, whole[name].values()), BACK_SECONDS)
+    assert {name: uid(cluster) for name, cluster in of_three.items()} == before
+    assert of_hetzner(whole["de"]) == at_first
+    assert max(found.longest_wait for found in writers) <= WRITE_SECONDS
+    in_health(lab, tools, within_seconds=HEALTHY_SECONDS)
+    assert planned(pulumi, anew) == {}
+
+
+def test_the_first_server_replaced_by_pulumi_makes_no_second_cluster(
+    lab: Topology, of_three: Mapping[str, Cluster], tools: Tools, pulumi: Pulumi
+) -> None:
+    """Another server at Hetzner under its name, with other addresses in public."""
+    de = of_three["de"]
+    whole, before = servers(de), uid(de)
+    first = min(whole)
+    at_first = of_hetzner(whole)
+    pulumi.run(
+        *("up", "--yes", "--skip-preview", "-s", "de", "--replace", f"**hcloud:index/server:Server::{first}"),
+        deadline_seconds=ANEW_SECONDS,
+    )
+    after = of_hetzner(whole)
+    assert {name for name in whole if after[name] != at_first[name]} == {first}
+    assert (uid(de), servers(de)) == (before, whole)
+    for server in whole:
+        soon(f"{server} knows of three votes", partial(has_voters, server, whole.values()), BACK_SECONDS)
+        asked = machines.exec(
+            server,
+            ["k3s", "kubectl", "get", "namespace", "kube-system", "--output=jsonpath={.metadata.uid}"],
+            check=True,
+        )
+        assert asked.stdout == before, server
+    in_health(lab, tools, within_seconds=HEALTHY_SECONDS)
+    assert planned(pulumi, ["de"]) == {}
+
+
+class Power:
+    """What Hetzner says of its servers, looked at again and again."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        self.names = names
+        self.off: set[frozenset[str]] = set()
+        """Which were off at the same time."""
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> Power:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._ended.wait(0.2):
+            states = {server["name"]: server["status"] for server in at_hetzner("servers")}
+            if off := frozenset(name for name in self.names if states[name] != "running"):
+                self.off.add(off)
+
+
+def switched(names: Mapping[int, str], after: int) -> list[tuple[str, str]]:
+    """What Hetzner was asked to do with the power and the types of these servers, by their ids, in the order of its
+    log, from the action after that one on.
+    """
+    commands = ("stop_server", "change_server_type", "start_server")
+    found = []
+    for action in sorted(actions_at_hetzner(names), key=lambda item: int(item["id"])):
+        if action["id"] > after and action["command"] in commands:
+            (server,) = [names[resource["id"]] for resource in action["resources"] if resource["type"] == "server"]
+            found.append((action["command"], server))
+    return found
+
+
+def actions_at_hetzner(ids: Iterable[int]) -> list[dict[str, Any]]:
+    """The log of actions of these servers."""
+    return [action for number in ids for action in at_hetzner(f"servers/{number}/actions")]
+
+
+def test_all_servers_get_another_type_and_never_two_are_off(
+    lab: Topology, of_three: Mapping[str, Cluster], tools: Tools, pulumi: Pulumi
+) -> None:
+    de = of_three["de"]
+    whole, before = servers(de), uid(de)
+    ids = {server["id"]: server["name"] for server in at_hetzner("servers") if server["name"] in whole}
+    last = max(int(action["id"]) for action in actions_at_hetzner(ids))
+    kind = config_of("de")["isthmus:hetzner"]["control_plane"]["server_type"]
+    assert kind != TYPE
+    change_settings("de", {"hetzner.control_plane.server_type": TYPE})
+    with writer(agent_of(de)) as found, Power(whole) as power:
+        up(pulumi, ["de"])
+    print(f"another type: {found.node} wrote {len(found.taken)} times, waited {found.longest_wait:.1f} s at most")
+    assert power.off == {frozenset({name}) for name in whole}
+    done = switched(ids, last)
+    assert done == [(command, name) for name in sorted(whole) for command in ("stop_server", "change_server_type")]
+    types = {server["name"]: server["server_type"]["name"] for server in at_hetzner("servers")}
+    assert {types[name] for name in whole} == {TYPE}
+    for server in whole:
+        soon(f"{server} knows of three votes", partial(has_voters, server, whole.values()), BACK_SECONDS)
+    assert (uid(de), servers(de)) == (before, whole)
+    assert found.longest_wait <= WRITE_SECONDS
+    in_health(lab, tools, within_seconds=HEALTHY_SECONDS)
+    assert planned(pulumi, ["de"]) == {}
