@@ -21,6 +21,8 @@ class LogPort:
 
     def __init__(self, log: Callable[[str, str], str | None]) -> None:
         class Handler(BaseHTTPRequestHandler):
+            timeout = 10.0
+
             def do_GET(self) -> None:
                 _, kind, namespace, pod, *_ = self.path.partition("?")[0].split("/")
                 text = log(namespace, pod) if kind == "containerLogs" else None
@@ -41,7 +43,8 @@ class LogPort:
             file.write_bytes(certified("kubelet").pem)
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(file)
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        # The handshake is the handler's: one that does not come would keep all others waiting.
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
 
     @property

@@ -34,6 +34,12 @@ def tls(cluster: dict[str, str], user: dict[str, str]) -> ssl.SSLContext:
     return context
 
 
+def until_stdin_ends(ended: threading.Event) -> None:
+    """Sets it then."""
+    sys.stdin.read()
+    ended.set()
+
+
 def main(node: str) -> None:
     """Works until stdin ends."""
     kubeconfig = yaml.safe_load(KUBECONFIG.read_text())
@@ -42,7 +48,7 @@ def main(node: str) -> None:
     server = urllib.parse.urlsplit(cluster["server"])
     path = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node}"
     ended = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    threading.Thread(target=until_stdin_ends, args=[ended], daemon=True).start()
     number = 0
     while not ended.is_set():
         begun = time.monotonic()
