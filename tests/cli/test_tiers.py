@@ -63,21 +63,34 @@ STANDS_FOR = {
     "tests/link/test_recovery.py::test_mn_is_killed_as_well": (
         "tests/link/test_recovery.py::test_the_next_up_comes_to_the_moment_of_the_next_kill"
     ),
-    "tests/link/test_tutorial_whole.py": "tests/link/test_tutorial.py",
+    "tests/link/test_mtu.py": (
+        "tests/link/test_verify_fails.py::test_a_smaller_tunnel_loses_packets_of_the_planned_size"
+    ),
+    "tests/link/test_status_tells_the_cause.py::test_the_egress_policy_deleted": (
+        "tests/link/test_verify_fails.py::test_without_the_egress_policy_pods_of_other_nodes_do_not_reach_the_peer"
+    ),
+    "tests/link/test_tutorial.py": (
+        "tests/link/test_in_place.py::TestApplied::test_the_firewall_lets_the_new_source_in_and_the_workstation_still"
+    ),
+    "tests/link/test_tutorial_whole.py": (
+        "tests/link/test_joined.py::test_the_real_pulumi_raised_every_stack_in_its_order"
+    ),
     "tests/link/test_never_in_plain.py::test_a_reboot": ("tests/link/test_restarts.py::test_the_machine_is_rebooted"),
 }
-"""What runs only with --thorough and has no case of its own before: the file or test of its kind that always runs. Of
-three sites that is everything but the machines; of two routers, the kill of a single one's agent, and of routers that
-come and go, their restarts (tests/engine/test_routers.py has the rest); of programs' resolvers, the lab's own; of one
-name in both clusters, the names of each (tests/domain/test_names_across.py has the rest); of ClusterIPs that are
-switched off, the checks that miss them; of servers that lose their power, one on machines without a link; of kills at
-random moments, kills at chosen ones; of a router's machine that is off, a router that is as silent while its machine
-runs, and tests/lab/status/test_judging.py for what is then said, as of every cause. Forwarding and the packet filter
-are the node's own, policy and resource NetBird's, rules and interface the tunnel's; a kubelet that is away costs no
-packet, as a relay that is frozen; of a worker that leaves, what its machine keeps (the rest is in tests/engine). The
-tutorial up to its previews is in tests/engine/test_tutorial.py. The wires are watched in every reboot. That no server
-is told to begin a cluster by its settings is in tests/domain/test_node_files.py; how a node that was made anew comes
-back, in the test that stands for it, and which password each has, in tests/domain/test_keys.py.
+"""What runs only with --thorough and has no case of its own before: the file or test of its kind that always runs.
+Of three sites that is everything but the machines; of two routers, the kill of a single one's agent, and of routers
+that come and go, their restarts (tests/engine/test_routers.py has the rest); of other lines, the planned size at the
+line of the lab, and tests/domain/test_mtu.py; of programs' resolvers, the lab's own; of one name in both clusters,
+the names of each (tests/domain/test_names_across.py has the rest); of ClusterIPs that are switched off, the checks
+that miss them; of servers that lose their power, one on machines without a link; of kills at random moments, kills
+at chosen ones; of a router's machine that is off, a router that is as silent while its machine runs, and
+tests/lab/status/test_judging.py for what is then said, as of every cause. Forwarding and the packet filter are the
+node's own, policy and resource NetBird's, rules and interface the tunnel's; a kubelet that is away costs no packet,
+as a relay that is frozen; of a worker that leaves, what its machine keeps (the rest is in tests/engine). The
+tutorial up to its previews is in tests/engine/test_tutorial.py; what it does to a server's firewall, in a change of
+the same setting. The wires are watched in every reboot. That no server is told to begin a cluster by its settings is
+in tests/domain/test_node_files.py; how a node that was made anew comes back, in the test that stands for it, and
+which password each has, in tests/domain/test_keys.py.
 """
 
 

@@ -37,15 +37,15 @@ from tests.link.changing import UNCHANGED, change_settings, changes_ahead, confi
 from tests.link.conftest import raised_anew_next
 from tests.link.inside_pod import forget_path_mtus, route_mtu, sending_up_to
 
-pytestmark = pytest.mark.link
+pytestmark = [pytest.mark.link, pytest.mark.thorough]
 
 UNDERLAYS: Final = (
-    pytest.param(1500, id="ethernet", marks=pytest.mark.thorough),
+    pytest.param(1500, id="ethernet"),
     # 1500, less 8 of PPPoE (RFC 2516) and 40 of the tunnel (RFC 6333)
-    pytest.param(1452, id="ds-lite-over-pppoe", marks=pytest.mark.thorough),
+    pytest.param(1452, id="ds-lite-over-pppoe"),
     pytest.param(1358, id="mobile"),  # what 3GPP TS 23.060 advises the terminals of a mobile network to use
     # Nothing is said of the underlay: the defaults, with which the lab is raised. The last one, so it stays.
-    pytest.param(None, id="default", marks=pytest.mark.thorough),
+    pytest.param(None, id="default"),
 )
 """MTU of the line, in bytes; WireGuard's padding to 16 bytes shows with 1358, whose wt0 is no multiple of it."""
 at_every_stage = pytest.mark.parametrize("stage", UNDERLAYS, indirect=True, scope="module")

@@ -323,6 +323,7 @@ def test_a_router_frozen(lab: Lab) -> None:
         assert isthmus_status()[2] < 20.0
 
 
+@pytest.mark.thorough
 def test_the_egress_policy_deleted(lab: Lab) -> None:
     de = lab.clusters["de"]
     found = json.loads(de.kubectl("get", "ciliumegressgatewaypolicies", "isthmus-to-mn", "--output=json").stdout)

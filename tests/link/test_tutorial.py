@@ -18,7 +18,7 @@ from lab.pulumi_command import Pulumi
 from lab.topology import DEFAULT
 from tests.tutorial import CONFIRMED, Shell, Typed, commands, section
 
-pytestmark = pytest.mark.link
+pytestmark = [pytest.mark.link, pytest.mark.thorough]
 
 ANOTHER_ADDRESS = "203.0.113.9/32"
 OPENED_SECONDS = 30.0
