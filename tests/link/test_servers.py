@@ -331,6 +331,34 @@ def test_the_first_server_replaced_by_pulumi_makes_no_second_cluster(
     assert planned(pulumi, ["de"]) == {}
 
 
+def test_five_servers_at_hetzner_and_three_again(
+    lab: Topology, of_three: Mapping[str, Cluster], tools: Tools, pulumi: Pulumi
+) -> None:
+    """Those that were there keep their machines, and somebody writes all the while."""
+    de = of_three["de"]
+    whole, before, at_first = servers(de), uid(de), uids(de)
+    with stack_files_kept(["de"]):
+        change_settings("de", {"hetzner.control_plane.count": SERVERS + 2})
+        with writer(agent_of(de)) as more:
+            up(pulumi, ["de"])
+        five = servers(de)
+        assert len(five) == SERVERS + 2
+        for server in five:
+            soon(f"{server} knows of five votes", partial(has_voters, server, five.values()), BACK_SECONDS)
+        in_health(lab, tools, within_seconds=HEALTHY_SECONDS)
+        assert planned(pulumi, ["de"]) == {}
+    with writer(agent_of(de)) as fewer:
+        up(pulumi, ["de"])
+    print(f"to five servers: waited {more.longest_wait:.1f} s at most; to three: {fewer.longest_wait:.1f} s")
+    assert (uid(de), servers(de), uids(de)) == (before, whole, at_first)
+    assert {server["name"] for server in at_hetzner("servers")} == at_first.keys()
+    for server in whole:
+        soon(f"{server} knows of three votes", partial(has_voters, server, whole.values()), BACK_SECONDS)
+    assert max(found.longest_wait for found in (more, fewer)) <= WRITE_SECONDS
+    in_health(lab, tools, within_seconds=HEALTHY_SECONDS)
+    assert planned(pulumi, ["de"]) == {}
+
+
 class Power:
     """What Hetzner says of its servers, looked at again and again."""
 
