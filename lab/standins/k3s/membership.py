@@ -1,8 +1,8 @@
 """What the servers of a cluster do for its nodes as these come and go.
 
-As in k3s: whoever leads etcd gives learners their vote (every 15 s, manageLearners in its pkg/etcd/etcd.go) and takes a
-member out whose Node is deleted. A finalizer keeps such a Node until then. Every server forgets the passwords of Nodes
-that it has seen go.
+As in k3s: whoever leads etcd gives learners their vote (every 15 s, manageLearners in its pkg/etcd/etcd.go), says on
+each server's Node whether it has one, and takes a member out whose Node is deleted. A finalizer keeps such a Node until
+then. Every server forgets the passwords of Nodes that it has seen go.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import functools
 import http.client
 import urllib.parse
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from lab.standins.k3s.api import Api, ApiError, until
@@ -26,6 +27,7 @@ from lab.standins.k3s.settings import Settings
 FINALIZER = "wrangler.cattle.io/managed-etcd-controller"
 ADDRESS_ANNOTATION = "etcd.k3s.cattle.io/node-address"
 NAME_ANNOTATION = "etcd.k3s.cattle.io/node-name"
+VOTER_CONDITION = "EtcdIsVoter"
 LOOK_SECONDS = 3.0
 LEARNERS_SECONDS = 15.0
 NODE_HOSTS_SECONDS = 15.0
@@ -33,6 +35,8 @@ ENDPOINTS_SECONDS = 5.0
 
 _MISHAPS = (ApiError, EtcdError, OSError, http.client.HTTPException)
 _MERGE = "application/merge-patch+json"
+_STRATEGIC_MERGE = "application/strategic-merge-patch+json"
+"""Conditions are merged by their type, so that those of the kubelet stay."""
 
 
 def node_path(name: str) -> str:
@@ -107,10 +111,42 @@ class Nodes:
             rest = [finalizer for finalizer in metadata["finalizers"] if finalizer != FINALIZER]
             self._api.request("PATCH", node_path(metadata["name"]), {"metadata": {"finalizers": rest}}, _MERGE)
         if promote:
-            for member in members:
-                if member.learner:
-                    self._etcd.promote(member)
-                    log(f"gave the etcd learner {member.name} its vote")
+            self._say_who_votes(listed)
+            learners = [member for member in members if member.learner]
+            for member in learners:
+                self._etcd.promote(member)
+                log(f"gave the etcd learner {member.name} its vote")
+            if learners:
+                self._say_who_votes(listed)
+
+    def _say_who_votes(self, listed: list[Mapping[str, Any]]) -> None:
+        """As a condition of the Nodes of members."""
+        assert self._etcd is not None
+        members = self._etcd.members()
+        for node in listed:
+            metadata = node["metadata"]
+            address = (metadata.get("annotations") or {}).get(ADDRESS_ANNOTATION, "")
+            member = next((candidate for candidate in members if peer_url(address) in candidate.peer_urls), None)
+            if member is not None and (condition := voter_condition(node, learner=member.learner)) is not None:
+                status = {"status": {"conditions": [condition]}}
+                self._api.request("PATCH", f"{node_path(metadata['name'])}/status", status, _STRATEGIC_MERGE)
+
+
+def voter_condition(node: Mapping[str, Any], *, learner: bool) -> dict[str, str] | None:
+    """The condition for a server's Node; None where it says so already."""
+    said = "False" if learner else "True"
+    conditions = (node.get("status") or {}).get("conditions") or []
+    if any(condition["type"] == VOTER_CONDITION and condition["status"] == said for condition in conditions):
+        return None
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "type": VOTER_CONDITION,
+        "status": said,
+        "reason": "MemberIsLearner" if learner else "MemberNotLearner",
+        "message": "",
+        "lastHeartbeatTime": now,
+        "lastTransitionTime": now,
+    }
 
 
 async def keep_servers(api: Api, balancer: Balancer) -> None:

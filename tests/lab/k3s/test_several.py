@@ -11,11 +11,13 @@ import json
 import socket
 import ssl
 import stat
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lab.standins.k3s import etcd, forwarder, front, passwords
+from lab.standins.k3s import etcd, forwarder, front, membership, passwords
 from lab.standins.k3s.arguments import etcd_member_arguments
 from lab.standins.k3s.certificates import Certificates
 from lab.standins.k3s.errors import StandInError
@@ -286,6 +288,63 @@ class TestMembers:
         assert not etcd.in_a_cluster()
         etcd.new_name("a")
         assert etcd.in_a_cluster()
+
+
+class TestVotes:
+    """What the leader says of members on their Nodes."""
+
+    @staticmethod
+    def node(name: str, address: str, voter: str = "") -> dict[str, Any]:
+        conditions = [{"type": "Ready", "status": "True"}]
+        conditions += [{"type": membership.VOTER_CONDITION, "status": voter}] if voter else []
+        annotations = {membership.ADDRESS_ANNOTATION: address} if address else {}
+        return {"metadata": {"name": name, "annotations": annotations}, "status": {"conditions": conditions}}
+
+    def test_each_has_its_own_and_is_told_once(self) -> None:
+        class PlayedApi:
+            def __init__(self) -> None:
+                self.said: dict[str, str] = {}
+
+            def request(self, method: str, path: str, body: Mapping[str, Any], content_type: str) -> dict[str, Any]:
+                assert (method, content_type) == ("PATCH", "application/strategic-merge-patch+json")
+                (condition,) = body["status"]["conditions"]
+                assert condition["type"] == "EtcdIsVoter"
+                self.said[path] = condition["status"]
+                return {}
+
+        class PlayedEtcd(Etcd):
+            def __init__(self) -> None:
+                pass
+
+            def leads(self) -> bool:
+                return True
+
+            def members(self) -> list[Member]:
+                return [
+                    Member("1", "a-00000001", ("https://10.0.1.1:2380",), False),
+                    Member("2", "b-00000001", ("https://10.0.1.2:2380",), True),
+                    Member("3", "c-00000001", ("https://10.0.1.3:2380",), False),
+                    Member("4", "d-00000001", ("https://10.0.1.4:2380",), False),
+                ]
+
+            def promote(self, member: Member) -> None:
+                assert member.name == "b-00000001"
+
+        api: Any = PlayedApi()
+        nodes: list[Mapping[str, Any]] = [
+            self.node("a", "10.0.1.1"),
+            self.node("b", "10.0.1.2", "True"),
+            self.node("c", "10.0.1.3", "True"),
+            self.node("d", "10.0.1.4", "False"),
+            self.node("agent", ""),
+            self.node("gone", "10.0.1.9"),
+        ]
+        membership.Nodes(api, PlayedEtcd(), coredns=False)._members(nodes, promote=True)
+        assert api.said == {
+            "/api/v1/nodes/a/status": "True",
+            "/api/v1/nodes/b/status": "False",
+            "/api/v1/nodes/d/status": "True",
+        }
 
 
 def test_the_socket_is_left_as_it_was_found() -> None:
