@@ -5,7 +5,7 @@ from __future__ import annotations
 from lab import machines, programs
 from lab.errors import DeadlinePassed, MachineError
 from lab.reporting import Reporter
-from lab.topology import OnPremiseSite
+from lab.topology import LanMachine, OnPremiseSite
 from lab.up.raising import Raising
 from lab.up.ssh_keys import public_key, ssh_key
 
@@ -21,28 +21,33 @@ def _start_site(raising: Raising, site: OnPremiseSite) -> None:
     """The machines of a site: plain Debian with sshd, as a person would find them."""
     for machine in site.machines:
         raising.reporter.update(machine.name)
-        machines.create(
-            machines.MachineSpec(
-                name=machine.name,
-                hostname=machine.name,
-                interfaces=(
-                    machines.Bridged(
-                        bridge_namespace=site.nat_namespace,
-                        ifname="eth0",
-                        address=site.interface(machine.address),
-                        gateway=site.gateway,
-                    ),
-                ),
-                authorized_keys=(public_key(ssh_key("user")),),
-                binds=(programs.bind(),),
-            )
-        )
-        machines.start(machine.name)
-        key = machines.host_key(machine.name)
-        assert key is not None, "a machine without user data has a host key from the start"
-        raising.host_keys[machine.name] = " ".join(key.split()[:2])
+        raising.host_keys[machine.name] = start_machine(site, machine)
     for machine in site.machines:
         boot(raising.reporter, machine.name)
+
+
+def start_machine(site: OnPremiseSite, machine: LanMachine) -> str:
+    """One of them, switched on; gives its public host key."""
+    machines.create(
+        machines.MachineSpec(
+            name=machine.name,
+            hostname=machine.name,
+            interfaces=(
+                machines.Bridged(
+                    bridge_namespace=site.nat_namespace,
+                    ifname="eth0",
+                    address=site.interface(machine.address),
+                    gateway=site.gateway,
+                ),
+            ),
+            authorized_keys=(public_key(ssh_key("user")),),
+            binds=(programs.bind(),),
+        )
+    )
+    machines.start(machine.name)
+    key = machines.host_key(machine.name)
+    assert key is not None, "a machine without user data has a host key from the start"
+    return " ".join(key.split()[:2])
 
 
 def boot(reporter: Reporter, name: str) -> None:

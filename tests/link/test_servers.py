@@ -30,7 +30,8 @@ from lab.pulumi_command import Pulumi
 from lab.reporting import Silent
 from lab.sites import of_lab
 from lab.status import collect
-from lab.topology import Topology
+from lab.topology import LanMachine, OnPremiseSite, Topology
+from lab.up.on_premise import boot, start_machine
 from lab.verify.run import verify
 from tests.lab.etcd import members
 from tests.link.assertions import ALL_BUT_THROUGHPUT, all_passed, in_health
@@ -331,32 +332,58 @@ def test_the_first_server_replaced_by_pulumi_makes_no_second_cluster(
     assert planned(pulumi, ["de"]) == {}
 
 
-def test_five_servers_at_hetzner_and_three_again(
-    lab: Topology, of_three: Mapping[str, Cluster], tools: Tools, pulumi: Pulumi
+@contextlib.contextmanager
+def two_servers_more(lab: Topology, stack: str) -> Iterator[Callable[[], None]]:
+    """The settings of the stack have them until what it gives is called; on-premise there are two machines more, until
+    the block ends.
+    """
+    site = lab.site(stack)
+    with contextlib.ExitStack() as made, contextlib.ExitStack() as written:
+        written.enter_context(stack_files_kept([stack]))
+        if isinstance(site, OnPremiseSite):
+            entries = list(config_of(stack)["isthmus:on_premise"]["machines"])
+            first = len(entries) + 1
+            for number in range(first, first + 2):
+                machine = LanMachine(name=f"{stack}-{number}", address=site.ranges.nodes[10 + number], role="server")
+                made.callback(machines.destroy, machine.name)
+                key = start_machine(site, machine)
+                boot(Silent(), machine.name)
+                entry = {"name": machine.name, "address": str(machine.address), "role": "server", "host_key": key}
+                entries.append(entry)
+            change_settings(stack, {"on_premise.machines": entries})
+        else:
+            change_settings(stack, {"hetzner.control_plane.count": SERVERS + 2})
+        yield written.close
+
+
+@pytest.mark.parametrize("stack", ["de", "mn"])
+def test_five_servers_and_three_again(
+    lab: Topology, of_three: Mapping[str, Cluster], tools: Tools, pulumi: Pulumi, stack: str
 ) -> None:
     """Those that were there keep their machines, and somebody writes all the while."""
-    de = of_three["de"]
-    whole, before, at_first = servers(de), uid(de), uids(de)
-    with stack_files_kept(["de"]):
-        change_settings("de", {"hetzner.control_plane.count": SERVERS + 2})
-        with writer(agent_of(de)) as more:
-            up(pulumi, ["de"])
-        five = servers(de)
+    cluster = of_three[stack]
+    whole, before, at_first = servers(cluster), uid(cluster), uids(cluster)
+    at_hetzner_first = {server["id"] for server in at_hetzner("servers")}
+    with two_servers_more(lab, stack) as leave:
+        with writer(agent_of(cluster)) as more:
+            up(pulumi, [stack])
+        five = servers(cluster)
         assert len(five) == SERVERS + 2
         for server in five:
             soon(f"{server} knows of five votes", partial(has_voters, server, five.values()), BACK_SECONDS)
         in_health(lab, tools, within_seconds=HEALTHY_SECONDS)
-        assert planned(pulumi, ["de"]) == {}
-    with writer(agent_of(de)) as fewer:
-        up(pulumi, ["de"])
-    print(f"to five servers: waited {more.longest_wait:.1f} s at most; to three: {fewer.longest_wait:.1f} s")
-    assert (uid(de), servers(de), uids(de)) == (before, whole, at_first)
-    assert {server["name"] for server in at_hetzner("servers")} == at_first.keys()
+        assert planned(pulumi, [stack]) == {}
+        leave()
+        with writer(agent_of(cluster)) as fewer:
+            up(pulumi, [stack])
+    print(f"{stack} to five servers: waited {more.longest_wait:.1f} s at most; to three: {fewer.longest_wait:.1f} s")
+    assert (uid(cluster), servers(cluster), uids(cluster)) == (before, whole, at_first)
+    assert {server["id"] for server in at_hetzner("servers")} == at_hetzner_first
     for server in whole:
         soon(f"{server} knows of three votes", partial(has_voters, server, whole.values()), BACK_SECONDS)
     assert max(found.longest_wait for found in (more, fewer)) <= WRITE_SECONDS
     in_health(lab, tools, within_seconds=HEALTHY_SECONDS)
-    assert planned(pulumi, ["de"]) == {}
+    assert planned(pulumi, [stack]) == {}
 
 
 class Power:
