@@ -20,8 +20,21 @@ from pathlib import Path
 import yaml
 
 KUBECONFIG = Path("/var/lib/rancher/k3s/agent/kubelet.kubeconfig")
+SERVER_NAME = "kubernetes.default.svc"
 EVERY = 0.2
 GIVEN_UP = 5.0
+
+
+class Connection(http.client.HTTPSConnection):
+    """Asks for the API server by one of its names, though it is reached by an address."""
+
+    def __init__(self, host: str, port: int, context: ssl.SSLContext) -> None:
+        super().__init__(host, port, timeout=GIVEN_UP, context=context)
+        self._tls = context
+
+    def connect(self) -> None:
+        http.client.HTTPConnection.connect(self)
+        self.sock = self._tls.wrap_socket(self.sock, server_hostname=SERVER_NAME)
 
 
 def tls(cluster: dict[str, str], user: dict[str, str]) -> ssl.SSLContext:
@@ -54,7 +67,7 @@ def main(node: str) -> None:
         begun = time.monotonic()
         number += 1
         body = json.dumps({"metadata": {"annotations": {"isthmus.dev/test-write": str(number)}}})
-        connection = http.client.HTTPSConnection(str(server.hostname), server.port, timeout=GIVEN_UP, context=context)
+        connection = Connection(str(server.hostname), server.port or 443, context)
         try:
             connection.request("PATCH", path, body, {"Content-Type": "application/merge-patch+json"})
             answer = connection.getresponse()
