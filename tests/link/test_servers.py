@@ -54,8 +54,8 @@ HEALTHY_SECONDS: Final = 600.0
 WRITE_SECONDS: Final = 30.0
 """The longest that somebody who writes to the API from an agent waits while a server is made anew."""
 ANEW_SECONDS: Final = 1200.0
-TYPE: Final = "cx33"
-"""As many processors and as much memory as the lab's machines do not have either."""
+TYPE: Final = "cx43"
+"""Another one than that of the lab, which is larger as little here as there."""
 
 
 @pytest.fixture(scope="module")
