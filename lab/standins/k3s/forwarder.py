@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
+from lab.standins.k3s.api import SERVER_NAME
 from lab.standins.k3s.files import write_file
 from lab.standins.k3s.journal import log
 from lab.standins.k3s.layout import API_PORT, FORWARDER_PORT
@@ -25,8 +27,17 @@ PROBES_FAILED = 2
 Address = tuple[str, int]
 
 
-async def passed_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: Address) -> bool:
-    """Pass a connection on until either side ends it; False when the target takes none."""
+async def passed_on(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    target: Address,
+    *,
+    head: bytes = b"",
+    tls: ssl.SSLContext | None = None,
+) -> bool:
+    """Pass a connection on until either side ends it; False when the target takes none. ``head`` was read of it
+    already; with ``tls`` the target is spoken to by TLS, and has the API server's name.
+    """
 
     async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         try:
@@ -35,14 +46,18 @@ async def passed_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
                 await sink.drain()
             if sink.can_write_eof():
                 sink.write_eof()
+            else:  # TLS has no half of a connection.
+                sink.close()
         except OSError:
             sink.close()
 
     try:
-        far_reader, far_writer = await asyncio.wait_for(asyncio.open_connection(*target), CONNECT_SECONDS)
+        opening = asyncio.open_connection(*target, ssl=tls, server_hostname=None if tls is None else SERVER_NAME)
+        far_reader, far_writer = await asyncio.wait_for(opening, CONNECT_SECONDS)
     except OSError:
         return False
     try:
+        far_writer.write(head)
         await asyncio.gather(copy(reader, far_writer), copy(far_reader, writer))
     finally:
         writer.close()

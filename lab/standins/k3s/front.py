@@ -3,7 +3,9 @@
 k3s shows its certificates there (/cacerts) to anybody, before its API serves; kube-apiserver, which is a process of its
 own here, can't. So the first bytes of a connection say who is meant: a client of Kubernetes speaks HTTP/2 or names the
 server by a name, and what asks for certificates does neither (join-k3s: curl, wget or Python, by an address). The first
-is passed on byte by byte, the other answered here. Who asks k3s for anything else gets what k3s says without a token.
+is passed on byte by byte, the other answered here: what it asks with a token is passed on as well, since programs that
+Kubernetes has given one may reach it by an address and speak HTTP/1.1 (the keeper does); who asks for anything else
+gets what k3s says without a token.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ class Front:
         self._certificates = authority.read_bytes()
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(pair.certificate, pair.key)
+        self._api = ssl.create_default_context(cafile=str(authority))
         self._tasks: set[asyncio.Task[None]] = set()
         self._listening: socket.socket | None = None
 
@@ -70,17 +73,24 @@ class Front:
                     reader, writer = await asyncio.open_connection(sock=connection)
                     await passed_on(reader, writer, ("127.0.0.1", INTERNAL_API_PORT))
                 else:
-                    await asyncio.wait_for(self._answer(connection), _HEAD_SECONDS)
+                    head, reader, writer = await asyncio.wait_for(self._asked(connection), _HEAD_SECONDS)
+                    if b"\r\nauthorization: bearer " in head.lower():
+                        await passed_on(reader, writer, ("127.0.0.1", INTERNAL_API_PORT), head=head, tls=self._api)
+                    else:
+                        await asyncio.wait_for(self._answer(head, writer), _HEAD_SECONDS)
             finally:
                 connection.close()
 
-    async def _answer(self, connection: socket.socket) -> None:
+    async def _asked(self, connection: socket.socket) -> tuple[bytes, asyncio.StreamReader, asyncio.StreamWriter]:
+        """The first lines of a request, and what is left of its connection."""
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)
         transport, _ = await loop.connect_accepted_socket(lambda: protocol, connection, ssl=self._context)
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
-        head = await reader.readuntil(b"\r\n\r\n")
+        return await reader.readuntil(b"\r\n\r\n"), reader, writer
+
+    async def _answer(self, head: bytes, writer: asyncio.StreamWriter) -> None:
         if head.startswith(b"GET /cacerts "):
             status, body = "200 OK", self._certificates
         elif head.startswith(b"GET /ping "):

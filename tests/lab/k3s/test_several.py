@@ -69,17 +69,21 @@ class TestFront:
         monkeypatch.setattr(front, "INTERNAL_API_PORT", internal)
         trusting = ssl.create_default_context(cafile=str(certificates.server_ca_path))
 
-        async def ask(path: str, server_name: str | None) -> str:
+        heard: list[bytes] = []
+
+        async def ask(path: str, server_name: str | None, header: str = "X: y") -> str:
             reader, writer = await asyncio.open_connection(
                 "127.0.0.1", port, ssl=trusting, server_hostname=server_name or "127.0.0.1"
             )
-            writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-            answer = (await reader.read(65536)).decode()
+            lines = (f"GET {path} HTTP/1.1", "Host: x", header, "", "")
+            writer.write("\r\n".join(lines).encode())
+            answer = (await asyncio.wait_for(reader.read(65536), 10)).decode()
             writer.close()
             return answer
 
         async def scenario() -> list[str]:
-            async def api(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            async def api(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                heard.append(await reader.readuntil(b"\r\n\r\n"))
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nthe API")
                 await writer.drain()
                 writer.close()
@@ -89,23 +93,26 @@ class TestFront:
             server = await asyncio.start_server(api, "127.0.0.1", internal, ssl=context)
             front_ = Front(certificates.server_ca_path, pair)
             front_.listen("127.0.0.1", port)
-            asked = [
+            asked: list[tuple[str, str | None]] = [
                 ("/cacerts", None),
                 ("/ping", None),
                 ("/v1-k3s/config", None),
                 ("/cacerts", "kubernetes.default.svc"),
             ]
             answers = [await ask(*request) for request in asked]
+            answers.append(await ask("/api/v1/nodes/a", None, "Authorization: Bearer x"))
             front_.close()
             server.close()
             return answers
 
-        cacerts, ping, config, kubernetes = asyncio.run(scenario())
+        cacerts, ping, config, kubernetes, keeper = asyncio.run(scenario())
         assert cacerts.startswith("HTTP/1.1 200 OK\r\n")
         assert cacerts.endswith(certificates.server_ca_path.read_text())
         assert ping.endswith("\r\n\r\npong")
         assert config.startswith("HTTP/1.1 401 ")
         assert kubernetes.endswith("the API")
+        assert keeper.endswith("the API")
+        assert heard[-1].startswith(b"GET /api/v1/nodes/a HTTP/1.1\r\n")
 
     def test_a_connection_that_could_not_be_taken_is_not_the_last(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
